@@ -1,0 +1,59 @@
+// Foreign memory as the core sees it, and the sentences that refuse it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "error.h"
+
+namespace aruba_fast {
+
+enum class Type : std::uint8_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
+
+constexpr std::int64_t size_of(Type type) {
+  return type == Type::kFloat64 ? 8 : type == Type::kFloat32 ? 4 : 2;
+}
+constexpr const char* name_of(Type type) {
+  constexpr const char* names[] = {"float32", "float64", "bfloat16", "float16"};
+  return names[static_cast<int>(type)];
+}
+
+// Contiguous, aligned memory of a known type.
+struct Array {
+  static constexpr int kMaxDimensions = 8;
+
+  const char* name = "";
+  int position = -1;  // in a list of arrays
+  void* data = nullptr;
+  Type type = Type::kFloat32;
+  int n_dimensions = 0;
+  std::int64_t shape[kMaxDimensions] = {};
+
+  std::int64_t size() const {
+    std::int64_t n = 1;
+    for (int i = 0; i < n_dimensions; ++i) n *= shape[i];
+    return n;
+  }
+  std::int64_t n_bytes() const { return size() * size_of(type); }
+  bool same_shape(const Array& other) const {
+    if (n_dimensions != other.n_dimensions) return false;
+    for (int i = 0; i < n_dimensions; ++i)
+      if (shape[i] != other.shape[i]) return false;
+    return true;
+  }
+  std::string shape_text() const {
+    std::string text = "(";
+    for (int i = 0; i < n_dimensions; ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+    return text + (n_dimensions == 1 ? ",)" : ")");
+  }
+  std::string quoted() const { return "`" + std::string(name) + (position < 0 ? "" : "[" + std::to_string(position) + "]") + "`"; }
+};
+
+// "step: `grad` must have the shape of `theta`: got (3, 4), expected (4, 3)"
+template <class Error = ValueError>
+[[noreturn]] inline void refuse(const char* function, const std::string& subject, const std::string& rule, const std::string& got,
+                                const std::string& expected = "") {
+  throw Error(std::string(function) + ": " + subject + " must " + rule + ": got " + got + (expected.empty() ? "" : ", expected " + expected));
+}
+
+}  // namespace aruba_fast

@@ -1,0 +1,96 @@
+// Sums along coordinates in 32 virtual lanes, folded 16-8-4-2-1, so that every width of register gives the same bits.
+//
+// Coordinate j goes to lane j mod 32. A lane without a coordinate holds zero and may be left out: adding zero changes nothing but
+// the sign of a zero, and the last step, adding +0, settles that.
+#pragma once
+
+#include "simd.h"
+
+namespace aruba_fast::ARUBA_ISA {
+
+constexpr int kLanes = 32;
+template <class T>
+constexpr int kRegisters = kLanes / Pack<T>::kWidth;  // registers that the virtual lanes fill
+
+// Lane l of the result: a where l's bit kBit is clear, then b where it is set; the other lanes of each move by kBit.
+template <int kBit, class T, int... l>
+ARUBA_RULE Pack<T> blend_and_add(Pack<T> a, Pack<T> b, std::integer_sequence<int, l...>) {
+  constexpr int w = Pack<T>::kWidth;
+  const Pack<T> keep = __builtin_shufflevector(a.v, b.v, ((l & kBit) ? l + w : l)...);
+  const Pack<T> move = __builtin_shufflevector(a.v, b.v, ((l & kBit) ? (l ^ kBit) + w : l ^ kBit)...);
+  return keep + move;
+}
+
+// Lane k of the result is the sum of the lanes of sums[k], folded from the outside in; sums is overwritten.
+template <class T, int kBit = Pack<T>::kWidth / 2>
+ARUBA_RULE Pack<T> fold_each(Pack<T>* sums) {
+  if constexpr (kBit == 0) {
+    return sums[0] + Pack<T>(T(0));
+  } else {
+#pragma GCC unroll 16
+    for (int k = 0; k < kBit; ++k)
+      sums[k] = blend_and_add<kBit>(sums[k], sums[k + kBit], std::make_integer_sequence<int, Pack<T>::kWidth>());
+    return fold_each<T, kBit / 2>(sums);
+  }
+}
+
+// The registers of the virtual lanes, of which the first n are in use, folded into one.
+template <int n, int kHalf, class T>
+ARUBA_RULE Pack<T> fold_registers(Pack<T>* lanes) {
+  if constexpr (kHalf == 0) {
+    return lanes[0];
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < (n < 2 * kHalf ? n - kHalf : kHalf); ++i) lanes[i] = lanes[i] + lanes[i + kHalf];
+    return fold_registers<(n < kHalf ? n : kHalf), kHalf / 2>(lanes);
+  }
+}
+
+template <int n, class T>
+ARUBA_RULE Pack<T> fold_registers(Pack<T>* lanes) {
+  return fold_registers<n, kRegisters<T> / 2>(lanes);
+}
+
+// sum_j a_j b_j folded into one register. a has n_features entries; b is padded with zeros to whole registers.
+// kBlocks > 0 promises ceil(n_features / width) == kBlocks <= kRegisters; 0 is any length.
+template <int kBlocks, class T>
+ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n_features, typename Pack<T>::Mask tail_mask) {
+  constexpr int kWidth = Pack<T>::kWidth;
+  const Pack<T> zero(T(0));
+  const int tail = static_cast<int>(n_features % kWidth);
+  if constexpr (kBlocks > 0) {
+    Pack<T> lanes[kBlocks];
+#pragma GCC unroll 16
+    for (int i = 0; i + 1 < kBlocks; ++i) lanes[i] = fma(load(a + i * kWidth), load(b + i * kWidth), zero);
+    constexpr int last = (kBlocks - 1) * kWidth;
+    const Pack<T> end = tail ? load_first(a + last, tail, tail_mask) : load(a + last);
+    lanes[kBlocks - 1] = fma(end, load(b + last), zero);
+    return fold_registers<kBlocks>(lanes);
+  } else {
+    Pack<T> lanes[kRegisters<T>];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRegisters<T>; ++i) lanes[i] = zero;
+    std::int64_t j = 0;
+    for (; j + kLanes <= n_features; j += kLanes)
+#pragma GCC unroll 16
+      for (int i = 0; i < kRegisters<T>; ++i) lanes[i] = fma(load(a + j + i * kWidth), load(b + j + i * kWidth), lanes[i]);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRegisters<T>; ++i) {
+      if (j + kWidth <= n_features) lanes[i] = fma(load(a + j), load(b + j), lanes[i]);
+      else if (j < n_features) lanes[i] = fma(load_first(a + j, tail, tail_mask), load(b + j), lanes[i]);
+      j += kWidth;
+    }
+    return fold_registers<kRegisters<T>>(lanes);
+  }
+}
+
+// The same sum of one register's lanes, as a number.
+template <class T>
+ARUBA_RULE T fold(Pack<T> sum) {
+  Pack<T> sums[Pack<T>::kWidth];
+  for (Pack<T>& each : sums) each = Pack<T>(T(0));
+  sums[0] = sum;
+  return fold_each(sums).v[0];
+}
+
+}  // namespace aruba_fast::ARUBA_ISA

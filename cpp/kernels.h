@@ -1,0 +1,84 @@
+// The table of kernels that every instruction set fills in, and what a call of each is told. Plain pointers only.
+#pragma once
+
+#include <cstdint>
+
+#include "rules/loss.h"
+#include "rules/meta.h"
+
+namespace aruba_fast {
+
+// Types of (theta, gradient) that the step kernels exist for.
+enum Gradient { kFloat, kDouble, kFloatFromBFloat16, kFloatFromFloat16, kGradients };
+enum StepRule { kOgdStep, kAdaGradStep, kArubaStep, kStepRules };
+enum TaskRule { kOgdTask, kAdaGradTask, kArubaTask, kTaskRules };
+
+// n_rows rows of n contiguous coordinates; all rows share `rates`, or `rate` where that is null.
+struct StepCall {
+  void* theta;
+  void* state;  // null: no statistics
+  const void* grad;
+  const void* rates;
+  double rate, damping;
+  std::int64_t n_rows, n;
+};
+
+// Sums over tasks first..last of columns begin..end, from zero, into six rows of `stride`: distance, grad_sq, theta; high, low.
+struct ReduceCall {
+  const void *theta_hat, *grad_sq, *phi;
+  const double* weights;      // null: all one
+  const std::uint8_t* skip;   // null: none
+  std::int64_t first, last, begin, end, n, stride;
+  double* sums;
+};
+
+struct MergeCall {
+  double *into_high, *into_low;
+  const double *high, *low;
+  std::int64_t n;
+};
+
+struct MetaCall {
+  double *b, *g, *phi_master, *rho;
+  void *phi, *rates;
+  const double* sums;  // six rows of `stride`
+  std::int64_t n, stride;
+  MetaStep<double> step;
+};
+
+// One thread's share of a round of tasks.
+struct TasksCall {
+  const void *x, *y, *phi, *rates, *dampings;  // rates, dampings: n_outputs rows of `stride`
+  const std::int64_t *starts, *stops;
+  const std::int64_t* order;  // null: 0, 1, 2, ...
+  std::int64_t n_tasks, n_features, n_outputs, stride, phi_stride, batch_size, n_epochs;
+  void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
+  double* loss;
+  Loss loss_kind;
+  double radius;          // 0: unbounded
+  bool one_rate;          // the rate is a scalar: Euclidean projection
+  std::int64_t* next;     // shared: the next task that nobody has taken
+  const bool* stop;       // shared: somebody asked to stop
+  void (*poll)(void*);    // called now and then; may set stop
+  void* poll_context;
+  void* scratch;          // scratch_bytes(...) of this thread's own, 64-byte aligned
+  int n_slots;            // tasks in lock-step, at most kMaxSlots
+};
+constexpr int kMaxSlots = 16;
+
+struct Kernels {
+  const char* name;
+  int register_bytes;
+  void (*step[kStepRules][kGradients])(const StepCall&);
+  void (*reduce[2])(const ReduceCall&);
+  void (*merge)(const MergeCall&);
+  void (*meta[2])(const MetaCall&);
+  void (*tasks[kTaskRules][2])(const TasksCall&);
+};
+
+// What this build and this processor offer; the last one is the fastest.
+const Kernels& kernels();
+int n_instruction_sets();
+const char* instruction_set(int i);
+
+}  // namespace aruba_fast

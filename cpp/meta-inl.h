@@ -1,0 +1,78 @@
+// The merging of two sums and the meta-update, one pass over the coordinates each, compiled once per instruction set.
+#pragma once
+
+#include "kernels.h"
+#include "reduce-inl.h"
+#include "simd.h"
+
+namespace aruba_fast::ARUBA_ISA {
+
+// Calls body(i, lanes, arrays at i) for every register of n doubles. The last, partial register moves through padded copies, of
+// which the first kWritten are written back.
+template <int kWritten, int kArrays, class Body>
+ARUBA_RULE void over_registers(std::int64_t n, double* const (&arrays)[kArrays], Body body) {
+  constexpr int kWidth = Doubles::kWidth;
+  double* at[kArrays];
+  std::int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    for (int a = 0; a < kArrays; ++a) at[a] = arrays[a] + i;
+    body(i, kWidth, at);
+  }
+  if (i == n) return;
+  double tail[kArrays][kWidth] = {};
+  const std::size_t bytes = static_cast<std::size_t>(n - i) * sizeof(double);
+  for (int a = 0; a < kArrays; ++a) {
+    std::memcpy(tail[a], arrays[a] + i, bytes);
+    at[a] = tail[a];
+  }
+  body(i, static_cast<int>(n - i), at);
+  for (int a = 0; a < kWritten; ++a) std::memcpy(arrays[a] + i, tail[a], bytes);
+}
+
+template <class T>
+ARUBA_RULE Doubles load_lanes(const T* p, int lanes) {
+  if (lanes == Doubles::kWidth) return load_doubles(p);
+  T padded[Doubles::kWidth] = {};
+  std::memcpy(padded, p, static_cast<std::size_t>(lanes) * sizeof(T));
+  return load_doubles(padded);
+}
+
+template <class T>
+ARUBA_RULE void store_lanes(T* p, Doubles a, int lanes) {
+  if (lanes == Doubles::kWidth) return store_from_doubles(p, a);
+  T padded[Doubles::kWidth];
+  store_from_doubles(padded, a);
+  std::memcpy(p, padded, static_cast<std::size_t>(lanes) * sizeof(T));
+}
+
+inline void merge(const MergeCall& call) {
+  double* const arrays[4] = {call.into_high, call.into_low, const_cast<double*>(call.high), const_cast<double*>(call.low)};
+  over_registers<2>(call.n, arrays, [](std::int64_t, int, double* const* at) {
+    Sum sum = load_sum(at[0], at[1]);
+    add(sum, load_sum(at[2], at[3]));
+    store_sum(at[0], at[1], sum);
+  });
+}
+
+template <class T>
+void meta(const MetaCall& call) {
+  double* sums = const_cast<double*>(call.sums);
+  const std::int64_t row = call.stride;
+  double* const arrays[10] = {call.b, call.g, call.phi_master, call.rho, sums, sums + row, sums + 2 * row, sums + 3 * row, sums + 4 * row, sums + 5 * row};
+  T* phi = static_cast<T*>(call.phi);
+  T* rates = static_cast<T*>(call.rates);
+  over_registers<4>(call.n, arrays, [&](std::int64_t i, int lanes, double* const* at) {
+    const auto total = [at](int k) { return load(at[4 + 2 * k]) + load(at[5 + 2 * k]); };
+    const Doubles distance = total(0), grad_sq = total(1), theta_sum = total(2);
+    MetaCoordinate<Doubles> coordinate = {load(at[0]), load(at[1]), load(at[2])};
+    meta_update(coordinate, distance, grad_sq, theta_sum, call.step);
+    store(at[0], coordinate.b);
+    store(at[1], coordinate.g);
+    store(at[2], coordinate.phi);
+    store(at[3], resting_ratio(distance, grad_sq, load_lanes(rates + i, lanes)));
+    store_lanes(phi + i, coordinate.phi, lanes);
+    store_lanes(rates + i, learning_rate(coordinate.b, coordinate.g, call.step), lanes);
+  });
+}
+
+}  // namespace aruba_fast::ARUBA_ISA

@@ -1,0 +1,163 @@
+// Across tasks: the statistics of a round, their merging, and the meta-update.
+#include "ops_meta.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "parallel.h"
+
+namespace aruba_fast {
+namespace {
+
+constexpr std::int64_t kTile = 512;  // columns whose six sums (24 KB) stay in the first-level cache
+constexpr std::int64_t kWave = 64;   // chunks in flight when there are few columns
+constexpr std::int64_t kParallelFrom = std::int64_t(1) << 15;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+int index_of(Type type) { return type == Type::kFloat64; }
+
+// One tile of columns of one chunk of tasks.
+void reduce_tile(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk, std::int64_t tile, std::int64_t stride, double* sums) {
+  kernels().reduce[index_of(round.type)]({round.theta_hat, round.grad_sq, round.phi, round.weights, skip, chunk * kTaskChunk,
+                                          std::min(round.n_tasks, (chunk + 1) * kTaskChunk), tile * kTile,
+                                          std::min(round.n, (tile + 1) * kTile), round.n, stride, sums});
+}
+
+void merge_tile(double* into, std::int64_t into_stride, const double* from, std::int64_t from_stride, std::int64_t n) {
+  for (int row = 0; row < 6; row += 2)
+    kernels().merge({into + row * into_stride, into + (row + 1) * into_stride, from + row * from_stride, from + (row + 1) * from_stride, n});
+}
+
+// Adds the round to sums, chunk after chunk in every column.
+void sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums) {
+  const std::int64_t n_tiles = divide_up(round.n, kTile), n_chunks = divide_up(round.n_tasks, kTaskChunk);
+  const std::int64_t stride = divide_up(std::min(round.n, kTile), 8) * 8;
+  const bool parallel = round.n_tasks * round.n > kParallelFrom;
+  const auto columns = [&](std::int64_t tile) { return std::min(round.n - tile * kTile, kTile); };
+  if (n_tiles >= 4 * n_threads() || n_chunks == 1) {
+    for_each(n_tiles, parallel, [&](std::int64_t tile) {
+      alignas(64) double partial[6 * kTile];
+      for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
+        reduce_tile(round, skip, chunk, tile, stride, partial);
+        merge_tile(sums + tile * kTile, round.n, partial, stride, columns(tile));
+      }
+    });
+    return;
+  }
+  const std::int64_t wave = std::min(kWave, n_chunks), size = 6 * stride;
+  std::vector<double> partials(static_cast<std::size_t>(wave * n_tiles * size));
+  for (std::int64_t first = 0; first < n_chunks; first += wave) {
+    const std::int64_t n = std::min(wave, n_chunks - first);
+    for_each(n * n_tiles, parallel,
+             [&](std::int64_t i) { reduce_tile(round, skip, first + i / n_tiles, i % n_tiles, stride, partials.data() + i * size); });
+    for (std::int64_t i = 0; i < n * n_tiles; ++i)
+      merge_tile(sums + i % n_tiles * kTile, round.n, partials.data() + i * size, stride, columns(i % n_tiles));
+  }
+}
+
+bool all_finite(const double* values, std::int64_t n) {
+  double zero = 0;
+  for (std::int64_t i = 0; i < n; ++i) zero += values[i] - values[i];
+  return zero == 0;
+}
+
+// A task is finite when all that it would add to the sums is.
+template <class T>
+bool is_finite(const RoundArrays& round, std::int64_t task) {
+  const T *theta_hat = static_cast<const T*>(round.theta_hat) + task * round.n, *grad_sq = static_cast<const T*>(round.grad_sq) + task * round.n,
+          *phi = static_cast<const T*>(round.phi);
+  const double weight = round.weights ? round.weights[task] : 1;
+  for (std::int64_t j = 0; j < round.n; ++j) {
+    const double theta = theta_hat[j];
+    const double sum = half_square_distance<double>(theta, phi[j]) + grad_sq[j] + std::fabs(weight * theta);
+    if (!std::isfinite(sum)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void add_round(const char* function, const RoundArrays& round, Statistics& into, std::uint8_t* skipped) {
+  const std::int64_t n_sums = 6 * round.n;
+  const std::vector<double> before(into.sums, into.sums + n_sums);
+  std::vector<std::uint8_t> skip;
+  sum_round(round, nullptr, into.sums);
+  if (!all_finite(into.sums, n_sums)) {
+    skip.resize(static_cast<std::size_t>(round.n_tasks));
+    for_each(divide_up(round.n_tasks, kTaskChunk), round.n_tasks * round.n > kParallelFrom, [&](std::int64_t chunk) {
+      for (std::int64_t task = chunk * kTaskChunk; task < std::min(round.n_tasks, (chunk + 1) * kTaskChunk); ++task)
+        skip[static_cast<std::size_t>(task)] = !(round.type == Type::kFloat64 ? is_finite<double>(round, task) : is_finite<float>(round, task));
+    });
+    std::copy(before.begin(), before.end(), into.sums);
+    sum_round(round, skip.data(), into.sums);
+    if (!all_finite(into.sums, n_sums))
+      throw ValueError(std::string(function) + ": the sums over the tasks must be finite: got an overflow of float64");
+  }
+  for (std::int64_t task = 0; task < round.n_tasks; ++task) {
+    const bool out = !skip.empty() && skip[static_cast<std::size_t>(task)];
+    if (skipped) skipped[task] = out;
+    if (!out) add(into.weight, round.weights ? round.weights[task] : 1.0);
+    ++(out ? into.n_skipped : into.n_tasks);
+  }
+}
+
+void merge(Statistics& into, const Statistics& other, std::int64_t n) {
+  merge_tile(into.sums, n, other.sums, n, n);
+  add(into.weight, other.weight);
+  into.n_tasks += other.n_tasks;
+  into.n_skipped += other.n_skipped;
+}
+
+namespace {
+
+double power(double base, std::int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent /= 2, base *= base)
+    if (exponent % 2) result *= base;
+  return result;
+}
+
+// Sum of an array in float64, compensated.
+double sum_of(const double* values, std::int64_t n) {
+  Twofold<double> sum = {0, 0};
+  for (std::int64_t i = 0; i < n; ++i) add(sum, values[i]);
+  return sum.high + sum.low;
+}
+
+}  // namespace
+
+void MetaState::apply(const Statistics& statistics, const double* meta_step) {
+  *n_skipped += statistics.n_skipped;
+  const std::int64_t k = statistics.n_tasks;
+  if (k == 0) return;
+  const double eps = parameters.learning_rate * parameters.zeta, weight = statistics.weight.high + statistics.weight.low;
+  Twofold<double> total_weight = {*weight_high, *weight_low}, smoothing = {0, 0};
+  add(total_weight, statistics.weight);
+  // The spec counts t from 1: the first task adds 1 / 2^p.
+  for (std::int64_t i = 0; i < k; ++i) add(smoothing, smoothing_term(static_cast<double>(*n_tasks + 2 + i), parameters.p));
+  const double total = total_weight.high + total_weight.low;
+  const MetaStep<double> step = {power(1 - parameters.decay, k),
+                                 1 / (eps * eps),
+                                 1 / (parameters.zeta * parameters.zeta),
+                                 smoothing.high + smoothing.low,
+                                 weight > 0 ? 1 / weight : 0,
+                                 weight > 0 ? (meta_step ? *meta_step : weight / total) : 0,
+                                 parameters.learning_rate,
+                                 parameters.max_learning_rate};
+  const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64, item = size_of(type);
+  for_each(divide_up(n, share), n > kParallelFrom, [&](std::int64_t part) {
+    const std::int64_t i = part * share;
+    kernels().meta[index_of(type)]({b + i, g + i, phi_master + i, rho + i, static_cast<char*>(phi) + i * item, static_cast<char*>(rates) + i * item,
+                                    statistics.sums + i, std::min(share, n - i), n, step});
+  });
+  if (parameters.isotropic) {
+    const double eta = learning_rate(sum_of(b, n), sum_of(g, n), step);
+    if (type == Type::kFloat64) std::fill_n(static_cast<double*>(rates), n, eta);
+    else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
+  }
+  *n_tasks += k;
+  *weight_high = total_weight.high;
+  *weight_low = total_weight.low;
+}
+
+}  // namespace aruba_fast

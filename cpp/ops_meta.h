@@ -1,0 +1,53 @@
+// Across tasks: the statistics of a round, their merging, and the meta-update.
+#pragma once
+
+#include <vector>
+
+#include "array.h"
+#include "kernels.h"
+
+namespace aruba_fast {
+
+// Sums over the tasks of a round. `sums` is six rows of n coordinates: distance, grad_sq, theta; each high, low.
+struct Statistics {
+  double* sums;
+  Twofold<double> weight = {0, 0};
+  std::int64_t n_tasks = 0, n_skipped = 0;
+};
+
+// What run_tasks leaves behind. theta_hat and grad_sq are n_tasks rows of n coordinates.
+struct RoundArrays {
+  const void *theta_hat, *grad_sq, *phi;
+  const double* weights;  // null: all one
+  std::int64_t n_tasks, n;
+  Type type;
+};
+
+// Tasks are summed in chunks of this many, in order, whoever sums them: the chunk is what makes the bits independent of threads.
+constexpr std::int64_t kTaskChunk = 128;
+
+// Adds a round to `into`. `skipped`, if not null, gets a one for every task that was skipped because it is not finite.
+void add_round(const char* function, const RoundArrays& round, Statistics& into, std::uint8_t* skipped);
+
+void merge(Statistics& into, const Statistics& other, std::int64_t n);
+
+struct MetaParameters {
+  double learning_rate, zeta, p, decay, max_learning_rate;  // infinity: no cap
+  bool isotropic;
+};
+
+// The learner's memory, n coordinates each; b and g in units of eps^2 and zeta^2.
+struct MetaState {
+  double *phi_master, *b, *g, *rho;
+  void *phi, *rates;
+  std::int64_t *n_tasks, *n_skipped;
+  double *weight_high, *weight_low;
+  std::int64_t n;
+  Type type;
+  MetaParameters parameters;
+
+  // meta_step null: the running mean.
+  void apply(const Statistics& statistics, const double* meta_step);
+};
+
+}  // namespace aruba_fast

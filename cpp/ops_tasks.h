@@ -1,0 +1,74 @@
+// Rounds of whole tasks, and the online loop over rounds.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "ops_meta.h"
+#include "parallel.h"
+
+namespace aruba_fast {
+
+// Rows of task t are starts[t]..stops[t] of x [n_rows, n_features] and y [n_rows]; order names the tasks, null: all of them.
+struct TaskTable {
+  const void *x, *y;
+  const std::int64_t *starts, *stops, *order;
+  std::int64_t n_tasks, n_rows, n_features;
+  Type type;
+};
+
+struct TaskOptions {
+  Loss loss;
+  std::int64_t n_outputs, batch_size, n_epochs;
+  double radius;  // 0: unbounded
+};
+
+// The within-task rule: a rate for every parameter or one for all, and the second operand of rules/step.h.
+struct TaskRuleArguments {
+  TaskRule rule;
+  const void *rates, *dampings;  // null: the numbers below
+  double rate, damping;
+};
+
+struct TaskOutputs {
+  void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
+  double* loss;
+};
+
+// Checks that are about values: rows in range, labels in the loss's domain, phi inside the ball.
+void require_rows(const char* function, const TaskTable& table);
+void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes);
+void require_in_ball(const char* function, const Array& phi, double radius);
+
+// A thread pool's memory for rounds of tasks; made once, run many times.
+class TaskEngine {
+ public:
+  TaskEngine(const TaskTable& table, const TaskOptions& options, Watch& watch);
+  // Runs tasks order[first..first + n_tasks); phi_stride 0: all start from the same phi. Outputs begin with the first of them.
+  void run(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride, std::int64_t first, std::int64_t n_tasks, const TaskOutputs& outputs);
+
+ private:
+  void set_rates(const TaskRuleArguments& rule);
+  int threads_for(std::int64_t first, std::int64_t n_tasks) const;
+
+  TaskTable table_;
+  TaskOptions options_;
+  Watch& watch_;
+  std::int64_t stride_, n_, scratch_size_;
+  int max_threads_, most_slots_;
+  std::vector<char> rates_, dampings_, scratch_;
+};
+
+struct MetaTraining {
+  std::int64_t round_size;
+  bool weigh_by_rows;
+  std::function<double(std::int64_t)> meta_step;             // empty: the running mean; else of the tasks seen, this round's included
+  std::function<void(std::int64_t, std::int64_t)> progress;  // empty, or (tasks done, tasks in all), a few times a second
+  double* loss;
+  std::uint8_t* skipped;
+};
+
+// One pass over the table's order, a meta-update after every round. Throws Interrupted between rounds when `watch` says so.
+void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& state, const MetaTraining& training, Watch& watch);
+
+}  // namespace aruba_fast

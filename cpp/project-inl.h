@@ -1,0 +1,70 @@
+// Projection on the ball ||theta||_2 <= radius, in the norm of the step.
+//
+//   one rate for all      theta <- theta radius / ||theta||
+//   eta per coordinate    argmin_u ||u - theta||_{1/eta}:  u_j = theta_j / (1 + lambda eta_j),  ||u|| = radius
+//
+// lambda by Newton's method on 1/||u|| - 1/radius, which is concave in lambda and so approached from the left without overshooting.
+#pragma once
+
+#include "dot-inl.h"
+
+namespace aruba_fast::ARUBA_ISA {
+
+// The rows of one task's parameters: n_outputs rows of n_features, each padded with zeros to `stride`.
+template <class T>
+struct Rows {
+  T* data;
+  std::int64_t n_outputs, n_features, stride;
+
+  ARUBA_RULE std::int64_t size() const { return n_outputs * stride; }
+};
+
+// Sum over the coordinates of term(i), i the position of a register, in the virtual lanes of each row, row after row.
+template <class T, class Term>
+ARUBA_RULE T sum_over(const Rows<T>& rows, Term term) {
+  constexpr int kWidth = Pack<T>::kWidth;
+  T total(0);
+  for (std::int64_t row = 0; row < rows.n_outputs; ++row) {
+    Pack<T> lanes[kRegisters<T>];
+    for (Pack<T>& each : lanes) each = Pack<T>(T(0));
+    for (std::int64_t j = 0; j < rows.n_features; j += kWidth) {
+      Pack<T>& lane = lanes[j / kWidth % kRegisters<T>];
+      lane = lane + term(row * rows.stride + j);
+    }
+    total = total + fold(fold_registers<kRegisters<T>>(lanes));
+  }
+  return total;
+}
+
+// rates: as theta, or null for one rate.
+template <class T>
+void project(const Rows<T>& theta, const T* rates, T radius) {
+  constexpr int kWidth = Pack<T>::kWidth;
+  constexpr int kIterations = 60;  // a handful suffice; the limit guards against rounding noise at the end
+  constexpr T kSlack = T(1) + T(8) / T(typename Format<T>::Bits(1) << Format<T>::kMantissa);
+  const auto at = [&](std::int64_t i) { return load(theta.data + i); };
+  const T norm_sq = sum_over<T>(theta, [&](std::int64_t i) { return at(i) * at(i); });
+  if (!(norm_sq > radius * radius)) return;
+  if (!rates) {
+    const Pack<T> scale(radius / aruba_fast::sqrt(norm_sq));
+    for (std::int64_t i = 0; i < theta.size(); i += kWidth) store(theta.data + i, at(i) * scale);
+    return;
+  }
+  const Pack<T> one(T(1));
+  T lambda(0);
+  const auto shrunk = [&](std::int64_t i) { return at(i) / fma(Pack<T>(lambda), load(rates + i), one); };
+  for (int iteration = 0; iteration < kIterations; ++iteration) {
+    const T length_sq = sum_over<T>(theta, [&](std::int64_t i) { return shrunk(i) * shrunk(i); });
+    const T length = aruba_fast::sqrt(length_sq);
+    if (!(length > radius * kSlack)) break;
+    const T slope = sum_over<T>(theta, [&](std::int64_t i) {
+      const Pack<T> eta = load(rates + i);
+      return shrunk(i) * shrunk(i) * (eta / fma(Pack<T>(lambda), eta, one));
+    });
+    if (!(slope > T(0))) break;  // only coordinates that cannot move are left
+    lambda = lambda + length_sq / slope * ((length - radius) / radius);
+  }
+  for (std::int64_t i = 0; i < theta.size(); i += kWidth) store(theta.data + i, shrunk(i));
+}
+
+}  // namespace aruba_fast::ARUBA_ISA

@@ -1,0 +1,86 @@
+// Across tasks: what a task adds to the statistics, sums that do not depend on their grouping, and the meta-update.
+//
+//   task        distance += (theta_hat - phi)^2 / 2,  grad_sq += sum grad^2,  theta_sum += w theta_hat      (compensated float64)
+//   round       b <- (1 - decay)^K b + distance / eps^2 + sum_k 1/(t+k+1)^p,   g likewise with grad_sq / zeta^2
+//               phi <- phi + alpha (theta_sum / W - phi)
+//               eta = learning_rate sqrt(b) / sqrt(g), at most the cap
+//               rho = sum (theta_hat - phi)^2 / (eta^2 grad_sq)
+//
+// b and g are kept in units of eps^2 and zeta^2 (eps = learning_rate zeta). Both start at 1 and get the same smoothing, so that a
+// coordinate which never saw a gradient keeps b = g to the bit, and with it eta = learning_rate exactly.
+#pragma once
+
+#include "exp.h"
+
+namespace aruba_fast {
+
+// An unevaluated sum of two numbers: about 106 bits.
+template <class V>
+struct Twofold {
+  V high, low;
+};
+
+// Knuth's TwoSum: high + x exactly, the rounding error kept in low.
+template <class V>
+ARUBA_RULE void add(Twofold<V>& sum, V x) {
+  const V s = sum.high + x;
+  const V part = s - sum.high;
+  const V error = (sum.high - (s - part)) + (x - part);
+  sum = {s, sum.low + error};
+}
+
+template <class V>
+ARUBA_RULE void add(Twofold<V>& sum, const Twofold<V>& other) {
+  add(sum, other.high);
+  const V low = sum.low + other.low;
+  const V high = sum.high + low;
+  sum = {high, low - (high - sum.high)};
+}
+
+template <class V>
+ARUBA_RULE V half_square_distance(V theta_hat, V phi) {
+  const V difference = theta_hat - phi;
+  return V(Number<V>(0.5)) * difference * difference;
+}
+
+// What of a round's update is the same for every coordinate.
+template <class T>
+struct MetaStep {
+  T keep;                             // (1 - decay)^K
+  T per_eps_sq, per_zeta_sq;          // 1 / eps^2, 1 / zeta^2
+  T smoothing;                        // sum_k 1/(t+k+1)^p
+  T per_weight, alpha;                // 1 / W, step of the initialization
+  T learning_rate, cap;               // eps / zeta, upper limit of eta
+};
+
+template <class V>
+struct MetaCoordinate {
+  V b, g, phi;
+};
+
+template <class V, class T>
+ARUBA_RULE void meta_update(MetaCoordinate<V>& at, V distance, V grad_sq, V theta_sum, const MetaStep<T>& step) {
+  at.b = fma(V(step.keep), at.b, fma(distance, V(step.per_eps_sq), V(step.smoothing)));
+  at.g = fma(V(step.keep), at.g, fma(grad_sq, V(step.per_zeta_sq), V(step.smoothing)));
+  at.phi = fma(V(step.alpha), fma(theta_sum, V(step.per_weight), -at.phi), at.phi);
+}
+
+// sqrt(b) / sqrt(g), not sqrt(b / g): the quotient may leave the range that its root is in.
+template <class V, class T>
+ARUBA_RULE V learning_rate(V b, V g, const MetaStep<T>& step) {
+  const V eta = V(step.learning_rate) * (sqrt(b) / sqrt(g));
+  return select(eta > V(step.cap), V(step.cap), eta);
+}
+
+// The rate is at rest where rho = 2, grows where rho is larger; nan without a gradient.
+template <class V>
+ARUBA_RULE V resting_ratio(V distance, V grad_sq, V eta) {
+  return (distance + distance) / (eta * eta * grad_sq);
+}
+
+// 1 / t^p. The default p = 1 is correctly rounded; other exponents go through the project's own exp and log.
+ARUBA_RULE double smoothing_term(double t, double p) {
+  return p == 1.0 ? 1.0 / t : exp_nonpositive(-p * log_positive(t));
+}
+
+}  // namespace aruba_fast

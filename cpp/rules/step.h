@@ -1,0 +1,58 @@
+// The updates within a task, one coordinate at a time.
+//
+//   preconditioned OGD   s <- s + grad^2;  theta <- theta - eta grad
+//   AdaGrad              s <- s + grad^2;  theta <- theta - eta0 grad / sqrt(s + delta)
+//   ARUBA++              eta = sqrt(b / g'), g' <- g' + c grad^2;  theta <- theta - eta grad
+//
+// Every rule has one form: step(theta, s, grad, rate, damping) moves theta and the accumulator s and returns the rate it used.
+#pragma once
+
+#include "rule.h"
+
+namespace aruba_fast {
+
+// rate = eta, damping unused.
+struct Ogd {
+  template <class V>
+  ARUBA_RULE static V step(V& theta, V& grad_sq, V grad, V rate, V /*damping*/) {
+    grad_sq = fma(grad, grad, grad_sq);
+    theta = fma(-rate, grad, theta);
+    return rate;
+  }
+};
+
+// rate = eta0, damping = delta.
+struct AdaGrad {
+  template <class V>
+  ARUBA_RULE static V step(V& theta, V& grad_sq, V grad, V rate, V damping) {
+    grad_sq = fma(grad, grad, grad_sq);
+    const V eta = rate / sqrt(grad_sq + damping);
+    theta = fma(-eta, grad, theta);
+    return eta;
+  }
+};
+
+// ARUBA++ on the caller's own copy g' of g: rate = b, damping = c, and the accumulator is g'.
+struct ArubaInPlace {
+  template <class V>
+  ARUBA_RULE static V step(V& theta, V& g, V grad, V b, V coef) {
+    const V eta = sqrt(b) / sqrt(g);
+    g = fma(coef, grad * grad, g);
+    theta = fma(-eta, grad, theta);
+    return eta;
+  }
+};
+
+// ARUBA++ for a whole task: sqrt(b / (g + c s)) = rate / sqrt(1 + damping s) with rate = sqrt(b / g), damping = c / g.
+// The first step has s = 0 and so the meta-learned rate to the bit; b and g never leave float64, whatever theta is.
+struct ArubaPlusPlus {
+  template <class V>
+  ARUBA_RULE static V step(V& theta, V& grad_sq, V grad, V rate, V damping) {
+    const V eta = rate / sqrt(fma(damping, grad_sq, V(Number<V>(1))));
+    grad_sq = fma(grad, grad, grad_sq);
+    theta = fma(-eta, grad, theta);
+    return eta;
+  }
+};
+
+}  // namespace aruba_fast

@@ -1,0 +1,212 @@
+// One register of numbers, in the instruction set of the including file.
+//
+// Arithmetic and comparison come from the compiler's vector extension (GCC, Clang); only what that does not spell (fma, sqrt,
+// masked loads, half precision) is written per instruction set below. The includer defines ARUBA_ISA, the namespace it compiles
+// into, so that no two instruction sets ever share a symbol.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "half.h"
+#include "rules/rule.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__)
+#define ARUBA_REGISTER_BYTES 64
+#elif defined(__AVX2__)
+#define ARUBA_REGISTER_BYTES 32
+#else
+#define ARUBA_REGISTER_BYTES 16
+#endif
+
+namespace aruba_fast::ARUBA_ISA {
+
+template <class T, int kBytes>
+struct RegisterOf {
+  typedef T type __attribute__((vector_size(kBytes), aligned(kBytes)));
+  typedef T unaligned __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
+};
+
+template <class T>
+struct Pack {
+  using Number = T;
+  using Bits = typename Format<T>::Bits;
+  static constexpr int kWidth = ARUBA_REGISTER_BYTES / static_cast<int>(sizeof(T));
+  using Register = typename RegisterOf<T, ARUBA_REGISTER_BYTES>::type;
+  using Mask = typename RegisterOf<Bits, ARUBA_REGISTER_BYTES>::type;
+
+  Register v;
+
+  Pack() = default;
+  ARUBA_RULE Pack(Register r) : v(r) {}
+  ARUBA_RULE explicit Pack(T s) : v(s - Register{}) {}
+
+  friend ARUBA_RULE Pack operator+(Pack a, Pack b) { return a.v + b.v; }
+  friend ARUBA_RULE Pack operator-(Pack a, Pack b) { return a.v - b.v; }
+  friend ARUBA_RULE Pack operator*(Pack a, Pack b) { return a.v * b.v; }
+  friend ARUBA_RULE Pack operator/(Pack a, Pack b) { return a.v / b.v; }
+  friend ARUBA_RULE Pack operator-(Pack a) { return -a.v; }
+  friend ARUBA_RULE Mask operator<(Pack a, Pack b) { return a.v < b.v; }
+  friend ARUBA_RULE Mask operator>(Pack a, Pack b) { return a.v > b.v; }
+  friend ARUBA_RULE Mask operator==(Pack a, Pack b) { return a.v == b.v; }
+  friend ARUBA_RULE Mask to_bits(Pack a) { return reinterpret_cast<Mask>(a.v); }
+  friend ARUBA_RULE Pack abs(Pack a) {
+    return reinterpret_cast<Register>(reinterpret_cast<Mask>(a.v) & ~(Bits(1) << (8 * sizeof(T) - 1)));
+  }
+};
+
+using Floats = Pack<float>;
+using Doubles = Pack<double>;
+
+ARUBA_RULE Floats select(Floats::Mask mask, Floats a, Floats b) { return mask ? a.v : b.v; }
+ARUBA_RULE Doubles select(Doubles::Mask mask, Doubles a, Doubles b) { return mask ? a.v : b.v; }
+
+#if defined(__AVX512F__)
+ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) { return Floats(Floats::Register(_mm512_fmadd_ps(a.v, b.v, c.v))); }
+ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(Doubles::Register(_mm512_fmadd_pd(a.v, b.v, c.v))); }
+ARUBA_RULE Floats sqrt(Floats a) { return Floats(Floats::Register(_mm512_sqrt_ps(a.v))); }
+ARUBA_RULE Doubles sqrt(Doubles a) { return Doubles(Doubles::Register(_mm512_sqrt_pd(a.v))); }
+#elif defined(__AVX2__)
+ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) { return Floats(Floats::Register(_mm256_fmadd_ps(a.v, b.v, c.v))); }
+ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(Doubles::Register(_mm256_fmadd_pd(a.v, b.v, c.v))); }
+ARUBA_RULE Floats sqrt(Floats a) { return Floats(Floats::Register(_mm256_sqrt_ps(a.v))); }
+ARUBA_RULE Doubles sqrt(Doubles a) { return Doubles(Doubles::Register(_mm256_sqrt_pd(a.v))); }
+#elif defined(ARUBA_NEON)
+ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) { return Floats(Floats::Register(vfmaq_f32(c.v, a.v, b.v))); }
+ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(Doubles::Register(vfmaq_f64(c.v, a.v, b.v))); }
+ARUBA_RULE Floats sqrt(Floats a) { return Floats(Floats::Register(vsqrtq_f32(a.v))); }
+ARUBA_RULE Doubles sqrt(Doubles a) { return Doubles(Doubles::Register(vsqrtq_f64(a.v))); }
+#else
+// The baseline has no fma instruction to count on: the C library's, exact by definition and slow.
+template <class T>
+ARUBA_RULE Pack<T> fma(Pack<T> a, Pack<T> b, Pack<T> c) {
+  Pack<T> r;
+  for (int i = 0; i < Pack<T>::kWidth; ++i) r.v[i] = aruba_fast::fma(a.v[i], b.v[i], c.v[i]);
+  return r;
+}
+template <class T>
+ARUBA_RULE Pack<T> sqrt(Pack<T> a) {
+  Pack<T> r;
+  for (int i = 0; i < Pack<T>::kWidth; ++i) r.v[i] = aruba_fast::sqrt(a.v[i]);
+  return r;
+}
+#endif
+
+// ---- memory ----
+
+template <class T>
+ARUBA_RULE Pack<T> load(const T* p) {
+  return typename Pack<T>::Register(*reinterpret_cast<const typename RegisterOf<T, ARUBA_REGISTER_BYTES>::unaligned*>(p));
+}
+
+template <class T>
+ARUBA_RULE void store(T* p, Pack<T> a) {
+  *reinterpret_cast<typename RegisterOf<T, ARUBA_REGISTER_BYTES>::unaligned*>(p) = a.v;
+}
+
+// All ones in the first n lanes.
+template <class T>
+ARUBA_RULE typename Pack<T>::Mask first_lanes(int n) {
+  typename Pack<T>::Mask lane;
+  for (int i = 0; i < Pack<T>::kWidth; ++i) lane[i] = i;
+  return lane < static_cast<typename Pack<T>::Bits>(n);
+}
+
+template <class T>
+ARUBA_RULE Pack<T> keep(typename Pack<T>::Mask mask, Pack<T> a) {
+  return from_bits<Pack<T>>(to_bits(a) & mask);
+}
+
+// The first n < kWidth lanes from memory, zero in the others; nothing beyond is touched.
+template <class T>
+ARUBA_RULE Pack<T> load_first(const T* p, [[maybe_unused]] int n, [[maybe_unused]] typename Pack<T>::Mask mask) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return Pack<T>(typename Pack<T>::Register(_mm256_maskload_ps(p, (__m256i)mask)));
+  else return Pack<T>(typename Pack<T>::Register(_mm256_maskload_pd(p, (__m256i)mask)));
+#elif defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return Pack<T>(typename Pack<T>::Register(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1), p)));
+  else return Pack<T>(typename Pack<T>::Register(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1U << n) - 1), p)));
+#else
+  typename Pack<T>::Register r{};
+  for (int i = 0; i < Pack<T>::kWidth; ++i)
+    if (i < n) r[i] = p[i];
+  return r;
+#endif
+}
+
+template <class T>
+ARUBA_RULE void store_first(T* p, Pack<T> a, int n) {
+  alignas(ARUBA_REGISTER_BYTES) T lanes[Pack<T>::kWidth];
+  store(lanes, a);
+  for (int i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+// ---- widening ----
+
+ARUBA_RULE Doubles load_doubles(const double* p) { return load(p); }
+
+ARUBA_RULE Doubles load_doubles(const float* p) {
+  using Half = RegisterOf<float, ARUBA_REGISTER_BYTES / 2>::unaligned;
+  return __builtin_convertvector(*reinterpret_cast<const Half*>(p), Doubles::Register);
+}
+
+ARUBA_RULE void store_from_doubles(double* p, Doubles a) { store(p, a); }
+
+ARUBA_RULE void store_from_doubles(float* p, Doubles a) {
+  using Half = RegisterOf<float, ARUBA_REGISTER_BYTES / 2>;
+  *reinterpret_cast<Half::unaligned*>(p) = __builtin_convertvector(a.v, Half::type);
+}
+
+using Words = RegisterOf<std::uint16_t, ARUBA_REGISTER_BYTES / 2>;
+using WideWords = RegisterOf<std::uint32_t, ARUBA_REGISTER_BYTES>::type;
+
+ARUBA_RULE WideWords load_words(const void* p) {
+  Words::type words;
+  std::memcpy(&words, p, sizeof words);
+  return __builtin_convertvector(words, WideWords);
+}
+
+template <class T>
+ARUBA_RULE Pack<T> load_as(const T* p) {
+  return load(p);
+}
+
+template <class T>
+ARUBA_RULE Floats load_as(const BFloat16* p) {
+  return reinterpret_cast<Floats::Register>(load_words(p) << 16);
+}
+
+template <class T>
+ARUBA_RULE Floats load_as(const Float16* p) {
+#if defined(__AVX512F__)
+  return Floats(Floats::Register(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))));
+#elif defined(__AVX2__)
+  return Floats(Floats::Register(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+#else
+  // Shift exponent and mantissa into place and let a multiplication by 2^112 correct the bias, subnormals included.
+  const WideWords bits = load_words(p);
+  const WideWords magnitude = (bits & 0x7fffU) << 13;
+  const Floats scaled = Floats(reinterpret_cast<Floats::Register>(magnitude)) * Floats(0x1p112F);
+  const Floats special = reinterpret_cast<Floats::Register>(magnitude | 0x7f800000U);  // inf and nan
+  const Floats value = select(reinterpret_cast<Floats::Mask>((bits & 0x7c00U) == 0x7c00U), special, scaled);
+  return reinterpret_cast<Floats::Register>(reinterpret_cast<WideWords>(value.v) | ((bits & 0x8000U) << 16));
+#endif
+}
+
+template <class T, class G>
+ARUBA_RULE Pack<T> load_first_as(const G* p, int n) {
+  G lanes[Pack<T>::kWidth] = {};
+  std::memcpy(lanes, p, static_cast<std::size_t>(n) * sizeof(G));
+  return load_as<T>(lanes);
+}
+
+}  // namespace aruba_fast::ARUBA_ISA

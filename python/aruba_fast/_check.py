@@ -1,0 +1,190 @@
+"""Argument checks of the Python layer: "function: `argument` must ...: got X, expected Y"."""
+
+import math
+import numbers
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+_INT64_MAX = 2**63 - 1
+
+
+def _real(function: str, name: str, value: object) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"{function}: `{name}` must be a real number: got {type(value).__name__}, "
+            "expected a float"
+        )
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def positive(function: str, name: str, value: object) -> float:
+    """Returns `value` as a float; it must be finite and above 0."""
+    number = _real(function, name, value)
+    if not (0.0 < number < math.inf):
+        raise ValueError(
+            f"{function}: `{name}` must be positive: got {number}, expected a finite number > 0"
+        )
+    return number
+
+
+def non_negative(function: str, name: str, value: object) -> float:
+    """Returns `value` as a float; it must be finite and at least 0."""
+    number = _real(function, name, value)
+    if not (0.0 <= number < math.inf):
+        raise ValueError(
+            f"{function}: `{name}` must not be negative: got {number}, "
+            "expected a finite number >= 0"
+        )
+    return number
+
+
+def fraction(function: str, name: str, value: object, *, zero: bool = False) -> float:
+    """Returns `value` as a float; it must lie in (0, 1), or in [0, 1) where `zero` is allowed."""
+    number = _real(function, name, value)
+    if not (0.0 < number < 1.0 or (zero and number == 0.0)):
+        expected = "0 <= value < 1" if zero else "0 < value < 1"
+        raise ValueError(
+            f"{function}: `{name}` must be a fraction: got {number}, expected {expected}"
+        )
+    return number
+
+
+def boolean(function: str, name: str, value: object) -> bool:
+    """Returns `value` as a bool; nothing but a bool is taken for one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{function}: `{name}` must be a bool: got {type(value).__name__}, "
+            "expected True or False"
+        )
+    return bool(value)
+
+
+def integer(function: str, name: str, value: Any, minimum: int) -> int:
+    """Returns `value` as an int; it must be at least `minimum` and fit into 64 bits."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{function}: `{name}` must be an integer: got {type(value).__name__}, expected an int"
+        ) from None
+    if not (minimum <= number <= _INT64_MAX):
+        raise ValueError(
+            f"{function}: `{name}` must be in range: got {number}, "
+            f"expected {minimum} <= value < 2**63"
+        )
+    return number
+
+
+def array(function: str, name: str, value: object) -> NDArray[Any]:
+    """Returns `value` as a NumPy array, without a copy where that is possible."""
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(
+            f"{function}: `{name}` must be in host memory: got {type(value).__module__}."
+            f"{type(value).__name__} on a CUDA device, expected a NumPy array"
+        )
+    try:
+        result: NDArray[Any] = np.asarray(value)
+    except Exception as error:  # foreign arrays raise whatever their library chose
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(
+            f"{function}: `{name}` must be convertible to a NumPy array: "
+            f"got {type(value).__name__} ({error}), expected an array"
+        ) from error
+    return result
+
+
+def float_array(function: str, name: str, value: object, axes: str) -> FloatArray:
+    """Returns `value` as an aligned C-contiguous float32 or float64 array; nothing is converted.
+
+    Args:
+        function: Name of the public function, for the message.
+        name: Name of its argument, for the message.
+        value: Anything array-like.
+        axes: The shape that is expected, as "[n_tasks, n_parameters]".
+    """
+    result = array(function, name, value)
+    if result.dtype.type not in (np.float32, np.float64) or not result.dtype.isnative:
+        raise TypeError(
+            f"{function}: `{name}` must be floating point in native byte order: "
+            f"got {result.dtype}, expected float32 or float64"
+        )
+    dimension(function, name, result, axes)
+    return np.require(result, requirements=("C", "A"))
+
+
+def float64_array(function: str, name: str, value: object, axes: str) -> Float64Array:
+    """Returns `value` as a C-contiguous float64 array, converted from any real type."""
+    result = real_array(function, name, value)
+    dimension(function, name, result, axes)
+    return np.require(result, dtype=np.float64, requirements=("C", "A"))
+
+
+def real_array(function: str, name: str, value: object) -> NDArray[Any]:
+    """Returns `value` as an array of any boolean, integer or real type."""
+    result = array(function, name, value)
+    if result.dtype.kind not in "buif":
+        raise TypeError(
+            f"{function}: `{name}` must hold real numbers: got {result.dtype}, "
+            "expected a bool, integer or float type"
+        )
+    return result
+
+
+def dimension(function: str, name: str, value: NDArray[Any], axes: str) -> None:
+    """Refuses an array whose number of dimensions is not that of `axes`."""
+    if value.ndim != axes.count(",") + 1:
+        raise ValueError(
+            f"{function}: `{name}` must have the right number of dimensions: "
+            f"got shape {value.shape}, expected {axes}"
+        )
+
+
+def shape(function: str, name: str, value: NDArray[Any], expected: tuple[int, ...]) -> None:
+    """Refuses an array whose shape is not `expected`."""
+    if value.shape != expected:
+        raise ValueError(
+            f"{function}: `{name}` must have the right shape: got {value.shape}, "
+            f"expected {expected}"
+        )
+
+
+def finite(
+    function: str,
+    name: str,
+    value: NDArray[Any],
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+) -> None:
+    """Refuses an array with a value that is not finite, not above or not at least a bound."""
+    good = np.isfinite(value) & (value > above) & (value >= at_least)
+    if not good.all():
+        rule = "finite"
+        if above != -math.inf:
+            rule += f" and > {above:g}"
+        if at_least != -math.inf:
+            rule += f" and >= {at_least:g}"
+        position = int(np.argmin(good))
+        raise ValueError(
+            f"{function}: `{name}` must be {rule} everywhere: "
+            f"got {float(value.flat[position])} at {position}, expected {rule}"
+        )
+
+
+def frozen(value: NDArray[Any]) -> NDArray[Any]:
+    """Returns a view of `value` that cannot be written through."""
+    view = value.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,84 @@
+"""How rows make tasks and tasks are chosen: checked offsets and indices, rows sorted by group."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _check
+from ._check import Int64Array
+
+
+def checked_offsets(offsets: ArrayLike, n_rows: int) -> Int64Array:
+    """Returns checked offsets as int64; they must rise strictly from 0 to `n_rows`."""
+    raw = _check.array("Tasks", "offsets", offsets)
+    if raw.dtype.kind not in "ui":
+        raise TypeError(
+            f"Tasks: `offsets` must be integers: got {raw.dtype}, expected an integer type"
+        )
+    _check.dimension("Tasks", "offsets", raw, "[n_tasks + 1]")
+    if len(raw) < 2:
+        raise ValueError(
+            f"Tasks: `offsets` must describe a task: got {len(raw)} values, expected >= 2"
+        )
+    for place, expected in ((0, 0), (-1, n_rows)):
+        if int(raw[place]) != expected:
+            raise ValueError(
+                f"Tasks: `offsets` must run from 0 to n_rows: got {int(raw[place])} at {place}, "
+                f"expected {expected}"
+            )
+    # Compared in the type given: a uint64 beyond int64 must not wrap before the check.
+    falls = np.flatnonzero(raw[1:] <= raw[:-1])
+    if len(falls):
+        task = int(falls[0])
+        raise ValueError(
+            f"Tasks: `offsets` must increase strictly, every task needs a row: got "
+            f"{int(raw[task])}, {int(raw[task + 1])} for task {task}, expected a rise"
+        )
+    return raw.astype(np.int64)
+
+
+def grouped(function: str, group: ArrayLike, n_rows: int) -> tuple[Int64Array | None, Int64Array]:
+    """Divides rows by the value of `group`.
+
+    Returns:
+        `(order, offsets)`: the stable order of rows that brings each group together, None where
+        it is the given one, and the offsets of the groups in it, in the order of `np.unique`.
+    """
+    groups = _check.array(function, "group", group)
+    _check.shape(function, "group", groups, (n_rows,))
+    if groups.dtype.kind == "f" and np.isnan(groups).any():
+        raise ValueError(f"{function}: `group` must name a task: got nan, expected no nan")
+    try:
+        _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    except TypeError as error:
+        raise TypeError(
+            f"{function}: `group` must be sortable: got {groups.dtype} ({error}), "
+            "expected numbers or strings"
+        ) from None
+    mixed = bool((codes[1:] < codes[:-1]).any())
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return (np.argsort(codes, kind="stable") if mixed else None), offsets
+
+
+def checked_index(index: ArrayLike, n_tasks: int) -> NDArray[Any]:
+    """Returns an index of tasks, an integer, integers or a boolean mask, as an array."""
+    chosen = _check.array("Tasks", "index", index)
+    mask = chosen.dtype.kind == "b"
+    if chosen.dtype.kind not in "bui" or chosen.ndim > 1 or (mask and chosen.ndim == 0):
+        raise TypeError(
+            f"Tasks: `index` must select tasks: got {chosen.dtype} of shape {chosen.shape}, "
+            "expected an int, a slice, a boolean mask or integers"
+        )
+    if mask and len(chosen) != n_tasks:
+        raise IndexError(
+            f"Tasks: `index` must be a mask of all tasks: got {len(chosen)} values, "
+            f"expected {n_tasks}"
+        )
+    outside = chosen[(chosen < -n_tasks) | (chosen >= n_tasks)] if not mask else chosen[:0]
+    if outside.size:
+        raise IndexError(
+            f"Tasks: `index` must be in range: got {outside.flat[0]}, "
+            f"expected {-n_tasks} <= index < {n_tasks}"
+        )
+    return chosen

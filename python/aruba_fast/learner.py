@@ -1,0 +1,273 @@
+"""`MetaLearner`: learns an initialization and a learning rate per coordinate across tasks."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _check, _core, checkpoint
+from ._state import Hyperparameters, State, check_arrays, initial_arrays
+from .rules import OGD, ArubaPlusPlus
+from .statistics import TaskRun, TaskStatistics
+
+MetaStep: TypeAlias = float | Callable[[int], float] | None
+
+
+class MetaLearner(State):
+    """Learns an initialization `phi` and a learning rate per coordinate, by ARUBA.
+
+        b   <- b + sum_k 1/2 (theta_hat_k - phi)^2 + sum_k eps^2 / (t + k)^p
+        g   <- g + sum_k (sum of grad^2 of task k) + sum_k zeta^2 / (t + k)^p
+        phi <- phi + meta_step (weighted mean of theta_hat - phi)
+        eta  = sqrt(b) / sqrt(g), isotropic sqrt(sum b) / sqrt(sum g), at most max_learning_rate
+
+    for a round of tasks k = 1, 2, ..., where t is the number of its first task, starting at 1, and
+    eps = learning_rate * zeta. With `decay`, the old b and g are first multiplied by
+    (1 - decay)^(tasks in the round). They start at eps^2 and zeta^2, so that the first eta is
+    `learning_rate`, and a coordinate that never gets a gradient keeps it exactly.
+
+    Args:
+        phi: First initialization, [n_parameters] float32 or float64, finite; copied. Its type is
+            that of all parameters. For softmax, [n_classes, n_features] flattened.
+        learning_rate: First learning rate, > 0.
+        zeta: Smoothing of the squared gradients, > 0: what the sum of squared gradients has to
+            outweigh before the learning rate moves.
+        p: Exponent of the smoothing schedule, >= 0.
+        decay: Share of the past that every task discounts, in [0, 1); for drifting tasks.
+        isotropic: One learning rate for all coordinates.
+        max_learning_rate: Upper limit of the learning rate, > 0, or None.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, or `phi` is empty or not finite.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> tasks = af.Tasks(np.ones((8, 4, 2), np.float32), np.ones((8, 4)))
+        >>> learner = af.MetaLearner(np.zeros(2, np.float32), learning_rate=0.1)
+        >>> for round in tasks.rounds(4):
+        ...     learner.update(af.run_tasks(round, learner.phi, learner.rule(), loss="squared"))
+        >>> learner.n_tasks, learner.learning_rate.shape
+        (8, (2,))
+
+    Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+
+    def __init__(
+        self,
+        phi: ArrayLike,
+        *,
+        learning_rate: float = 1.0,
+        zeta: float = 1.0,
+        p: float = 1.0,
+        decay: float = 0.0,
+        isotropic: bool = False,
+        max_learning_rate: float | None = None,
+    ) -> None:
+        start = _check.float_array("MetaLearner", "phi", phi, "[n_parameters]")
+        if not len(start):
+            raise ValueError("MetaLearner: `phi` must not be empty: got (0,), expected >= 1 value")
+        _check.finite("MetaLearner", "phi", start)
+        hyper = Hyperparameters(learning_rate, zeta, p, decay, isotropic, max_learning_rate)
+        self._hold(hyper, initial_arrays(start, hyper))
+
+    def __repr__(self) -> str:
+        phi = self._arrays["phi"]
+        hyper = ", ".join(f"{key}={value}" for key, value in asdict(self._hyper).items())
+        return (
+            f"MetaLearner(n_parameters={len(phi)}, dtype={phi.dtype}, {hyper}, "
+            f"n_tasks={self.n_tasks}, n_skipped={self.n_skipped})"
+        )
+
+    def rule(self, coef: float | None = None) -> OGD | ArubaPlusPlus:
+        """Returns the within-task rule as learned so far; later updates do not change it.
+
+        Args:
+            coef: None for OGD at the learned rate; a float >= 0 for ARUBA++, which lowers the rate
+                within the task by `coef` times the task's own squared gradients.
+
+        Returns:
+            `OGD(learning_rate)` or `ArubaPlusPlus(b, g, coef)`. For ARUBA++ an isotropic learner
+            hands out the means of b and g over the coordinates, and b is lowered where its rate
+            would exceed `max_learning_rate`.
+
+        Raises:
+            TypeError: `coef` is not a real number.
+            ValueError: `coef` is negative or not finite.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.MetaLearner(np.zeros(2), learning_rate=0.5, isotropic=True).rule()
+            OGD(learning_rate=0.5)
+        """
+        if coef is None:
+            return OGD(self.learning_rate)
+        coef = _check.non_negative("MetaLearner.rule", "coef", coef)
+        b, g = self.b, self.g
+        if self.isotropic:
+            b, g = np.full_like(b, b.mean()), np.full_like(g, g.mean())
+        if self.max_learning_rate is not None:
+            b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
+        return ArubaPlusPlus(b, g, coef)
+
+    def statistics(self, run: TaskRun, weights: ArrayLike | None = None) -> TaskStatistics:
+        """Sums a round of tasks into what `apply` needs; the learner is not changed.
+
+        Args:
+            run: Tasks that were run from this learner's `phi` with its learning rate.
+            weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], finite and >= 0.
+                None for 1 each (Reptile); `run.weight`, the number of rows, for FedAvg. Where all
+                are 0, `phi` stays.
+
+        Returns:
+            TaskStatistics. Tasks that are not finite are left out whole, and counted.
+
+        Raises:
+            TypeError: `run` is not a TaskRun of this learner's type, or `weights` not real.
+            ValueError: Sizes do not fit, or a weight is negative or not finite.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> run = af.TaskRun([[1.0], [np.nan]], [[1.0], [1.0]])
+            >>> af.MetaLearner(np.zeros(1)).statistics(run)
+            TaskStatistics(n_tasks=1, n_skipped=1, n_parameters=1, weight=1)
+        """
+        name, phi = "MetaLearner.statistics", self._arrays["phi"]
+        if not isinstance(run, TaskRun):
+            raise TypeError(
+                f"{name}: `run` must be a TaskRun: got {type(run).__name__}, expected a TaskRun"
+            )
+        if run.theta_hat.dtype != phi.dtype:
+            raise TypeError(
+                f"{name}: `run` must have the type of `phi`: got {run.theta_hat.dtype}, "
+                f"expected {phi.dtype}"
+            )
+        _check.shape(name, "run", run.theta_hat, (len(run), len(phi)))
+        if weights is not None:
+            weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
+            _check.shape(name, "weights", weights, (len(run),))
+            _check.finite(name, "weights", weights, at_least=0.0)
+        return TaskStatistics(*_core.statistics(run.theta_hat, run.grad_sq, phi, weights))
+
+    def apply(self, statistics: TaskStatistics, meta_step: MetaStep = None) -> None:
+        """Learns from the merged statistics of one round: changes this learner.
+
+        Args:
+            statistics: Sum of all parts of the round.
+            meta_step: Step of the initialization. None for (weight of the round) / (weight of all
+                rounds), which makes `phi` the running mean of all `theta_hat`; a float >= 0; or a
+                function of the number of tasks, those of this round included.
+
+        Raises:
+            TypeError: An argument is of the wrong type.
+            ValueError: Sizes do not fit, or the step is negative or not finite. Nothing is changed.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> learner = af.MetaLearner(np.zeros(1))
+            >>> parts = [af.TaskRun([[k]], [[1.0]]) for k in (1.0, 2.0, 6.0)]
+            >>> learner.apply(sum(learner.statistics(part) for part in parts))
+            >>> learner.phi
+            array([3.])
+        """
+        name = "MetaLearner.apply"
+        if not isinstance(statistics, TaskStatistics):
+            raise TypeError(
+                f"{name}: `statistics` must be TaskStatistics: got {type(statistics).__name__}, "
+                "expected TaskStatistics"
+            )
+        _check.shape(name, "statistics", statistics.sums, (3, 2, len(self._arrays["phi"])))
+        if callable(meta_step):
+            meta_step = meta_step(self.n_tasks + statistics.n_tasks)
+        if meta_step is not None:
+            meta_step = _check.non_negative(name, "meta_step", meta_step)
+        self._state.apply(
+            statistics.sums,
+            statistics.weight_sum,
+            statistics.n_tasks,
+            statistics.n_skipped,
+            meta_step,
+        )
+
+    def update(
+        self, run: TaskRun, *, weights: ArrayLike | None = None, meta_step: MetaStep = None
+    ) -> None:
+        """Learns from a round of tasks: `apply(statistics(run, weights), meta_step)`.
+
+        Args:
+            run: Tasks that were run from this learner's `phi` with its learning rate.
+            weights: As `statistics`.
+            meta_step: As `apply`.
+
+        Raises:
+            TypeError: As `statistics` and `apply`.
+            ValueError: As `statistics` and `apply`. Nothing is changed.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> learner = af.MetaLearner(np.zeros(1))
+            >>> learner.update(af.TaskRun([[1.0], [3.0]], [[1.0], [1.0]]), meta_step=0.5)
+            >>> learner.phi
+            array([1.])
+        """
+        self.apply(self.statistics(run, weights), meta_step)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the whole state as a safetensors file, to resume bit for bit.
+
+        The file is written beside `path` and renamed: a failed save leaves the old file as it was.
+
+        Args:
+            path: The file; replaced if it exists.
+
+        Raises:
+            OSError: The file cannot be written.
+            ValueError: The state is not finite, so that it could not be loaded again.
+
+        Example:
+            >>> import tempfile, numpy as np, aruba_fast as af
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     af.MetaLearner(np.zeros(2), zeta=3.0).save(f"{folder}/learner.safetensors")
+            ...     af.MetaLearner.load(f"{folder}/learner.safetensors").zeta
+            3.0
+        """
+        try:
+            check_arrays(self._arrays)
+        except ValueError as error:
+            raise ValueError(f"MetaLearner.save: {error}") from None
+        checkpoint.write(path, self._arrays, asdict(self._hyper))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MetaLearner":
+        """Reads a learner that `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            A new learner that goes on as the saved one would have, bit for bit.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: The file is damaged, truncated, of a newer version or not a MetaLearner; the
+                message names the file and the reason.
+        """
+        try:
+            arrays, values, checksum = checkpoint.read(path)
+            if set(values) != {field.name for field in fields(Hyperparameters)}:
+                raise ValueError(f"wrong hyperparameters {sorted(values)}")
+            hyper = Hyperparameters(**values)
+            check_arrays(arrays)
+            if checkpoint.checksum(arrays, values) != checksum:
+                raise ValueError("damaged (its checksum is another)")
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"MetaLearner.load: `path` must be a checkpoint of a MetaLearner: "
+                f"got {os.fspath(path)!r}, which is refused: {error}"
+            ) from None
+        learner = cls.__new__(cls)
+        learner._hold(hyper, arrays)
+        return learner

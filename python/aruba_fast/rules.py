@@ -1,0 +1,210 @@
+"""The within-task rules: `OGD`, `AdaGrad` and `ArubaPlusPlus`, as frozen values."""
+
+import numbers
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _check
+
+# What the engine takes: name of the rule, its rate, its damping.
+NativeRule: TypeAlias = tuple[str, float | NDArray[Any], float | NDArray[Any] | None]
+
+
+def _values(function: str, name: str, value: Any, *, positive: bool) -> float | NDArray[Any]:
+    """Returns a checked float, or a read-only copy [n_parameters] that keeps its float type."""
+    if isinstance(value, numbers.Real):
+        check = _check.positive if positive else _check.non_negative
+        return check(function, name, value)
+    values = _check.array(function, name, value)
+    if values.dtype.type is not np.float32 or not values.dtype.isnative:
+        values = _check.real_array(function, name, values).astype(np.float64)
+    _check.dimension(function, name, values, "[n_parameters]")
+    if positive:
+        _check.finite(function, name, values, above=0.0)
+    else:
+        _check.finite(function, name, values, at_least=0.0)
+    values = values.copy()
+    values.flags.writeable = False
+    return values
+
+
+def _fitting(name: str, values: NDArray[Any], n_parameters: int) -> None:
+    if values.shape != (n_parameters,):
+        raise ValueError(
+            f"run_tasks: `rule` must have one `{name}` per parameter: got {values.shape}, "
+            f"expected ({n_parameters},)"
+        )
+
+
+def _cast(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Rounds to the type of the parameters; a value that overflows there is refused."""
+    with np.errstate(over="ignore", under="ignore"):
+        result = np.ascontiguousarray(values, dtype=dtype)
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"run_tasks: `rule` must have a `{name}` within {dtype}: "
+            f"got {float(np.abs(values).max())}, expected at most {np.finfo(dtype).max:g}"
+        )
+    return result
+
+
+def _show(value: float | NDArray[Any]) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if not value.size:
+        return f"{value.dtype}[0]"
+    return f"{value.dtype}[{value.size}] in [{value.min():g}, {value.max():g}]"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OGD:
+    """Online gradient descent with one learning rate, or one per coordinate.
+
+        theta <- Proj(theta - learning_rate * grad)
+
+    Args:
+        learning_rate: Float, or array [n_parameters], copied; finite and >= 0. Rounded to the type
+            of the parameters when the rule is run. The projection, if there is a radius, is
+            Euclidean for a float, and in the norm |x|^2 = sum_j x_j^2 / learning_rate_j else.
+
+    Raises:
+        TypeError: `learning_rate` is not real.
+        ValueError: `learning_rate` is negative, not finite or of more than one dimension.
+
+    Example:
+        >>> import aruba_fast as af
+        >>> af.OGD(0.1), af.OGD([0.1, 0.5])
+        (OGD(learning_rate=0.1), OGD(learning_rate=float64[2] in [0.1, 0.5]))
+
+    Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+
+    learning_rate: float | NDArray[Any]
+
+    def __post_init__(self) -> None:
+        rate = _values("OGD", "learning_rate", self.learning_rate, positive=False)
+        object.__setattr__(self, "learning_rate", rate)
+
+    def __repr__(self) -> str:
+        return f"OGD(learning_rate={_show(self.learning_rate)})"
+
+    def _native(self, dtype: np.dtype[Any], n_parameters: int) -> NativeRule:
+        if isinstance(self.learning_rate, float):
+            _cast("learning_rate", np.array(self.learning_rate), dtype)
+            return "ogd", self.learning_rate, None
+        _fitting("learning_rate", self.learning_rate, n_parameters)
+        return "ogd", _cast("learning_rate", self.learning_rate, dtype), None
+
+
+@dataclass(frozen=True)
+class AdaGrad:
+    """AdaGrad, the baseline that learns its rates within each task alone.
+
+        G <- G + grad^2;  theta <- theta - learning_rate * grad / sqrt(G + delta)
+
+    G starts at zero in every task.
+
+    Args:
+        learning_rate: Float, finite and >= 0.
+        delta: Float, finite and > 0, for a first gradient of zero must not divide by zero.
+
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import aruba_fast as af
+        >>> af.AdaGrad(0.1, delta=1e-8)
+        AdaGrad(learning_rate=0.1, delta=1e-08)
+
+    Source: Duchi, Hazan, Singer, JMLR 2011.
+    """
+
+    learning_rate: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        rate = _check.non_negative("AdaGrad", "learning_rate", self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
+        object.__setattr__(self, "delta", _check.positive("AdaGrad", "delta", self.delta))
+
+    def _native(self, dtype: np.dtype[Any], _: int) -> NativeRule:
+        _cast("learning_rate", np.array(self.learning_rate), dtype)
+        if not _cast("delta", np.array(self.delta), dtype) > 0:
+            raise ValueError(
+                f"run_tasks: `rule` must have a `delta` within {dtype}: got {self.delta}, "
+                f"expected at least {np.finfo(dtype).smallest_subnormal:g}"
+            )
+        return "adagrad", self.learning_rate, self.delta
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ArubaPlusPlus:
+    """ARUBA++: starts at the meta-learned rate and lets the task's own gradients lower it.
+
+        g' = copy of g;  every step:  eta = sqrt(b / g');  g' <- g' + coef * grad^2;
+                                      theta <- Proj(theta - eta * grad)
+
+    `b` and `g` themselves are never changed. Usually made by `MetaLearner.rule(coef)`. The engine
+    computes the same as eta = rate / sqrt(1 + damping * sum of grad^2) with rate = sqrt(b)/sqrt(g)
+    and damping = coef / g, both formed in float64 and rounded to the type of the parameters.
+
+    Args:
+        b: Accumulated squared distances, float or array [n_parameters], copied; finite and >= 0.
+        g: Accumulated squared gradients, float or array [n_parameters], copied; finite and > 0.
+        coef: Weight of the task's own gradients, float, finite and >= 0; with 0 it is OGD.
+
+    Raises:
+        TypeError: An argument is not real.
+        ValueError: An argument is out of range, or `b` and `g` are of different lengths.
+
+    Example:
+        >>> import aruba_fast as af
+        >>> af.ArubaPlusPlus([1.0, 4.0], [1.0, 9.0], coef=0.1)
+        ArubaPlusPlus(b=float64[2] in [1, 4], g=float64[2] in [1, 9], coef=0.1)
+
+    Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+
+    b: float | NDArray[Any]
+    g: float | NDArray[Any]
+    coef: float
+
+    def __post_init__(self) -> None:
+        b = _values("ArubaPlusPlus", "b", self.b, positive=False)
+        g = _values("ArubaPlusPlus", "g", self.g, positive=True)
+        if isinstance(b, np.ndarray) and isinstance(g, np.ndarray):
+            _check.shape("ArubaPlusPlus", "g", g, b.shape)
+        coef = _check.non_negative("ArubaPlusPlus", "coef", self.coef)
+        for name, value in (("b", b), ("g", g), ("coef", coef)):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"ArubaPlusPlus(b={_show(self.b)}, g={_show(self.g)}, coef={self.coef:g})"
+
+    def _native(self, dtype: np.dtype[Any], n_parameters: int) -> NativeRule:
+        values = []
+        for name, value in (("b", self.b), ("g", self.g)):
+            if isinstance(value, np.ndarray):
+                _fitting(name, value, n_parameters)
+            values.append(np.broadcast_to(np.asarray(value, np.float64), (n_parameters,)))
+        b, g = values
+        with np.errstate(over="ignore", under="ignore"):
+            rate, damping = np.sqrt(b) / np.sqrt(g), self.coef / g
+        return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", damping, dtype)
+
+
+Rule: TypeAlias = OGD | AdaGrad | ArubaPlusPlus
+
+
+def native(rule: object, dtype: np.dtype[Any], n_parameters: int) -> NativeRule:
+    """Translates a rule into what the engine takes, for parameters of that type and number."""
+    if not isinstance(rule, (OGD, AdaGrad, ArubaPlusPlus)):
+        raise TypeError(
+            f"run_tasks: `rule` must be a within-task rule: got {type(rule).__name__}, "
+            "expected OGD, AdaGrad or ArubaPlusPlus"
+        )
+    return rule._native(dtype, n_parameters)

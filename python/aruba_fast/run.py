@@ -1,0 +1,185 @@
+"""Running tasks whole in native code, from a given start: `run_tasks` and `evaluate`."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _check, _core, rules
+from ._check import Float64Array, FloatArray
+from .rules import OGD, Rule
+from .statistics import TaskRun
+from .tasks import Tasks
+
+LOSSES = ("squared", "absolute", "huber", "logistic", "hinge", "softmax")
+
+
+def check_tasks(function: str, tasks: object) -> None:
+    """Refuses anything but `Tasks`."""
+    if not isinstance(tasks, Tasks):
+        raise TypeError(
+            f"{function}: `tasks` must be Tasks: got {type(tasks).__name__}, expected Tasks"
+        )
+
+
+def check_loss(function: str, tasks: Tasks, loss: str, name: str, n_parameters: int) -> None:
+    """Refuses an unknown loss, labels outside its domain and a wrong number of parameters.
+
+    Args:
+        function: Name of the public function, for the message.
+        tasks: The tasks to be run.
+        loss: Name of the loss.
+        name: Name of the argument that has the parameters, for the message.
+        n_parameters: Number of parameters; for softmax n_classes * n_features, else n_features.
+    """
+    if loss not in LOSSES:
+        raise ValueError(
+            f"{function}: `loss` must be known: got {loss!r}, expected one of {', '.join(LOSSES)}"
+        )
+    n_classes, rest = divmod(n_parameters, tasks.n_features)
+    if loss == "softmax" and (rest or n_classes < 2):
+        raise ValueError(
+            f"{function}: `{name}` must have n_classes * n_features parameters: "
+            f"got {n_parameters}, expected a multiple >= 2 of {tasks.n_features}"
+        )
+    if loss != "softmax" and n_parameters != tasks.n_features:
+        raise ValueError(
+            f"{function}: `{name}` must have one parameter per feature: "
+            f"got {n_parameters}, expected {tasks.n_features}"
+        )
+    tasks._check_labels(loss, n_classes)
+
+
+def check_type(function: str, tasks: Tasks, name: str, dtype: np.dtype[np.floating]) -> None:
+    """Refuses parameters that are not of the type of the tasks."""
+    if dtype != tasks.dtype:
+        raise TypeError(
+            f"{function}: `{name}` must have the type of `tasks`: got {dtype}, "
+            f"expected {tasks.dtype}"
+        )
+
+
+def _start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArray:
+    """Returns the checked start of the tasks, [n_parameters] or [n_tasks, n_parameters]."""
+    given = _check.array(function, name, value)
+    own = given.ndim == 2
+    axes = "[n_tasks, n_parameters]" if own else "[n_parameters]"
+    start = _check.float_array(function, name, given, axes)
+    if own:
+        _check.shape(function, name, start, (len(tasks), start.shape[1]))
+    check_type(function, tasks, name, start.dtype)
+    return start
+
+
+def run_tasks(
+    tasks: Tasks,
+    phi: ArrayLike,
+    rule: Rule,
+    *,
+    loss: str,
+    batch_size: int = 1,
+    n_epochs: int = 1,
+    radius: float | None = None,
+    average: bool = False,
+) -> TaskRun:
+    """Runs every task whole from `phi`: a linear model, its rows in their order, tasks in parallel.
+
+        score z = <theta, x>;  every round:  theta <- Proj(theta - eta * mean gradient of the batch)
+
+    The losses of a row: `squared` 1/2 (z - y)^2, `absolute` |z - y|, `huber` (delta = 1),
+    `logistic` log(1 + exp z) - y z for labels 0 and 1, `hinge` max(0, 1 - y z) for labels -1 and
+    1, `softmax` logsumexp(z) - z_y for class numbers, with theta as [n_classes, n_features]
+    flattened.
+
+    Args:
+        tasks: The tasks.
+        phi: Start of every task, [n_parameters], or one per task, [n_tasks, n_parameters]; of the
+            type of `tasks`.
+        rule: OGD, AdaGrad or ArubaPlusPlus.
+        loss: Name of the loss.
+        batch_size: Consecutive rows of a round; the last round of an epoch may have fewer.
+        n_epochs: Passes over the rows of a task.
+        radius: Keeps the parameters in the ball of this radius around the origin, > 0; None for no
+            bound.
+        average: Also return the mean iterate `theta_bar`.
+
+    Returns:
+        TaskRun of arrays of the type of `tasks`; `weight` is the number of rows. A task that
+        diverges has values that are not finite: `MetaLearner` skips and counts it.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
+            lie outside its domain (the labels of the whole table are checked).
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> tasks = af.Tasks([[1.0], [1.0], [2.0]], [1.0, 1.0, 4.0], offsets=[0, 2, 3])
+        >>> run = af.run_tasks(tasks, np.zeros(1), af.OGD(0.5), loss="squared")
+        >>> run.theta_hat.ravel(), run.grad_sq.ravel(), run.loss
+        (array([0.75, 4.  ]), array([ 1.25, 64.  ]), array([0.625, 8.   ]))
+
+    Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+    name = "run_tasks"
+    check_tasks(name, tasks)
+    start = _start(name, "phi", tasks, phi)
+    n_parameters = start.shape[-1]
+    kind, rate, damping = rules.native(rule, tasks.dtype, n_parameters)
+    check_loss(name, tasks, loss, "phi", n_parameters)
+    size = _check.integer(name, "batch_size", batch_size, 1)
+    epochs = _check.integer(name, "n_epochs", n_epochs, 1)
+    ball = None if radius is None else _check.positive(name, "radius", radius)
+    shape = (len(tasks), n_parameters)
+    theta_hat, grad_sq = np.empty(shape, tasks.dtype), np.empty(shape, tasks.dtype)
+    wanted = _check.boolean(name, "average", average)
+    theta_bar = np.empty(shape, tasks.dtype) if wanted else None
+    loss_out = np.empty(len(tasks))
+    _core.run_tasks(
+        tasks.x,
+        tasks.y,
+        tasks.starts,
+        tasks.stops,
+        start,
+        kind,
+        rate,
+        damping,
+        loss,
+        size,
+        epochs,
+        ball,
+        theta_hat,
+        grad_sq,
+        theta_bar,
+        loss_out,
+    )
+    return TaskRun(theta_hat, grad_sq, theta_bar, loss_out, tasks.sizes.astype(np.float64))
+
+
+def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
+    """Mean loss per row of every task at fixed parameters.
+
+    Args:
+        tasks: The tasks.
+        theta: Parameters for all tasks, [n_parameters], or one row per task,
+            [n_tasks, n_parameters]; of the type of `tasks`.
+        loss: Name of the loss, as in `run_tasks`.
+
+    Returns:
+        float64 [n_tasks]; nan where a row or the parameters are not finite.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: Sizes do not fit, the loss is unknown, or labels lie outside its domain.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> support, query = af.Tasks(np.ones((1, 4, 1)), np.ones((1, 4))).shots(2)
+        >>> run = af.run_tasks(support, np.zeros(1), af.OGD(0.5), loss="squared")
+        >>> af.evaluate(query, run.theta_hat, loss="squared")
+        array([0.03125])
+    """
+    check_tasks("evaluate", tasks)
+    start = _start("evaluate", "theta", tasks, theta)
+    check_loss("evaluate", tasks, loss, "theta", start.shape[-1])
+    run = run_tasks(tasks, start, OGD(0.0), loss=loss)
+    assert run.loss is not None
+    return run.loss / tasks.sizes

@@ -1,0 +1,178 @@
+"""What tasks leave behind: `TaskRun`, the result of a round, and `TaskStatistics`, its sums."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _check, _core
+from ._check import Float64Array, FloatArray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskRun:
+    """What running a round of tasks leaves behind; every field leads with [n_tasks].
+
+    `run_tasks` returns one. Anybody who runs tasks elsewhere, such as a deep network, builds one
+    from the first two fields and hands it to `MetaLearner.update`.
+
+    Args:
+        theta_hat: Last iterate of every task, [n_tasks, n_parameters] float32 or float64.
+        grad_sq: Sum of squared gradients of every task, as `theta_hat`.
+        theta_bar: Mean of the iterates before every update, as `theta_hat`, or None.
+        loss: Sum over the task's rounds of the mini-batch's mean loss at the iterate before the
+            update, float64 [n_tasks], or None.
+        weight: Weight of every task, for FedAvg its number of rows, float64 [n_tasks], or None.
+
+    Raises:
+        TypeError: An array is of the wrong type or on a CUDA device.
+        ValueError: Shapes do not fit.
+
+    Aliasing: contiguous arrays are referenced, not copied.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> af.TaskRun(np.ones((4, 3)), np.ones((4, 3)))
+        TaskRun(n_tasks=4, n_parameters=3, dtype=float64)
+    """
+
+    theta_hat: FloatArray
+    grad_sq: FloatArray
+    theta_bar: FloatArray | None = None
+    loss: Float64Array | None = None
+    weight: Float64Array | None = None
+
+    def __post_init__(self) -> None:
+        axes = "[n_tasks, n_parameters]"
+        theta_hat = _check.float_array("TaskRun", "theta_hat", self.theta_hat, axes)
+        object.__setattr__(self, "theta_hat", theta_hat)
+        for name in ("grad_sq", "theta_bar"):
+            value = getattr(self, name)
+            if value is None and name == "theta_bar":
+                continue
+            value = _check.float_array("TaskRun", name, value, axes)
+            _check.shape("TaskRun", name, value, theta_hat.shape)
+            if value.dtype != theta_hat.dtype:
+                raise TypeError(
+                    f"TaskRun: `{name}` must have the type of `theta_hat`: got {value.dtype}, "
+                    f"expected {theta_hat.dtype}"
+                )
+            object.__setattr__(self, name, value)
+        for name in ("loss", "weight"):
+            value = getattr(self, name)
+            if value is not None:
+                value = _check.float64_array("TaskRun", name, value, "[n_tasks]")
+                _check.shape("TaskRun", name, value, theta_hat.shape[:1])
+                object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.theta_hat)
+
+    def __repr__(self) -> str:
+        optional = [n for n in ("theta_bar", "loss", "weight") if getattr(self, n) is not None]
+        return (
+            f"TaskRun(n_tasks={len(self)}, n_parameters={self.theta_hat.shape[1]}, "
+            f"dtype={self.theta_hat.dtype}{''.join(f', {n}' for n in optional)})"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskStatistics:
+    """All that a meta-learner needs to know of a set of tasks; `+` merges two sets.
+
+        distance  = sum_k 1/2 (theta_hat_k - phi)^2
+        grad_sq   = sum_k (sum of the squared gradients of task k)
+        theta_sum = sum_k w_k theta_hat_k,    weight = sum_k w_k
+
+    This is what threads, devices and machines exchange. Every sum is carried as an unevaluated
+    pair (hi, lo) of float64, so that parts merged in any order or grouping agree with the whole
+    within 1 ulp of float64. Made by `MetaLearner.statistics`, all parts for the same `phi`;
+    picklable; `sum(parts)` works.
+
+    Args:
+        sums: The three sums as pairs, float64 [3, 2, n_parameters], finite; not copied.
+        weight_sum: Sum of the weights as a pair, float64 [2], finite and >= 0; not copied.
+        n_tasks: Number of tasks that were offered.
+        n_skipped: Number of tasks that were left out because they were not finite.
+
+    Raises:
+        TypeError: An array is not real, or a count not an integer.
+        ValueError: A shape is wrong, a value not finite or a count negative.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> learner = af.MetaLearner(np.zeros(3))
+        >>> part = learner.statistics(af.TaskRun(np.ones((4, 3)), np.ones((4, 3))))
+        >>> part + part
+        TaskStatistics(n_tasks=8, n_skipped=0, n_parameters=3, weight=8)
+        >>> part.distance
+        array([2., 2., 2.])
+    """
+
+    sums: Float64Array
+    weight_sum: Float64Array
+    n_tasks: int
+    n_skipped: int
+
+    def __post_init__(self) -> None:
+        name = "TaskStatistics"
+        sums = _check.float64_array(name, "sums", self.sums, "[3, 2, n_parameters]")
+        _check.shape(name, "sums", sums, (3, 2, sums.shape[2]))
+        _check.finite(name, "sums", sums)
+        weight_sum = _check.float64_array(name, "weight_sum", self.weight_sum, "[2]")
+        _check.shape(name, "weight_sum", weight_sum, (2,))
+        _check.finite(name, "weight_sum", weight_sum)
+        _check.non_negative(name, "weight_sum", float(weight_sum.sum()))
+        n_tasks = _check.integer(name, "n_tasks", self.n_tasks, 0)
+        n_skipped = _check.integer(name, "n_skipped", self.n_skipped, 0)
+        values = {"sums": _check.frozen(sums), "weight_sum": _check.frozen(weight_sum)}
+        for key, value in {**values, "n_tasks": n_tasks, "n_skipped": n_skipped}.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def distance(self) -> Float64Array:
+        """Sum over tasks of 1/2 (theta_hat - phi)^2, float64 [n_parameters]."""
+        return self._rounded(0)
+
+    @property
+    def grad_sq(self) -> Float64Array:
+        """Sum over tasks of their squared gradients, float64 [n_parameters]."""
+        return self._rounded(1)
+
+    @property
+    def theta_sum(self) -> Float64Array:
+        """Weighted sum of the tasks' last iterates, float64 [n_parameters]."""
+        return self._rounded(2)
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights."""
+        return float(self.weight_sum[0] + self.weight_sum[1])
+
+    def _rounded(self, index: int) -> Float64Array:
+        result: Float64Array = self.sums[index, 0] + self.sums[index, 1]
+        return result
+
+    def __add__(self, other: object) -> "TaskStatistics":
+        if not isinstance(other, TaskStatistics):
+            return NotImplemented
+        _check.shape("TaskStatistics", "other", other.sums, self.sums.shape)
+        sums, weight_sum = self.sums.copy(), self.weight_sum.copy()
+        _core.merge_statistics(sums, weight_sum, other.sums, other.weight_sum)
+        return TaskStatistics(
+            sums, weight_sum, self.n_tasks + other.n_tasks, self.n_skipped + other.n_skipped
+        )
+
+    def __radd__(self, other: object) -> "TaskStatistics":
+        # sum() starts from the integer 0
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (np.array(self.sums), np.array(self.weight_sum), self.n_tasks, self.n_skipped)
+        return TaskStatistics, fields
+
+    def __repr__(self) -> str:
+        return (
+            f"TaskStatistics(n_tasks={self.n_tasks}, n_skipped={self.n_skipped}, "
+            f"n_parameters={self.sums.shape[2]}, weight={self.weight:g})"
+        )

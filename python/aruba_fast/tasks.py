@@ -1,0 +1,273 @@
+"""Many tasks of different sizes in one table: `Tasks`, a frozen view of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _check, _core
+from ._check import FloatArray, Int64Array
+from ._layout import checked_index, checked_offsets, grouped
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Tasks:
+    """Tasks of different sizes, as a frozen view of one table of rows.
+
+    Task t consists of the rows `starts[t]:stops[t]`, in their order. Indexing, `rounds`, `split`
+    and `shots` return views of the same `x`: no row is copied.
+
+    Args:
+        x: Features, [n_rows, n_features] float32 or float64, or dense [n_tasks, m, n_features]
+            without `offsets`. Neither converted nor, when C-contiguous, copied. Non-finite values
+            are allowed: their task is skipped and counted when it is run.
+        y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of `x`.
+        offsets: Integers [n_tasks + 1]; the rows of task t are `offsets[t]:offsets[t + 1]`, at
+            least one each. None when `x` is dense.
+
+    Attributes:
+        x: [source rows, n_features], read-only, shared by all views.
+        y: [source rows] of the dtype of `x`, read-only, shared by all views.
+        starts: int64 [n_tasks], read-only.
+        stops: int64 [n_tasks], read-only.
+
+    Raises:
+        TypeError: `x` is not float32 or float64 in native byte order, `y` not real, `offsets` not
+            integers, or an array lies on a CUDA device.
+        ValueError: Shapes do not fit, or `offsets` do not rise strictly from 0 to n_rows.
+
+    Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> tasks = af.Tasks(np.eye(5, 3), np.arange(5), offsets=[0, 2, 5])
+        >>> tasks
+        Tasks(n_tasks=2, n_rows=5, n_features=3, dtype=float64)
+        >>> tasks[-1].y[tasks[-1].starts[0]:]
+        array([2., 3., 4.])
+    """
+
+    x: FloatArray
+    y: FloatArray
+    starts: Int64Array
+    stops: Int64Array
+    _checked: set[tuple[str, int]]
+
+    def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
+        axes = "[n_rows, n_features]" if offsets is not None else "[n_tasks, m, n_features]"
+        features = _check.float_array("Tasks", "x", x, axes)
+        if 0 in features.shape:
+            raise ValueError(
+                f"Tasks: `x` must not be empty: got shape {features.shape}, expected {axes}"
+            )
+        labels = _check.real_array("Tasks", "y", y)
+        _check.shape("Tasks", "y", labels, features.shape[:-1])
+        features = features.reshape(-1, features.shape[-1])
+        if offsets is None:
+            limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
+        else:
+            limits = checked_offsets(offsets, len(features))
+        # The engine trusts checked labels (softmax indexes memory with them): keep them private.
+        with np.errstate(over="ignore"):
+            labels = np.array(labels, dtype=features.dtype, order="C").reshape(-1)
+        labels.flags.writeable = False
+        self._fill(features, labels, limits[:-1], limits[1:], checked=set())
+
+    def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
+        for name, value in zip(("x", "y", "starts", "stops"), arrays, strict=True):
+            object.__setattr__(self, name, _check.frozen(np.ascontiguousarray(value)))
+        object.__setattr__(self, "_checked", checked)
+
+    def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
+        view = object.__new__(Tasks)
+        view._fill(self.x, self.y, starts, stops, checked=self._checked)
+        return view
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (self.x, self.y, self.starts, self.stops)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._fill(*state, checked=set())
+
+    @classmethod
+    def from_groups(cls, x: ArrayLike, y: ArrayLike, group: ArrayLike) -> "Tasks":
+        """Makes one task of all rows that share a value of `group`.
+
+        Args:
+            x: Features, [n_rows, n_features] float32 or float64.
+            y: Labels, [n_rows], any real type.
+            group: [n_rows] numbers or strings, in any order. Task t holds the rows of
+                `np.unique(group)[t]`, in their order; rows are copied only if tasks are mixed.
+
+        Returns:
+            Tasks, one for each value of `group`.
+
+        Raises:
+            TypeError: As `Tasks`, or the values of `group` cannot be sorted.
+            ValueError: As `Tasks`, or `group` is of another length or contains nan.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> people = ["eve", "bob", "eve"]
+            >>> tasks = af.Tasks.from_groups(np.ones((3, 2)), [1, 2, 3], people)
+            >>> len(tasks), tasks.y
+            (2, array([2., 1., 3.]))
+        """
+        name = "Tasks.from_groups"
+        features = _check.float_array(name, "x", x, "[n_rows, n_features]")
+        labels = _check.real_array(name, "y", y)
+        _check.shape(name, "y", labels, features.shape[:1])
+        order, offsets = grouped(name, group, len(features))
+        if order is not None:
+            features, labels = features[order], labels[order]
+        return cls(features, labels, offsets)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of `x`."""
+        return int(self.x.shape[1])
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of all tasks of this view."""
+        return int(self.sizes.sum())
+
+    @property
+    def sizes(self) -> Int64Array:
+        """Number of rows of every task, int64 [n_tasks]."""
+        return self.stops - self.starts
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of `x` and `y`, and hence of the parameters: float32 or float64."""
+        return self.x.dtype
+
+    def __repr__(self) -> str:
+        return (
+            f"Tasks(n_tasks={len(self)}, n_rows={self.n_rows}, "
+            f"n_features={self.n_features}, dtype={self.dtype})"
+        )
+
+    def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
+        """Selects tasks by number, slice, boolean mask or array of numbers, as a view."""
+        chosen = index if isinstance(index, slice) else checked_index(index, len(self))
+        starts, stops = (np.atleast_1d(rows[chosen]) for rows in (self.starts, self.stops))
+        if not len(starts):
+            raise ValueError(
+                "Tasks: `index` must select something: got 0 tasks, expected at least 1"
+            )
+        return self._view(starts, stops)
+
+    def __iter__(self) -> Iterator["Tasks"]:
+        return (self[index] for index in range(len(self)))
+
+    def rounds(
+        self, round_size: int, n_passes: int = 1, seed: int | None = None
+    ) -> Iterator["Tasks"]:
+        """Yields the tasks in rounds; a round never crosses from one pass into the next.
+
+        Args:
+            round_size: Tasks in a round; the last round of a pass may be smaller.
+            n_passes: How often every task is visited.
+            seed: None for the given order; else every pass is a fresh permutation drawn from
+                `np.random.default_rng(seed)`.
+
+        Returns:
+            Iterator over views of at most `round_size` tasks.
+
+        Raises:
+            TypeError: An argument is not an integer.
+            ValueError: `round_size` or `n_passes` is below 1, `seed` negative.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> tasks = af.Tasks(np.ones((5, 2, 1)), np.ones((5, 2)))
+            >>> [len(part) for part in tasks.rounds(2, n_passes=2, seed=0)]
+            [2, 2, 1, 2, 2, 1]
+        """
+        size = _check.integer("Tasks.rounds", "round_size", round_size, 1)
+        orders = self._orders("Tasks.rounds", n_passes, seed)
+        return (
+            self[order[first : first + size]]
+            for order in orders
+            for first in range(0, len(self), size)
+        )
+
+    def _orders(self, function: str, n_passes: int, seed: int | None) -> Iterator[Int64Array]:
+        """The order of the tasks in every pass; `meta_train` follows the same."""
+        count = _check.integer(function, "n_passes", n_passes, 1)
+        if seed is None:
+            return (np.arange(len(self)) for _ in range(count))
+        rng = np.random.default_rng(_check.integer(function, "seed", seed, 0))
+        return (rng.permutation(len(self)) for _ in range(count))
+
+    def split(self, fraction: float, seed: int = 0) -> tuple["Tasks", "Tasks"]:
+        """Splits into training and test tasks at random, by whole tasks.
+
+        Args:
+            fraction: Share of the tasks that is for training, in (0, 1); rounded to whole tasks,
+                at least one on either side.
+            seed: Seed of `np.random.default_rng`.
+
+        Returns:
+            `(train, test)`, both in the order of this view.
+
+        Raises:
+            TypeError: `fraction` is not a number or `seed` not an integer.
+            ValueError: `fraction` is outside (0, 1), or there is only one task.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> train, test = af.Tasks(np.ones((5, 2, 1)), np.ones((5, 2))).split(0.6)
+            >>> len(train), len(test)
+            (3, 2)
+        """
+        share = _check.fraction("Tasks.split", "fraction", fraction)
+        number = _check.integer("Tasks.split", "seed", seed, 0)
+        if len(self) < 2:
+            raise ValueError("Tasks.split: `self` must be divisible: got 1 task, expected >= 2")
+        n_train = min(max(round(share * len(self)), 1), len(self) - 1)
+        train = np.zeros(len(self), dtype=bool)
+        train[np.random.default_rng(number).permutation(len(self))[:n_train]] = True
+        return self[train], self[~train]
+
+    def shots(self, m: int) -> tuple["Tasks", "Tasks"]:
+        """Splits every task into its first `m` rows, to adapt on, and its other rows, to test on.
+
+        Args:
+            m: Rows of every task to adapt on; every task must have more.
+
+        Returns:
+            `(first m rows of every task, remaining rows of every task)`, as views.
+
+        Raises:
+            TypeError: `m` is not an integer.
+            ValueError: `m` is below 1, or a task has no row left.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> support, query = af.Tasks(np.ones((5, 7, 1)), np.ones((5, 7))).shots(3)
+            >>> support.n_rows, query.n_rows
+            (15, 20)
+        """
+        count = _check.integer("Tasks.shots", "m", m, 1)
+        sizes = self.sizes
+        if count >= sizes.min():
+            task = int(sizes.argmin())
+            raise ValueError(
+                f"Tasks.shots: `m` must leave every task a row: got {count} with task {task} of "
+                f"{sizes[task]} rows, expected m < {sizes[task]}"
+            )
+        middle = self.starts + count
+        return self._view(self.starts, middle), self._view(middle, self.stops)
+
+    def _check_labels(self, loss: str, n_classes: int) -> None:
+        """Checks all labels of the source against the loss, once for all views."""
+        if (loss, n_classes) not in self._checked:
+            _core.check_labels(self.y, loss, n_classes)
+            self._checked.add((loss, n_classes))

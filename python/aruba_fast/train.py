@@ -1,0 +1,172 @@
+"""The online loop over tasks in native code: `meta_train`, its `History` and progress reports."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _check, _core
+from ._check import Float64Array, Int64Array
+from .learner import MetaLearner, MetaStep
+from .run import check_loss, check_tasks, check_type
+from .tasks import Tasks
+
+Report: TypeAlias = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class History:
+    """What `meta_train` saw, task after task.
+
+    Attributes:
+        loss: Sum over the task's rounds of the mini-batch's mean loss at the iterate before the
+            update, as `TaskRun.loss`; float64 [n_passes * n_tasks].
+        task: Number of the task in the `Tasks` that were given; int64, of the same length.
+        skipped: Whether the task was left out because its result was not finite; bool, likewise.
+    """
+
+    loss: Float64Array
+    task: Int64Array
+    skipped: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def __repr__(self) -> str:
+        return f"History(n_tasks={len(self)}, n_skipped={int(self.skipped.sum())})"
+
+
+def meta_train(
+    tasks: Tasks,
+    learner: MetaLearner,
+    *,
+    loss: str,
+    round_size: int = 1,
+    n_passes: int = 1,
+    seed: int | None = None,
+    batch_size: int = 1,
+    n_epochs: int = 1,
+    radius: float | None = None,
+    weights: str | None = None,
+    meta_step: MetaStep = None,
+    progress: bool | Report | None = None,
+) -> History:
+    """Trains a meta-learner on all tasks, round after round, in native code. Changes `learner`.
+
+    The result equals, bit for bit, that of the loop
+
+        for round in tasks.rounds(round_size, n_passes, seed):
+            learner.update(run_tasks(round, learner.phi, learner.rule(), loss=loss, ...))
+
+    Args:
+        tasks: The tasks.
+        learner: The learner, modified; its parameters are of the type of `tasks`.
+        loss: Name of the loss, as in `run_tasks`.
+        round_size: Tasks that are run from the same `phi` and learning rate, as in `Tasks.rounds`.
+        n_passes: How often every task is visited.
+        seed: None for the given order of the tasks; else a permutation for every pass.
+        batch_size: As in `run_tasks`.
+        n_epochs: As in `run_tasks`.
+        radius: As in `run_tasks`.
+        weights: None for equal tasks (Reptile), "rows" to weight every task by its number of rows
+            in the mean of `theta_hat` (FedAvg).
+        meta_step: As in `MetaLearner.apply`.
+        progress: None; True for a progress bar; or a function of `(done, total)`, both numbers of
+            task visits, called now and then between rounds.
+
+    Returns:
+        History of every task visit, in order.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
+            lie outside its domain. Nothing is changed.
+        ImportError: `progress=True` without tqdm.
+        KeyboardInterrupt: Ctrl-C. The learner has learned from every round that was complete, and
+            from nothing else; the same holds for an exception out of `meta_step` or `progress`.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> tasks = af.Tasks(np.ones((8, 4, 2)), np.ones((8, 4)))
+        >>> learner = af.MetaLearner(np.zeros(2), learning_rate=0.1)
+        >>> af.meta_train(tasks, learner, loss="squared", round_size=4, n_passes=3, seed=0)
+        History(n_tasks=24, n_skipped=0)
+
+    Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+    name = "meta_train"
+    check_tasks(name, tasks)
+    if not isinstance(learner, MetaLearner):
+        raise TypeError(
+            f"{name}: `learner` must be a MetaLearner: got {type(learner).__name__}, "
+            "expected a MetaLearner"
+        )
+    check_type(name, tasks, "learner", learner.phi.dtype)
+    check_loss(name, tasks, loss, "learner", len(learner.phi))
+    n_round = _check.integer(name, "round_size", round_size, 1)
+    orders = tasks._orders(name, n_passes, seed)
+    n_batch = _check.integer(name, "batch_size", batch_size, 1)
+    epochs = _check.integer(name, "n_epochs", n_epochs, 1)
+    ball = None if radius is None else _check.positive(name, "radius", radius)
+    if weights not in (None, "rows"):
+        raise ValueError(f'{name}: `weights` must be known: got {weights!r}, expected None, "rows"')
+    if meta_step is not None and not callable(meta_step):
+        meta_step = _check.non_negative(name, "meta_step", meta_step)
+    total = n_passes * len(tasks)
+    history = History(np.empty(total), np.empty(total, np.int64), np.zeros(total, np.bool_))
+    with _reports(progress, total) as report:
+        # One native call per pass, for a round never crosses into the next pass.
+        for done, order in zip(range(0, total, len(tasks)), orders, strict=True):
+            visits = slice(done, done + len(tasks))
+            history.task[visits] = order
+            _core.meta_train(
+                tasks.x,
+                tasks.y,
+                tasks.starts,
+                tasks.stops,
+                order,
+                learner._state,
+                loss,
+                n_batch,
+                epochs,
+                ball,
+                n_round,
+                weights == "rows",
+                meta_step,
+                None if report is None else _shifted(report, done, total),
+                history.loss[visits],
+                history.skipped[visits].view(np.uint8),
+            )
+    return history
+
+
+def _shifted(report: Report, before: int, total: int) -> Report:
+    """The report of one pass, counted from the beginning of the first."""
+    return lambda done, _: report(before + done, total)
+
+
+@contextmanager
+def _reports(progress: bool | Report | None, total: int) -> Iterator[Report | None]:
+    """Yields the function to report progress to, and closes the bar if there is one."""
+    if progress is None or progress is False:
+        yield None
+    elif progress is True:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            raise ImportError(
+                "meta_train: `progress` must not be True without tqdm: got no module tqdm, "
+                "expected it from pip install 'aruba_fast[cli]'"
+            ) from None
+        with tqdm(total=total, unit="task") as bar:
+            yield lambda done, _: bar.update(done - bar.n)
+    elif callable(progress):
+        yield progress
+    else:
+        raise TypeError(
+            f"meta_train: `progress` must report: got {type(progress).__name__}, "
+            "expected None, True or a function of (done, total)"
+        )

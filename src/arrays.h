@@ -1,0 +1,46 @@
+// Python arrays as the core's Array: NumPy by its buffer, anything else that lives in host memory by DLPack.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <span>
+#include <vector>
+
+#include "array.h"
+
+namespace aruba_fast::python {
+
+namespace py = pybind11;
+
+enum class Access { kRead, kModify };
+
+// A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are copied to contiguous memory; an
+// argument to be modified is refused instead.
+class Arrays {
+ public:
+  explicit Arrays(const char* function) : function_(function) {}
+  Array one(py::handle object, const char* name, Access access, int position = -1);
+  // One array, or every array of a list or tuple.
+  std::span<const Array> all(py::handle object, const char* name, Access access);
+  const char* function() const { return function_; }
+
+ private:
+  Array from_numpy(py::handle object, const Array& named, Access access);
+  py::object to_numpy(py::handle object, const Array& named, Access access) const;
+
+  const char* function_;
+  Array single_[8];
+  int n_single_ = 0;
+  std::vector<std::vector<Array>> lists_;
+  std::vector<py::object> kept_;
+};
+
+bool is_number(py::handle object);
+double number(const char* function, const char* name, py::handle object);
+
+// A NumPy array of exactly this type and shape; the private entries are called by the package's own code.
+Array exact(const char* function, const char* name, py::handle object, Type type, std::initializer_list<std::int64_t> shape);
+const std::int64_t* indices(const char* function, const char* name, py::handle object, std::int64_t n);
+
+}  // namespace aruba_fast::python

@@ -1,0 +1,60 @@
+// What was built, what runs, and on how many threads.
+#include "arrays.h"
+#include "bindings.h"
+#include "kernels.h"
+#include "parallel.h"
+
+namespace aruba_fast::python {
+namespace {
+
+void set_num_threads(py::handle n) {
+  if (n.is_none()) return set_n_threads(0);
+  const double value = number("set_num_threads", "n", n);
+  if (!(value >= 1 && value <= 4096) || value != static_cast<int>(value))
+    refuse("set_num_threads", "`n`", "be a whole number from 1 to 4096, or None", py::repr(n));
+  set_n_threads(static_cast<int>(value));
+}
+
+py::dict info() {
+  py::list names;
+  for (int i = 0; i < n_instruction_sets(); ++i) names.append(instruction_set(i));
+  py::dict result;
+  result["version"] = ARUBA_VERSION;
+  result["isa"] = kernels().name;
+  result["isas"] = names;
+  result["threads"] = n_threads();
+  result["openmp"] = has_openmp();
+  result["compiler"] = __VERSION__;
+  result["cuda"] = false;
+  return result;
+}
+
+}  // namespace
+
+void bind_info(py::module_& module) {
+  module.def("set_num_threads", set_num_threads, py::arg("n"),
+             R"(Sets the number of threads of every later call.
+
+Args:
+    n: A whole number from 1 to 4096, or None for the default: ARUBA_NUM_THREADS, else OpenMP's limit (which threadpoolctl also
+        governs) within the CPU quota of the container. No result depends on it.
+
+Raises:
+    ValueError: n is out of range.
+    TypeError: n is not a number.
+
+Example:
+    >>> import aruba_fast as af
+    >>> af.set_num_threads(1)
+    >>> af.get_num_threads()
+    1
+    >>> af.set_num_threads(None))");
+  module.def("get_num_threads", n_threads, "The number of threads that the next call may use; 1 in a forked child.");
+  module.def("info", info, R"(What was built and what runs here.
+
+Returns:
+    dict: version, isa (the instruction set in use; ARUBA_ISA in the environment overrides it), isas (those this processor and build
+    offer), threads, openmp, compiler, cuda.)");
+}
+
+}  // namespace aruba_fast::python

@@ -1,0 +1,171 @@
+"""The one table of cases: kernels, rules, losses, types, sizes. A new rule adds a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import reference
+
+import aruba_fast as af
+
+DTYPES = (np.float32, np.float64)
+# Promised accuracy of whole task runs of 1000 rounds, against the float64 oracle.
+RUN_TOLERANCE = {np.float32: 1e-4, np.float64: 1e-12}
+SIZES = (0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 127, 128, 129, 4095, 4096, 4097, 100_003)
+DIMENSIONS = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 513)
+# Ragged on purpose: one row, sizes on both sides of vector widths, no order, a long one last.
+TASK_SIZES = (1, 3, 2, 17, 8, 1, 7, 33, 5, 16, 1, 9, 40)
+N_CLASSES = 3
+
+
+def single(values):
+    """Rounded to float32, held in float64: the same number for the oracle and for both types."""
+    return np.asarray(values, np.float64).astype(np.float32).astype(np.float64)
+
+
+# ---- element-wise kernels ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """`call` and `expected` take a dict of named arguments; `shared` may be one row for all tasks."""
+
+    name: str
+    arguments: tuple[str, ...]
+    written: tuple[str, ...]
+    shared: str | None
+    call: Callable
+    expected: Callable
+
+
+def _expect_step(a):
+    rate = reference.OGD(a["learning_rate"]).rate(0.0 * a["grad"], a["grad"] ** 2)
+    out = {"theta": a["theta"] - rate * a["grad"]}
+    return out | ({"grad_sq": a["grad_sq"] + a["grad"] ** 2} if "grad_sq" in a else {})
+
+
+def _expect_aruba(a):
+    rate = reference.ArubaPlusPlus(a["b"], a["g"], 0.75).rate(0.0, None)
+    return {"theta": a["theta"] - rate * a["grad"], "g": a["g"] + 0.75 * a["grad"] ** 2}
+
+
+def _expect_adagrad(a):
+    total = a["grad_sq"] + a["grad"] ** 2
+    rate = reference.AdaGrad(0.5, 0.125).rate(a["grad_sq"], total)
+    return {"theta": a["theta"] - rate * a["grad"], "grad_sq": total}
+
+
+KERNELS = (
+    Kernel(
+        "step",
+        ("theta", "grad", "learning_rate"),
+        ("theta",),
+        "learning_rate",
+        lambda a: af.step(a["theta"], a["grad"], a["learning_rate"]),
+        _expect_step,
+    ),
+    Kernel(
+        "step_grad_sq",
+        ("theta", "grad", "learning_rate", "grad_sq"),
+        ("theta", "grad_sq"),
+        "learning_rate",
+        lambda a: af.step(a["theta"], a["grad"], a["learning_rate"], grad_sq=a["grad_sq"]),
+        _expect_step,
+    ),
+    Kernel(
+        "aruba_step",
+        ("theta", "grad", "b", "g"),
+        ("theta", "g"),
+        "b",
+        lambda a: af.aruba_step(a["theta"], a["grad"], a["b"], a["g"], coef=0.75),
+        _expect_aruba,
+    ),
+    Kernel(
+        "adagrad_step",
+        ("theta", "grad", "grad_sq"),
+        ("theta", "grad_sq"),
+        None,
+        lambda a: af.adagrad_step(
+            a["theta"], a["grad"], a["grad_sq"], learning_rate=0.5, delta=0.125
+        ),
+        _expect_adagrad,
+    ),
+)
+
+
+def kernel_arguments(kernel, rng, shape, shared_rates=False):
+    """Float64 values that float32 (and for `grad` bfloat16) can hold too; accumulators positive."""
+    signed = {"theta": 6, "grad": 6}
+    out = {}
+    for name in kernel.arguments:
+        its_shape = shape[-1:] if shared_rates and name == kernel.shared else shape
+        values = rng.standard_normal(its_shape)
+        out[name] = single(values if name in signed else 0.1 + values**2)
+    return out
+
+
+# ---- rules of the task engine: (oracle, subject) from a generator and the number of parameters ----
+
+
+def _ogd(rng, size):
+    rate = float(single(0.3))
+    return reference.OGD(rate), lambda dtype: af.OGD(rate)
+
+
+def _ogd_vector(rng, size):
+    rate = single(0.1 + 0.4 * rng.random(size))
+    return reference.OGD(rate), lambda dtype: af.OGD(rate.astype(dtype))
+
+
+def _adagrad(rng, size):
+    return reference.AdaGrad(0.25, 0.5), lambda dtype: af.AdaGrad(0.25, 0.5)
+
+
+def _aruba(rng, size):
+    b, g = single(0.1 + rng.random(size)), single(2.0 + 8.0 * rng.random(size))
+    return reference.ArubaPlusPlus(b, g, 0.5), lambda dtype: af.ArubaPlusPlus(b, g, 0.5)
+
+
+RULES = {"ogd": _ogd, "ogd_vector": _ogd_vector, "adagrad": _adagrad, "aruba++": _aruba}
+LOSSES = tuple(reference.LOSSES)
+OPTIONS = {
+    "plain": {},
+    "batch": {"batch_size": 4},
+    "epochs": {"n_epochs": 3},
+    "radius": {"radius": 0.75},
+    "all": {"batch_size": 5, "n_epochs": 2, "radius": 0.75},
+}
+
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+def n_parameters(loss, d):
+    return d * N_CLASSES if loss == "softmax" else d
+
+
+def labels(loss, rng, z):
+    """Labels in the domain of `loss` for the true scores `z` ([n_rows] or [n_rows, n_classes])."""
+    if loss == "softmax":
+        return np.argmax(z + rng.gumbel(size=z.shape), axis=1).astype(np.float64)
+    if loss == "logistic":
+        return (z + rng.logistic(size=z.shape) > 0).astype(np.float64)
+    if loss == "hinge":
+        return np.where(z + rng.logistic(size=z.shape) > 0, 1.0, -1.0)
+    return single(z + 0.5 * rng.standard_normal(z.shape))
+
+
+def task_data(loss, rng, n_rows, d):
+    """One task: features of unit mean square norm, so that rates below one are stable."""
+    x = single(rng.standard_normal((n_rows, d)) / np.sqrt(d))
+    truth = rng.standard_normal(n_parameters(loss, d))
+    return x, labels(loss, rng, reference.scores(truth, x, loss))
+
+
+def pack(pieces, dtype):
+    """`af.Tasks` of a list of (x, y)."""
+    offsets = np.cumsum([0] + [len(y) for _, y in pieces])
+    x = np.concatenate([x for x, _ in pieces]).astype(dtype)
+    return af.Tasks(x, np.concatenate([y for _, y in pieces]).astype(dtype), offsets)

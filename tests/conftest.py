@@ -1,0 +1,28 @@
+"""Settings of the whole suite: hypothesis profiles, random generators, the number of threads."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def rng(request):
+    """A generator of its own for every test, the same in every run."""
+    return np.random.default_rng(list(request.node.name.encode()))
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of threads; the default comes back after the test."""
+    import aruba_fast as af
+
+    yield af.set_num_threads
+    af.set_num_threads(None)

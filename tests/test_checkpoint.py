@@ -1,0 +1,292 @@
+"""Checkpoints: resume bit for bit; whatever happens to the file or the disk, nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from cases import DTYPES, pack, task_data
+from safetensors.numpy import load, save
+
+import aruba_fast as af
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+FUZZ_SECONDS = float(os.environ.get("ARUBA_FUZZ_SECONDS", "2"))
+HYPERPARAMETERS = (
+    {"learning_rate": 0.3},
+    {"learning_rate": 0.25, "zeta": 2.0, "p": 0.4, "decay": 0.125},
+    {"isotropic": True, "learning_rate": 0.1, "max_learning_rate": 0.75},
+)
+
+
+def trained(rng, dtype=np.float32, hyper=HYPERPARAMETERS[0]):
+    tasks = pack([task_data("squared", rng, n, 5) for n in (3, 8, 1, 6, 4) * 4], dtype)
+    learner = af.MetaLearner(np.zeros(5, dtype), **hyper)
+    af.meta_train(tasks, learner, loss="squared", round_size=3, weights="rows")
+    return learner, tasks
+
+
+def state(learner):
+    """Every bit that a learner shows."""
+    arrays = [learner.phi, learner.learning_rate, learner.b, learner.g, learner.rho]
+    counts = [learner.n_tasks, learner.n_skipped, repr(learner)]
+    return [np.asarray(a).tobytes() for a in arrays] + counts
+
+
+@dtypes
+@pytest.mark.parametrize("hyper", HYPERPARAMETERS, ids=str)
+def test_resumes_bit_for_bit(dtype, hyper, tmp_path, rng):
+    learner, tasks = trained(rng, dtype, hyper)
+    learner.update(af.TaskRun(np.full((1, 5), np.nan, dtype), np.ones((1, 5), dtype)))
+    learner.save(tmp_path / "learner.safetensors")
+    resumed = af.MetaLearner.load(tmp_path / "learner.safetensors")
+    assert state(resumed) == state(learner)
+    assert resumed.n_skipped == 1
+    for one in (learner, resumed):
+        af.meta_train(tasks, one, loss="squared", round_size=2, n_passes=2, seed=1, weights="rows")
+    assert state(resumed) == state(learner)
+
+
+def test_the_same_state_is_the_same_file(tmp_path, rng):
+    learner, _ = trained(rng)
+    for name in ("a", "b"):
+        learner.save(str(tmp_path / name))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_fresh_learner_can_be_saved(tmp_path):
+    af.MetaLearner(np.ones(2), learning_rate=0.5).save(tmp_path / "x")
+    assert state(af.MetaLearner.load(tmp_path / "x")) == state(
+        af.MetaLearner(np.ones(2), learning_rate=0.5)
+    )
+
+
+@pytest.fixture
+def good(tmp_path, rng):
+    """A valid checkpoint: its path and its bytes."""
+    path = tmp_path / "learner.safetensors"
+    trained(rng)[0].save(path)
+    return path, path.read_bytes()
+
+
+def header_of(data):
+    size = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + size]), data[8 + size :]
+
+
+def with_header(data, change):
+    """The file with a changed JSON header, its length set right again."""
+    header, body = header_of(data)
+    change(header)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def with_metadata(**changes):
+    def change(header):
+        own = json.loads(header["__metadata__"]["aruba_fast"])
+        own.update(changes)
+        header["__metadata__"]["aruba_fast"] = json.dumps(own)
+
+    return lambda data: with_header(data, change)
+
+
+def with_arrays(**changes):
+    """The file with some arrays replaced (None: left out), everything else as it was."""
+
+    def rewrite(data):
+        metadata = header_of(data)[0]["__metadata__"]
+        arrays = {k: v for k, v in (load(data) | changes).items() if v is not None}
+        return save(arrays, metadata=metadata)
+
+    return rewrite
+
+
+def with_hyperparameter(name, value):
+    def change(header):
+        own = json.loads(header["__metadata__"]["aruba_fast"])
+        own["hyperparameters"][name] = value
+        header["__metadata__"]["aruba_fast"] = json.dumps(own)
+
+    return lambda data: with_header(data, change)
+
+
+DAMAGE = {
+    "empty": (lambda data: b"", "damaged"),
+    "truncated header": (lambda data: data[:40], "damaged"),
+    "truncated length": (lambda data: data[:5], "damaged"),
+    "truncated body": (lambda data: data[:-1], "damaged"),
+    "longer body": (lambda data: data + b"\0" * 8, "damaged"),
+    "absurd length": (lambda data: b"\xff" * 8 + data[8:], "damaged"),
+    "not JSON": (lambda data: data[:8] + b"?" + data[9:], "damaged"),
+    "text": (lambda data: b"phi = 1, 2, 3\n", "damaged"),
+    "pickle": (lambda data: b"\x80\x04}q\x00." + bytes(32), "damaged"),
+    "foreign": (lambda data: save({"weight": np.ones(3)}), "not written by aruba_fast"),
+    "future version": (with_metadata(version=999), "version 999.*newer aruba_fast"),
+    "version zero": (with_metadata(version=0), "version 0"),
+    "version of a wrong type": (with_metadata(version="1"), "version '1'"),
+    "another kind": (with_metadata(kind="Tasks"), "Tasks"),
+    "no hyperparameters": (with_metadata(hyperparameters=None), "hyperparameters"),
+    "missing array": (with_arrays(b=None), "expected"),
+    "extra array": (with_arrays(extra=np.ones(2)), "extra"),
+    "wrong size": (with_arrays(g=np.ones(4)), "`g`"),
+    "wrong type": (with_arrays(b=np.ones(5, np.float32)), "`b`"),
+    "wrong number of dimensions": (with_arrays(phi=np.ones((5, 1), np.float32)), "`phi`"),
+    "no parameters": (
+        with_arrays(**{n: np.ones(0) for n in ("phi_master", "phi", "b", "g", "rate", "rho")}),
+        "`phi`",
+    ),
+    "nan": (with_arrays(b=np.array([1.0, 1.0, np.nan, 1.0, 1.0])), "`b`.*nan"),
+    "negative": (with_arrays(g=-np.ones(5)), "`g`"),
+    "negative count": (with_arrays(counts=np.array([-1, 0])), "`counts`"),
+    "nan hyperparameter": (with_hyperparameter("zeta", float("nan")), "zeta"),
+    "negative hyperparameter": (with_hyperparameter("learning_rate", -1.0), "learning_rate"),
+    "wrong hyperparameter type": (with_hyperparameter("decay", "0"), "decay"),
+    "unknown hyperparameter": (with_hyperparameter("momentum", 0.9), "momentum"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused_with_its_reason(damage, good):
+    path, data = good
+    spoil, reason = DAMAGE[damage]
+    spoiled = spoil(data)
+    assert spoiled != data
+    path.write_bytes(spoiled)
+    with pytest.raises(ValueError, match=reason) as caught:
+        af.MetaLearner.load(path)
+    assert str(caught.value).startswith("MetaLearner.load: `path` must be a checkpoint")
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == spoiled
+
+
+def test_a_missing_file_and_a_folder_are_errors_of_the_system(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        af.MetaLearner.load(tmp_path / "nothing")
+    with pytest.raises(OSError, match=r"directory"):
+        af.MetaLearner.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        af.MetaLearner(np.zeros(1)).save(tmp_path / "no" / "folder")
+
+
+def test_every_truncation_is_refused(good):
+    path, data = good
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(ValueError, match="damaged"):
+            af.MetaLearner.load(path)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_keeps_the_old_file(call, good, monkeypatch, rng):
+    path, data = good
+    learner, _ = trained(np.random.default_rng(99))
+
+    def fails(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, fails)
+    if call == "replace":  # pathlib looks it up as os.replace or holds its own reference
+        monkeypatch.setattr(type(path), "replace", fails)
+    before = state(learner)
+    with pytest.raises(OSError, match="space"):
+        learner.save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == data
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert state(learner) == before
+    learner.save(path)
+    assert state(af.MetaLearner.load(path)) == before
+
+
+FULL_DISK = """
+import errno, resource, signal, sys
+import numpy as np, aruba_fast as af
+learner = af.MetaLearner(np.ones(100_000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    learner.save(sys.argv[1])
+except OSError as error:
+    assert error.errno == errno.EFBIG, error
+    print("refused")
+"""
+
+
+def test_a_write_that_stops_halfway_keeps_the_old_file(good):
+    """The system itself refuses after 10 kB: the same as a disk that is full, seen from outside."""
+    path, data = good
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+    assert path.read_bytes() == data
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_link_is_followed_and_permissions_do_not_surprise(good):
+    path, _ = good
+    link = path.with_name("link")
+    link.symlink_to(path)
+    learner = af.MetaLearner(np.zeros(3), learning_rate=0.125)
+    learner.save(link)
+    assert link.is_symlink()
+    assert state(af.MetaLearner.load(path)) == state(learner)
+    assert path.stat().st_mode & 0o400
+
+
+def load_or_value_error(path, data):
+    path.write_bytes(data)
+    try:
+        return af.MetaLearner.load(path)
+    except ValueError as error:
+        assert str(error).startswith("MetaLearner.load:")
+        return None
+
+
+def test_random_bytes_never_crash_the_reader(tmp_path):
+    """Bytes of no structure, then bytes behind a plausible header length."""
+    rng, path, count = np.random.default_rng(0), tmp_path / "x", 0
+    until = time.monotonic() + FUZZ_SECONDS / 2
+    while time.monotonic() < until:
+        data = rng.bytes(int(rng.integers(0, 300)))
+        if count % 2:
+            data = int(rng.integers(0, 80)).to_bytes(8, "little") + b'{"' + data
+        assert load_or_value_error(path, data) is None
+        count += 1
+    assert count > 100
+
+
+def test_random_mutations_are_refused_or_load_a_working_learner(good):
+    """Flipped, removed, repeated bytes of a valid file: what loads must then work, and stay finite."""
+    path, data = good
+    rng, loaded, refused = np.random.default_rng(1), 0, 0
+    until = time.monotonic() + FUZZ_SECONDS / 2
+    while time.monotonic() < until:
+        spoiled = bytearray(data)
+        for _ in range(int(rng.integers(1, 4))):
+            at = int(rng.integers(len(spoiled)))
+            kind = rng.integers(3)
+            if kind == 0:
+                spoiled[at] ^= 1 << int(rng.integers(8))
+            elif kind == 1:
+                del spoiled[at : at + int(rng.integers(1, 9))]
+            else:
+                spoiled[at:at] = spoiled[at : at + int(rng.integers(1, 9))]
+        learner = load_or_value_error(path, bytes(spoiled))
+        loaded, refused = loaded + (learner is not None), refused + (learner is None)
+        if learner is not None:
+            n = len(learner.phi)
+            ones = np.ones((2, n), learner.phi.dtype)
+            learner.update(af.TaskRun(ones, ones))
+            assert learner.n_tasks >= 2 or learner.n_skipped >= 2
+    assert loaded > 10
+    assert refused > 10

@@ -1,0 +1,88 @@
+"""What the documentation shows runs: the examples of every docstring, the code of the README."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import aruba_fast as af
+
+ROOT = Path(__file__).parent.parent
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def documented():
+    """Every public object and every public method or property that it defines, by dotted name."""
+    found = {}
+    for name in af.__all__:
+        public = getattr(af, name)
+        found[name] = public
+        if inspect.isclass(public):
+            for member, value in inspect.getmembers(public):
+                own = any(member in vars(base) for base in public.__mro__[:-1])
+                if own and not member.startswith("_") and inspect.getdoc(value):
+                    found[f"{name}.{member}"] = value
+    return found
+
+
+OBJECTS = documented()
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_examples_of_a_docstring_run(name):
+    """Also those of native functions, which doctest's own finder passes over."""
+    text = inspect.getdoc(OBJECTS[name])
+    test = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
+    runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
+    runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
+    # A hyperparameter's property or the list of losses needs no example; what is called does.
+    is_called = inspect.isroutine(OBJECTS[name]) or inspect.isclass(OBJECTS[name])
+    by_itself = {"get_num_threads", "info", "History", "MetaLearner.load"}
+    assert test.examples or not is_called or name in by_itself
+
+
+@pytest.mark.parametrize("name", af.__all__)
+def test_every_public_object_has_a_docstring_of_sections(name):
+    text = inspect.getdoc(OBJECTS[name])
+    assert text
+    summary = text.split("\n\n")[0]
+    assert summary.rstrip().endswith((".", ":")), summary
+    if callable(OBJECTS[name]) and name not in {"get_num_threads", "info"}:
+        assert re.search(r"^(Args|Attributes):", text, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", sorted(set(af.__all__) - {"info", "get_num_threads"}))
+def test_every_parameter_is_documented(name):
+    """Every name of the signature stands in the `Args` (or `Attributes`) of the docstring."""
+    text = inspect.getdoc(OBJECTS[name])
+    try:
+        parameters = list(inspect.signature(OBJECTS[name]).parameters)
+    except ValueError:  # a native function: its signature is the first line, put there by pybind11
+        parameters = re.findall(r"(\w+)(?=[:=,)])", text.splitlines()[0].partition("(")[2])
+        parameters = [p for p in parameters if re.search(rf"\b{p}\b *[:,)=]", text)]
+    missing = [p for p in parameters if not re.search(rf"^\s+`?{p}`?:", text, re.MULTILINE)]
+    assert missing == []
+
+
+def code_blocks(path):
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
+    """All Python blocks in order, as one program that a reader types."""
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("tests are run without the source tree around them")
+    blocks = code_blocks(readme)
+    assert blocks, "the README shows no code"
+    monkeypatch.chdir(tmp_path)
+    space = {"__name__": "readme"}
+    for number, block in enumerate(blocks):
+        code = compile(ast.parse(block), f"README.md, Python block {number + 1}", "exec")
+        exec(code, space)

@@ -1,0 +1,123 @@
+"""Ctrl-C and exceptions of callbacks: work stops soon, and what was finished stands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import workload
+
+import aruba_fast as af
+
+INTERRUPTED = """
+import sys, time
+import numpy as np, aruba_fast as af
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((20_000, 16, 8)) / 3, rng.standard_normal((20_000, 16))
+tasks, learner = af.Tasks(x, y), af.MetaLearner(np.zeros(8), learning_rate=0.1)
+how = {"loss": "squared", "round_size": 30, "seed": 5}
+giant = af.Tasks(np.ones((1_000_000, 64)), np.ones(1_000_000), [0, 1_000_000])
+
+def train():
+    af.meta_train(tasks, learner, n_passes=10_000, **how)
+
+def one_giant_task():
+    af.run_tasks(giant, np.zeros(64), af.OGD(1e-3), loss="logistic", n_epochs=10_000)
+
+def giant_round():
+    af.meta_train(giant, af.MetaLearner(np.zeros(64)), loss="logistic", n_epochs=10_000)
+
+def many_tasks():
+    af.run_tasks(tasks, np.zeros(8), af.OGD(0.1), loss="squared", n_epochs=10_000)
+
+print("ready", flush=True)
+try:
+    locals()[sys.argv[1]]()
+except KeyboardInterrupt:
+    print(time.time())
+if sys.argv[1] == "train":
+    assert learner.n_tasks > 0, "interrupted before the first round: nothing was tested"
+    # Complete rounds of 30, the last of a pass has 20: whole passes, then whole rounds.
+    passes, rest = divmod(learner.n_tasks, 20_000)
+    assert rest % 30 == 0, learner.n_tasks
+    twin = af.MetaLearner(np.zeros(8), learning_rate=0.1)
+    for part in tasks.rounds(30, n_passes=passes + 1, seed=5):
+        if twin.n_tasks == learner.n_tasks:
+            break
+        twin.update(af.run_tasks(part, twin.phi, twin.rule(), loss="squared"))
+    for name in ("phi", "b", "g", "rho", "learning_rate"):
+        assert (getattr(twin, name) == getattr(learner, name)).all(), name
+    before = learner.phi.copy()
+    af.meta_train(tasks, learner, **how)
+    assert (learner.phi != before).all(), "the learner must go on working"
+print("done")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["train", "one_giant_task", "giant_round", "many_tasks"])
+@pytest.mark.parametrize("n_threads", ["1", "2"])
+def test_ctrl_c_stops_within_a_second_and_leaves_complete_rounds(what, n_threads):
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, what],
+        env=os.environ | {"ARUBA_NUM_THREADS": n_threads},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.4)
+        assert process.poll() is None
+        sent = time.time()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    stopped, done = out.split()
+    assert done == "done"
+    assert float(stopped) - sent < 1.0
+
+
+def test_an_exception_of_a_callback_stops_between_rounds():
+    tasks = workload.tasks_for("squared", np.random.default_rng(0), 4, np.float64, n_tasks=50)
+    for argument in ("progress", "meta_step"):
+        learner = af.MetaLearner(np.zeros(4))
+
+        def fails(*numbers, learner=learner):
+            if learner.n_tasks >= 20:
+                raise RuntimeError("enough")
+            return 0.5
+
+        # `progress` may be called as seldom as the library likes, but at the end of every pass.
+        with pytest.raises(RuntimeError, match="enough"):
+            af.meta_train(
+                tasks, learner, loss="squared", round_size=10, n_passes=3, **{argument: fails}
+            )
+        assert learner.n_tasks % 10 == 0
+        assert 20 <= learner.n_tasks <= 50
+        af.meta_train(tasks, learner, loss="squared")
+
+
+def test_progress_is_reported_in_order_up_to_the_total():
+    tasks = workload.tasks_for("squared", np.random.default_rng(0), 4, np.float64, n_tasks=30)
+    seen = []
+    learner = af.MetaLearner(np.zeros(4))
+    af.meta_train(
+        tasks,
+        learner,
+        loss="squared",
+        round_size=7,
+        n_passes=2,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (60, 60)
+    assert seen == sorted(set(seen))
+    assert {total for _, total in seen} == {60}

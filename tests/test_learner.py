@@ -1,0 +1,307 @@
+"""The meta-learner against the equations: schedule, decay, cap, isotropy, the mean, its laws."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import reference
+from cases import DTYPES, LOSSES, n_parameters, pack, single, task_data
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aruba_fast as af
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+STATE = ("phi", "learning_rate", "b", "g", "rho", "n_tasks", "n_skipped")
+
+
+def fake_run(rng, n_tasks, d, dtype=np.float64):
+    theta_hat = single(rng.standard_normal((n_tasks, d)))
+    return af.TaskRun(theta_hat.astype(dtype), single(0.1 + rng.random((n_tasks, d))).astype(dtype))
+
+
+def assert_same_bits(one, other):
+    for name in STATE:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+HYPERPARAMETERS = (
+    {},
+    {"learning_rate": 0.25, "zeta": 3.0},
+    {"p": 0.4},
+    {"p": 0.0, "learning_rate": 2.0},
+    {"decay": 0.25, "p": 2.5},
+    {"isotropic": True, "learning_rate": 0.5},
+    {"isotropic": True, "decay": 0.125, "zeta": 0.5},
+    {"max_learning_rate": 0.75},
+    {"isotropic": True, "max_learning_rate": 0.5},
+)
+UPDATES = (
+    {},
+    {"meta_step": 0.25},
+    {"meta_step": lambda n_tasks: 1.0 / (1 + n_tasks)},
+    {"weights": "random"},
+    {"weights": "random", "meta_step": 1.0},
+)
+
+
+@dtypes
+@pytest.mark.parametrize("hyper", HYPERPARAMETERS, ids=str)
+@pytest.mark.parametrize("how", range(len(UPDATES)))
+def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
+    """Rounds of 1, 5, 2, ... tasks; b, g and rates in float64 whatever the parameters are."""
+    d = 19
+    phi = single(rng.standard_normal(d))
+    learner = af.MetaLearner(phi.astype(dtype), **hyper)
+    renamed = {"learning_rate0" if k == "learning_rate" else k: v for k, v in hyper.items()}
+    oracle = reference.MetaLearner(phi, dtype=dtype, **renamed)
+    for n_tasks in (1, 5, 2, 1, 16, 3):
+        run = fake_run(rng, n_tasks, d, dtype)
+        options = dict(UPDATES[how])
+        if options.get("weights"):
+            options["weights"] = rng.integers(1, 20, n_tasks).astype(np.float64)
+        learner.update(run, **options)
+        oracle.update(run.theta_hat, run.grad_sq, **options)
+        np.testing.assert_allclose(learner.b, oracle.b, rtol=1e-13)
+        np.testing.assert_allclose(learner.g, oracle.g, rtol=1e-13)
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(learner.rho, oracle.rho, rtol=4 * eps)  # of the rounded rate
+        np.testing.assert_allclose(learner.learning_rate, oracle.learning_rate, rtol=2 * eps)
+        np.testing.assert_allclose(learner.phi, oracle.phi, rtol=2 * eps, atol=1e-15)
+        assert (learner.n_tasks, learner.n_skipped) == (oracle.n_tasks, 0)
+    assert np.isscalar(learner.learning_rate) == bool(hyper.get("isotropic"))
+
+
+def test_the_half_belongs_to_the_distances_only():
+    learner = af.MetaLearner(np.zeros(1), learning_rate=1.0, zeta=1e-3)
+    learner.update(af.TaskRun(np.full((1000, 1), 2.0), np.full((1000, 1), 2.0)))
+    assert learner.learning_rate[0] == pytest.approx(1.0, rel=1e-6)  # sqrt(1/2 4 / 2), not sqrt(2)
+
+
+@dtypes
+@pytest.mark.parametrize("round_size", [1, 4, 32])
+def test_the_running_mean_is_the_mean_of_all_tasks(dtype, round_size, rng):
+    """Whatever phi was first: the first task replaces it."""
+    run = fake_run(rng, 96, 11, dtype)
+    learner = af.MetaLearner(np.full(11, 1e3, dtype))
+    for first in range(0, 96, round_size):
+        part = slice(first, first + round_size)
+        learner.update(af.TaskRun(run.theta_hat[part], run.grad_sq[part]))
+    mean = run.theta_hat.astype(np.float64).mean(axis=0)
+    # phi is kept in float64 and rounded once to the type of the parameters
+    np.testing.assert_allclose(learner.phi, mean, rtol=np.finfo(dtype).eps, atol=1e-15)
+
+
+def test_weighted_running_mean(rng):
+    run, weights = fake_run(rng, 40, 5), rng.integers(1, 100, 40).astype(np.float64)
+    learner = af.MetaLearner(np.ones(5))
+    for first in range(0, 40, 8):
+        part = slice(first, first + 8)
+        learner.update(af.TaskRun(run.theta_hat[part], run.grad_sq[part]), weights=weights[part])
+    mean = np.average(run.theta_hat, axis=0, weights=weights)
+    np.testing.assert_allclose(learner.phi, mean, rtol=1e-13, atol=1e-14)
+
+
+@dtypes
+def test_fedavg_with_equal_sizes_is_reptile_with_step_one(dtype, rng):
+    tasks = pack([task_data("squared", rng, 8, 6) for _ in range(12)], dtype)
+    learners = [af.MetaLearner(np.zeros(6, dtype), learning_rate=0.5) for _ in range(2)]
+    for part in tasks.rounds(4, n_passes=2, seed=1):
+        for learner, weighted in zip(learners, (True, False), strict=True):
+            run = af.run_tasks(part, learner.phi, learner.rule(), loss="squared")
+            learner.update(run, weights=run.weight if weighted else None, meta_step=1.0)
+    np.testing.assert_allclose(
+        learners[0].phi, learners[1].phi, rtol=2 * np.finfo(dtype).eps, atol=1e-9
+    )
+    assert (learners[0].phi != 0).all()
+
+
+@given(
+    st.floats(1e-6, 1e6),
+    st.floats(1e-3, 1e3),
+    st.floats(0, 3),
+    st.floats(0, 0.9),
+    st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    st.sampled_from(DTYPES),
+)
+def test_an_unseen_coordinate_keeps_its_rate_exactly(rate, zeta, p, decay, rounds, dtype):
+    """Whatever the smoothing, the decay and the rounding: not approximately."""
+    learner = af.MetaLearner(np.zeros(3, dtype), learning_rate=rate, zeta=zeta, p=p, decay=decay)
+    for n_tasks in rounds:
+        moved = np.zeros((n_tasks, 3), dtype)
+        moved[:, 1] = 0.5
+        learner.update(af.TaskRun(moved, moved))
+    assert learner.learning_rate[0] == learner.learning_rate[2] == dtype(rate)
+    assert learner.phi[0] == 0
+    assert np.isnan(learner.rho[[0, 2]]).all()
+    assert np.isfinite(learner.rho[1])
+
+
+@pytest.mark.parametrize(("loss", "factor"), [("squared", 2.0), ("absolute", 4.0)])
+def test_scaling_the_loss_scales_the_rate_inversely(loss, factor, rng):
+    """Loss x 4 with zeta x 4: same iterates, rate / 4. The data carry the factor: 1/2 (2z - 2y)^2."""
+    pieces = [task_data(loss, rng, 12, 3) for _ in range(10)]
+    scaled = [(factor * x, factor * y) for x, y in pieces]
+    a = af.MetaLearner(np.zeros(3), learning_rate=0.5, zeta=1.0)
+    b = af.MetaLearner(np.zeros(3), learning_rate=0.5 / 4, zeta=4.0)
+    for learner, data in ((a, pieces), (b, scaled)):
+        af.meta_train(pack(data, np.float64), learner, loss=loss, round_size=2, n_passes=2)
+    np.testing.assert_allclose(b.phi, a.phi, rtol=1e-12)
+    np.testing.assert_allclose(4 * b.learning_rate, a.learning_rate, rtol=1e-12)
+    assert (np.abs(a.learning_rate - 0.5) > 1e-3).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_units_of_a_coordinate(loss, rng):
+    """theta_j in units a_j times smaller (x_j divided by a_j): phi and rates follow, per coordinate.
+
+    eps and zeta are one number each, so all coordinates change their unit by the same factor here.
+    """
+    unit = 8.0
+    pieces = [task_data(loss, rng, 12, 3) for _ in range(10)]
+    size = n_parameters(loss, 3)
+    a = af.MetaLearner(np.zeros(size), learning_rate=0.5, zeta=1.0)
+    b = af.MetaLearner(np.zeros(size), learning_rate=0.5 * unit**2, zeta=1.0 / unit)
+    for learner, factor in ((a, 1.0), (b, 1.0 / unit)):
+        data = [(factor * x, y) for x, y in pieces]
+        af.meta_train(pack(data, np.float64), learner, loss=loss, round_size=2, n_passes=2)
+    np.testing.assert_allclose(b.phi, unit * a.phi, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(b.learning_rate, unit**2 * a.learning_rate, rtol=1e-12)
+
+
+@dtypes
+@pytest.mark.parametrize(
+    "hyper", [{}, {"decay": 0.2, "p": 0.4}, {"max_learning_rate": 0.3}], ids=str
+)
+def test_in_one_dimension_isotropic_is_per_coordinate(hyper, dtype, rng):
+    learners = [af.MetaLearner(np.zeros(1, dtype), isotropic=i, **hyper) for i in (True, False)]
+    for n_tasks in (3, 1, 8):
+        run = fake_run(rng, n_tasks, 1, dtype)
+        for learner in learners:
+            learner.update(run)
+    assert learners[0].learning_rate == learners[1].learning_rate[0]
+    np.testing.assert_array_equal(learners[0].phi, learners[1].phi)
+
+
+def test_rho_of_one_round_and_of_constant_gradients():
+    """rho = 1 after one round; m after m gradients of one sign (d = 1, slope always 1)."""
+    for m in (1, 3, 10):
+        tasks = af.Tasks(np.ones((4, m, 1)), np.full((4, m), 1e6))
+        learner = af.MetaLearner(np.zeros(1), learning_rate=0.1)
+        learner.update(af.run_tasks(tasks, learner.phi, learner.rule(), loss="absolute"))
+        assert learner.rho[0] == pytest.approx(m, rel=1e-12)
+
+
+def test_one_round_a_task_only_lowers_the_rate_and_two_never_raise_it(rng):
+    """Lowered as t^(-1/4): rho = 1 then, and the rate rests at rho = 2."""
+    for m in (1, 2):
+        x, y = np.ones((4096, m, 1)), 1e3 * rng.choice([-1.0, 1.0], (4096, 1)) * np.ones((1, m))
+        learner, rates = af.MetaLearner(np.zeros(1), learning_rate=1.0, zeta=0.1), []
+        for part in af.Tasks(x, y).rounds(1):
+            learner.update(
+                af.run_tasks(part, np.zeros(1), learner.rule(), loss="absolute"), meta_step=0.0
+            )
+            rates.append(learner.learning_rate[0])
+        assert (np.diff(rates) <= 1e-15).all()
+        if m == 1:
+            slope = np.log(rates[-1] / rates[255]) / np.log(4096 / 256)
+            assert slope == pytest.approx(-0.25, abs=0.01)
+
+
+@dtypes
+@pytest.mark.parametrize("round_size", [1, 3, 8, 100])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng):
+    d = 5
+    pieces = [task_data(loss, rng, n, d) for n in (1, 9, 4, 30, 2, 7, 12, 5, 1, 8, 3)]
+    pieces[4][0][0, 0] = np.nan  # one task is to be skipped in both
+    tasks, size = pack(pieces, dtype), n_parameters(loss, d)
+    how = {"batch_size": 2, "n_epochs": 2, "radius": 1.5}
+    for weights, meta_step, hyper in (
+        (None, None, {"learning_rate": 0.5}),
+        ("rows", 0.5, {"isotropic": True}),
+        ("rows", None, {"max_learning_rate": 0.7, "decay": 0.1}),
+        (None, lambda n_tasks: 1.0 / np.sqrt(n_tasks), {"p": 0.4}),
+    ):
+        native, loop = (af.MetaLearner(np.zeros(size, dtype), **hyper) for _ in range(2))
+        history = af.meta_train(
+            tasks,
+            native,
+            loss=loss,
+            round_size=round_size,
+            n_passes=3,
+            seed=5,
+            weights=weights,
+            meta_step=meta_step,
+            **how,
+        )
+        losses = []
+        for part in tasks.rounds(round_size, n_passes=3, seed=5):
+            run = af.run_tasks(part, loop.phi, loop.rule(), loss=loss, **how)
+            loop.update(run, weights=run.weight if weights else None, meta_step=meta_step)
+            losses.append(run.loss)
+        assert_same_bits(native, loop)
+        np.testing.assert_array_equal(history.loss, np.concatenate(losses))
+        assert native.n_skipped == 3 == history.skipped.sum()
+        assert native.n_tasks == 30
+        assert (history.task[history.skipped.astype(bool)] == 4).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_meta_train_against_the_oracle(loss, rng):
+    d = 4
+    pieces = [task_data(loss, rng, n, d) for n in (5, 9, 2, 14, 7, 1, 6)] * 3
+    learner = af.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate=0.25, p=0.4)
+    oracle = reference.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate0=0.25, p=0.4)
+    history = af.meta_train(
+        pack(pieces, np.float64), learner, loss=loss, round_size=4, weights="rows", batch_size=3
+    )
+    losses = reference.meta_train(
+        pieces,
+        oracle,
+        order=range(len(pieces)),
+        round_size=4,
+        weights="rows",
+        loss=loss,
+        batch_size=3,
+    )
+    np.testing.assert_array_equal(history.task, np.arange(len(pieces)))
+    np.testing.assert_allclose(history.loss, losses, rtol=1e-11)
+    for name in ("phi", "b", "g", "rho"):
+        np.testing.assert_allclose(getattr(learner, name), getattr(oracle, name), rtol=1e-11)
+
+
+def test_copies_and_pickles_go_their_own_way(rng):
+    learner = af.MetaLearner(np.zeros(4), learning_rate=0.5)
+    learner.update(fake_run(rng, 3, 4))
+    twins = [copy.copy(learner), copy.deepcopy(learner), pickle.loads(pickle.dumps(learner))]
+    before = learner.phi.copy()
+    for twin in twins:
+        assert_same_bits(twin, learner)
+    run = fake_run(rng, 5, 4)
+    for twin in twins:
+        twin.update(run)
+    np.testing.assert_array_equal(learner.phi, before)
+    learner.update(run)
+    for twin in twins:
+        assert_same_bits(twin, learner)
+
+
+def test_rule_is_a_snapshot_and_aruba_starts_at_the_learned_rate(rng):
+    tasks = pack([task_data("squared", rng, 9, 4) for _ in range(20)], np.float64)
+    for isotropic in (False, True):
+        learner = af.MetaLearner(np.zeros(4), learning_rate=0.5, isotropic=isotropic)
+        af.meta_train(tasks, learner, loss="squared", round_size=5)
+        plain, adaptive = learner.rule(), learner.rule(coef=0.3)
+        first = tasks.shots(1)[0]
+        once = [af.run_tasks(first, learner.phi, r, loss="squared") for r in (plain, adaptive)]
+        np.testing.assert_allclose(once[0].theta_hat, once[1].theta_hat, rtol=1e-14)
+        whole = [af.run_tasks(tasks, learner.phi, r, loss="squared") for r in (plain, adaptive)]
+        assert (whole[0].theta_hat != whole[1].theta_hat).any()
+        before = np.copy(learner.learning_rate)
+        learner.update(whole[0])
+        assert (np.asarray(learner.learning_rate) != before).any()
+        np.testing.assert_array_equal(plain.learning_rate, before)

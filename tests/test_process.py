@@ -1,0 +1,143 @@
+"""The library as a guest in a process: forks, Python threads, limits on threads, import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import threadpoolctl
+import workload
+
+import aruba_fast as af
+
+
+def run_python(code, *arguments, timeout=120, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def some_work():
+    """Everything parallel, small enough to repeat."""
+    with np.errstate(all="ignore"):
+        rng = np.random.default_rng(3)
+        tasks = workload.tasks_for("logistic", rng, 9, np.float32, n_tasks=400)
+        learner = af.MetaLearner(np.zeros(9, np.float32))
+        history = af.meta_train(tasks, learner, loss="logistic", round_size=100, n_passes=2)
+        run = af.run_tasks(tasks, learner.phi, learner.rule(coef=0.1), loss="logistic")
+        theta = np.ones(200_000, np.float32)
+        af.step(theta, np.full(200_000, 0.3, np.float32), 0.1)
+        return workload.fingerprint(
+            history.loss, learner.phi, learner.b, learner.g, run.theta_hat, run.grad_sq, theta
+        )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_after_use(threads):
+    """The child's OpenMP has lost its threads: it must run, serially, with the same bits."""
+    threads(2)
+    expected = some_work()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # no pytest in here: only the work, the answer, and the end
+        signal.alarm(60)
+        answer = f"{some_work()} {af.get_num_threads()}"
+        os.write(write, answer.encode())
+        os._exit(0)
+    os.close(write)
+    _, status = os.waitpid(child, 0)
+    answer = os.read(read, 200).decode()
+    os.close(read)
+    assert status == 0, "the child hung or crashed"
+    assert answer == f"{expected} 1"
+    assert some_work() == expected
+    assert af.get_num_threads() == 2
+
+
+def test_eight_python_threads_at_once(threads):
+    threads(2)
+    expected = some_work()
+    gate = threading.Barrier(8)
+
+    def at_once(_):
+        gate.wait()
+        return [some_work() for _ in range(3)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(at_once, range(8)))
+    assert {value for values in found for value in values} == {expected}
+
+
+def test_the_interpreter_is_released_during_native_work():
+    """Another Python thread advances while a long task runs."""
+    tasks = af.Tasks(np.ones((200_000, 8)), np.ones(200_000), [0, 200_000])
+    worker = threading.Thread(
+        target=af.run_tasks,
+        args=(tasks, np.zeros(8), af.OGD(1e-3)),
+        kwargs={"loss": "logistic", "n_epochs": 20},
+    )
+    worker.start()
+    ticks = 0
+    while worker.is_alive():
+        time.sleep(0.001)
+        ticks += 1
+    assert ticks > 20
+
+
+@pytest.mark.skipif(not af.info()["openmp"], reason="built without OpenMP")
+def test_threadpoolctl_governs_the_threads():
+    for limit in (1, 2):
+        with threadpoolctl.threadpool_limits(limit, user_api="openmp"):
+            assert af.get_num_threads() <= limit
+            assert af.info()["threads"] <= limit
+    libraries = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "openmp"]
+    assert libraries
+
+
+def test_environment_variables_set_the_threads():
+    code = "import aruba_fast as af; print(af.get_num_threads())"
+    assert run_python(code, ARUBA_NUM_THREADS="3") == "3\n"
+    assert run_python(code, OMP_NUM_THREADS="1", ARUBA_NUM_THREADS="") == "1\n"
+
+
+def test_none_gives_the_default_back(threads):
+    default = af.get_num_threads()
+    threads(5)
+    assert (af.get_num_threads(), af.info()["threads"]) == (5, 5)
+    threads(None)
+    assert af.get_num_threads() == default
+
+
+def test_import_is_light_and_starts_no_threads():
+    heavy = "scipy matplotlib torch jax cupy numba pandas safetensors tqdm rich typer ml_dtypes"
+    code = (
+        "import sys, os, aruba_fast as af; "
+        f"print([m for m in {heavy.split()} if m in sys.modules]); "
+        "print(len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 1)"
+    )
+    out = run_python(code, OPENBLAS_NUM_THREADS="1")
+    assert out == "[]\n1\n"
+
+
+def test_version_and_info_agree():
+    from importlib.metadata import version
+
+    found = af.info()
+    assert set(found) == {"version", "isa", "isas", "threads", "openmp", "compiler", "cuda"}
+    assert found["version"] == af.__version__ == version("aruba_fast")
+    assert found["isa"] in found["isas"]
+    assert found["threads"] == af.get_num_threads() >= 1

@@ -1,0 +1,176 @@
+"""A fixed workload of everything that computes, whose hashed results must not depend on the machine.
+
+Run as a script it prints {"info": ..., "hashes": {what: hash}} as JSON; `test_same_bits.py` runs it
+under every instruction set and number of threads. Sizes are large enough to be split among threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+import ml_dtypes
+import numpy as np
+
+import aruba_fast as af
+
+LOSSES = ("squared", "absolute", "huber", "logistic", "hinge", "softmax")
+DTYPES = (np.float32, np.float64)
+N_CLASSES = 3
+OPTIONS = (
+    {},
+    {"batch_size": 4, "average": True},
+    {"n_epochs": 2, "radius": 0.5},
+    {"batch_size": 7, "n_epochs": 2, "radius": 0.8, "average": True},
+)
+
+
+def fingerprint(*arrays):
+    digest = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def kernels(rng):
+    """Flat, matrix and list forms; half-precision gradients; not aligned to any register."""
+    for dtype in DTYPES:
+        name = np.dtype(dtype).name
+        grads = [np.dtype(dtype)] + [ml_dtypes.bfloat16, np.float16] * (dtype == np.float32)
+        for grad_type in grads:
+            flat = rng.standard_normal((5, 100_004)).astype(dtype)[:, 1:]
+            theta, grad, rate, b, g = (row.copy() for row in flat)
+            grad, rate, b, g = grad.astype(grad_type), rate**2, b**2, g**2 + dtype(0.1)
+            for form, cut in (
+                ("flat", lambda a: a),
+                ("matrix", lambda a: a[:99_971].reshape(-1, 601)),
+                ("list", lambda a: [a[:7], a[7:4104], a[4104:90_001].copy()]),
+            ):
+                out = [cut(a.copy()) for a in (theta, g, theta, g, theta, g)]
+                vector = (lambda a: a[:601]) if form == "matrix" else cut
+                af.step(out[0], cut(grad), vector(rate), grad_sq=out[1])
+                af.aruba_step(out[2], cut(grad), vector(b), out[3], coef=0.3)
+                af.adagrad_step(out[4], cut(grad), out[5], learning_rate=0.3, delta=0.1)
+                parts = [p for o in out for p in (o if form == "list" else [o])]
+                yield f"kernels {name} {np.dtype(grad_type).name} {form}", fingerprint(*parts)
+
+
+def tasks_for(loss, rng, d, dtype, n_tasks=40):
+    sizes = rng.integers(1, 30, n_tasks)
+    x = rng.standard_normal((sizes.sum(), d)) / np.sqrt(d)
+    z = x @ rng.standard_normal(d) + 0.5 * rng.standard_normal(len(x))
+    y = {
+        "logistic": (z > 0) * 1.0,
+        "hinge": np.where(z > 0, 1.0, -1.0),
+        "softmax": np.digitize(z, [-0.5, 0.5]) * 1.0,
+    }.get(loss, z)
+    return af.Tasks(x.astype(dtype), y.astype(dtype), np.concatenate([[0], np.cumsum(sizes)]))
+
+
+def engine(rng):
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            for d in (1, 3, 8, 17, 64, 300):
+                tasks = tasks_for(loss, rng, d, dtype)
+                size = d * N_CLASSES if loss == "softmax" else d
+                phi = (0.3 * rng.standard_normal(size) / np.sqrt(size)).astype(dtype)
+                rules = {
+                    "ogd": af.OGD(0.3),
+                    "ogd_vector": af.OGD((0.1 + 0.4 * rng.random(size)).astype(dtype)),
+                    "adagrad": af.AdaGrad(0.3, 0.5),
+                    "aruba++": af.ArubaPlusPlus(0.1 + rng.random(size), 2 + rng.random(size), 0.5),
+                }
+                for rule_name, rule in rules.items():
+                    results = []
+                    for options in OPTIONS:
+                        run = af.run_tasks(tasks, phi, rule, loss=loss, **options)
+                        bar = () if run.theta_bar is None else (run.theta_bar,)
+                        results += [run.theta_hat, run.grad_sq, run.loss, *bar]
+                    name = f"engine {np.dtype(dtype).name} {loss} {rule_name} d={d}"
+                    yield name, fingerprint(*results)
+
+
+def extremes(rng):
+    """Losses over the whole range of scores: overflow, underflow, both halves of every select."""
+    for dtype in DTYPES:
+        z = np.concatenate([rng.uniform(-c, c, 2000) for c in (1.0, 100.0, 1000.0)]).astype(dtype)
+        for loss in ("squared", "absolute", "huber", "logistic", "hinge"):
+            y = (z > 0) * 1.0 if loss == "logistic" else np.where(z > 0, -1.0, 1.0)
+            tasks = af.Tasks(np.ones((len(z), 1), dtype), y.astype(dtype), np.arange(len(z) + 1))
+            run = af.run_tasks(tasks, z[:, None], af.OGD(0.5), loss=loss)
+            yield f"extremes {loss} {np.dtype(dtype).name}", fingerprint(run.theta_hat, run.loss)
+
+
+def reductions(rng):
+    for dtype in DTYPES:
+        for n_tasks, d in ((300, 5003), (5000, 17), (3, 40_000)):
+            theta_hat = rng.standard_normal((n_tasks, d)).astype(dtype)
+            run = af.TaskRun(theta_hat, rng.random((n_tasks, d)).astype(dtype))
+            weights = 1.0 + rng.integers(0, 100, n_tasks)
+            for poisoned in (False, True):
+                if poisoned:
+                    theta_hat[n_tasks // 2, d // 3] = np.nan
+                learner = af.MetaLearner(rng.standard_normal(d).astype(dtype), learning_rate=0.3)
+                sums = learner.statistics(run, weights)
+                merged = sums + sums + sums
+                learner.apply(merged)
+                yield (
+                    f"reduction {np.dtype(dtype).name} {n_tasks}x{d} poisoned={poisoned}",
+                    fingerprint(
+                        sums.sums, sums.weight_sum, merged.sums, learner.phi, learner.b, learner.g
+                    ),
+                )
+
+
+LEARNERS = (
+    {},
+    {"isotropic": True, "learning_rate": 0.2},
+    {"decay": 0.1, "p": 0.4, "zeta": 2.0},
+    {"max_learning_rate": 0.25, "learning_rate": 0.5},
+)
+TRAINING = (
+    {"round_size": 1, "n_passes": 2, "seed": 3},
+    {"round_size": 7, "weights": "rows", "meta_step": 0.5, "batch_size": 3},
+    {"round_size": 16, "n_epochs": 2, "radius": 0.7},
+)
+
+
+def online(rng):
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            for d, hyper, how in zip(
+                (1, 8, 33, 100), LEARNERS, (*TRAINING, TRAINING[0]), strict=True
+            ):
+                tasks = tasks_for(loss, rng, d, dtype, 60)
+                size = d * N_CLASSES if loss == "softmax" else d
+                learner = af.MetaLearner(np.zeros(size, dtype), **hyper)
+                history = af.meta_train(tasks, learner, loss=loss, **how)
+                yield (
+                    f"online {np.dtype(dtype).name} {loss} d={d} {sorted(hyper)}",
+                    fingerprint(
+                        learner.phi,
+                        learner.b,
+                        learner.g,
+                        learner.rho,
+                        learner.learning_rate,
+                        history.loss,
+                        history.skipped,
+                    ),
+                )
+
+
+def main():
+    hashes = {}
+    for seed, part in enumerate((kernels, engine, extremes, reductions, online)):
+        with np.errstate(all="ignore"):
+            for what, value in part(np.random.default_rng(seed)):
+                assert what not in hashes, what
+                hashes[what] = value
+    json.dump({"info": af.info(), "hashes": hashes}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
