@@ -52,36 +52,34 @@ ARUBA_RULE Pack<T> fold_registers(Pack<T>* lanes) {
 }
 
 // sum_j a_j b_j folded into one register. a has n_features entries; b is padded with zeros to whole registers.
-// kBlocks > 0 promises ceil(n_features / width) == kBlocks <= kRegisters; 0 is any length.
+// kBlocks > 0 promises ceil(n_features / width) == kBlocks; 0 is any length.
 template <int kBlocks, class T>
 ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n_features, typename Pack<T>::Mask tail_mask) {
-  constexpr int kWidth = Pack<T>::kWidth;
-  const Pack<T> zero(T(0));
+  constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>, kUsed = kBlocks == 0 || kBlocks > kAll ? kAll : kBlocks;
   const int tail = static_cast<int>(n_features % kWidth);
+  Pack<T> lanes[kUsed];
+#pragma GCC unroll 16
+  for (int i = 0; i < kUsed; ++i) lanes[i] = Pack<T>(T(0));
+  const auto multiply_add = [&](int lane, std::int64_t j, Pack<T> a_j) { lanes[lane] = fma(a_j, load(b + j), lanes[lane]); };
   if constexpr (kBlocks > 0) {
-    Pack<T> lanes[kBlocks];
 #pragma GCC unroll 16
-    for (int i = 0; i + 1 < kBlocks; ++i) lanes[i] = fma(load(a + i * kWidth), load(b + i * kWidth), zero);
+    for (int i = 0; i + 1 < kBlocks; ++i) multiply_add(i % kAll, i * kWidth, load(a + i * kWidth));
     constexpr int last = (kBlocks - 1) * kWidth;
-    const Pack<T> end = tail ? load_first(a + last, tail, tail_mask) : load(a + last);
-    lanes[kBlocks - 1] = fma(end, load(b + last), zero);
-    return fold_registers<kBlocks>(lanes);
+    multiply_add((kBlocks - 1) % kAll, last, tail ? load_first(a + last, tail, tail_mask) : load(a + last));
   } else {
-    Pack<T> lanes[kRegisters<T>];
-#pragma GCC unroll 16
-    for (int i = 0; i < kRegisters<T>; ++i) lanes[i] = zero;
     std::int64_t j = 0;
     for (; j + kLanes <= n_features; j += kLanes)
 #pragma GCC unroll 16
-      for (int i = 0; i < kRegisters<T>; ++i) lanes[i] = fma(load(a + j + i * kWidth), load(b + j + i * kWidth), lanes[i]);
+      for (int i = 0; i < kAll; ++i) multiply_add(i, j + i * kWidth, load(a + j + i * kWidth));
+    if (j < n_features) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kRegisters<T>; ++i) {
-      if (j + kWidth <= n_features) lanes[i] = fma(load(a + j), load(b + j), lanes[i]);
-      else if (j < n_features) lanes[i] = fma(load_first(a + j, tail, tail_mask), load(b + j), lanes[i]);
-      j += kWidth;
+      for (int i = 0; i < kAll; ++i, j += kWidth) {
+        if (j + kWidth <= n_features) multiply_add(i, j, load(a + j));
+        else if (j < n_features) multiply_add(i, j, load_first(a + j, tail, tail_mask));
+      }
     }
-    return fold_registers<kRegisters<T>>(lanes);
   }
+  return fold_registers<kUsed>(lanes);
 }
 
 // The same sum of one register's lanes, as a number.

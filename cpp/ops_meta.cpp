@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "parallel.h"
 
@@ -136,6 +137,8 @@ void MetaState::apply(const Statistics& statistics, const double* meta_step) {
   // The spec counts t from 1: the first task adds 1 / 2^p.
   for (std::int64_t i = 0; i < k; ++i) add(smoothing, smoothing_term(static_cast<double>(*n_tasks + 2 + i), parameters.p));
   const double total = total_weight.high + total_weight.low;
+  // A rate stays a number of the parameters' type, whatever happened.
+  const double largest = type == Type::kFloat64 ? std::numeric_limits<double>::max() : double{std::numeric_limits<float>::max()};
   const MetaStep<double> step = {power(1 - parameters.decay, k),
                                  1 / (eps * eps),
                                  1 / (parameters.zeta * parameters.zeta),
@@ -143,7 +146,7 @@ void MetaState::apply(const Statistics& statistics, const double* meta_step) {
                                  weight > 0 ? 1 / weight : 0,
                                  weight > 0 ? (meta_step ? *meta_step : weight / total) : 0,
                                  parameters.learning_rate,
-                                 parameters.max_learning_rate};
+                                 std::min(parameters.max_learning_rate, largest)};
   const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64, item = size_of(type);
   for_each(divide_up(n, share), n > kParallelFrom, [&](std::int64_t part) {
     const std::int64_t i = part * share;

@@ -33,7 +33,7 @@ namespace aruba_fast::ARUBA_ISA {
 template <class T, int kBytes>
 struct RegisterOf {
   typedef T type __attribute__((vector_size(kBytes), aligned(kBytes)));
-  typedef T unaligned __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
+  typedef T unaligned __attribute__((vector_size(kBytes), aligned(alignof(T))));
 };
 
 template <class T>

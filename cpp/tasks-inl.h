@@ -1,12 +1,13 @@
 // The task engine: every round of every task, prediction, loss, gradient, update and statistics fused.
 //
-// A thread runs up to one register's worth of tasks in lock-step, one task a lane: each row's prediction is a dot product in the
-// task's own registers; the predictions of all tasks meet in one register, where loss and slope are computed for all at once, which
-// hides the latency of exp and of the dot product; the slopes go back to the tasks' own registers for the update. A finished task
+// A thread runs several tasks in lock-step, one task a lane: each row's prediction is a dot product in the task's own registers; the
+// predictions of all tasks meet in one register, where loss and slope are computed for all at once, which hides the latency of exp
+// and of the dot product; the slopes go back to the tasks' own registers for the update. A finished task
 // hands its slot to the next. No task's bits depend on its neighbours.
 #pragma once
 
 #include "kernels.h"
+#include "loss-inl.h"
 #include "project-inl.h"
 #include "rules/step.h"
 
@@ -28,7 +29,7 @@ class TaskRunner {
       free += call.n_slots * slot_size_;
     }
     z_ = free;
-    slope_ = free + call.n_outputs * kWidth;
+    slope_ = free + call.n_outputs * kMaxSlots;
   }
 
   void run() {
@@ -42,7 +43,7 @@ class TaskRunner {
   }
 
  private:
-  static constexpr int kWidth = Pack<T>::kWidth;
+  static constexpr int kWidth = Pack<T>::kWidth, kPacks = 2;
   using P = Pack<T>;
 
   struct Progress {
@@ -51,6 +52,8 @@ class TaskRunner {
 
   T* of(T* part, int k, std::int64_t output = 0) const { return part + k * slot_size_ + output * call_.stride; }
   std::int64_t task_at(std::int64_t position) const { return call_.order ? call_.order[position] : position; }
+
+  bool has_extras() const { return call_.batch_size > 1 || call_.theta_bar || radius_ > T(0); }
 
   bool fill() {
     while (n_active_ < call_.n_slots && !__atomic_load_n(call_.stop, __ATOMIC_RELAXED)) {
@@ -64,7 +67,8 @@ class TaskRunner {
 
   void start(int k, std::int64_t position) {
     const T* phi = static_cast<const T*>(call_.phi) + position * call_.phi_stride;
-    for (T* part : {theta_, grad_sq_, gradient_, theta_sum_, used_rate_}) std::memset(of(part, k), 0, bytes(slot_size_));
+    for (T* part : {theta_, grad_sq_}) std::memset(of(part, k), 0, bytes(slot_size_));
+    if (has_extras()) for (T* part : {gradient_, theta_sum_, used_rate_}) std::memset(of(part, k), 0, bytes(slot_size_));
     for (std::int64_t c = 0; c < call_.n_outputs; ++c)
       std::memcpy(of(theta_, k, c), phi + c * call_.n_features, bytes(call_.n_features));
     progress_[k] = {position, 0, call_.n_epochs, 0, 0};
@@ -93,6 +97,8 @@ class TaskRunner {
 
   void after_rows(int k, std::int64_t n) {
     Progress& at = progress_[k];
+    x_[k] += n * call_.n_features;
+    y_[k] += n;
     at.rows_left -= n;
     if (call_.batch_size == 1) {
       at.n_rounds += n;
@@ -107,7 +113,7 @@ class TaskRunner {
   }
 
   void move(int from, int to) {
-    for (T* part : {theta_, grad_sq_, gradient_, theta_sum_, used_rate_}) std::memcpy(of(part, to), of(part, from), bytes(slot_size_));
+    for (T* part : {theta_, grad_sq_, gradient_, theta_sum_}) std::memcpy(of(part, to), of(part, from), bytes(slot_size_));
     progress_[to] = progress_[from];
     x_[to] = x_[from];
     y_[to] = y_[from];
@@ -133,49 +139,98 @@ class TaskRunner {
   // ---- one round per row ----
 
   void steps(std::int64_t n) {
-    constexpr int kMost = kRegisters<T> < 4 ? kRegisters<T> : 4;
-    const std::int64_t blocks = (call_.n_features + kWidth - 1) / kWidth;
-    if (call_.theta_bar || radius_ > T(0)) return steps_of<0, false, true>(n);
-    if (n_active_ < kWidth || blocks > kMost) return steps_of<0, false, false>(n);
-    // Short rows and every lane busy: everything unrolled.
-    if (blocks == 1) return steps_of<1, true, false>(n);
-    if (blocks == 2) return steps_of<2, true, false>(n);
-    if constexpr (kMost >= 3) {
-      if (blocks == 3) return steps_of<3, true, false>(n);
-      return steps_of<4, true, false>(n);
+    const std::int64_t blocks = slot_size_ / kWidth;
+    if (has_extras()) return rows<true>(n);
+    if (n_active_ < kPacks * kWidth || call_.n_outputs > 1) return rows<false>(n);
+    switch (blocks) {
+      case 1: return short_rows<1>(n);
+      case 2: return short_rows<2>(n);
+      case 3: return short_rows<3>(n);
+      case 4: return short_rows<4>(n);
+      case 8: return short_rows<8>(n);
+      default: return rows<false>(n);
     }
   }
 
-  template <int kBlocks, bool kFull, bool kExtras>
-  void steps_of(std::int64_t n) {
-    const int n_active = kFull ? kWidth : n_active_;
+  template <bool kExtras>
+  void rows(std::int64_t n) {
     for (std::int64_t row = 0; row < n; ++row) {
-      predict<kBlocks, kFull>();
-      add_compensated(loss_and_slope());
-#pragma GCC unroll 16
-      for (int k = 0; k < n_active; ++k) {
-        for (std::int64_t c = 0; c < call_.n_outputs; ++c) update<kBlocks, kExtras>(k, c, x_[k], P(slope_[c * kWidth + k]));
+      for (int first = 0; first < n_active_; first += kWidth) {
+        Compensated<P> loss = load_loss(first);
+        loss.add(predict(first, row));
+        store_loss(first, loss);
+      }
+      for (int k = 0; k < n_active_; ++k) {
+        const T* x = x_[k] + row * call_.n_features;
+        for (std::int64_t c = 0; c < call_.n_outputs; ++c) update<kExtras>(k, c, x, P(slope_[c * kMaxSlots + k]));
         if constexpr (kExtras) project_slot(k);
-        x_[k] += call_.n_features;
-        ++y_[k];
       }
     }
+  }
+
+  // The same for rows of kBlocks registers with every slot busy, all of it unrolled. Two registers of tasks side by side: one's loss
+  // is computed while the other's waits (AVX2, 8 features: 28 instructions a round).
+  template <int kBlocks>
+  void short_rows(std::int64_t n) {
+    constexpr int kSlot = kBlocks * kWidth;
+    T *const theta = theta_, *const grad_sq = grad_sq_;
+    const T *const rates = rates_, *const dampings = dampings_;
+    const std::int64_t n_features = call_.n_features;
+    const int tail = static_cast<int>(n_features % kWidth);
+    Compensated<P> loss[kPacks];
+    for (int p = 0; p < kPacks; ++p) loss[p] = load_loss(p * kWidth);
+    for (std::int64_t row = 0; row < n; ++row) {
+      const std::int64_t offset = row * n_features;
+      P z[kPacks];
+      alignas(ARUBA_REGISTER_BYTES) T y[kPacks * kWidth], slope[kPacks * kWidth];
+#pragma GCC unroll 2
+      for (int p = 0; p < kPacks; ++p) {
+        P sums[kWidth];
+#pragma GCC unroll 16
+        for (int lane = 0; lane < kWidth; ++lane) {
+          const int k = p * kWidth + lane;
+          sums[lane] = dot_lanes<kBlocks>(x_[k] + offset, theta + k * kSlot, n_features, mask_);
+          y[k] = y_[k][row];
+        }
+        z[p] = fold_each(sums);
+      }
+#pragma GCC unroll 2
+      for (int p = 0; p < kPacks; ++p) {
+        const LossAndSlope<P> at = one_output_loss(call_.loss_kind, z[p], load(y + p * kWidth));
+        loss[p].add(at.loss);
+        store(slope + p * kWidth, at.slope);
+      }
+#pragma GCC unroll 32
+      for (int k = 0; k < kPacks * kWidth; ++k) {
+        const P scale(slope[k]);
+#pragma GCC unroll 8
+        for (int block = 0; block < kBlocks; ++block) {
+          const int j = block * kWidth, i = k * kSlot + j;
+          const bool partial = block == kBlocks - 1 && tail;
+          const P x = partial ? load_first(x_[k] + offset + j, tail, mask_) : load(x_[k] + offset + j);
+          P to = load(theta + i), sum = load(grad_sq + i);
+          Rule::step(to, sum, scale * x, load(rates + j), load(dampings + j));
+          store(theta + i, partial ? keep<T>(mask_, to) : to);
+          store(grad_sq + i, partial ? keep<T>(mask_, sum) : sum);
+        }
+      }
+    }
+    for (int p = 0; p < kPacks; ++p) store_loss(p * kWidth, loss[p]);
   }
 
   // ---- mini-batches: rows add up their gradients, the end of the batch is the round ----
 
   void accumulate(std::int64_t n) {
     for (std::int64_t row = 0; row < n; ++row) {
-      predict<0, false>();
-      store(batch_loss_, load(batch_loss_) + loss_and_slope());
+      for (int first = 0; first < n_active_; first += kWidth)
+        store(batch_loss_ + first, load(batch_loss_ + first) + predict(first, row));
       for (int k = 0; k < n_active_; ++k) {
+        const T* at = x_[k] + row * call_.n_features;
         for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
-          const P slope(slope_[c * kWidth + k]);
+          const P slope(slope_[c * kMaxSlots + k]);
           T* sum = of(gradient_, k, c);
-          over_features<0>(x_[k], [&](std::int64_t j, P x, auto) { store(sum + j, fma(slope, x, load(sum + j))); });
+          over_features(at, [&](std::int64_t j, P x, auto) { store(sum + j, fma(slope, x, load(sum + j))); });
         }
-        x_[k] += call_.n_features;
-        ++y_[k];
       }
     }
   }
@@ -183,7 +238,7 @@ class TaskRunner {
   void end_batch(int k) {
     Progress& at = progress_[k];
     const T mean = T(1) / static_cast<T>(at.batch_rows);
-    for (std::int64_t c = 0; c < call_.n_outputs; ++c) update<0, true>(k, c, of(gradient_, k, c), P(mean));
+    for (std::int64_t c = 0; c < call_.n_outputs; ++c) update<true>(k, c, of(gradient_, k, c), P(mean));
     project_slot(k);
     std::memset(of(gradient_, k), 0, bytes(slot_size_));
     const T term = batch_loss_[k] * mean - loss_error_[k], sum = loss_[k] + term;
@@ -196,52 +251,34 @@ class TaskRunner {
 
   // ---- the parts of a row ----
 
-  template <int kBlocks, bool kFull>
-  ARUBA_RULE void predict() {
-    const int n_active = kFull ? kWidth : n_active_;
+  // Predictions of up to kWidth tasks from slot `first` on; their losses, and their slopes to slope_.
+  ARUBA_RULE P predict(int first, std::int64_t row) {
+    const int n = n_active_ - first < kWidth ? n_active_ - first : kWidth;
     for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
       P sums[kWidth];
-      if constexpr (!kFull)
-        for (P& each : sums) each = P(T(0));
-#pragma GCC unroll 16
-      for (int k = 0; k < n_active; ++k) sums[k] = dot_lanes<kBlocks>(x_[k], of(theta_, k, c), call_.n_features, mask_);
-      store(z_ + c * kWidth, fold_each(sums));
+      for (P& each : sums) each = P(T(0));
+      for (int lane = 0; lane < n; ++lane) {
+        const int k = first + lane;
+        sums[lane] = dot_lanes<0>(x_[k] + row * call_.n_features, of(theta_, k, c), call_.n_features, mask_);
+      }
+      store(z_ + c * kMaxSlots + first, fold_each(sums));
     }
-  }
-
-  // Loss of every lane's prediction; the slopes go to slope_.
-  ARUBA_RULE P loss_and_slope() {
     P y(T(0));
-    for (int k = 0; k < n_active_; ++k) y.v[k] = *y_[k];
-    if (call_.loss_kind == Loss::kSoftmax) return softmax(y);
-    const LossAndSlope<P> at = one_output_loss(call_.loss_kind, load(z_), y);
-    store(slope_, at.slope);
+    for (int lane = 0; lane < n; ++lane) y.v[lane] = y_[first + lane][row];
+    if (call_.loss_kind == Loss::kSoftmax) return softmax(z_ + first, slope_ + first, y, call_.n_outputs);
+    const LossAndSlope<P> at = one_output_loss(call_.loss_kind, load(z_ + first), y);
+    store(slope_ + first, at.slope);
     return at.loss;
   }
 
-  P softmax(P y) {
-    const std::int64_t n = call_.n_outputs;
-    P maximum = load(z_), sum(T(0)), chosen(T(0));
-    for (std::int64_t c = 1; c < n; ++c) maximum = softmax_maximum(maximum, load(z_ + c * kWidth));
-    for (std::int64_t c = 0; c < n; ++c) {
-      const P z = load(z_ + c * kWidth), term = softmax_term(z, maximum);
-      chosen = select(y == P(static_cast<T>(c)), z, chosen);
-      sum = sum + term;
-      store(slope_ + c * kWidth, term);
-    }
-    for (std::int64_t c = 0; c < n; ++c)
-      store(slope_ + c * kWidth, softmax_slope(load(slope_ + c * kWidth), sum, y, static_cast<T>(c)));
-    return log_positive(sum) - (chosen - maximum);
-  }
-
-  ARUBA_RULE void add_compensated(P loss) {
-    const P sum = load(loss_), term = loss - load(loss_error_), next = sum + term;
-    store(loss_error_, (next - sum) - term);
-    store(loss_, next);
+  ARUBA_RULE Compensated<P> load_loss(int first) const { return {load(loss_ + first), load(loss_error_ + first)}; }
+  ARUBA_RULE void store_loss(int first, const Compensated<P>& loss) {
+    store(loss_ + first, loss.sum);
+    store(loss_error_ + first, loss.error);
   }
 
   // theta and its statistics by the gradient scale * x.
-  template <int kBlocks, bool kExtras>
+  template <bool kExtras>
   ARUBA_RULE void update(int k, std::int64_t c, const T* x, P scale) {
     T *theta = of(theta_, k, c), *grad_sq = of(grad_sq_, k, c);
     const std::int64_t offset = c * call_.stride;
@@ -253,22 +290,20 @@ class TaskRunner {
       store(theta + j, clean(at));
       store(grad_sq + j, clean(sum));
     };
-    over_features<kBlocks>(x, step);
+    over_features(x, step);
   }
 
   // body(j, x at j, clean) for every register of features; clean zeroes the lanes that lie beyond the last feature, so that the
   // padding stays zero even where a slope is infinite.
-  template <int kBlocks, class Body>
+  template <class Body>
   ARUBA_RULE void over_features(const T* x, Body body) {
     const auto whole = [](P a) { return a; };
     const auto part = [this](P a) { return keep<T>(mask_, a); };
     const int tail = static_cast<int>(call_.n_features % kWidth);
-    const std::int64_t full = kBlocks > 0 ? (kBlocks - 1) * kWidth : call_.n_features - tail;
-    std::int64_t j = 0;
+    const std::int64_t full = call_.n_features - tail;
 #pragma GCC unroll 4
-    for (; j < full; j += kWidth) body(j, load(x + j), whole);
-    if (tail) body(j, load_first(x + j, tail, mask_), part);
-    else if (kBlocks > 0) body(j, load(x + j), whole);
+    for (std::int64_t j = 0; j < full; j += kWidth) body(j, load(x + j), whole);
+    if (tail) body(full, load_first(x + full, tail, mask_), part);
   }
 
   void project_slot(int k) {

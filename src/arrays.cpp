@@ -96,10 +96,11 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
   return list;
 }
 
+// Python's and NumPy's numbers; an array of another library is none, even where it would turn into one.
 bool is_number(py::handle object) {
   if (PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr())) return true;
-  return !is_numpy(object) && !PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()) && PyNumber_Check(object.ptr()) &&
-         !py::hasattr(object, "shape");
+  const PyNumberMethods* methods = Py_TYPE(object.ptr())->tp_as_number;
+  return methods && methods->nb_float && !is_numpy(object) && !py::hasattr(object, "__dlpack__");
 }
 
 double number(const char* function, const char* name, py::handle object) {

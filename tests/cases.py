@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-import reference
+from typing import TYPE_CHECKING
 
 import aruba_fast as af
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+import numpy as np
+import reference
 
 DTYPES = (np.float32, np.float64)
 # Promised accuracy of whole task runs of 1000 rounds, against the float64 oracle.
@@ -30,7 +32,7 @@ def single(values):
 
 @dataclass(frozen=True)
 class Kernel:
-    """`call` and `expected` take a dict of named arguments; `shared` may be one row for all tasks."""
+    """`call` and `expected` take named arguments; `shared` may be one row for all tasks."""
 
     name: str
     arguments: tuple[str, ...]
@@ -106,12 +108,12 @@ def kernel_arguments(kernel, rng, shape, shared_rates=False):
     return out
 
 
-# ---- rules of the task engine: (oracle, subject) from a generator and the number of parameters ----
+# ---- rules of the task engine: (oracle, subject of a type), for so many parameters ---------------
 
 
-def _ogd(rng, size):
+def _ogd(_rng, _size):
     rate = float(single(0.3))
-    return reference.OGD(rate), lambda dtype: af.OGD(rate)
+    return reference.OGD(rate), lambda _: af.OGD(rate)
 
 
 def _ogd_vector(rng, size):
@@ -119,13 +121,13 @@ def _ogd_vector(rng, size):
     return reference.OGD(rate), lambda dtype: af.OGD(rate.astype(dtype))
 
 
-def _adagrad(rng, size):
-    return reference.AdaGrad(0.25, 0.5), lambda dtype: af.AdaGrad(0.25, 0.5)
+def _adagrad(_rng, _size):
+    return reference.AdaGrad(0.25, 0.5), lambda _: af.AdaGrad(0.25, 0.5)
 
 
 def _aruba(rng, size):
     b, g = single(0.1 + rng.random(size)), single(2.0 + 8.0 * rng.random(size))
-    return reference.ArubaPlusPlus(b, g, 0.5), lambda dtype: af.ArubaPlusPlus(b, g, 0.5)
+    return reference.ArubaPlusPlus(b, g, 0.5), lambda _: af.ArubaPlusPlus(b, g, 0.5)
 
 
 RULES = {"ogd": _ogd, "ogd_vector": _ogd_vector, "adagrad": _adagrad, "aruba++": _aruba}
@@ -137,6 +139,12 @@ OPTIONS = {
     "radius": {"radius": 0.75},
     "all": {"batch_size": 5, "n_epochs": 2, "radius": 0.75},
 }
+
+
+def start(rng, size, radius=0.5):
+    """A random initialization inside the ball: a start outside a task's ball is refused."""
+    phi = rng.standard_normal(size)
+    return single(phi * min(1.0, radius / np.linalg.norm(phi)))
 
 
 # ---- data ----------------------------------------------------------------------------------------

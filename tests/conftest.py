@@ -26,3 +26,13 @@ def threads():
 
     yield af.set_num_threads
     af.set_num_threads(None)
+
+
+@pytest.fixture
+def good(tmp_path, rng):
+    """A valid checkpoint: its path and its bytes."""
+    from checkpoints import trained
+
+    path = tmp_path / "learner.safetensors"
+    trained(rng)[0].save(path)
+    return path, path.read_bytes()

@@ -13,9 +13,9 @@ from math import fsum
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit
 
-# ---- losses: value and derivative with respect to the score z = <theta, x> ------------------------
+# ---- losses: value and derivative with respect to the score z = <theta, x> -----------------------
 
 
 def squared(z, y):
@@ -28,8 +28,8 @@ def absolute(z, y):
 
 def huber(z, y):
     r = z - y
-    inside = np.abs(r) <= 1.0
-    return np.where(inside, 0.5 * r**2, np.abs(r) - 0.5), np.clip(r, -1.0, 1.0)
+    slope = np.clip(r, -1.0, 1.0)
+    return np.where(np.abs(r) <= 1.0, 0.5 * slope**2, np.abs(r) - 0.5), slope
 
 
 def logistic(z, y):
@@ -44,9 +44,12 @@ def hinge(z, y):
 def softmax_cross_entropy(z, y):
     """`z` [n_rows, n_classes], `y` [n_rows] class numbers."""
     rows, label = np.arange(len(y)), y.astype(int)
-    dz = softmax(z, axis=1)
-    dz[rows, label] -= 1.0
-    return logsumexp(z, axis=1) - z[rows, label], dz
+    below = z - z.max(axis=1, keepdims=True)
+    power = np.exp(below)
+    total = power.sum(axis=1, keepdims=True)
+    one_hot = np.zeros_like(z)
+    one_hot[rows, label] = 1.0
+    return np.log(total[:, 0]) - below[rows, label], power / total - one_hot
 
 
 LOSSES = {
@@ -80,14 +83,14 @@ def loss_and_grad(theta, x, y, loss):
     return value.mean(), grad
 
 
-# ---- rules of the step within a task ---------------------------------------------------------------
+# ---- rules of the step within a task -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class OGD:
     learning_rate: float | np.ndarray
 
-    def rate(self, before, after):
+    def rate(self, before, _after):
         return np.broadcast_to(np.float64(self.learning_rate), before.shape)
 
 
@@ -96,7 +99,7 @@ class AdaGrad:
     learning_rate: float
     delta: float
 
-    def rate(self, before, after):
+    def rate(self, _before, after):
         return self.learning_rate / np.sqrt(after + self.delta)
 
 
@@ -106,7 +109,7 @@ class ArubaPlusPlus:
     g: np.ndarray
     coef: float
 
-    def rate(self, before, after):
+    def rate(self, before, _after):
         return np.sqrt(self.b) / np.sqrt(self.g + self.coef * before)
 
 
@@ -133,7 +136,7 @@ def project(theta, rate, radius):
     return theta / (1.0 + multiplier * rate)
 
 
-# ---- a task, and many ------------------------------------------------------------------------------
+# ---- a task, and many ----------------------------------------------------------------------------
 
 
 @dataclass
@@ -179,11 +182,11 @@ def run_tasks(pieces, phi, rule, **options):
     )
 
 
-# ---- across tasks ----------------------------------------------------------------------------------
+# ---- across tasks --------------------------------------------------------------------------------
 
 
 def statistics(theta_hat, grad_sq, phi, weights=None):
-    """Sums over the finite tasks, exactly rounded: distances, gradients, w*theta, w, kept, skipped."""
+    """Exact sums over finite tasks: distances, gradients, w theta, w; numbers kept and skipped."""
     theta_hat, grad_sq = np.asarray(theta_hat, np.float64), np.asarray(grad_sq, np.float64)
     phi = np.asarray(phi, np.float64)
     weights = np.ones(len(theta_hat)) if weights is None else np.asarray(weights, np.float64)
@@ -205,10 +208,7 @@ def statistics(theta_hat, grad_sq, phi, weights=None):
 
 @dataclass
 class MetaLearner:
-    """ARUBA with b and g as the paper has them: they start at eps^2 and zeta^2.
-
-    Tasks start from phi rounded to `dtype`, the type of their parameters; distances are from there.
-    """
+    """ARUBA with b and g as the paper has them: they start at eps^2 and zeta^2."""
 
     phi: np.ndarray
     learning_rate0: float = 1.0
@@ -217,7 +217,6 @@ class MetaLearner:
     decay: float = 0.0
     isotropic: bool = False
     max_learning_rate: float | None = None
-    dtype: type = np.float64
     n_tasks: int = 0
     n_skipped: int = 0
     total_weight: float = 0.0
@@ -240,10 +239,10 @@ class MetaLearner:
             rate = np.sqrt(self.b) / np.sqrt(self.g)
         return rate if self.max_learning_rate is None else np.minimum(rate, self.max_learning_rate)
 
-    def update(self, theta_hat, grad_sq, weights=None, meta_step=None):
-        half, squares, weighted, weight, n, skipped = statistics(
-            theta_hat, grad_sq, self.phi.astype(self.dtype), weights
-        )
+    def update(self, theta_hat, grad_sq, weights=None, meta_step=None, start=None):
+        """`start` is where the tasks did start from, where that is phi rounded to float32."""
+        start = self.phi if start is None else start
+        half, squares, weighted, weight, n, skipped = statistics(theta_hat, grad_sq, start, weights)
         self.n_skipped += skipped
         if n == 0:
             return

@@ -8,9 +8,8 @@ import inspect
 import re
 from pathlib import Path
 
-import pytest
-
 import aruba_fast as af
+import pytest
 
 ROOT = Path(__file__).parent.parent
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -33,6 +32,15 @@ def documented():
 OBJECTS = documented()
 
 
+def signature_and_text(name):
+    """The parameters of a public object, and its docstring without pybind11's line for them."""
+    public, text = OBJECTS[name], inspect.getdoc(OBJECTS[name])
+    if inspect.isbuiltin(public):
+        line, _, text = text.partition("\n")
+        return re.findall(r"(\w+): ", line), text.strip()
+    return list(inspect.signature(public).parameters), text
+
+
 @pytest.mark.parametrize("name", OBJECTS)
 def test_the_examples_of_a_docstring_run(name):
     """Also those of native functions, which doctest's own finder passes over."""
@@ -49,24 +57,17 @@ def test_the_examples_of_a_docstring_run(name):
 
 @pytest.mark.parametrize("name", af.__all__)
 def test_every_public_object_has_a_docstring_of_sections(name):
-    text = inspect.getdoc(OBJECTS[name])
-    assert text
-    summary = text.split("\n\n")[0]
-    assert summary.rstrip().endswith((".", ":")), summary
-    if callable(OBJECTS[name]) and name not in {"get_num_threads", "info"}:
-        assert re.search(r"^(Args|Attributes):", text, re.MULTILINE), name
+    parameters, text = signature_and_text(name)
+    assert text.split("\n")[0].endswith("."), "the first line is one sentence"
+    assert re.search(r"^(Args|Attributes):", text, re.MULTILINE) or not parameters
 
 
 @pytest.mark.parametrize("name", sorted(set(af.__all__) - {"info", "get_num_threads"}))
 def test_every_parameter_is_documented(name):
     """Every name of the signature stands in the `Args` (or `Attributes`) of the docstring."""
-    text = inspect.getdoc(OBJECTS[name])
-    try:
-        parameters = list(inspect.signature(OBJECTS[name]).parameters)
-    except ValueError:  # a native function: its signature is the first line, put there by pybind11
-        parameters = re.findall(r"(\w+)(?=[:=,)])", text.splitlines()[0].partition("(")[2])
-        parameters = [p for p in parameters if re.search(rf"\b{p}\b *[:,)=]", text)]
-    missing = [p for p in parameters if not re.search(rf"^\s+`?{p}`?:", text, re.MULTILINE)]
+    parameters, text = signature_and_text(name)
+    assert parameters
+    missing = [p for p in parameters if not re.search(rf"^\s+{p}:", text, re.MULTILINE)]
     assert missing == []
 
 

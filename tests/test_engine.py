@@ -1,14 +1,15 @@
 """The task engine against the oracle: every loss, rule, option and dimension on ragged tasks.
 
-Gradients of `absolute` and `hinge` jump where a row is met exactly. A rounding error there may choose
-the other side, rightly, and the runs part. Data are therefore drawn until the oracle's own run keeps
-every row at least KINK away from its jump: far more than rounding can move a score.
+Gradients of `absolute` and `hinge` jump where a row is met exactly. A rounding error there may
+choose the other side, rightly, and the runs part. Data are therefore drawn until the oracle's own
+run keeps every row at least KINK away from its jump: far more than rounding can move a score.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+import aruba_fast as af
 import numpy as np
 import pytest
 import reference
@@ -23,10 +24,11 @@ from cases import (
     n_parameters,
     pack,
     single,
+    start,
     task_data,
 )
-
-import aruba_fast as af
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 KINK = 1e-4
 losses = pytest.mark.parametrize("loss", LOSSES)
@@ -39,7 +41,7 @@ def case(loss, rule, sizes, d, options):
     """Tasks, initialization, both rules, and the oracle's run; the same for both types."""
     rng = np.random.default_rng([LOSSES.index(loss), list(RULES).index(rule), d, len(sizes)])
     size = n_parameters(loss, d)
-    phi = single(0.5 * rng.standard_normal(size) / np.sqrt(size))  # inside every ball used here
+    phi = start(rng, size)
     oracle, subject = RULES[rule](rng, size)
     pieces, runs = [], []
     for n_rows in sizes:
@@ -106,6 +108,45 @@ def test_a_thousand_rounds(loss, rule, d, option, n_rows):
     check(loss, rule, (n_rows, n_rows // 4, n_rows), d, option)
 
 
+@given(st.data())
+def test_any_sizes_and_options(data):
+    """Whatever the sizes and options are: float64, where a kink is met by chance only."""
+    loss, rule = data.draw(st.sampled_from(LOSSES)), data.draw(st.sampled_from(list(RULES)))
+    d, sizes = data.draw(st.integers(1, 40)), data.draw(st.lists(st.integers(1, 25), max_size=9))
+    options = {
+        "batch_size": data.draw(st.integers(1, 30)),
+        "n_epochs": data.draw(st.integers(1, 3)),
+        "radius": data.draw(st.none() | st.floats(0.51, 3.0)),
+    }
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    sizes = [1, *sizes]
+    phi = start(rng, n_parameters(loss, d))
+    oracle, subject = RULES[rule](rng, len(phi))
+    pieces = [task_data(loss, rng, n, d) for n in sizes]
+    expected = [reference.run_task(x, y, phi, oracle, loss=loss, **options) for x, y in pieces]
+    assume(min(run.kink for run in expected) > 1e-9)
+    tasks = pack(pieces, np.float64)
+    run = af.run_tasks(tasks, phi, subject(np.float64), loss=loss, average=True, **options)
+    assert_runs_agree(run, expected, phi, 1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5, 10, 41])
+@pytest.mark.parametrize("d", [1, 8, 37])
+def test_softmax_of_many_classes(n_classes, d, rng):
+    phi, rate = start(rng, n_classes * d), 0.5
+    pieces = []
+    for n_rows in TASK_SIZES:
+        x = single(rng.standard_normal((n_rows, d)) / np.sqrt(d))
+        pieces.append((x, rng.integers(0, n_classes, n_rows).astype(np.float64)))
+    options = {"loss": "softmax", "batch_size": 2, "radius": 0.75}
+    expected = [reference.run_task(x, y, phi, reference.OGD(rate), **options) for x, y in pieces]
+    for dtype in DTYPES:
+        run = af.run_tasks(
+            pack(pieces, dtype), phi.astype(dtype), af.OGD(rate), average=True, **options
+        )
+        assert_runs_agree(run, expected, phi, RUN_TOLERANCE[dtype])
+
+
 @losses
 @dtypes
 def test_every_task_may_start_elsewhere(loss, dtype, rng):
@@ -129,7 +170,7 @@ def test_a_task_does_not_see_its_neighbours(loss, rule, dtype, d, rng):
     """Alone, in another order, or among others: the same bits for every task."""
     size = n_parameters(loss, d)
     pieces = [task_data(loss, rng, n, d) for n in TASK_SIZES * 2]
-    phi = (0.5 * rng.standard_normal(size) / np.sqrt(size)).astype(dtype)
+    phi = start(rng, size).astype(dtype)
     its_rule = RULES[rule](rng, size)[1](dtype)
     options = {"loss": loss, "batch_size": 3, "n_epochs": 2, "radius": 0.9, "average": True}
     tasks = pack(pieces, dtype)
@@ -218,8 +259,8 @@ def test_a_diverging_task_ends_in_something_that_is_not_finite(rng):
 
 
 @dtypes
-def test_one_giant_task_among_small_ones(dtype, rng):
-    """A million rows is one task, in order, on one thread; the mean of a constant target is exact."""
+def test_one_giant_task_among_small_ones(dtype):
+    """A million rows is one task, in order, on one thread."""
     n = 1_000_000
     x = np.ones((n + 3, 1), dtype)
     y = np.full(n + 3, 0.5, dtype)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import aruba_fast as af
 import ml_dtypes
 import numpy as np
 import pytest
 from buffers import snapshot
-
-import aruba_fast as af
 
 F32, F64 = np.float32, np.float64
 
@@ -88,9 +87,9 @@ class OnDevice:
 class CudaArray:
     """What CuPy or numba hand over."""
 
-    __cuda_array_interface__ = {
-        "shape": (3, 4), "typestr": "<f4", "data": (4096, False), "version": 3,
-    }  # fmt: skip
+    @property
+    def __cuda_array_interface__(self):
+        return {"shape": (3, 4), "typestr": "<f4", "data": (4096, False), "version": 3}
 
 
 @every_array

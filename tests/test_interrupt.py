@@ -8,11 +8,10 @@ import subprocess
 import sys
 import time
 
+import aruba_fast as af
 import numpy as np
 import pytest
 import workload
-
-import aruba_fast as af
 
 INTERRUPTED = """
 import sys, time
@@ -91,7 +90,7 @@ def test_an_exception_of_a_callback_stops_between_rounds():
     for argument in ("progress", "meta_step"):
         learner = af.MetaLearner(np.zeros(4))
 
-        def fails(*numbers, learner=learner):
+        def fails(*_numbers, learner=learner):
             if learner.n_tasks >= 20:
                 raise RuntimeError("enough")
             return 0.5

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import pickle
 
+import aruba_fast as af
 import numpy as np
 import pytest
 import reference
 from cases import DTYPES, LOSSES, n_parameters, pack, single, task_data
 from hypothesis import given
 from hypothesis import strategies as st
-
-import aruba_fast as af
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 STATE = ("phi", "learning_rate", "b", "g", "rho", "n_tasks", "n_skipped")
@@ -57,14 +56,15 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
     phi = single(rng.standard_normal(d))
     learner = af.MetaLearner(phi.astype(dtype), **hyper)
     renamed = {"learning_rate0" if k == "learning_rate" else k: v for k, v in hyper.items()}
-    oracle = reference.MetaLearner(phi, dtype=dtype, **renamed)
+    oracle = reference.MetaLearner(phi, **renamed)
     for n_tasks in (1, 5, 2, 1, 16, 3):
         run = fake_run(rng, n_tasks, d, dtype)
         options = dict(UPDATES[how])
         if options.get("weights"):
             options["weights"] = rng.integers(1, 20, n_tasks).astype(np.float64)
+        start = learner.phi.copy()
         learner.update(run, **options)
-        oracle.update(run.theta_hat, run.grad_sq, **options)
+        oracle.update(run.theta_hat, run.grad_sq, start=start, **options)
         np.testing.assert_allclose(learner.b, oracle.b, rtol=1e-13)
         np.testing.assert_allclose(learner.g, oracle.g, rtol=1e-13)
         eps = np.finfo(dtype).eps
@@ -142,7 +142,7 @@ def test_an_unseen_coordinate_keeps_its_rate_exactly(rate, zeta, p, decay, round
 
 @pytest.mark.parametrize(("loss", "factor"), [("squared", 2.0), ("absolute", 4.0)])
 def test_scaling_the_loss_scales_the_rate_inversely(loss, factor, rng):
-    """Loss x 4 with zeta x 4: same iterates, rate / 4. The data carry the factor: 1/2 (2z - 2y)^2."""
+    """Loss x 4 with zeta x 4: same iterates, rate / 4. The data carry it: 1/2 (2z - 2y)^2."""
     pieces = [task_data(loss, rng, 12, 3) for _ in range(10)]
     scaled = [(factor * x, factor * y) for x, y in pieces]
     a = af.MetaLearner(np.zeros(3), learning_rate=0.5, zeta=1.0)
@@ -156,9 +156,9 @@ def test_scaling_the_loss_scales_the_rate_inversely(loss, factor, rng):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_units_of_a_coordinate(loss, rng):
-    """theta_j in units a_j times smaller (x_j divided by a_j): phi and rates follow, per coordinate.
+    """theta in units eight times smaller (x divided by 8): phi and rates follow.
 
-    eps and zeta are one number each, so all coordinates change their unit by the same factor here.
+    eps and zeta are one number each, so all coordinates change their unit together.
     """
     unit = 8.0
     pieces = [task_data(loss, rng, 12, 3) for _ in range(10)]
@@ -198,7 +198,7 @@ def test_rho_of_one_round_and_of_constant_gradients():
 def test_one_round_a_task_only_lowers_the_rate_and_two_never_raise_it(rng):
     """Lowered as t^(-1/4): rho = 1 then, and the rate rests at rho = 2."""
     for m in (1, 2):
-        x, y = np.ones((4096, m, 1)), 1e3 * rng.choice([-1.0, 1.0], (4096, 1)) * np.ones((1, m))
+        x, y = np.ones((2048, m, 1)), 1e3 * rng.choice([-1.0, 1.0], (2048, 1)) * np.ones((1, m))
         learner, rates = af.MetaLearner(np.zeros(1), learning_rate=1.0, zeta=0.1), []
         for part in af.Tasks(x, y).rounds(1):
             learner.update(
@@ -207,71 +207,19 @@ def test_one_round_a_task_only_lowers_the_rate_and_two_never_raise_it(rng):
             rates.append(learner.learning_rate[0])
         assert (np.diff(rates) <= 1e-15).all()
         if m == 1:
-            slope = np.log(rates[-1] / rates[255]) / np.log(4096 / 256)
+            slope = np.log(rates[-1] / rates[255]) / np.log(2048 / 256)
             assert slope == pytest.approx(-0.25, abs=0.01)
 
 
-@dtypes
-@pytest.mark.parametrize("round_size", [1, 3, 8, 100])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng):
-    d = 5
-    pieces = [task_data(loss, rng, n, d) for n in (1, 9, 4, 30, 2, 7, 12, 5, 1, 8, 3)]
-    pieces[4][0][0, 0] = np.nan  # one task is to be skipped in both
-    tasks, size = pack(pieces, dtype), n_parameters(loss, d)
-    how = {"batch_size": 2, "n_epochs": 2, "radius": 1.5}
-    for weights, meta_step, hyper in (
-        (None, None, {"learning_rate": 0.5}),
-        ("rows", 0.5, {"isotropic": True}),
-        ("rows", None, {"max_learning_rate": 0.7, "decay": 0.1}),
-        (None, lambda n_tasks: 1.0 / np.sqrt(n_tasks), {"p": 0.4}),
-    ):
-        native, loop = (af.MetaLearner(np.zeros(size, dtype), **hyper) for _ in range(2))
-        history = af.meta_train(
-            tasks,
-            native,
-            loss=loss,
-            round_size=round_size,
-            n_passes=3,
-            seed=5,
-            weights=weights,
-            meta_step=meta_step,
-            **how,
-        )
-        losses = []
-        for part in tasks.rounds(round_size, n_passes=3, seed=5):
-            run = af.run_tasks(part, loop.phi, loop.rule(), loss=loss, **how)
-            loop.update(run, weights=run.weight if weights else None, meta_step=meta_step)
-            losses.append(run.loss)
-        assert_same_bits(native, loop)
-        np.testing.assert_array_equal(history.loss, np.concatenate(losses))
-        assert native.n_skipped == 3 == history.skipped.sum()
-        assert native.n_tasks == 30
-        assert (history.task[history.skipped.astype(bool)] == 4).all()
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_meta_train_against_the_oracle(loss, rng):
-    d = 4
-    pieces = [task_data(loss, rng, n, d) for n in (5, 9, 2, 14, 7, 1, 6)] * 3
-    learner = af.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate=0.25, p=0.4)
-    oracle = reference.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate0=0.25, p=0.4)
-    history = af.meta_train(
-        pack(pieces, np.float64), learner, loss=loss, round_size=4, weights="rows", batch_size=3
-    )
-    losses = reference.meta_train(
-        pieces,
-        oracle,
-        order=range(len(pieces)),
-        round_size=4,
-        weights="rows",
-        loss=loss,
-        batch_size=3,
-    )
-    np.testing.assert_array_equal(history.task, np.arange(len(pieces)))
-    np.testing.assert_allclose(history.loss, losses, rtol=1e-11)
-    for name in ("phi", "b", "g", "rho"):
-        np.testing.assert_allclose(getattr(learner, name), getattr(oracle, name), rtol=1e-11)
+def test_the_rate_never_overflows_the_type_of_the_parameters():
+    """b holds (3e38)^2 in float64, but its rate is beyond float32: the next tasks need a number."""
+    learner = af.MetaLearner(np.zeros(2, np.float32), zeta=0.01)
+    far = np.array([[3e38, 1.0]], np.float32)
+    learner.update(af.TaskRun(far, np.full((1, 2), 1e-30, np.float32)))
+    assert (learner.n_tasks, learner.n_skipped) == (1, 0)
+    assert np.isfinite(learner.learning_rate).all()
+    assert np.isfinite(learner.b).all()
+    af.run_tasks(af.Tasks(far[None], [[0.0]]), learner.phi, learner.rule(), loss="absolute")
 
 
 def test_copies_and_pickles_go_their_own_way(rng):
@@ -298,7 +246,7 @@ def test_rule_is_a_snapshot_and_aruba_starts_at_the_learned_rate(rng):
         plain, adaptive = learner.rule(), learner.rule(coef=0.3)
         first = tasks.shots(1)[0]
         once = [af.run_tasks(first, learner.phi, r, loss="squared") for r in (plain, adaptive)]
-        np.testing.assert_allclose(once[0].theta_hat, once[1].theta_hat, rtol=1e-14)
+        np.testing.assert_allclose(once[0].theta_hat, once[1].theta_hat, rtol=1e-14, atol=1e-15)
         whole = [af.run_tasks(tasks, learner.phi, r, loss="squared") for r in (plain, adaptive)]
         assert (whole[0].theta_hat != whole[1].theta_hat).any()
         before = np.copy(learner.learning_rate)

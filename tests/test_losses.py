@@ -1,19 +1,18 @@
 """Losses and their slopes as the engine computes them: values, gradients, extremes, mini-batches.
 
-With one feature that is 1, one row a task and phi = z, a run of OGD with rate 1 shows the loss at z,
-the slope squared (`grad_sq`) and the slope's sign (`theta_hat` = z - slope): thousands of z a call.
+With one feature that is 1, one row a task and phi = z, a run of OGD with rate 1 shows the loss at
+z, the slope squared (`grad_sq`) and its sign (`theta_hat` = z - slope): thousands of z a call.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
 
+import aruba_fast as af
 import numpy as np
 import pytest
 import reference
 from cases import DTYPES, LOSSES, N_CLASSES, n_parameters, pack, task_data
-
-import aruba_fast as af
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 LABELS = {"logistic": (0.0, 1.0), "hinge": (-1.0, 1.0)}
@@ -30,8 +29,8 @@ def loss_and_slope(loss, z, y, dtype):
 
 
 def exact_logistic(z, y):
-    """log(1 + e^z) - y z and its slope to 60 digits, rounded once."""
-    with localcontext(prec=60):
+    """log(1 + e^z) - y z and the size of its slope to 330 digits, rounded once."""
+    with localcontext(prec=330):
         e = (-abs(Decimal(z))).exp()
         towards_zero = (z > 0) == (y == 1)
         loss = (1 + e).ln() + (0 if towards_zero else abs(Decimal(z)))
@@ -42,19 +41,22 @@ def exact_logistic(z, y):
 @dtypes
 @pytest.mark.parametrize("y", LABELS["logistic"])
 def test_logistic_to_the_last_digits(dtype, y, rng):
-    """Nowhere cancellation: a loss near zero is as accurate, relatively, as one near one."""
+    """No cancellation in the loss: near zero it is as accurate, relatively, as near one.
+
+    The slope is p - y: for y = 1 it is accurate to an ulp of 1, for y = 0 to an ulp of itself.
+    """
     lowest = -80.0 if dtype == np.float32 else -700.0
-    z = np.concatenate([rng.uniform(-5, 5, 800), rng.uniform(lowest, -lowest, 400), [0.0, 1e-30]])
+    z = np.concatenate([rng.uniform(-5, 5, 300), rng.uniform(lowest, -lowest, 100), [0.0, 1e-30]])
     z = z.astype(dtype).astype(np.float64)
     loss, slope, sign = loss_and_slope("logistic", z, np.full(len(z), y), dtype)
     exact = np.array([exact_logistic(at, y) for at in z])
     np.testing.assert_allclose(loss, exact[:, 0], rtol=4 * np.finfo(dtype).eps, atol=0)
     normal = exact[:, 1] ** 2 > np.finfo(dtype).tiny  # only there is the root of the square exact
     np.testing.assert_allclose(
-        slope[normal], exact[normal, 1], rtol=4 * np.finfo(dtype).eps, atol=0
+        slope[normal], exact[normal, 1], rtol=4 * np.finfo(dtype).eps, atol=y * np.finfo(dtype).eps
     )
     moved = exact[:, 1] > np.spacing(np.abs(z).astype(dtype))
-    assert moved.sum() > 500
+    assert moved.sum() > 200
     assert (sign[moved] == (1 if y == 0 else -1)).all()
 
 
@@ -99,8 +101,10 @@ def test_softmax_loss_and_slopes(dtype, scale, n_classes, rng):
     spread = np.ptp(z, axis=1)  # z - max z is rounded by an ulp of it, before exp and after
     np.testing.assert_array_less(np.abs(got - value), 8 * eps * (1 + spread))
     relative = 8 * eps * (1 + np.minimum(spread, -np.log(np.finfo(dtype).tiny)))[:, None]
-    error = np.abs(got_slope - np.abs(slope))
-    assert (error <= relative * np.abs(slope) + np.sqrt(np.finfo(dtype).tiny) * 4).all()
+    size = np.abs(slope)
+    size[np.arange(200), y.astype(int)] = 1.0  # p - 1 is accurate to an ulp of 1
+    seen = np.sqrt(np.finfo(dtype).tiny) * 4  # below it the square of the slope is not normal
+    assert (np.abs(got_slope - np.abs(slope)) <= relative * size + seen).all()
 
 
 @dtypes
@@ -166,7 +170,7 @@ def test_softmax_of_two_classes_is_logistic_of_the_difference(dtype, rng):
     np.testing.assert_allclose(softmax, logistic, rtol=1e-13 if dtype == np.float64 else 2e-4)
 
 
-def test_parameters_of_softmax_are_class_by_class(rng):
+def test_parameters_of_softmax_are_class_by_class():
     """`theta.reshape(n_classes, n_features)`: the first d numbers are the first class's."""
     x, y = np.array([[1.0, 10.0]]), np.array([2.0])
     phi = np.zeros(2 * N_CLASSES)

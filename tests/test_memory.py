@@ -10,10 +10,9 @@ import tracemalloc
 from functools import partial
 from pathlib import Path
 
+import aruba_fast as af
 import numpy as np
 import pytest
-
-import aruba_fast as af
 
 STATM = Path("/proc/self/statm")
 
@@ -70,7 +69,7 @@ def test_a_hundred_thousand_calls_leak_nothing():
         assert [sys.getrefcount(a) for a in objects] == references
 
 
-def test_arguments_are_released_after_a_call(rng):
+def test_arguments_are_released_after_a_call():
     """Temporary copies of strided inputs, results and a learner's arrays die with their owner."""
     gc.collect()
     tracemalloc.start()

@@ -10,12 +10,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import aruba_fast as af
 import numpy as np
 import pytest
 import threadpoolctl
 import workload
-
-import aruba_fast as af
 
 
 def run_python(code, *arguments, timeout=120, **environment):
@@ -123,14 +122,15 @@ def test_none_gives_the_default_back(threads):
 
 
 def test_import_is_light_and_starts_no_threads():
+    """Nothing heavier than NumPy, imported first; a sanitizer may have its own thread."""
     heavy = "scipy matplotlib torch jax cupy numba pandas safetensors tqdm rich typer ml_dtypes"
     code = (
-        "import sys, os, aruba_fast as af; "
-        f"print([m for m in {heavy.split()} if m in sys.modules]); "
-        "print(len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 1)"
+        "import sys, os, numpy; tasks = '/proc/self/task'; "
+        "count = lambda: len(os.listdir(tasks)) if os.path.isdir(tasks) else 1; before = count(); "
+        "import aruba_fast; "
+        f"print([m for m in {heavy.split()} if m in sys.modules], count() - before)"
     )
-    out = run_python(code, OPENBLAS_NUM_THREADS="1")
-    assert out == "[]\n1\n"
+    assert run_python(code) == "[] 0\n"
 
 
 def test_version_and_info_agree():

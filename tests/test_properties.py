@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import aruba_fast as af
 import numpy as np
 import pytest
 import reference
 from cases import LOSSES, RULES, n_parameters, pack, task_data
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 from scipy.stats import binom
-
-import aruba_fast as af
 
 # ---- quadratics and linear losses, through `step` ------------------------------------------------
 
@@ -71,7 +70,7 @@ def test_regret_grows_like_v_and_like_the_root_of_m(rng):
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_identity_of_preconditioned_steps_on_linear_losses(m, d, seed):
-    """sum <g, theta_i - u> = 1/2 (|phi - u|^2 - |theta_end - u|^2 in 1/eta) + 1/2 sum |g|^2 in eta."""
+    """sum <g, theta_i-u> = 1/2 (|phi-u|^2 - |theta_end-u|^2 in 1/eta) + 1/2 sum |g|^2 in eta."""
     rng = np.random.default_rng(seed)
     grads, eta, phi, u = rng.standard_normal((m, d)), 0.05 + rng.random(d), *rng.normal(size=(2, d))
     theta, squares, left = phi.copy(), np.zeros(d), 0.0
@@ -199,21 +198,37 @@ def quadratic_tasks(curvatures, n_tasks, n_copies, spread, rng):
     return af.Tasks(np.ascontiguousarray(x), np.ascontiguousarray(y)), centers
 
 
-def test_aruba_learns_the_inverse_curvature(rng):
-    """On noiseless diagonal quadratics eta_j h_j tends to one constant, over three decades of h."""
+def resting_product(m):
+    """The eta h at which rho = 2, so that the rate is at rest: 2/3 for many rounds."""
+
+    def rho(a):
+        q = 1.0 - a
+        return (1 - q**m) ** 2 * (1 - q**2) / ((1 - q) ** 2 * (1 - q ** (2 * m)))
+
+    return brentq(lambda a: rho(a) - 2.0, 1e-6, 1.0 - 1e-9)
+
+
+@pytest.mark.parametrize("m", [5, 10, 20])
+def test_aruba_learns_the_inverse_curvature(m, rng):
+    """On noiseless diagonal quadratics eta_j h_j tends to one constant, over three decades of h.
+
+    The rate of the softest coordinate starts 600 times too low. All of the past has a vote, so it
+    comes closer as a power of time; with a decay it arrives, at the constant where rho = 2.
+    """
     curvatures = np.array([0.1, 1.0, 10.0, 100.0])
-    tasks, _ = quadratic_tasks(curvatures, 4000, 5, 0.5, rng)
-    learner = af.MetaLearner(np.zeros(4), learning_rate=0.01, zeta=1e-3)
-    products = []
-    for n_passes in (1, 4):
-        af.meta_train(tasks, learner, loss="squared", batch_size=4, n_passes=n_passes, seed=0)
-        products.append(learner.learning_rate * curvatures)
-    spread = [p.max() / p.min() for p in products]
-    assert spread[1] < 1.25
-    assert spread[1] <= spread[0]
-    isotropic = af.MetaLearner(np.zeros(4), learning_rate=0.01, zeta=1e-3, isotropic=True)
-    af.meta_train(tasks, isotropic, loss="squared", batch_size=4)
-    assert np.ptp(np.log10(isotropic.learning_rate * curvatures)) == pytest.approx(3.0)
+    tasks, _ = quadratic_tasks(curvatures, 4000, m, 0.5, rng)
+    how = {"loss": "squared", "batch_size": 4}
+    learner, spread = af.MetaLearner(np.zeros(4), learning_rate=0.01, zeta=1e-3), []
+    for _ in range(3):
+        af.meta_train(tasks, learner, **how)
+        products = learner.learning_rate * curvatures
+        spread.append(products.max() / products.min())
+    assert spread[0] > spread[1] > spread[2]
+    assert spread[2] < {5: 3.5, 10: 1.4, 20: 1.1}[m]
+    drifting = af.MetaLearner(np.zeros(4), learning_rate=0.01, zeta=1e-3, decay=0.01)
+    af.meta_train(tasks, drifting, **how)
+    np.testing.assert_allclose(drifting.learning_rate * curvatures, resting_product(m), rtol=1e-5)
+    np.testing.assert_allclose(drifting.rho, 2.0, rtol=1e-4)
 
 
 def test_the_running_mean_finds_the_center_of_the_tasks(rng):
@@ -242,7 +257,7 @@ def test_similar_tasks_are_learned_with_smaller_rates(rng):
 
 
 def test_running_mean_regret_identity(rng):
-    """sum 1/2 |phi_t - theta_t|^2 - min_phi sum 1/2 |phi - theta_t|^2 = sum |phi_t - theta_t|^2/(2t)."""
+    """sum 1/2 |phi_t-theta_t|^2 - min_phi sum 1/2 |phi-theta_t|^2 = sum |phi_t-theta_t|^2/(2t)."""
     theta = rng.standard_normal((60, 4))
     learner, distances = af.MetaLearner(rng.standard_normal(4)), []
     for row in theta:

@@ -76,4 +76,5 @@ def test_two_tasks_of_the_meta_learner_by_hand():
     assert (learner.phi, learner.rho) == (4.0, 16.0 / (4.0 * 7.0))
     learner.update(np.array([[5.0]]), np.array([[0.0]]))
     assert (learner.b, learner.g) == (62.0 + 0.5 + 36.0 / 3, 20.5 + 9.0 / 3)
-    assert learner.phi == 4.5 and np.isnan(learner.rho)
+    assert learner.phi == 4.5
+    assert np.isnan(learner.rho)

@@ -6,14 +6,13 @@ import pickle
 from functools import reduce
 from math import fsum
 
+import aruba_fast as af
 import numpy as np
 import pytest
 import reference
 from cases import DTYPES
 from hypothesis import given
 from hypothesis import strategies as st
-
-import aruba_fast as af
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 
@@ -77,7 +76,7 @@ def test_rounded_terms_cost_no_more_than_their_own_rounding(dtype, rng):
 
 @dtypes
 def test_a_float32_sum_of_ones_does_not_stop(dtype):
-    """A float32 accumulator of ones stops at 2^24; here are 2^24 + 8 tasks of 1 in few coordinates."""
+    """A float32 accumulator of ones stops at 2^24; here are 2^24 + 8 tasks of one."""
     n = 2**24 // 64
     run = af.TaskRun(np.ones((n, 1), dtype), np.ones((n, 1), dtype))
     part = af.MetaLearner(np.zeros(1, dtype)).statistics(run)

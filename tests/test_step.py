@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import aruba_fast as af
 import ml_dtypes
 import numpy as np
 import pytest
 from buffers import Guarded
 from cases import DTYPES, KERNELS, SIZES, kernel_arguments
-
-import aruba_fast as af
 
 PROMISED_ULP = 4
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
@@ -16,7 +15,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name
 
 
 def assert_close(got, expected, before, what):
-    """Within the promised ulp of the largest operand: old value, new value, or their difference."""
+    """Within the promised ulp of the largest operand: old, new, or their difference."""
     largest = np.maximum(np.abs(before), np.abs(expected - before))
     ulp = np.spacing(np.maximum(largest, np.abs(expected)).astype(got.dtype)).astype(np.float64)
     error = np.abs(got.astype(np.float64) - expected)
@@ -24,7 +23,7 @@ def assert_close(got, expected, before, what):
 
 
 def check(kernel, arguments, dtype, offset=0, grad_dtype=None):
-    """Runs the kernel on guarded copies; inputs stay, outputs are right, nothing else is touched."""
+    """Runs the kernel on guarded copies; inputs stay, outputs are right, no neighbour changes."""
     types = {name: np.dtype(dtype) for name in arguments} | {"grad": np.dtype(grad_dtype or dtype)}
     arguments = {n: v.astype(types[n]).astype(np.float64) for n, v in arguments.items()}
     guarded = {n: Guarded(v.astype(types[n]), offset) for n, v in arguments.items()}
@@ -86,8 +85,8 @@ def test_half_precision_gradients_are_widened_before_use(kernel, half, size, rng
 def test_every_half_precision_number_is_read_exactly(half):
     grad = np.arange(2**16, dtype=np.uint16).view(half)
     theta = np.zeros(2**16, np.float32)
-    af.step(theta, grad, -1.0)
-    np.testing.assert_array_equal(theta, grad.astype(np.float32))  # nan where nan, inf where inf
+    af.step(theta, grad, 1.0)
+    np.testing.assert_array_equal(-theta, grad.astype(np.float32))  # nan where nan, inf where inf
 
 
 LIST_SHAPES = [(17,), (0,), (3, 5), (1,), (2, 2, 9), (4097,), (128,)]
@@ -164,3 +163,40 @@ def test_a_huge_step_is_not_made_in_the_wrong_precision():
     theta, g = np.zeros(5, np.float32), np.full(5, 1e-30, np.float32)
     af.aruba_step(theta, np.full(5, 1e-20, np.float32), np.full(5, 1e30, np.float32), g, coef=1.0)
     np.testing.assert_allclose(theta, -1e10, rtol=1e-6)
+
+
+class Foreign:
+    """An array of another library, known by DLPack only."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@dtypes
+def test_arrays_of_other_libraries_through_dlpack(dtype, rng):
+    """In place as well: their memory is modified, not a copy of it."""
+    theta, grad, squares = rng.standard_normal((3, 17)).astype(dtype)
+    twin, twin_squares = theta.copy(), squares.copy()
+    af.step(Foreign(theta), Foreign(grad), Foreign(squares**2), grad_sq=Foreign(squares))
+    af.step(twin, grad, twin_squares**2, grad_sq=twin_squares)
+    np.testing.assert_array_equal(theta, twin)
+    np.testing.assert_array_equal(squares, twin_squares)
+    af.step([Foreign(theta)], [grad], 0.5)
+    assert (theta != twin).all()
+
+
+def test_foreign_outputs_that_cannot_be_written_are_refused():
+    theta = np.ones((4, 6), np.float32)
+    before = theta.copy()
+    with pytest.raises(TypeError, match=r"step: `theta`.*contiguous"):
+        af.step(Foreign(theta.T), np.ones((6, 4), np.float32), 0.5)
+    theta.flags.writeable = False
+    with pytest.raises(TypeError, match="step: `theta`"):
+        af.step(Foreign(theta), np.ones((4, 6), np.float32), 0.5)
+    np.testing.assert_array_equal(theta, before)

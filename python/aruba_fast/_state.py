@@ -41,10 +41,10 @@ class Hyperparameters:
         for key, value in checked.items():
             object.__setattr__(self, key, value)
         # Sums are divided by eps^2 and zeta^2.
-        for factor, text in ((self.eps, "learning_rate * zeta"), (self.zeta, "zeta")):
+        for factor, text in ((self.zeta, "`zeta`"), (self.eps, "`learning_rate` times `zeta`")):
             if not (1e-150 < factor < 1e150):
                 raise ValueError(
-                    f"{name}: `{text}` must have a square within float64: got {factor}, "
+                    f"{name}: {text} must have a square within float64: got {factor}, "
                     "expected 1e-150 to 1e150"
                 )
 

@@ -16,7 +16,7 @@ from ._check import Float64Array, Int64Array
 
 _REQUIRED = ("x", "y", "task", "task_names", "feature_names", "info")
 # What NumPy and zipfile raise for files that are no archive, damaged, truncated or hold objects.
-_UNREADABLE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,10 +101,10 @@ def load_table(path: str | os.PathLike[str]) -> Table:
 
 def _arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     """Reads the arrays of the schema, and no others."""
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError("it is a single array, expected an .npz archive")
-    with archive:
+    with open(path, "rb") as file:  # noqa: PTH123  (a path may be any os.PathLike)
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no archive, or not a whole one; expected an .npz file")
+    with np.load(path, allow_pickle=False) as archive:
         missing = [name for name in _REQUIRED if name not in archive]
         if missing:
             raise ValueError(f"it has no array {', '.join(missing)}; it has {archive.files}")

@@ -15,7 +15,7 @@ NativeRule: TypeAlias = tuple[str, float | NDArray[Any], float | NDArray[Any] | 
 
 def _values(function: str, name: str, value: Any, *, positive: bool) -> float | NDArray[Any]:
     """Returns a checked float, or a read-only copy [n_parameters] that keeps its float type."""
-    if isinstance(value, numbers.Real):
+    if isinstance(value, (numbers.Real, str)):
         check = _check.positive if positive else _check.non_negative
         return check(function, name, value)
     values = _check.array(function, name, value)

@@ -111,6 +111,13 @@ def meta_train(
     n_batch = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
+    norm = float(np.linalg.norm(learner.phi.astype(np.float64)))
+    # The engine's own tolerance: a projected point may lie outside by rounding.
+    if ball is not None and norm > ball * (1 + 1e-5):
+        raise ValueError(
+            f"{name}: `learner` must have its `phi` in the ball of `radius`: got norm {norm:g}, "
+            f"expected at most {ball:g}"
+        )
     if weights not in (None, "rows"):
         raise ValueError(f'{name}: `weights` must be known: got {weights!r}, expected None, "rows"')
     if meta_step is not None and not callable(meta_step):

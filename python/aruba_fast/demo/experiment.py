@@ -8,7 +8,18 @@ import numpy as np
 
 from .._check import Float64Array
 from ..datasets import Table
-from .methods import COEFS, DIVERGED, METHODS, RATES, REPTILE, Trained, score, train
+from .methods import (
+    COEFS,
+    DIVERGED,
+    METHODS,
+    N_TRAININGS,
+    RATES,
+    RATIOS,
+    REPTILE,
+    Trained,
+    score,
+    train,
+)
 from .protocol import Settings, Split, choose_shots, feature_names, prepare
 
 Report = Callable[[int, int], object]
@@ -25,7 +36,8 @@ class Outcome:
             all did, it is inf.
         n_diverged: Number of held-out people who diverged.
         n_skipped: Tasks skipped in meta-training because their result was not finite.
-        choices: What was chosen: the rate, or `coef`; None where nothing is chosen.
+        choices: What was chosen: the rates of the features and of the intercept, or `coef`; empty
+            where nothing is.
         curve: Same as `errors`, float64 [n_seeds, n_points], over the numbers of examples.
     """
 
@@ -33,7 +45,7 @@ class Outcome:
     errors: tuple[float, ...]
     n_diverged: tuple[int, ...]
     n_skipped: tuple[int, ...]
-    choices: tuple[float | None, ...]
+    choices: tuple[tuple[float, ...], ...]
     curve: Float64Array
 
     @property
@@ -55,6 +67,7 @@ class Result:
         settings: The protocol.
         info: What the table says of itself.
         n_tasks: Number of people in the table.
+        n_trained: Number of meta-training people, the same for every seed.
         n_tested: Held-out people tested, summed over the seeds.
         n_too_short: Held-out people left out for want of rows, likewise.
         features: Names of the coordinates.
@@ -71,6 +84,7 @@ class Result:
     settings: Settings
     info: dict[str, Any]
     n_tasks: int
+    n_trained: int
     n_tested: int
     n_too_short: int
     features: tuple[str, ...]
@@ -89,12 +103,15 @@ class Result:
 
     def against_reptile(self, outcome: Outcome) -> tuple[float, float]:
         """Mean over the seeds of the relative difference to Reptile's error; its standard error."""
-        differences = np.array(outcome.errors) / np.array(self[REPTILE].errors) - 1.0
+        with np.errstate(invalid="ignore"):  # inf / inf, where both diverged
+            differences = np.array(outcome.errors) / np.array(self[REPTILE].errors) - 1.0
         return float(differences.mean()), standard_error(differences)
 
     def as_json(self) -> dict[str, Any]:
         """Everything as plain numbers; what is not finite becomes null. The same bits every run."""
-        values = asdict(self) | {"grid": {"rates": RATES, "coefs": COEFS, "diverged": DIVERGED}}
+        values = asdict(self) | {
+            "grid": {"rates": RATES, "ratios": RATIOS, "coefs": COEFS, "diverged": DIVERGED}
+        }
         for entry, outcome in zip(values["outcomes"], self.outcomes, strict=True):
             entry["error"] = outcome.error
             entry["standard_error"] = outcome.standard_error
@@ -130,7 +147,7 @@ def run(table: Table, settings: Settings, report: Report | None = None) -> Resul
         >>> result["ARUBA"].error < result["Reptile"].error
         True
     """
-    steps = _Steps(settings.n_seeds * (2 + len(RATES) + len(METHODS)), report)
+    steps = _Steps(settings.n_seeds * (N_TRAININGS + len(METHODS)), report)
     seeds = range(settings.first_seed, settings.first_seed + settings.n_seeds)
     splits, trained, scores = [], [], []
     for seed in seeds:
@@ -143,6 +160,7 @@ def run(table: Table, settings: Settings, report: Report | None = None) -> Resul
         settings=settings,
         info=dict(table.info),
         n_tasks=len(table.task_names),
+        n_trained=len(splits[0].train),
         n_tested=sum(len(split.query) for split in splits),
         n_too_short=sum(split.n_too_short for split in splits),
         features=tuple(feature_names(table)),
@@ -172,7 +190,7 @@ class _Steps:
 
 
 # Of the best candidate: (people diverged, error), its choice, its skipped tasks, the curve.
-_Scores = tuple[tuple[int, float], float | None, int, list[float]]
+_Scores = tuple[tuple[int, float], tuple[float, ...], int, list[float]]
 
 
 def _scores(

@@ -3,11 +3,15 @@
 A candidate is what a held-out person is given: where to start, and the rule to adapt by. Only the
 baselines have several, one for each rate of a grid, and are granted the one with the least error on
 the held-out people themselves: an oracle's choice, in their favour. ARUBA has one.
+
+Most of what a rate per coordinate can win, one fast coordinate wins: the intercept. Hence the
+control "two rates", Reptile with the best pair of a rate for the intercept and one for all else.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,26 +24,34 @@ from ..train import meta_train
 from .protocol import LOSS, Settings, Split
 
 # Half a decade apart, and far enough that the best rate of every table we know lies inside.
-RATES = tuple(float(f"{10.0 ** (k / 2):.1e}") for k in range(-8, 1))
+RATES = tuple(float(f"{10.0 ** (k / 2):.1e}") for k in range(-10, 1))
+# How much faster than the other coordinates the intercept of the control may learn.
+RATIOS = (3.2, 10.0, 32.0, 100.0, 320.0, 1000.0)
 # `coef` multiplies one person's gradients, and g has summed those of all: hence the large ones.
-COEFS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+COEFS = (1.0, 10.0, 100.0, 1000.0, 10000.0, 100000.0)
 # An error this many times that of predicting the mean is called divergence, as nan is.
 DIVERGED = 1000.0
 # A prior on the rate that no data can move: b and g stay equal, the rate stays as it was, exactly.
 HEAVY = 1e100
 
-NO_ADAPTATION, ALONE, REPTILE = "no adaptation", "each person alone", "Reptile"
+NO_ADAPTATION, ALONE = "no adaptation", "each person alone"
+REPTILE, TWO_RATES = "Reptile", "Reptile, two rates"
 ISOTROPIC, ARUBA, ARUBA_PLUS = "isotropic ARUBA", "ARUBA", "ARUBA++"
-METHODS = (NO_ADAPTATION, ALONE, REPTILE, ISOTROPIC, ARUBA, ARUBA_PLUS)
+METHODS = (NO_ADAPTATION, ALONE, REPTILE, TWO_RATES, ISOTROPIC, ARUBA, ARUBA_PLUS)
+N_TRAININGS = 2 + len(RATES) * (1 + len(RATIOS))
+
+
+# A learner, and its learning rate after some numbers of tasks.
+Learned: TypeAlias = tuple[MetaLearner, dict[int, FloatArray]]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Start `phi`, rule (None: do not adapt), what was set or chosen, tasks skipped in training."""
+    """Start `phi`, rule (None: do not adapt), what was chosen, visits skipped in training."""
 
     phi: FloatArray
     rule: Rule | None
-    choice: float | None = None
+    choice: tuple[float, ...] = ()
     n_skipped: int = 0
 
 
@@ -67,37 +79,62 @@ def train(split: Split, settings: Settings, seed: int, report: Callable[[], None
         split: The data.
         settings: The protocol.
         seed: Seed of the order.
-        report: Called after every meta-training, `1 + 1 + len(RATES)` times.
+        report: Called after every meta-training, `N_TRAININGS` times.
     """
-    learn = partial(_learn, split, settings, seed, report)
-    aruba, path = learn(learning_rate=split.first_rate)
-    isotropic, _ = learn(learning_rate=split.first_rate, isotropic=True)
-    reptiles = [(rate, learn(learning_rate=rate, zeta=HEAVY)[0]) for rate in RATES]
+    learn = partial(_learn, settings=settings, seed=seed, report=report)
+    aruba, path = learn(split.train, learning_rate=split.first_rate)
+    isotropic, _ = learn(split.train, learning_rate=split.first_rate, isotropic=True)
+    reptile = _reptile(split.train, 1.0, learn)
+    two_rates = [candidate for ratio in RATIOS for candidate in _reptile(split.train, ratio, learn)]
     nowhere = np.zeros_like(aruba.phi)
     coef = choose_coef(split, aruba, settings)
     candidates = {
-        NO_ADAPTATION: [Candidate(aruba.phi, None, None, aruba.n_skipped)],
-        ALONE: [Candidate(nowhere, OGD(rate), rate) for rate in RATES],
-        REPTILE: [Candidate(r.phi, OGD(rate), rate, r.n_skipped) for rate, r in reptiles],
-        ISOTROPIC: [Candidate(isotropic.phi, isotropic.rule(), None, isotropic.n_skipped)],
-        ARUBA: [Candidate(aruba.phi, aruba.rule(), None, aruba.n_skipped)],
-        ARUBA_PLUS: [Candidate(aruba.phi, aruba.rule(coef), coef, aruba.n_skipped)],
+        NO_ADAPTATION: [Candidate(aruba.phi, None, (), aruba.n_skipped)],
+        ALONE: [Candidate(nowhere, OGD(rate), (rate,)) for rate in RATES],
+        REPTILE: reptile,
+        TWO_RATES: reptile + two_rates,
+        ISOTROPIC: [Candidate(isotropic.phi, isotropic.rule(), (), isotropic.n_skipped)],
+        ARUBA: [Candidate(aruba.phi, aruba.rule(), (), aruba.n_skipped)],
+        ARUBA_PLUS: [Candidate(aruba.phi, aruba.rule(coef), (coef,), aruba.n_skipped)],
     }
     rates = np.array([path[n] for n in sorted(path)], np.float64)
     return Trained(candidates, tuple(sorted(path)), rates, float(isotropic.learning_rate))
 
 
+def _reptile(people: Tasks, ratio: float, learn: Callable[..., Learned]) -> list[Candidate]:
+    """Reptile at every rate of the grid, the intercept learning `ratio` times as fast.
+
+    A column that is c times as large, with a parameter c times as small, learns c^2 times as fast:
+    so one rate in the engine is two rates for the people.
+    """
+    scale = np.ones(people.n_features, np.float32)
+    scale[-1] = np.sqrt(ratio)
+    rows = np.concatenate(
+        [np.arange(*ends) for ends in zip(people.starts, people.stops, strict=True)]
+    )
+    offsets = np.concatenate(([0], np.cumsum(people.sizes)))
+    scaled = Tasks(people.x[rows] * scale, people.y[rows], offsets)
+    candidates = []
+    for rate in RATES:
+        learner, _ = learn(scaled, learning_rate=rate, zeta=HEAVY)
+        rule = OGD(rate) if ratio == 1.0 else OGD(rate * scale * scale)
+        choice = (rate, float(f"{rate * ratio:.2g}"))
+        candidates.append(Candidate(learner.phi * scale, rule, choice, learner.n_skipped))
+    return candidates
+
+
 def _learn(
-    split: Split,
+    people: Tasks,
+    *,
     settings: Settings,
     seed: int,
     report: Callable[[], None],
     **hyperparameters: float | bool,
-) -> tuple[MetaLearner, dict[int, FloatArray]]:
+) -> Learned:
     """One meta-training with Reptile's schedule of the initialization; and its path of rates."""
-    start = np.zeros(split.train.n_features, np.float32)
+    start = np.zeros(people.n_features, np.float32)
     learner = MetaLearner(start, **hyperparameters)  # type: ignore[arg-type]
-    total = settings.n_passes * len(split.train)
+    total = settings.n_passes * len(people)
     wanted = {round(n) for n in np.geomspace(1, total, 200)}
     path: dict[int, FloatArray] = {0: np.array(learner.learning_rate)}
 
@@ -108,7 +145,7 @@ def _learn(
         return 1.0 - (n_tasks - 1) / total
 
     meta_train(
-        split.train,
+        people,
         learner,
         loss=LOSS,
         n_passes=settings.n_passes,

@@ -31,7 +31,7 @@ class Settings:
     first_seed: int = 0
     shots: int | None = None
     train_share: float = 0.6
-    n_passes: int = 5
+    n_passes: int = 10
     n_epochs: int = 5
 
     def __post_init__(self) -> None:

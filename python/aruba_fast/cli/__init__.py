@@ -1,0 +1,22 @@
+"""The command `aruba-fast`; what it needs beyond the library is the extra `cli`."""
+
+import sys
+from importlib.util import find_spec
+
+_NEEDED = ("typer", "rich", "matplotlib")
+
+
+def main() -> None:
+    """Entry point of `aruba-fast`; one clear sentence where the extra is missing."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"aruba-fast needs {', '.join(missing)}, which are not installed: "
+            "pip install 'aruba_fast[cli]'"
+        )
+    try:
+        from .app import app
+
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

