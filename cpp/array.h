@@ -46,14 +46,19 @@ struct Array {
     for (int i = 0; i < n_dimensions; ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
     return text + (n_dimensions == 1 ? ",)" : ")");
   }
-  std::string quoted() const { return "`" + std::string(name) + (position < 0 ? "" : "[" + std::to_string(position) + "]") + "`"; }
+  std::string quoted() const {
+    return "`" + std::string(name) + (position < 0 ? "" : "[" + std::to_string(position) + "]") +
+           "`";
+  }
 };
 
 // "step: `grad` must have the shape of `theta`: got (3, 4), expected (4, 3)"
 template <class Error = ValueError>
-[[noreturn]] inline void refuse(const char* function, const std::string& subject, const std::string& rule, const std::string& got,
+[[noreturn]] inline void refuse(const char* function, const std::string& subject,
+                                const std::string& rule, const std::string& got,
                                 const std::string& expected = "") {
-  throw Error(std::string(function) + ": " + subject + " must " + rule + ": got " + got + (expected.empty() ? "" : ", expected " + expected));
+  throw Error(std::string(function) + ": " + subject + " must " + rule + ": got " + got +
+              (expected.empty() ? "" : ", expected " + expected));
 }
 
 }  // namespace aruba_fast

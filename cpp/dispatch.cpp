@@ -8,12 +8,20 @@
 
 namespace aruba_fast {
 
-namespace baseline { extern const Kernels kTable; }
+namespace baseline {
+extern const Kernels kTable;
+}
 #if defined(__x86_64__)
-namespace avx2 { extern const Kernels kTable; }
-namespace avx512 { extern const Kernels kTable; }
+namespace avx2 {
+extern const Kernels kTable;
+}
+namespace avx512 {
+extern const Kernels kTable;
+}
 #elif defined(__aarch64__)
-namespace neon { extern const Kernels kTable; }
+namespace neon {
+extern const Kernels kTable;
+}
 #endif
 
 namespace {
@@ -24,10 +32,11 @@ const std::vector<const Kernels*>& available() {
     std::vector<const Kernels*> found = {&baseline::kTable};
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("f16c")) {
       found.push_back(&avx2::kTable);
-      if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-          __builtin_cpu_supports("avx512vl"))
+      if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         found.push_back(&avx512::kTable);
     }
 #elif defined(__aarch64__)
@@ -46,7 +55,8 @@ const Kernels& choose() {
     if (std::string(wanted) == table->name) return *table;
     names += (names.empty() ? "" : ", ") + std::string(table->name);
   }
-  throw ValueError("ARUBA_ISA must name an instruction set of this processor: got " + std::string(wanted) + ", expected one of " + names);
+  throw ValueError("ARUBA_ISA must name an instruction set of this processor: got " +
+                   std::string(wanted) + ", expected one of " + names);
 }
 
 }  // namespace

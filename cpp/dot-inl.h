@@ -1,7 +1,8 @@
-// Sums along coordinates in 32 virtual lanes, folded 16-8-4-2-1, so that every width of register gives the same bits.
+// Sums along coordinates in 32 virtual lanes, folded 16-8-4-2-1, so that every width of register
+// gives the same bits.
 //
-// Coordinate j goes to lane j mod 32. A lane without a coordinate holds zero and may be left out: adding zero changes nothing but
-// the sign of a zero, and the last step, adding +0, settles that.
+// Coordinate j goes to lane j mod 32. A lane without a coordinate holds zero and may be left out:
+// adding zero changes nothing but the sign of a zero, and the last step, adding +0, settles that.
 #pragma once
 
 #include "simd.h"
@@ -12,16 +13,19 @@ constexpr int kLanes = 32;
 template <class T>
 constexpr int kRegisters = kLanes / Pack<T>::kWidth;  // registers that the virtual lanes fill
 
-// Lane l of the result: a where l's bit kBit is clear, then b where it is set; the other lanes of each move by kBit.
+// Lane l of the result: a where l's bit kBit is clear, then b where it is set; the other lanes of
+// each move by kBit.
 template <int kBit, class T, int... l>
 ARUBA_RULE Pack<T> blend_and_add(Pack<T> a, Pack<T> b, std::integer_sequence<int, l...>) {
   constexpr int w = Pack<T>::kWidth;
   const Pack<T> keep = __builtin_shufflevector(a.v, b.v, ((l & kBit) ? l + w : l)...);
-  const Pack<T> move = __builtin_shufflevector(a.v, b.v, ((l & kBit) ? (l ^ kBit) + w : l ^ kBit)...);
+  const Pack<T> move =
+      __builtin_shufflevector(a.v, b.v, ((l & kBit) ? (l ^ kBit) + w : l ^ kBit)...);
   return keep + move;
 }
 
-// Lane k of the result is the sum of the lanes of sums[k], folded from the outside in; sums is overwritten.
+// Lane k of the result is the sum of the lanes of sums[k], folded from the outside in; sums is
+// overwritten.
 template <class T, int kBit = Pack<T>::kWidth / 2>
 ARUBA_RULE Pack<T> fold_each(Pack<T>* sums) {
   if constexpr (kBit == 0) {
@@ -29,7 +33,8 @@ ARUBA_RULE Pack<T> fold_each(Pack<T>* sums) {
   } else {
 #pragma GCC unroll 16
     for (int k = 0; k < kBit; ++k)
-      sums[k] = blend_and_add<kBit>(sums[k], sums[k + kBit], std::make_integer_sequence<int, Pack<T>::kWidth>());
+      sums[k] = blend_and_add<kBit>(sums[k], sums[k + kBit],
+                                    std::make_integer_sequence<int, Pack<T>::kWidth>());
     return fold_each<T, kBit / 2>(sums);
   }
 }
@@ -41,7 +46,8 @@ ARUBA_RULE Pack<T> fold_registers(Pack<T>* lanes) {
     return lanes[0];
   } else {
 #pragma GCC unroll 16
-    for (int i = 0; i < (n < 2 * kHalf ? n - kHalf : kHalf); ++i) lanes[i] = lanes[i] + lanes[i + kHalf];
+    for (int i = 0; i < (n < 2 * kHalf ? n - kHalf : kHalf); ++i)
+      lanes[i] = lanes[i] + lanes[i + kHalf];
     return fold_registers<(n < kHalf ? n : kHalf), kHalf / 2>(lanes);
   }
 }
@@ -51,21 +57,26 @@ ARUBA_RULE Pack<T> fold_registers(Pack<T>* lanes) {
   return fold_registers<n, kRegisters<T> / 2>(lanes);
 }
 
-// sum_j a_j b_j folded into one register. a has n_features entries; b is padded with zeros to whole registers.
-// kBlocks > 0 promises ceil(n_features / width) == kBlocks; 0 is any length.
+// sum_j a_j b_j folded into one register. a has n_features entries; b is padded with zeros to whole
+// registers. kBlocks > 0 promises ceil(n_features / width) == kBlocks; 0 is any length.
 template <int kBlocks, class T>
-ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n_features, typename Pack<T>::Mask tail_mask) {
-  constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>, kUsed = kBlocks == 0 || kBlocks > kAll ? kAll : kBlocks;
+ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n_features,
+                             typename Pack<T>::Mask tail_mask) {
+  constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>,
+                kUsed = kBlocks == 0 || kBlocks > kAll ? kAll : kBlocks;
   const int tail = static_cast<int>(n_features % kWidth);
   Pack<T> lanes[kUsed];
 #pragma GCC unroll 16
   for (int i = 0; i < kUsed; ++i) lanes[i] = Pack<T>(T(0));
-  const auto multiply_add = [&](int lane, std::int64_t j, Pack<T> a_j) { lanes[lane] = fma(a_j, load(b + j), lanes[lane]); };
+  const auto multiply_add = [&](int lane, std::int64_t j, Pack<T> a_j) {
+    lanes[lane] = fma(a_j, load(b + j), lanes[lane]);
+  };
   if constexpr (kBlocks > 0) {
 #pragma GCC unroll 16
     for (int i = 0; i + 1 < kBlocks; ++i) multiply_add(i % kAll, i * kWidth, load(a + i * kWidth));
     constexpr int last = (kBlocks - 1) * kWidth;
-    multiply_add((kBlocks - 1) % kAll, last, tail ? load_first(a + last, tail, tail_mask) : load(a + last));
+    multiply_add((kBlocks - 1) % kAll, last,
+                 tail ? load_first(a + last, tail, tail_mask) : load(a + last));
   } else {
     std::int64_t j = 0;
     for (; j + kLanes <= n_features; j += kLanes)

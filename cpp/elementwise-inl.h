@@ -9,7 +9,8 @@ namespace aruba_fast::ARUBA_ISA {
 
 // Up to one register of coordinates: the whole register when kWhole, else its first n lanes.
 template <class Rule, class T, class G, bool kRates, bool kState, bool kWhole>
-ARUBA_RULE void step_register(T* theta, const G* grad, const T* rates, T* state, Pack<T> rate, Pack<T> damping, int n) {
+ARUBA_RULE void step_register(T* theta, const G* grad, const T* rates, T* state, Pack<T> rate,
+                              Pack<T> damping, int n) {
   Pack<T> at, slope, sum(T(0));
   if constexpr (kWhole) {
     at = load(theta);
@@ -43,9 +44,11 @@ void step_rows(const StepCall& call) {
   for (std::int64_t row = 0; row < call.n_rows; ++row) {
     std::int64_t i = 0;
     for (; i + kWidth <= call.n; i += kWidth)
-      step_register<Rule, T, G, kRates, kState, true>(theta + i, grad + i, rates + i, state + i, rate, damping, kWidth);
+      step_register<Rule, T, G, kRates, kState, true>(theta + i, grad + i, rates + i, state + i,
+                                                      rate, damping, kWidth);
     if (i < call.n)
-      step_register<Rule, T, G, kRates, kState, false>(theta + i, grad + i, rates + i, state + i, rate, damping, static_cast<int>(call.n - i));
+      step_register<Rule, T, G, kRates, kState, false>(theta + i, grad + i, rates + i, state + i,
+                                                       rate, damping, static_cast<int>(call.n - i));
     theta += call.n;
     grad += call.n;
     if (kState) state += call.n;

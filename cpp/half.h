@@ -1,4 +1,5 @@
-// bfloat16 and IEEE binary16 as storage types: gradients arrive in them and are widened before anything is computed.
+// bfloat16 and IEEE binary16 as storage types: gradients arrive in them and are widened before
+// anything is computed.
 #pragma once
 
 #include <cstdint>

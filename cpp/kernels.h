@@ -1,4 +1,5 @@
-// The table of kernels that every instruction set fills in, and what a call of each is told. Plain pointers only.
+// The table of kernels that every instruction set fills in, and what a call of each is told. Plain
+// pointers only.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +24,12 @@ struct StepCall {
   std::int64_t n_rows, n;
 };
 
-// Sums over tasks first..last of columns begin..end, from zero, into six rows of `stride`: distance, grad_sq, theta; high, low.
+// Sums over tasks first..last of columns begin..end, from zero, into six rows of `stride`:
+// distance, grad_sq, theta; high, low.
 struct ReduceCall {
   const void *theta_hat, *grad_sq, *phi;
-  const double* weights;      // null: all one
-  const std::uint8_t* skip;   // null: none
+  const double* weights;     // null: all one
+  const std::uint8_t* skip;  // null: none
   std::int64_t first, last, begin, end, n, stride;
   double* sums;
 };
@@ -55,14 +57,14 @@ struct TasksCall {
   void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
   double* loss;
   Loss loss_kind;
-  double radius;          // 0: unbounded
-  bool one_rate;          // the rate is a scalar: Euclidean projection
-  std::int64_t* next;     // shared: the next task that nobody has taken
-  const bool* stop;       // shared: somebody asked to stop
-  void (*poll)(void*);    // called now and then; may set stop
+  double radius;        // 0: unbounded
+  bool one_rate;        // the rate is a scalar: Euclidean projection
+  std::int64_t* next;   // shared: the next task that nobody has taken
+  const bool* stop;     // shared: somebody asked to stop
+  void (*poll)(void*);  // called now and then; may set stop
   void* poll_context;
-  void* scratch;          // scratch_bytes(...) of this thread's own, 64-byte aligned
-  int n_slots;            // tasks in lock-step, at most kMaxSlots
+  void* scratch;  // scratch_bytes(...) of this thread's own, 64-byte aligned
+  int n_slots;    // tasks in lock-step, at most kMaxSlots
 };
 constexpr int kMaxSlots = 32;
 

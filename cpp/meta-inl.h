@@ -1,4 +1,5 @@
-// The merging of two sums and the meta-update, one pass over the coordinates each, compiled once per instruction set.
+// The merging of two sums and the meta-update, one pass over the coordinates each, compiled once
+// per instruction set.
 #pragma once
 
 #include "kernels.h"
@@ -7,8 +8,8 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
-// Calls body(i, lanes, arrays at i) for every register of n doubles. The last, partial register moves through padded copies, of
-// which the first kWritten are written back.
+// Calls body(i, lanes, arrays at i) for every register of n doubles. The last, partial register
+// moves through padded copies, of which the first kWritten are written back.
 template <int kWritten, int kArrays, class Body>
 ARUBA_RULE void over_registers(std::int64_t n, double* const (&arrays)[kArrays], Body body) {
   constexpr int kWidth = Doubles::kWidth;
@@ -46,7 +47,8 @@ ARUBA_RULE void store_lanes(T* p, Doubles a, int lanes) {
 }
 
 inline void merge(const MergeCall& call) {
-  double* const arrays[4] = {call.into_high, call.into_low, const_cast<double*>(call.high), const_cast<double*>(call.low)};
+  double* const arrays[4] = {call.into_high, call.into_low, const_cast<double*>(call.high),
+                             const_cast<double*>(call.low)};
   over_registers<2>(call.n, arrays, [](std::int64_t, int, double* const* at) {
     Sum sum = load_sum(at[0], at[1]);
     add(sum, load_sum(at[2], at[3]));
@@ -58,7 +60,9 @@ template <class T>
 void meta(const MetaCall& call) {
   double* sums = const_cast<double*>(call.sums);
   const std::int64_t row = call.stride;
-  double* const arrays[10] = {call.b, call.g, call.phi_master, call.rho, sums, sums + row, sums + 2 * row, sums + 3 * row, sums + 4 * row, sums + 5 * row};
+  double* const arrays[10] = {call.b,         call.g,        call.phi_master, call.rho,
+                              sums,           sums + row,    sums + 2 * row,  sums + 3 * row,
+                              sums + 4 * row, sums + 5 * row};
   T* phi = static_cast<T*>(call.phi);
   T* rates = static_cast<T*>(call.rates);
   over_registers<4>(call.n, arrays, [&](std::int64_t i, int lanes, double* const* at) {

@@ -10,7 +10,8 @@ void require_rows(const char* function, const TaskTable& table) {
     const std::int64_t start = table.starts[i], stop = table.stops[i];
     if (start < 0 || stop > table.n_rows || start >= stop)
       refuse(function, "the rows of task " + std::to_string(i), "be a non-empty part of the table",
-             std::to_string(start) + ":" + std::to_string(stop), "0 <= start < stop <= " + std::to_string(table.n_rows));
+             std::to_string(start) + ":" + std::to_string(stop),
+             "0 <= start < stop <= " + std::to_string(table.n_rows));
   }
 }
 
@@ -34,12 +35,17 @@ void require_each(const char* function, const Array& y, const char* domain, Allo
 
 void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes) {
   if (loss == Loss::kLogistic) {
-    require_each(function, y, "hold the labels 0 and 1 of the logistic loss", [](double v) { return v == 0 || v == 1; });
+    require_each(function, y, "hold the labels 0 and 1 of the logistic loss",
+                 [](double v) { return v == 0 || v == 1; });
   } else if (loss == Loss::kHinge) {
-    require_each(function, y, "hold the labels -1 and 1 of the hinge loss", [](double v) { return v == -1 || v == 1; });
+    require_each(function, y, "hold the labels -1 and 1 of the hinge loss",
+                 [](double v) { return v == -1 || v == 1; });
   } else if (loss == Loss::kSoftmax) {
-    const std::string domain = "hold class numbers from 0 to " + std::to_string(n_classes - 1) + " for the softmax loss";
-    require_each(function, y, domain.c_str(), [n_classes](double v) { return v >= 0 && v < static_cast<double>(n_classes) && v == std::floor(v); });
+    const std::string domain =
+        "hold class numbers from 0 to " + std::to_string(n_classes - 1) + " for the softmax loss";
+    require_each(function, y, domain.c_str(), [n_classes](double v) {
+      return v >= 0 && v < static_cast<double>(n_classes) && v == std::floor(v);
+    });
   }
 }
 
@@ -49,12 +55,15 @@ void require_in_ball(const char* function, const Array& phi, double radius) {
   for (std::int64_t row = 0; row < phi.size() / n; ++row) {
     double norm_sq = 0;
     for (std::int64_t j = row * n; j < (row + 1) * n; ++j) {
-      const double value = phi.type == Type::kFloat64 ? static_cast<const double*>(phi.data)[j] : static_cast<double>(static_cast<const float*>(phi.data)[j]);
+      const double value = phi.type == Type::kFloat64
+                               ? static_cast<const double*>(phi.data)[j]
+                               : static_cast<double>(static_cast<const float*>(phi.data)[j]);
       norm_sq += value * value;
     }
     // Points that an earlier projection put on the sphere may be outside by rounding.
     if (!(std::sqrt(norm_sq) <= radius * (1 + 1e-5)))
-      refuse(function, "`phi`", "lie in the ball of `radius`", "norm " + std::to_string(std::sqrt(norm_sq)), "at most " + std::to_string(radius));
+      refuse(function, "`phi`", "lie in the ball of `radius`",
+             "norm " + std::to_string(std::sqrt(norm_sq)), "at most " + std::to_string(radius));
   }
 }
 

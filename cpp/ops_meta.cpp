@@ -18,20 +18,25 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b;
 int index_of(Type type) { return type == Type::kFloat64; }
 
 // One tile of columns of one chunk of tasks.
-void reduce_tile(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk, std::int64_t tile, std::int64_t stride, double* sums) {
-  kernels().reduce[index_of(round.type)]({round.theta_hat, round.grad_sq, round.phi, round.weights, skip, chunk * kTaskChunk,
-                                          std::min(round.n_tasks, (chunk + 1) * kTaskChunk), tile * kTile,
-                                          std::min(round.n, (tile + 1) * kTile), round.n, stride, sums});
+void reduce_tile(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk,
+                 std::int64_t tile, std::int64_t stride, double* sums) {
+  kernels().reduce[index_of(round.type)](
+      {round.theta_hat, round.grad_sq, round.phi, round.weights, skip, chunk * kTaskChunk,
+       std::min(round.n_tasks, (chunk + 1) * kTaskChunk), tile * kTile,
+       std::min(round.n, (tile + 1) * kTile), round.n, stride, sums});
 }
 
-void merge_tile(double* into, std::int64_t into_stride, const double* from, std::int64_t from_stride, std::int64_t n) {
+void merge_tile(double* into, std::int64_t into_stride, const double* from,
+                std::int64_t from_stride, std::int64_t n) {
   for (int row = 0; row < 6; row += 2)
-    kernels().merge({into + row * into_stride, into + (row + 1) * into_stride, from + row * from_stride, from + (row + 1) * from_stride, n});
+    kernels().merge({into + row * into_stride, into + (row + 1) * into_stride,
+                     from + row * from_stride, from + (row + 1) * from_stride, n});
 }
 
 // Adds the round to sums, chunk after chunk in every column.
 void sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums) {
-  const std::int64_t n_tiles = divide_up(round.n, kTile), n_chunks = divide_up(round.n_tasks, kTaskChunk);
+  const std::int64_t n_tiles = divide_up(round.n, kTile),
+                     n_chunks = divide_up(round.n_tasks, kTaskChunk);
   const std::int64_t stride = divide_up(std::min(round.n, kTile), 8) * 8;
   const bool parallel = round.n_tasks * round.n > kParallelFrom;
   const auto columns = [&](std::int64_t tile) { return std::min(round.n - tile * kTile, kTile); };
@@ -49,10 +54,13 @@ void sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums)
   std::vector<double> partials(static_cast<std::size_t>(wave * n_tiles * size));
   for (std::int64_t first = 0; first < n_chunks; first += wave) {
     const std::int64_t n = std::min(wave, n_chunks - first);
-    for_each(n * n_tiles, parallel,
-             [&](std::int64_t i) { reduce_tile(round, skip, first + i / n_tiles, i % n_tiles, stride, partials.data() + i * size); });
+    for_each(n * n_tiles, parallel, [&](std::int64_t i) {
+      reduce_tile(round, skip, first + i / n_tiles, i % n_tiles, stride,
+                  partials.data() + i * size);
+    });
     for (std::int64_t i = 0; i < n * n_tiles; ++i)
-      merge_tile(sums + i % n_tiles * kTile, round.n, partials.data() + i * size, stride, columns(i % n_tiles));
+      merge_tile(sums + i % n_tiles * kTile, round.n, partials.data() + i * size, stride,
+                 columns(i % n_tiles));
   }
 }
 
@@ -65,12 +73,14 @@ bool all_finite(const double* values, std::int64_t n) {
 // A task is finite when all that it would add to the sums is.
 template <class T>
 bool is_finite(const RoundArrays& round, std::int64_t task) {
-  const T *theta_hat = static_cast<const T*>(round.theta_hat) + task * round.n, *grad_sq = static_cast<const T*>(round.grad_sq) + task * round.n,
+  const T *theta_hat = static_cast<const T*>(round.theta_hat) + task * round.n,
+          *grad_sq = static_cast<const T*>(round.grad_sq) + task * round.n,
           *phi = static_cast<const T*>(round.phi);
   const double weight = round.weights ? round.weights[task] : 1;
   for (std::int64_t j = 0; j < round.n; ++j) {
     const double theta = theta_hat[j];
-    const double sum = half_square_distance<double>(theta, phi[j]) + grad_sq[j] + std::fabs(weight * theta);
+    const double sum =
+        half_square_distance<double>(theta, phi[j]) + grad_sq[j] + std::fabs(weight * theta);
     if (!std::isfinite(sum)) return false;
   }
   return true;
@@ -78,21 +88,27 @@ bool is_finite(const RoundArrays& round, std::int64_t task) {
 
 }  // namespace
 
-void add_round(const char* function, const RoundArrays& round, Statistics& into, std::uint8_t* skipped) {
+void add_round(const char* function, const RoundArrays& round, Statistics& into,
+               std::uint8_t* skipped) {
   const std::int64_t n_sums = 6 * round.n;
   const std::vector<double> before(into.sums, into.sums + n_sums);
   std::vector<std::uint8_t> skip;
   sum_round(round, nullptr, into.sums);
   if (!all_finite(into.sums, n_sums)) {
     skip.resize(static_cast<std::size_t>(round.n_tasks));
-    for_each(divide_up(round.n_tasks, kTaskChunk), round.n_tasks * round.n > kParallelFrom, [&](std::int64_t chunk) {
-      for (std::int64_t task = chunk * kTaskChunk; task < std::min(round.n_tasks, (chunk + 1) * kTaskChunk); ++task)
-        skip[static_cast<std::size_t>(task)] = !(round.type == Type::kFloat64 ? is_finite<double>(round, task) : is_finite<float>(round, task));
-    });
+    for_each(divide_up(round.n_tasks, kTaskChunk), round.n_tasks * round.n > kParallelFrom,
+             [&](std::int64_t chunk) {
+               for (std::int64_t task = chunk * kTaskChunk;
+                    task < std::min(round.n_tasks, (chunk + 1) * kTaskChunk); ++task)
+                 skip[static_cast<std::size_t>(task)] =
+                     !(round.type == Type::kFloat64 ? is_finite<double>(round, task)
+                                                    : is_finite<float>(round, task));
+             });
     std::copy(before.begin(), before.end(), into.sums);
     sum_round(round, skip.data(), into.sums);
     if (!all_finite(into.sums, n_sums))
-      throw ValueError(std::string(function) + ": the sums over the tasks must be finite: got an overflow of float64");
+      throw ValueError(std::string(function) +
+                       ": the sums over the tasks must be finite: got an overflow of float64");
   }
   for (std::int64_t task = 0; task < round.n_tasks; ++task) {
     const bool out = !skip.empty() && skip[static_cast<std::size_t>(task)];
@@ -131,14 +147,17 @@ void MetaState::apply(const Statistics& statistics, const double* meta_step) {
   *n_skipped += statistics.n_skipped;
   const std::int64_t k = statistics.n_tasks;
   if (k == 0) return;
-  const double eps = parameters.learning_rate * parameters.zeta, weight = statistics.weight.high + statistics.weight.low;
+  const double eps = parameters.learning_rate * parameters.zeta,
+               weight = statistics.weight.high + statistics.weight.low;
   Twofold<double> total_weight = {*weight_high, *weight_low}, smoothing = {0, 0};
   add(total_weight, statistics.weight);
   // The spec counts t from 1: the first task adds 1 / 2^p.
-  for (std::int64_t i = 0; i < k; ++i) add(smoothing, smoothing_term(static_cast<double>(*n_tasks + 2 + i), parameters.p));
+  for (std::int64_t i = 0; i < k; ++i)
+    add(smoothing, smoothing_term(static_cast<double>(*n_tasks + 2 + i), parameters.p));
   const double total = total_weight.high + total_weight.low;
   // A rate stays a number of the parameters' type, whatever happened.
-  const double largest = type == Type::kFloat64 ? std::numeric_limits<double>::max() : double{std::numeric_limits<float>::max()};
+  const double largest = type == Type::kFloat64 ? std::numeric_limits<double>::max()
+                                                : double{std::numeric_limits<float>::max()};
   const MetaStep<double> step = {power(1 - parameters.decay, k),
                                  1 / (eps * eps),
                                  1 / (parameters.zeta * parameters.zeta),
@@ -147,11 +166,14 @@ void MetaState::apply(const Statistics& statistics, const double* meta_step) {
                                  weight > 0 ? (meta_step ? *meta_step : weight / total) : 0,
                                  parameters.learning_rate,
                                  std::min(parameters.max_learning_rate, largest)};
-  const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64, item = size_of(type);
+  const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64,
+                     item = size_of(type);
   for_each(divide_up(n, share), n > kParallelFrom, [&](std::int64_t part) {
     const std::int64_t i = part * share;
-    kernels().meta[index_of(type)]({b + i, g + i, phi_master + i, rho + i, static_cast<char*>(phi) + i * item, static_cast<char*>(rates) + i * item,
-                                    statistics.sums + i, std::min(share, n - i), n, step});
+    kernels().meta[index_of(type)]({b + i, g + i, phi_master + i, rho + i,
+                                    static_cast<char*>(phi) + i * item,
+                                    static_cast<char*>(rates) + i * item, statistics.sums + i,
+                                    std::min(share, n - i), n, step});
   });
   if (parameters.isotropic) {
     const double eta = learning_rate(sum_of(b, n), sum_of(g, n), step);

@@ -8,7 +8,8 @@
 
 namespace aruba_fast {
 
-// Sums over the tasks of a round. `sums` is six rows of n coordinates: distance, grad_sq, theta; each high, low.
+// Sums over the tasks of a round. `sums` is six rows of n coordinates: distance, grad_sq, theta;
+// each high, low.
 struct Statistics {
   double* sums;
   Twofold<double> weight = {0, 0};
@@ -23,11 +24,14 @@ struct RoundArrays {
   Type type;
 };
 
-// Tasks are summed in chunks of this many, in order, whoever sums them: the chunk is what makes the bits independent of threads.
+// Tasks are summed in chunks of this many, in order, whoever sums them: the chunk is what makes the
+// bits independent of threads.
 constexpr std::int64_t kTaskChunk = 128;
 
-// Adds a round to `into`. `skipped`, if not null, gets a one for every task that was skipped because it is not finite.
-void add_round(const char* function, const RoundArrays& round, Statistics& into, std::uint8_t* skipped);
+// Adds a round to `into`. `skipped`, if not null, gets a one for every task that was skipped
+// because it is not finite.
+void add_round(const char* function, const RoundArrays& round, Statistics& into,
+               std::uint8_t* skipped);
 
 void merge(Statistics& into, const Statistics& other, std::int64_t n);
 

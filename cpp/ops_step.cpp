@@ -9,7 +9,8 @@
 namespace aruba_fast {
 namespace {
 
-// Below this many coordinates, waking a second thread costs more than it saves (2 cores at 3 GHz: 2 to 4 us).
+// Below this many coordinates, waking a second thread costs more than it saves (2 cores at 3 GHz: 2
+// to 4 us).
 constexpr std::int64_t kParallelFrom = std::int64_t(1) << 16;
 // Threads part at multiples of this, so that they share no cache line or page.
 constexpr std::int64_t kGrain = 4096;
@@ -18,37 +19,44 @@ Gradient gradient_kind(const char* function, const Array& theta, const Array& gr
   if (grad.type == theta.type) return theta.type == Type::kFloat64 ? kDouble : kFloat;
   if (theta.type == Type::kFloat32 && grad.type == Type::kBFloat16) return kFloatFromBFloat16;
   if (theta.type == Type::kFloat32 && grad.type == Type::kFloat16) return kFloatFromFloat16;
-  refuse<TypeError>(function, grad.quoted(), "have the type of " + theta.quoted(), name_of(grad.type),
+  refuse<TypeError>(function, grad.quoted(), "have the type of " + theta.quoted(),
+                    name_of(grad.type),
                     theta.type == Type::kFloat32 ? "float32, bfloat16 or float16" : "float64");
 }
 
 void require_parameters(const char* function, const Array& theta) {
   if (theta.type != Type::kFloat32 && theta.type != Type::kFloat64)
     refuse<TypeError>(function, theta.quoted(), "be float32 or float64", name_of(theta.type));
-  if (theta.n_dimensions == 0) refuse(function, theta.quoted(), "have at least one dimension", "a 0-d array");
+  if (theta.n_dimensions == 0)
+    refuse(function, theta.quoted(), "have at least one dimension", "a 0-d array");
 }
 
 void require_like(const char* function, const Array& array, const Array& theta) {
   if (array.type != theta.type)
-    refuse<TypeError>(function, array.quoted(), "have the type of " + theta.quoted(), name_of(array.type), name_of(theta.type));
+    refuse<TypeError>(function, array.quoted(), "have the type of " + theta.quoted(),
+                      name_of(array.type), name_of(theta.type));
   if (!array.same_shape(theta))
-    refuse(function, array.quoted(), "have the shape of " + theta.quoted(), array.shape_text(), theta.shape_text());
+    refuse(function, array.quoted(), "have the shape of " + theta.quoted(), array.shape_text(),
+           theta.shape_text());
 }
 
 // True when the rates are one row that all rows of theta share.
 bool require_rates(const char* function, const Array& rates, const Array& theta) {
   if (rates.type != theta.type)
-    refuse<TypeError>(function, rates.quoted(), "have the type of " + theta.quoted(), name_of(rates.type), name_of(theta.type));
+    refuse<TypeError>(function, rates.quoted(), "have the type of " + theta.quoted(),
+                      name_of(rates.type), name_of(theta.type));
   if (rates.same_shape(theta)) return false;
   const std::int64_t row = theta.shape[theta.n_dimensions - 1];
   if (rates.n_dimensions == 1 && rates.shape[0] == row) return true;
-  refuse(function, rates.quoted(), "be a number, have the shape of " + theta.quoted() + " or that of its last dimension",
+  refuse(function, rates.quoted(),
+         "be a number, have the shape of " + theta.quoted() + " or that of its last dimension",
          rates.shape_text(), theta.shape_text() + " or (" + std::to_string(row) + ",)");
 }
 
 void require_length(const char* function, const char* name, std::size_t got, std::size_t expected) {
   if (got != expected)
-    refuse(function, "`" + std::string(name) + "`", "have as many arrays as `theta`", std::to_string(got), std::to_string(expected));
+    refuse(function, "`" + std::string(name) + "`", "have as many arrays as `theta`",
+           std::to_string(got), std::to_string(expected));
 }
 
 struct Interval {
@@ -73,16 +81,18 @@ void require_disjoint(const StepArguments& arguments) {
   add(arguments.rates, false);
   add(arguments.state, true);
   const auto before = [](const Interval& a, const Interval& b) { return a.begin < b.begin; };
-  if (!std::is_sorted(intervals.begin(), intervals.end(), before)) std::sort(intervals.begin(), intervals.end(), before);
-  // `reach`: of the intervals so far, the one that ends last; `written_reach`: the same of the modified ones.
+  if (!std::is_sorted(intervals.begin(), intervals.end(), before))
+    std::sort(intervals.begin(), intervals.end(), before);
+  // `reach`: of the intervals so far, the one that ends last; `written_reach`: the same of the
+  // modified ones.
   const Interval *reach = nullptr, *written_reach = nullptr;
   for (const Interval& at : intervals) {
     const Interval* other = at.written ? reach : written_reach;
     if (other && at.begin < other->end) {
       const Interval& modified = at.written ? at : *other;
       const Interval& second = at.written ? *other : at;
-      throw ValueError(std::string(arguments.function) + ": " + modified.array->quoted() + " is modified and must not overlap " +
-                       second.array->quoted());
+      throw ValueError(std::string(arguments.function) + ": " + modified.array->quoted() +
+                       " is modified and must not overlap " + second.array->quoted());
     }
     if (!reach || at.end > reach->end) reach = &at;
     if (at.written && (!written_reach || at.end > written_reach->end)) written_reach = &at;
@@ -97,8 +107,11 @@ struct Piece {
 };
 
 // Coordinates begin..end of one row, or of whole rows when they are aligned to rows.
-void run_span(const StepRule rule, const Piece& piece, std::int64_t begin, std::int64_t n_rows, std::int64_t n) {
-  const auto moved = [](auto* p, std::int64_t bytes) { return p ? static_cast<decltype(p)>(const_cast<char*>(static_cast<const char*>(p)) + bytes) : p; };
+void run_span(const StepRule rule, const Piece& piece, std::int64_t begin, std::int64_t n_rows,
+              std::int64_t n) {
+  const auto moved = [](auto* p, std::int64_t bytes) {
+    return p ? static_cast<decltype(p)>(const_cast<char*>(static_cast<const char*>(p)) + bytes) : p;
+  };
   StepCall call = piece.call;
   call.theta = moved(call.theta, begin * piece.theta_bytes);
   call.state = moved(call.state, begin * piece.theta_bytes);
@@ -109,7 +122,8 @@ void run_span(const StepRule rule, const Piece& piece, std::int64_t begin, std::
   kernels().step[rule][piece.kind](call);
 }
 
-// Coordinates begin..end of a piece, counted over its rows: the rest of a row, whole rows, the start of a row.
+// Coordinates begin..end of a piece, counted over its rows: the rest of a row, whole rows, the
+// start of a row.
 void run_range(const StepRule rule, const Piece& piece, std::int64_t begin, std::int64_t end) {
   const std::int64_t row = piece.call.n;
   if (begin % row) {
@@ -128,8 +142,11 @@ Piece checked_piece(const StepArguments& arguments, std::size_t i) {
   const Array &theta = arguments.theta[i], &grad = arguments.grad[i];
   require_parameters(function, theta);
   const Gradient kind = gradient_kind(function, theta, grad);
-  if (!grad.same_shape(theta)) refuse(function, grad.quoted(), "have the shape of " + theta.quoted(), grad.shape_text(), theta.shape_text());
-  const bool shared = !arguments.rates.empty() && require_rates(function, arguments.rates[i], theta);
+  if (!grad.same_shape(theta))
+    refuse(function, grad.quoted(), "have the shape of " + theta.quoted(), grad.shape_text(),
+           theta.shape_text());
+  const bool shared =
+      !arguments.rates.empty() && require_rates(function, arguments.rates[i], theta);
   if (!arguments.state.empty()) require_like(function, arguments.state[i], theta);
   const std::int64_t row = shared ? theta.shape[theta.n_dimensions - 1] : theta.size();
   const StepCall call = {theta.data,
@@ -148,8 +165,10 @@ Piece checked_piece(const StepArguments& arguments, std::size_t i) {
 void step(const StepArguments& arguments) {
   const std::size_t n_arrays = arguments.theta.size();
   require_length(arguments.function, "grad", arguments.grad.size(), n_arrays);
-  if (!arguments.rates.empty()) require_length(arguments.function, arguments.rates[0].name, arguments.rates.size(), n_arrays);
-  if (!arguments.state.empty()) require_length(arguments.function, arguments.state[0].name, arguments.state.size(), n_arrays);
+  if (!arguments.rates.empty())
+    require_length(arguments.function, arguments.rates[0].name, arguments.rates.size(), n_arrays);
+  if (!arguments.state.empty())
+    require_length(arguments.function, arguments.state[0].name, arguments.state.size(), n_arrays);
   std::vector<Piece> pieces;
   pieces.reserve(n_arrays);
   std::int64_t total = 0;
@@ -163,7 +182,9 @@ void step(const StepArguments& arguments) {
   require_disjoint(arguments);
 
   const auto run = [&](std::int64_t begin, std::int64_t end) {
-    auto piece = std::upper_bound(pieces.begin(), pieces.end(), begin, [](std::int64_t at, const Piece& p) { return at < p.first; }) - 1;
+    auto piece = std::upper_bound(pieces.begin(), pieces.end(), begin,
+                                  [](std::int64_t at, const Piece& p) { return at < p.first; }) -
+                 1;
     for (; begin < end; ++piece) {
       const std::int64_t stop = piece + 1 == pieces.end() ? total : (piece + 1)->first;
       run_range(arguments.rule, *piece, begin - piece->first, std::min(end, stop) - piece->first);

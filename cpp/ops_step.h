@@ -8,7 +8,8 @@
 
 namespace aruba_fast {
 
-// One call of a step rule. Spans have one entry per array, or none: `rates` for a scalar rate, `state` for no statistics.
+// One call of a step rule. Spans have one entry per array, or none: `rates` for a scalar rate,
+// `state` for no statistics.
 struct StepArguments {
   const char* function;
   StepRule rule;

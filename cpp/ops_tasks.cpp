@@ -8,19 +8,24 @@
 namespace aruba_fast {
 namespace {
 
-constexpr std::int64_t kCacheForState = 16 * 1024;                 // of a 32 KB first-level cache
-constexpr std::int64_t kParallelFrom = std::int64_t(1) << 15;      // coordinates times rounds: about 10 us
-constexpr std::int64_t kBlockParameters = std::int64_t(1) << 20;   // meta_train keeps this many theta_hat at a time
+constexpr std::int64_t kCacheForState = 16 * 1024;  // of a 32 KB first-level cache
+constexpr std::int64_t kParallelFrom = std::int64_t(1)
+                                       << 15;  // coordinates times rounds: about 10 us
+constexpr std::int64_t kBlockParameters = std::int64_t(1)
+                                          << 20;  // meta_train keeps this many theta_hat at a time
 
 int index_of(Type type) { return type == Type::kFloat64; }
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// n_outputs rows of n numbers, each padded to `stride` with `padding`; a null `from` repeats `value`.
+// n_outputs rows of n numbers, each padded to `stride` with `padding`; a null `from` repeats
+// `value`.
 template <class T>
-void spread(std::vector<char>& to, const void* from, double value, std::int64_t n_outputs, std::int64_t n, std::int64_t stride, double padding) {
+void spread(std::vector<char>& to, const void* from, double value, std::int64_t n_outputs,
+            std::int64_t n, std::int64_t stride, double padding) {
   T* at = reinterpret_cast<T*>(to.data());
   for (std::int64_t c = 0; c < n_outputs; ++c, at += stride) {
-    if (from) std::memcpy(at, static_cast<const T*>(from) + c * n, static_cast<std::size_t>(n) * sizeof(T));
+    if (from)
+      std::memcpy(at, static_cast<const T*>(from) + c * n, static_cast<std::size_t>(n) * sizeof(T));
     else std::fill_n(at, n, static_cast<T>(value));
     std::fill(at + n, at + stride, static_cast<T>(padding));
   }
@@ -35,16 +40,22 @@ T* aligned(std::vector<char>& memory, std::int64_t offset) {
 }  // namespace
 
 TaskEngine::TaskEngine(const TaskTable& table, const TaskOptions& options, Watch& watch)
-    : table_(table), options_(options), watch_(watch), n_(table.n_features * options.n_outputs), max_threads_(n_threads()) {
+    : table_(table),
+      options_(options),
+      watch_(watch),
+      n_(table.n_features * options.n_outputs),
+      max_threads_(n_threads()) {
   const std::int64_t item = size_of(table.type), width = kernels().register_bytes / item;
   stride_ = divide_up(table.n_features, width) * width;
-  // theta, grad_sq and a row of x of every task in lock-step should stay in the first-level cache, beside the rates. Rows too long to
-  // be unrolled gain nothing from more than four (AVX2, 64 features: 1 task 90 ns a round, 2 61, 4 46, 8 58).
+  // theta, grad_sq and a row of x of every task in lock-step should stay in the first-level cache,
+  // beside the rates. Rows too long to be unrolled gain nothing from more than four (AVX2, 64
+  // features: 1 task 90 ns a round, 2 61, 4 46, 8 58).
   const std::int64_t task_bytes = (2 * stride_ * options.n_outputs + stride_) * item;
   const std::int64_t blocks = n_ > table.n_features ? 9 : stride_ / width;
   const std::int64_t most = blocks <= 4 || blocks == 8 ? 2 * width : 4;
   most_slots_ = static_cast<int>(std::clamp<std::int64_t>(kCacheForState / task_bytes, 1, most));
-  const std::int64_t numbers = 5 * most_slots_ * stride_ * options.n_outputs + 2 * kMaxSlots * options.n_outputs;
+  const std::int64_t numbers =
+      5 * most_slots_ * stride_ * options.n_outputs + 2 * kMaxSlots * options.n_outputs;
   scratch_size_ = divide_up(numbers * item, 4096) * 4096 + 64;
   scratch_.resize(static_cast<std::size_t>(scratch_size_ * max_threads_ + 64));
   rates_.resize(static_cast<std::size_t>(options.n_outputs * stride_ * item));
@@ -55,7 +66,8 @@ void TaskEngine::set_rates(const TaskRuleArguments& rule) {
   const auto spread_all = [&](auto zero) {
     using T = decltype(zero);
     spread<T>(rates_, rule.rates, rule.rate, options_.n_outputs, table_.n_features, stride_, 0);
-    spread<T>(dampings_, rule.dampings, rule.damping, options_.n_outputs, table_.n_features, stride_, 1);
+    spread<T>(dampings_, rule.dampings, rule.damping, options_.n_outputs, table_.n_features,
+              stride_, 1);
   };
   if (table_.type == Type::kFloat64) spread_all(0.0);
   else spread_all(0.0F);
@@ -70,8 +82,8 @@ int TaskEngine::threads_for(std::int64_t first, std::int64_t n_tasks) const {
   return work < kParallelFrom ? 1 : static_cast<int>(std::min<std::int64_t>(max_threads_, n_tasks));
 }
 
-void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride, std::int64_t first, std::int64_t n_tasks,
-                     const TaskOutputs& outputs) {
+void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,
+                     std::int64_t first, std::int64_t n_tasks, const TaskOutputs& outputs) {
   if (n_tasks == 0) return;
   set_rates(rule);
   const int threads = threads_for(first, n_tasks);
@@ -79,11 +91,35 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
   // Without an order, task i is row i of starts and stops.
   const std::int64_t* order = table_.order ? table_.order + first : nullptr;
   const std::int64_t skip = order ? 0 : first;
-  const TasksCall call = {table_.x, table_.y, phi, rates_.data(), dampings_.data(), table_.starts + skip, table_.stops + skip, order, n_tasks,
-                          table_.n_features, options_.n_outputs, stride_, phi_stride, options_.batch_size, options_.n_epochs, outputs.theta_hat,
-                          outputs.grad_sq, outputs.theta_bar, outputs.loss, options_.loss, options_.radius,
-                          rule.rule == kOgdTask && !rule.rates, &next, &watch_.stop, nullptr, nullptr, nullptr,
-                          static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads)))};
+  const TasksCall call = {
+      table_.x,
+      table_.y,
+      phi,
+      rates_.data(),
+      dampings_.data(),
+      table_.starts + skip,
+      table_.stops + skip,
+      order,
+      n_tasks,
+      table_.n_features,
+      options_.n_outputs,
+      stride_,
+      phi_stride,
+      options_.batch_size,
+      options_.n_epochs,
+      outputs.theta_hat,
+      outputs.grad_sq,
+      outputs.theta_bar,
+      outputs.loss,
+      options_.loss,
+      options_.radius,
+      rule.rule == kOgdTask && !rule.rates,
+      &next,
+      &watch_.stop,
+      nullptr,
+      nullptr,
+      nullptr,
+      static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads)))};
   const auto body = [&](int thread) {
     TasksCall own = call;
     own.scratch = aligned<char>(scratch_, thread * scratch_size_);
@@ -96,14 +132,19 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
   on_threads(threads, body, watch_);
 }
 
-void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& state, const MetaTraining& training, Watch& watch) {
+void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& state,
+                const MetaTraining& training, Watch& watch) {
   TaskEngine engine(table, options, watch);
   const std::int64_t n = state.n, item = size_of(state.type);
-  // A round streams through blocks of whole chunks, so that its sums are those of one big round to the bit.
+  // A round streams through blocks of whole chunks, so that its sums are those of one big round to
+  // the bit.
   const std::int64_t chunks = std::max<std::int64_t>(1, kBlockParameters / (n * kTaskChunk));
-  const std::int64_t block = std::min(std::min(training.round_size, table.n_tasks), chunks * kTaskChunk);
-  std::vector<char> theta_hat(static_cast<std::size_t>(block * n * item)), grad_sq(theta_hat.size());
-  std::vector<double> weights(static_cast<std::size_t>(training.weigh_by_rows ? block : 0)), sums(static_cast<std::size_t>(6 * n));
+  const std::int64_t block =
+      std::min(std::min(training.round_size, table.n_tasks), chunks * kTaskChunk);
+  std::vector<char> theta_hat(static_cast<std::size_t>(block * n * item)),
+      grad_sq(theta_hat.size());
+  std::vector<double> weights(static_cast<std::size_t>(training.weigh_by_rows ? block : 0)),
+      sums(static_cast<std::size_t>(6 * n));
   Array initialization;
   initialization.data = state.phi;
   initialization.type = state.type;
@@ -116,24 +157,34 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     require_in_ball("meta_train", initialization, options.radius);
     std::fill(sums.begin(), sums.end(), 0.0);
     Statistics statistics{sums.data()};
-    const TaskRuleArguments rule = {kOgdTask, state.parameters.isotropic ? nullptr : state.rates, nullptr,
-                                    state.type == Type::kFloat64 ? *static_cast<double*>(state.rates) : *static_cast<float*>(state.rates), 1};
+    const TaskRuleArguments rule = {
+        kOgdTask, state.parameters.isotropic ? nullptr : state.rates, nullptr,
+        state.type == Type::kFloat64 ? *static_cast<double*>(state.rates)
+                                     : *static_cast<float*>(state.rates),
+        1};
     for (std::int64_t at = first; at < end; at += block) {
       const std::int64_t n_tasks = std::min(block, end - at);
-      engine.run(rule, state.phi, 0, at, n_tasks, {theta_hat.data(), grad_sq.data(), nullptr, training.loss + at});
+      engine.run(rule, state.phi, 0, at, n_tasks,
+                 {theta_hat.data(), grad_sq.data(), nullptr, training.loss + at});
       if (watch.stop) throw Interrupted("meta_train: interrupted");
       for (std::size_t i = 0; i < weights.size() && static_cast<std::int64_t>(i) < n_tasks; ++i) {
-        const std::int64_t position = at + static_cast<std::int64_t>(i), task = table.order ? table.order[position] : position;
+        const std::int64_t position = at + static_cast<std::int64_t>(i),
+                           task = table.order ? table.order[position] : position;
         weights[i] = static_cast<double>(table.stops[task] - table.starts[task]);
       }
-      const RoundArrays round = {theta_hat.data(), grad_sq.data(), state.phi, weights.empty() ? nullptr : weights.data(), n_tasks, n, state.type};
+      const RoundArrays round = {theta_hat.data(), grad_sq.data(),
+                                 state.phi,        weights.empty() ? nullptr : weights.data(),
+                                 n_tasks,          n,
+                                 state.type};
       add_round("meta_train", round, statistics, training.skipped + at);
     }
-    const double meta_step = training.meta_step ? training.meta_step(*state.n_tasks + statistics.n_tasks) : 0;
+    const double meta_step =
+        training.meta_step ? training.meta_step(*state.n_tasks + statistics.n_tasks) : 0;
     state.apply(statistics, training.meta_step ? &meta_step : nullptr);
     Watch::poll(&watch);
     if (watch.stop) throw Interrupted("meta_train: interrupted");
-    if (training.progress && (end == table.n_tasks || std::chrono::steady_clock::now() - last > reported)) {
+    if (training.progress &&
+        (end == table.n_tasks || std::chrono::steady_clock::now() - last > reported)) {
       last = std::chrono::steady_clock::now();
       training.progress(end, table.n_tasks);
     }

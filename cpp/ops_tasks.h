@@ -9,7 +9,8 @@
 
 namespace aruba_fast {
 
-// Rows of task t are starts[t]..stops[t] of x [n_rows, n_features] and y [n_rows]; order names the tasks, null: all of them.
+// Rows of task t are starts[t]..stops[t] of x [n_rows, n_features] and y [n_rows]; order names the
+// tasks, null: all of them.
 struct TaskTable {
   const void *x, *y;
   const std::int64_t *starts, *stops, *order;
@@ -23,7 +24,8 @@ struct TaskOptions {
   double radius;  // 0: unbounded
 };
 
-// The within-task rule: a rate for every parameter or one for all, and the second operand of rules/step.h.
+// The within-task rule: a rate for every parameter or one for all, and the second operand of
+// rules/step.h.
 struct TaskRuleArguments {
   TaskRule rule;
   const void *rates, *dampings;  // null: the numbers below
@@ -44,8 +46,10 @@ void require_in_ball(const char* function, const Array& phi, double radius);
 class TaskEngine {
  public:
   TaskEngine(const TaskTable& table, const TaskOptions& options, Watch& watch);
-  // Runs tasks order[first..first + n_tasks); phi_stride 0: all start from the same phi. Outputs begin with the first of them.
-  void run(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride, std::int64_t first, std::int64_t n_tasks, const TaskOutputs& outputs);
+  // Runs tasks order[first..first + n_tasks); phi_stride 0: all start from the same phi. Outputs
+  // begin with the first of them.
+  void run(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,
+           std::int64_t first, std::int64_t n_tasks, const TaskOutputs& outputs);
 
  private:
   void set_rates(const TaskRuleArguments& rule);
@@ -62,13 +66,17 @@ class TaskEngine {
 struct MetaTraining {
   std::int64_t round_size;
   bool weigh_by_rows;
-  std::function<double(std::int64_t)> meta_step;             // empty: the running mean; else of the tasks seen, this round's included
-  std::function<void(std::int64_t, std::int64_t)> progress;  // empty, or (tasks done, tasks in all), a few times a second
+  std::function<double(std::int64_t)>
+      meta_step;  // empty: the running mean; else of the tasks seen, this round's included
+  std::function<void(std::int64_t, std::int64_t)>
+      progress;  // empty, or (tasks done, tasks in all), a few times a second
   double* loss;
   std::uint8_t* skipped;
 };
 
-// One pass over the table's order, a meta-update after every round. Throws Interrupted between rounds when `watch` says so.
-void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& state, const MetaTraining& training, Watch& watch);
+// One pass over the table's order, a meta-update after every round. Throws Interrupted between
+// rounds when `watch` says so.
+void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& state,
+                const MetaTraining& training, Watch& watch);
 
 }  // namespace aruba_fast

@@ -23,7 +23,8 @@ namespace {
 std::atomic<int> requested{0};
 std::atomic<bool> forked{false};
 
-// CPUs that the container may use (control groups v2, then v1), rounded up; a large number without a limit.
+// CPUs that the container may use (control groups v2, then v1), rounded up; a large number without
+// a limit.
 int container_cpus() {
   double quota = -1, period = 100000;
   if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2) {
@@ -91,8 +92,11 @@ void Watch::ask() {
 }
 
 void Watch::poll() {
-  // Reading the clock costs as much as a short task: only every 16th time. Polls come at most a millisecond apart.
-  if (++polls_ % 16 == 0 && std::chrono::steady_clock::now() - last_ > std::chrono::milliseconds(50)) ask();
+  // Reading the clock costs as much as a short task: only every 16th time. Polls come at most a
+  // millisecond apart.
+  if (++polls_ % 16 == 0 &&
+      std::chrono::steady_clock::now() - last_ > std::chrono::milliseconds(50))
+    ask();
 }
 
 void on_threads(int n, const std::function<void(int)>& body, Watch& watch) {

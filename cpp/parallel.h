@@ -7,16 +7,18 @@
 
 namespace aruba_fast {
 
-// What a parallel region may use now: set_n_threads, else ARUBA_NUM_THREADS, else OpenMP's limit, within the container's CPU quota;
-// one in a forked child, where the parent's threads do not exist.
+// What a parallel region may use now: set_n_threads, else ARUBA_NUM_THREADS, else OpenMP's limit,
+// within the container's CPU quota; one in a forked child, where the parent's threads do not exist.
 int n_threads();
 void set_n_threads(int n);  // 0: back to the default
 bool has_openmp();
 
-// body(i) for i in 0..n, spread over the threads if there is `parallel` reason to. body must not throw.
+// body(i) for i in 0..n, spread over the threads if there is `parallel` reason to. body must not
+// throw.
 void for_each(std::int64_t n, bool parallel, const std::function<void(std::int64_t)>& body);
 
-// Lets the caller of a long computation ask for its end: `interrupted` is called every 50 ms or so, on the calling thread.
+// Lets the caller of a long computation ask for its end: `interrupted` is called every 50 ms or so,
+// on the calling thread.
 class Watch {
  public:
   explicit Watch(std::function<bool()> interrupted) : interrupted_(std::move(interrupted)) {}
@@ -31,7 +33,8 @@ class Watch {
   unsigned polls_ = 0;
 };
 
-// body(thread) once on each of up to n threads. The calling thread is thread 0; done with its own share, it goes on watching.
+// body(thread) once on each of up to n threads. The calling thread is thread 0; done with its own
+// share, it goes on watching.
 void on_threads(int n, const std::function<void(int)>& body, Watch& watch);
 
 }  // namespace aruba_fast

@@ -1,16 +1,21 @@
 // Projection on the ball ||theta||_2 <= radius, in the norm of the step.
 //
 //   one rate for all      theta <- theta radius / ||theta||
-//   eta per coordinate    argmin_u ||u - theta||_{1/eta}:  u_j = theta_j / (1 + lambda eta_j),  ||u|| = radius
+//   eta per coordinate    argmin_u ||u - theta||_{1/eta}:  u_j = theta_j / (1 + lambda eta_j),
+//   ||u|| = radius
 //
-// lambda by Newton's method on 1/||u|| - 1/radius, which is concave in lambda and so approached from the left without overshooting.
+// lambda by Newton's method on 1/||u|| - 1/radius, which is concave in lambda and so approached
+// from the left without overshooting.
 #pragma once
+
+#include <limits>
 
 #include "dot-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
-// The rows of one task's parameters: n_outputs rows of n_features, each padded with zeros to `stride`.
+// The rows of one task's parameters: n_outputs rows of n_features, each padded with zeros to
+// `stride`.
 template <class T>
 struct Rows {
   T* data;
@@ -19,7 +24,8 @@ struct Rows {
   ARUBA_RULE std::int64_t size() const { return n_outputs * stride; }
 };
 
-// Sum over the coordinates of term(i), i the position of a register, in the virtual lanes of each row, row after row.
+// Sum over the coordinates of term(i), i the position of a register, in the virtual lanes of each
+// row, row after row.
 template <class T, class Term>
 ARUBA_RULE T sum_over(const Rows<T>& rows, Term term) {
   constexpr int kWidth = Pack<T>::kWidth;
@@ -40,19 +46,29 @@ ARUBA_RULE T sum_over(const Rows<T>& rows, Term term) {
 template <class T>
 void project(const Rows<T>& theta, const T* rates, T radius) {
   constexpr int kWidth = Pack<T>::kWidth;
-  constexpr int kIterations = 60;  // a handful suffice; the limit guards against rounding noise at the end
+  constexpr int kIterations =
+      60;  // a handful suffice; the limit guards against rounding noise at the end
   constexpr T kSlack = T(1) + T(8) / T(typename Format<T>::Bits(1) << Format<T>::kMantissa);
   const auto at = [&](std::int64_t i) { return load(theta.data + i); };
   const T norm_sq = sum_over<T>(theta, [&](std::int64_t i) { return at(i) * at(i); });
   if (!(norm_sq > radius * radius)) return;
   if (!rates) {
-    const Pack<T> scale(radius / aruba_fast::sqrt(norm_sq));
-    for (std::int64_t i = 0; i < theta.size(); i += kWidth) store(theta.data + i, at(i) * scale);
+    // Too long for its square to be a number: shorter first, the direction is all that stays.
+    const T shrink = norm_sq > std::numeric_limits<T>::max() ? Format<T>::kShrink : T(1);
+    const T short_sq = shrink == T(1) ? norm_sq : sum_over<T>(theta, [&](std::int64_t i) {
+      const Pack<T> shorter = at(i) * Pack<T>(shrink);
+      return shorter * shorter;
+    });
+    const Pack<T> scale(radius / aruba_fast::sqrt(short_sq));
+    for (std::int64_t i = 0; i < theta.size(); i += kWidth)
+      store(theta.data + i, at(i) * Pack<T>(shrink) * scale);
     return;
   }
   const Pack<T> one(T(1));
   T lambda(0);
-  const auto shrunk = [&](std::int64_t i) { return at(i) / fma(Pack<T>(lambda), load(rates + i), one); };
+  const auto shrunk = [&](std::int64_t i) {
+    return at(i) / fma(Pack<T>(lambda), load(rates + i), one);
+  };
   for (int iteration = 0; iteration < kIterations; ++iteration) {
     const T length_sq = sum_over<T>(theta, [&](std::int64_t i) { return shrunk(i) * shrunk(i); });
     const T length = aruba_fast::sqrt(length_sq);

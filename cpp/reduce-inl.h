@@ -1,4 +1,5 @@
-// Sums over the tasks of a round and the meta-update they feed, one pass each, compiled once per instruction set.
+// Sums over the tasks of a round and the meta-update they feed, one pass each, compiled once per
+// instruction set.
 #pragma once
 
 #include "kernels.h"
@@ -14,10 +15,13 @@ ARUBA_RULE void store_sum(double* high, double* low, const Sum& sum) {
   store(low, sum.low);
 }
 
-// Adds kTasks tasks to one register of columns. Sums stay in registers over the tasks, so that their traffic is shared.
+// Adds kTasks tasks to one register of columns. Sums stay in registers over the tasks, so that
+// their traffic is shared.
 template <class T, int kTasks>
-ARUBA_RULE void add_tasks(const T* const* theta_hat, const T* const* grad_sq, const double* weight, const T* phi, std::int64_t j, double* at, std::int64_t row) {
-  Sum distance = load_sum(at, at + row), squares = load_sum(at + 2 * row, at + 3 * row), mean = load_sum(at + 4 * row, at + 5 * row);
+ARUBA_RULE void add_tasks(const T* const* theta_hat, const T* const* grad_sq, const double* weight,
+                          const T* phi, std::int64_t j, double* at, std::int64_t row) {
+  Sum distance = load_sum(at, at + row), squares = load_sum(at + 2 * row, at + 3 * row),
+      mean = load_sum(at + 4 * row, at + 5 * row);
   const Doubles start = load_doubles(phi + j);
 #pragma GCC unroll 4
   for (int k = 0; k < kTasks; ++k) {
@@ -31,7 +35,8 @@ ARUBA_RULE void add_tasks(const T* const* theta_hat, const T* const* grad_sq, co
   store_sum(at + 4 * row, at + 5 * row, mean);
 }
 
-// The columns of kTasks tasks; the last ones, too few for a register, move through a zero-padded copy.
+// The columns of kTasks tasks; the last ones, too few for a register, move through a zero-padded
+// copy.
 template <class T, int kTasks>
 ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks) {
   constexpr int kWidth = Doubles::kWidth;
@@ -45,7 +50,8 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks) {
   const T* phi = static_cast<const T*>(call.phi) + call.begin;
   const std::int64_t n = call.end - call.begin;
   std::int64_t j = 0;
-  for (; j + kWidth <= n; j += kWidth) add_tasks<T, kTasks>(theta_hat, grad_sq, weight, phi, j, call.sums + j, call.stride);
+  for (; j + kWidth <= n; j += kWidth)
+    add_tasks<T, kTasks>(theta_hat, grad_sq, weight, phi, j, call.sums + j, call.stride);
   if (j == n) return;
   T tail[2 * kTasks + 1][kWidth] = {};
   const T *tail_hat[kTasks], *tail_sq[kTasks];

@@ -1,8 +1,9 @@
 // One register of numbers, in the instruction set of the including file.
 //
-// Arithmetic and comparison come from the compiler's vector extension (GCC, Clang); only what that does not spell (fma, sqrt,
-// masked loads, half precision) is written per instruction set below. The includer defines ARUBA_ISA, the namespace it compiles
-// into, so that no two instruction sets ever share a symbol.
+// Arithmetic and comparison come from the compiler's vector extension (GCC, Clang); only what that
+// does not spell (fma, sqrt, masked loads, half precision) is written per instruction set below.
+// The includer defines ARUBA_ISA, the namespace it compiles into, so that no two instruction sets
+// ever share a symbol.
 #pragma once
 
 #include <cstddef>
@@ -60,7 +61,8 @@ struct Pack {
   friend ARUBA_RULE Mask operator==(Pack a, Pack b) { return a.v == b.v; }
   friend ARUBA_RULE Mask to_bits(Pack a) { return reinterpret_cast<Mask>(a.v); }
   friend ARUBA_RULE Pack abs(Pack a) {
-    return reinterpret_cast<Register>(reinterpret_cast<Mask>(a.v) & ~(Bits(1) << (8 * sizeof(T) - 1)));
+    return reinterpret_cast<Register>(reinterpret_cast<Mask>(a.v) &
+                                      ~(Bits(1) << (8 * sizeof(T) - 1)));
   }
 };
 
@@ -71,18 +73,30 @@ ARUBA_RULE Floats select(Floats::Mask mask, Floats a, Floats b) { return mask ? 
 ARUBA_RULE Doubles select(Doubles::Mask mask, Doubles a, Doubles b) { return mask ? a.v : b.v; }
 
 #if defined(__AVX512F__)
-ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) { return Floats(Floats::Register(_mm512_fmadd_ps(a.v, b.v, c.v))); }
-ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(Doubles::Register(_mm512_fmadd_pd(a.v, b.v, c.v))); }
+ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) {
+  return Floats(Floats::Register(_mm512_fmadd_ps(a.v, b.v, c.v)));
+}
+ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) {
+  return Doubles(Doubles::Register(_mm512_fmadd_pd(a.v, b.v, c.v)));
+}
 ARUBA_RULE Floats sqrt(Floats a) { return Floats(Floats::Register(_mm512_sqrt_ps(a.v))); }
 ARUBA_RULE Doubles sqrt(Doubles a) { return Doubles(Doubles::Register(_mm512_sqrt_pd(a.v))); }
 #elif defined(__AVX2__)
-ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) { return Floats(Floats::Register(_mm256_fmadd_ps(a.v, b.v, c.v))); }
-ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(Doubles::Register(_mm256_fmadd_pd(a.v, b.v, c.v))); }
+ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) {
+  return Floats(Floats::Register(_mm256_fmadd_ps(a.v, b.v, c.v)));
+}
+ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) {
+  return Doubles(Doubles::Register(_mm256_fmadd_pd(a.v, b.v, c.v)));
+}
 ARUBA_RULE Floats sqrt(Floats a) { return Floats(Floats::Register(_mm256_sqrt_ps(a.v))); }
 ARUBA_RULE Doubles sqrt(Doubles a) { return Doubles(Doubles::Register(_mm256_sqrt_pd(a.v))); }
 #elif defined(ARUBA_NEON)
-ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) { return Floats(Floats::Register(vfmaq_f32(c.v, a.v, b.v))); }
-ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(Doubles::Register(vfmaq_f64(c.v, a.v, b.v))); }
+ARUBA_RULE Floats fma(Floats a, Floats b, Floats c) {
+  return Floats(Floats::Register(vfmaq_f32(c.v, a.v, b.v)));
+}
+ARUBA_RULE Doubles fma(Doubles a, Doubles b, Doubles c) {
+  return Doubles(Doubles::Register(vfmaq_f64(c.v, a.v, b.v)));
+}
 ARUBA_RULE Floats sqrt(Floats a) { return Floats(Floats::Register(vsqrtq_f32(a.v))); }
 ARUBA_RULE Doubles sqrt(Doubles a) { return Doubles(Doubles::Register(vsqrtq_f64(a.v))); }
 #else
@@ -105,7 +119,8 @@ ARUBA_RULE Pack<T> sqrt(Pack<T> a) {
 
 template <class T>
 ARUBA_RULE Pack<T> load(const T* p) {
-  return typename Pack<T>::Register(*reinterpret_cast<const typename RegisterOf<T, ARUBA_REGISTER_BYTES>::unaligned*>(p));
+  return typename Pack<T>::Register(
+      *reinterpret_cast<const typename RegisterOf<T, ARUBA_REGISTER_BYTES>::unaligned*>(p));
 }
 
 template <class T>
@@ -128,13 +143,19 @@ ARUBA_RULE Pack<T> keep(typename Pack<T>::Mask mask, Pack<T> a) {
 
 // The first n < kWidth lanes from memory, zero in the others; nothing beyond is touched.
 template <class T>
-ARUBA_RULE Pack<T> load_first(const T* p, [[maybe_unused]] int n, [[maybe_unused]] typename Pack<T>::Mask mask) {
+ARUBA_RULE Pack<T> load_first(const T* p, [[maybe_unused]] int n,
+                              [[maybe_unused]] typename Pack<T>::Mask mask) {
 #if defined(__AVX2__) && !defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return Pack<T>(typename Pack<T>::Register(_mm256_maskload_ps(p, (__m256i)mask)));
+  if constexpr (sizeof(T) == 4)
+    return Pack<T>(typename Pack<T>::Register(_mm256_maskload_ps(p, (__m256i)mask)));
   else return Pack<T>(typename Pack<T>::Register(_mm256_maskload_pd(p, (__m256i)mask)));
 #elif defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return Pack<T>(typename Pack<T>::Register(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1), p)));
-  else return Pack<T>(typename Pack<T>::Register(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1U << n) - 1), p)));
+  if constexpr (sizeof(T) == 4)
+    return Pack<T>(typename Pack<T>::Register(
+        _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1), p)));
+  else
+    return Pack<T>(
+        typename Pack<T>::Register(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1U << n) - 1), p)));
 #else
   typename Pack<T>::Register r{};
   for (int i = 0; i < Pack<T>::kWidth; ++i)
@@ -188,17 +209,23 @@ ARUBA_RULE Floats load_as(const BFloat16* p) {
 template <class T>
 ARUBA_RULE Floats load_as(const Float16* p) {
 #if defined(__AVX512F__)
-  return Floats(Floats::Register(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))));
+  return Floats(
+      Floats::Register(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))));
 #elif defined(__AVX2__)
-  return Floats(Floats::Register(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+  return Floats(
+      Floats::Register(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
 #else
-  // Shift exponent and mantissa into place and let a multiplication by 2^112 correct the bias, subnormals included.
+  // Shift exponent and mantissa into place and let a multiplication by 2^112 correct the bias,
+  // subnormals included.
   const WideWords bits = load_words(p);
   const WideWords magnitude = (bits & 0x7fffU) << 13;
   const Floats scaled = Floats(reinterpret_cast<Floats::Register>(magnitude)) * Floats(0x1p112F);
-  const Floats special = reinterpret_cast<Floats::Register>(magnitude | 0x7f800000U);  // inf and nan
-  const Floats value = select(reinterpret_cast<Floats::Mask>((bits & 0x7c00U) == 0x7c00U), special, scaled);
-  return reinterpret_cast<Floats::Register>(reinterpret_cast<WideWords>(value.v) | ((bits & 0x8000U) << 16));
+  const Floats special =
+      reinterpret_cast<Floats::Register>(magnitude | 0x7f800000U);  // inf and nan
+  const Floats value =
+      select(reinterpret_cast<Floats::Mask>((bits & 0x7c00U) == 0x7c00U), special, scaled);
+  return reinterpret_cast<Floats::Register>(reinterpret_cast<WideWords>(value.v) |
+                                            ((bits & 0x8000U) << 16));
 #endif
 }
 

@@ -13,8 +13,9 @@
 namespace aruba_fast::ARUBA_ISA {
 
 // The kernels of one rule, in the order of enum Gradient.
-#define ARUBA_STEPS(Rule) \
-  { step<Rule, float, float>, step<Rule, double, double>, step<Rule, float, BFloat16>, step<Rule, float, Float16> }
+#define ARUBA_STEPS(Rule)                                                             \
+  {step<Rule, float, float>, step<Rule, double, double>, step<Rule, float, BFloat16>, \
+   step<Rule, float, Float16>}
 
 extern const Kernels kTable;
 const Kernels kTable = {

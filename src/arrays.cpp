@@ -7,23 +7,36 @@
 namespace aruba_fast::python {
 namespace {
 
-// Attribute access of pybind11's py::array goes through the C structure of NumPy's arrays: no Python call per array.
-const py::detail::PyArray_Proxy* proxy(py::handle array) { return py::detail::array_proxy(array.ptr()); }
+// Attribute access of pybind11's py::array goes through the C structure of NumPy's arrays: no
+// Python call per array.
+const py::detail::PyArray_Proxy* proxy(py::handle array) {
+  return py::detail::array_proxy(array.ptr());
+}
 
 bool is_numpy(py::handle object) { return py::isinstance<py::array>(object); }
 
-std::string type_name(py::handle object) { return py::str(py::type::handle_of(object).attr("__name__")); }
+std::string type_name(py::handle object) {
+  return py::str(py::type::handle_of(object).attr("__name__"));
+}
 
-// NumPy's own type numbers; ml_dtypes registers bfloat16 under a number of its own, known by its name.
+// NumPy's own type numbers; ml_dtypes registers bfloat16 under a number of its own, known by its
+// name.
 bool known_type(py::handle array, Type& type) {
   const py::dtype dtype = py::reinterpret_borrow<py::dtype>(proxy(array)->descr);
   const char order = dtype.byteorder();
   if (order != '=' && order != '|') return false;
   switch (dtype.num()) {
-    case 11: type = Type::kFloat32; return true;
-    case 12: type = Type::kFloat64; return true;
-    case 23: type = Type::kFloat16; return true;
-    default: break;
+    case 11:
+      type = Type::kFloat32;
+      return true;
+    case 12:
+      type = Type::kFloat64;
+      return true;
+    case 23:
+      type = Type::kFloat16;
+      return true;
+    default:
+      break;
   }
   if (dtype.itemsize() != 2 || std::string(py::str(dtype)) != "bfloat16") return false;
   type = Type::kBFloat16;
@@ -37,17 +50,21 @@ py::object Arrays::to_numpy(py::handle object, const Array& named, Access access
   if (py::hasattr(object, "__dlpack_device__")) {
     const py::tuple device = object.attr("__dlpack_device__")();
     if (device[0].cast<int>() != 1)
-      refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA", type_name(object) + " on a device");
+      refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA",
+                        type_name(object) + " on a device");
     const py::module_ numpy = py::module_::import("numpy");
     try {
       return numpy.attr("from_dlpack")(object);
     } catch (py::error_already_set& error) {
-      refuse<TypeError>(function_, named.quoted(), access == Access::kModify ? "be a writable array of a known type" : "be an array of a known type",
+      refuse<TypeError>(function_, named.quoted(),
+                        access == Access::kModify ? "be a writable array of a known type"
+                                                  : "be an array of a known type",
                         type_name(object) + " (" + std::string(py::str(error.value())) + ")");
     }
   }
   if (py::hasattr(object, "__cuda_array_interface__"))
-    refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA", type_name(object) + " on a device");
+    refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA",
+                      type_name(object) + " on a device");
   refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
 }
 
@@ -55,18 +72,24 @@ Array Arrays::from_numpy(py::handle object, const Array& named, Access access) {
   Array array = named;
   if (!known_type(object, array.type))
     refuse<TypeError>(function_, named.quoted(), "be of a native floating-point type",
-                      std::string(py::repr(object.attr("dtype"))), "float32, float64, or bfloat16 and float16 for gradients");
+                      std::string(py::repr(object.attr("dtype"))),
+                      "float32, float64, or bfloat16 and float16 for gradients");
   const auto* at = proxy(object);
   const bool writable = (at->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) != 0;
   const bool contiguous = (at->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0 &&
                           (at->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
-  if (access == Access::kModify && !writable) refuse<TypeError>(function_, named.quoted(), "be writable, it is modified", "a read-only array");
+  if (access == Access::kModify && !writable)
+    refuse<TypeError>(function_, named.quoted(), "be writable, it is modified",
+                      "a read-only array");
   if (at->nd > Array::kMaxDimensions)
     refuse(function_, named.quoted(), "have at most 8 dimensions", std::to_string(at->nd));
   if (!contiguous) {
     if (access == Access::kModify)
-      refuse<TypeError>(function_, named.quoted(), "be C-contiguous and aligned, it is modified in place", "an array that would have to be copied");
-    kept_.push_back(py::module_::import("numpy").attr("array")(object, py::arg("order") = "C", py::arg("copy") = true));
+      refuse<TypeError>(function_, named.quoted(),
+                        "be C-contiguous and aligned, it is modified in place",
+                        "an array that would have to be copied");
+    kept_.push_back(py::module_::import("numpy").attr("array")(object, py::arg("order") = "C",
+                                                               py::arg("copy") = true));
     return from_numpy(kept_.back(), named, access);
   }
   array.data = at->data;
@@ -92,11 +115,14 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(object.ptr());
   std::vector<Array>& list = lists_.emplace_back();
   list.reserve(static_cast<std::size_t>(n));
-  for (Py_ssize_t i = 0; i < n; ++i) list.push_back(one(PySequence_Fast_GET_ITEM(object.ptr(), i), name, access, static_cast<int>(i)));
+  for (Py_ssize_t i = 0; i < n; ++i)
+    list.push_back(
+        one(PySequence_Fast_GET_ITEM(object.ptr(), i), name, access, static_cast<int>(i)));
   return list;
 }
 
-// Python's and NumPy's numbers; an array of another library is none, even where it would turn into one.
+// Python's and NumPy's numbers; an array of another library is none, even where it would turn into
+// one.
 bool is_number(py::handle object) {
   if (PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr())) return true;
   const PyNumberMethods* methods = Py_TYPE(object.ptr())->tp_as_number;
@@ -122,24 +148,32 @@ std::string text_of(std::initializer_list<std::int64_t> shape) {
 
 }  // namespace
 
-Array exact(const char* function, const char* name, py::handle object, Type type, std::initializer_list<std::int64_t> shape) {
+Array exact(const char* function, const char* name, py::handle object, Type type,
+            std::initializer_list<std::int64_t> shape) {
   Arrays arrays(function);
-  if (!is_numpy(object)) refuse<TypeError>(function, "`" + std::string(name) + "`", "be a NumPy array", type_name(object));
+  if (!is_numpy(object))
+    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a NumPy array",
+                      type_name(object));
   const Array array = arrays.one(object, name, Access::kRead);
-  if (array.type != type) refuse<TypeError>(function, array.quoted(), "have the right type", name_of(array.type), name_of(type));
+  if (array.type != type)
+    refuse<TypeError>(function, array.quoted(), "have the right type", name_of(array.type),
+                      name_of(type));
   bool same = array.n_dimensions == static_cast<int>(shape.size());
   int i = 0;
   for (const std::int64_t n : shape) same = same && array.shape[i++] == n;
-  if (!same) refuse(function, array.quoted(), "have the right shape", array.shape_text(), text_of(shape));
+  if (!same)
+    refuse(function, array.quoted(), "have the right shape", array.shape_text(), text_of(shape));
   if (!(proxy(object)->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_))
     refuse<TypeError>(function, array.quoted(), "be C-contiguous", "a strided array");
   return array;
 }
 
-const std::int64_t* indices(const char* function, const char* name, py::handle object, std::int64_t n) {
+const std::int64_t* indices(const char* function, const char* name, py::handle object,
+                            std::int64_t n) {
   using Indices = py::array_t<std::int64_t, py::array::c_style>;
   if (!py::isinstance<Indices>(object) || py::reinterpret_borrow<Indices>(object).size() != n)
-    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a contiguous int64 array", type_name(object), std::to_string(n) + " entries");
+    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a contiguous int64 array",
+                      type_name(object), std::to_string(n) + " entries");
   return static_cast<const std::int64_t*>(py::reinterpret_borrow<Indices>(object).data());
 }
 

@@ -1,4 +1,5 @@
-// Python arrays as the core's Array: NumPy by its buffer, anything else that lives in host memory by DLPack.
+// Python arrays as the core's Array: NumPy by its buffer, anything else that lives in host memory
+// by DLPack.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -15,8 +16,8 @@ namespace py = pybind11;
 
 enum class Access { kRead, kModify };
 
-// A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are copied to contiguous memory; an
-// argument to be modified is refused instead.
+// A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are
+// copied to contiguous memory; an argument to be modified is refused instead.
 class Arrays {
  public:
   explicit Arrays(const char* function) : function_(function) {}
@@ -39,8 +40,11 @@ class Arrays {
 bool is_number(py::handle object);
 double number(const char* function, const char* name, py::handle object);
 
-// A NumPy array of exactly this type and shape; the private entries are called by the package's own code.
-Array exact(const char* function, const char* name, py::handle object, Type type, std::initializer_list<std::int64_t> shape);
-const std::int64_t* indices(const char* function, const char* name, py::handle object, std::int64_t n);
+// A NumPy array of exactly this type and shape; the private entries are called by the package's own
+// code.
+Array exact(const char* function, const char* name, py::handle object, Type type,
+            std::initializer_list<std::int64_t> shape);
+const std::int64_t* indices(const char* function, const char* name, py::handle object,
+                            std::int64_t n);
 
 }  // namespace aruba_fast::python

@@ -49,7 +49,8 @@ Example:
     >>> af.get_num_threads()
     1
     >>> af.set_num_threads(None))");
-  module.def("get_num_threads", n_threads, "The number of threads that the next call may use; 1 in a forked child.");
+  module.def("get_num_threads", n_threads,
+             "The number of threads that the next call may use; 1 in a forked child.");
   module.def("info", info, R"(What was built and what runs here.
 
 Returns:

@@ -8,10 +8,12 @@
 namespace aruba_fast::python {
 namespace {
 
-double hyperparameter(const char* function, const char* name, py::handle object, bool zero_allowed) {
+double hyperparameter(const char* function, const char* name, py::handle object,
+                      bool zero_allowed) {
   const double value = number(function, name, object);
   if (!(value > 0 || (zero_allowed && value == 0)) || std::isinf(value))
-    refuse(function, "`" + std::string(name) + "`", zero_allowed ? "be finite and not negative" : "be finite and positive",
+    refuse(function, "`" + std::string(name) + "`",
+           zero_allowed ? "be finite and not negative" : "be finite and positive",
            py::str(py::float_(value)));
   return value;
 }
@@ -26,12 +28,14 @@ void run(const StepArguments& arguments) {
   step(arguments);
 }
 
-void preconditioned_step(py::handle theta, py::handle grad, py::handle learning_rate, py::handle grad_sq) {
+void preconditioned_step(py::handle theta, py::handle grad, py::handle learning_rate,
+                         py::handle grad_sq) {
   Arrays arrays("step");
   StepArguments arguments{arrays.function(), kOgdStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  if (is_number(learning_rate)) arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
+  if (is_number(learning_rate))
+    arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
   else arguments.rates = arrays.all(learning_rate, "learning_rate", Access::kRead);
   if (!grad_sq.is_none()) arguments.state = arrays.all(grad_sq, "grad_sq", Access::kModify);
   run(arguments);
@@ -48,7 +52,8 @@ void aruba_step(py::handle theta, py::handle grad, py::handle b, py::handle g, p
   run(arguments);
 }
 
-void adagrad_step(py::handle theta, py::handle grad, py::handle grad_sq, py::handle learning_rate, py::handle delta) {
+void adagrad_step(py::handle theta, py::handle grad, py::handle grad_sq, py::handle learning_rate,
+                  py::handle delta) {
   Arrays arrays("adagrad_step");
   StepArguments arguments{arrays.function(), kAdaGradStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
@@ -62,7 +67,8 @@ void adagrad_step(py::handle theta, py::handle grad, py::handle grad_sq, py::han
 }  // namespace
 
 void bind_step(py::module_& module) {
-  module.def("step", preconditioned_step, py::arg("theta"), py::arg("grad"), py::arg("learning_rate"), py::kw_only(), py::arg("grad_sq") = py::none(),
+  module.def("step", preconditioned_step, py::arg("theta"), py::arg("grad"),
+             py::arg("learning_rate"), py::kw_only(), py::arg("grad_sq") = py::none(),
              R"(Preconditioned gradient step, with the statistics of ARUBA in the same pass.
 
     grad_sq <- grad_sq + grad^2
@@ -93,7 +99,8 @@ Example:
     array([ 1.,  4., 16.], dtype=float32)
 
 Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.)");
-  module.def("aruba_step", aruba_step, py::arg("theta"), py::arg("grad"), py::arg("b"), py::arg("g"), py::kw_only(), py::arg("coef"),
+  module.def("aruba_step", aruba_step, py::arg("theta"), py::arg("grad"), py::arg("b"),
+             py::arg("g"), py::kw_only(), py::arg("coef"),
              R"(ARUBA++ step: the meta-learned rate, refined by the task's own gradients.
 
     eta   = sqrt(b) / sqrt(g)          with the old g
@@ -122,8 +129,8 @@ Example:
     (array([-1., -2.]), array([4., 4.]))
 
 Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.)");
-  module.def("adagrad_step", adagrad_step, py::arg("theta"), py::arg("grad"), py::arg("grad_sq"), py::kw_only(), py::arg("learning_rate"),
-             py::arg("delta"),
+  module.def("adagrad_step", adagrad_step, py::arg("theta"), py::arg("grad"), py::arg("grad_sq"),
+             py::kw_only(), py::arg("learning_rate"), py::arg("delta"),
              R"(AdaGrad step, the single-task rule that ARUBA extends.
 
     grad_sq <- grad_sq + grad^2

@@ -11,9 +11,11 @@ namespace aruba_fast::python {
 
 class PyMetaState {
  public:
-  PyMetaState(pybind11::handle phi_master, pybind11::handle phi, pybind11::handle b, pybind11::handle g, pybind11::handle rate, pybind11::handle rho,
+  PyMetaState(pybind11::handle phi_master, pybind11::handle phi, pybind11::handle b,
+              pybind11::handle g, pybind11::handle rate, pybind11::handle rho,
               pybind11::handle counts, pybind11::handle weight, const MetaParameters& parameters);
-  void apply(pybind11::handle sums, pybind11::handle weight, std::int64_t n_tasks, std::int64_t n_skipped, pybind11::handle meta_step);
+  void apply(pybind11::handle sums, pybind11::handle weight, std::int64_t n_tasks,
+             std::int64_t n_skipped, pybind11::handle meta_step);
   MetaState& state() { return state_; }
 
  private:

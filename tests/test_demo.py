@@ -9,10 +9,9 @@ import subprocess
 import sys
 import zipfile
 
+import aruba_fast as af
 import numpy as np
 import pytest
-
-import aruba_fast as af
 from aruba_fast import datasets, demo
 from aruba_fast.demo import figure, methods, protocol, table
 
@@ -184,7 +183,8 @@ def load(tmp_path, **changes):
 
 def test_scaling_sees_only_the_meta_training_people(wages):
     split = protocol.prepare(wages, demo.Settings(), 3)
-    train = np.concatenate([np.arange(a, b) for a, b in zip(split.train.starts, split.train.stops)])
+    people = zip(split.train.starts, split.train.stops, strict=True)
+    train = np.concatenate([np.arange(*ends) for ends in people])
     x = split.train.x[train].astype(np.float64)
     np.testing.assert_allclose(x[:, :-1].mean(axis=0), 0.0, atol=1e-6)
     np.testing.assert_allclose(x[:, :-1].std(axis=0), 1.0, atol=1e-6)
@@ -248,7 +248,7 @@ def test_impossible_table_is_refused(tmp_path, changes, settings, message):
     [({"n_seeds": 0}, ValueError), ({"shots": 1.5}, TypeError), ({"train_share": 1}, ValueError)],
 )
 def test_impossible_settings_are_refused(changes, error):
-    with pytest.raises(error, match="^demo: `"):
+    with pytest.raises(error, match=r"^demo: `"):
         demo.Settings(**changes)
 
 

@@ -86,7 +86,7 @@ def check(loss, rule, sizes, d, options):
 @rules
 @pytest.mark.parametrize("option", OPTIONS)
 def test_ragged_tasks_of_every_dimension(loss, rule, option):
-    dimensions = DIMENSIONS if option in ("plain", "all") else DIMENSIONS[::3]
+    dimensions = {"plain": DIMENSIONS, "all": DIMENSIONS[1::2]}.get(option, DIMENSIONS[::3])
     for d in dimensions:
         check(loss, rule, TASK_SIZES, d, OPTIONS[option])
 
@@ -105,7 +105,7 @@ def test_ragged_tasks_of_every_dimension(loss, rule, option):
     ids=["rounds", "batches", "epochs_in_a_ball"],
 )
 def test_a_thousand_rounds(loss, rule, d, option, n_rows):
-    check(loss, rule, (n_rows, n_rows // 4, n_rows), d, option)
+    check(loss, rule, (n_rows, n_rows // 4), d, option)
 
 
 @given(st.data())
@@ -271,6 +271,18 @@ def test_one_giant_task_among_small_ones(dtype):
     assert run.theta_hat[2, 0] == 0.5
     assert run.loss[2] == pytest.approx(0.5 * 0.25 / (1 - 0.25), rel=1e-6)
     assert run.theta_bar[2, 0] == pytest.approx(0.5 * (1 - 2 / n), rel=1e-4)
+
+
+@dtypes
+@pytest.mark.parametrize("own_rates", [False, True])
+def test_a_huge_step_is_projected_or_seen_to_have_overflowed(dtype, own_rates):
+    """The square of its norm overflows: never a finite number that is not on the sphere."""
+    size = dtype(1e17 if dtype == np.float32 else 1e152)
+    rate = np.full(2, 1e3, dtype) if own_rates else 1e3
+    tasks = af.Tasks(np.array([[size, 0]], dtype), np.ones(1, dtype), [0, 1])
+    run = af.run_tasks(tasks, np.zeros(2, dtype), af.OGD(rate), loss="absolute", radius=0.75)
+    assert np.isfinite(run.grad_sq).all()
+    assert run.theta_hat[0, 0] == 0.75 or not np.isfinite(run.theta_hat).all()
 
 
 def test_no_row_is_copied_by_rounds(rng):

@@ -1,10 +1,12 @@
-// exp and log from correctly rounded operations only, so that they are the same bits on every machine.
+// exp and log from correctly rounded operations only, so that they are the same bits on every
+// machine.
 //
 //   exp(x)   = 2^n e^r,  n = round(x / ln 2),  |r| <= ln 2 / 2:   Taylor polynomial of e^r
 //   log1p(e) = 2 atanh(e / (2 + e)),           e in [0, 1]:       Taylor series of atanh
 //   log(x)   = k ln 2 + 2 atanh((f-1)/(f+1)),  x = 2^k f, f in [1/sqrt 2, sqrt 2]
 //
-// Degrees are the lowest whose remainder is below a quarter ulp; the errors (at most 2 ulp) are a test.
+// Degrees are the lowest whose remainder is below a quarter ulp; the errors (at most 2 ulp) are a
+// test.
 #pragma once
 
 #include "rule.h"
@@ -24,7 +26,8 @@ ARUBA_RULE V exp_nonpositive(V x) {
   for (int k = 1; k <= F::kExpDegree; ++k) factorial[k] = factorial[k - 1] * T(k);
   V power_series = V(T(1) / factorial[F::kExpDegree]);
 #pragma GCC unroll 16
-  for (int k = F::kExpDegree - 1; k >= 0; --k) power_series = fma(power_series, r, V(T(1) / factorial[k]));
+  for (int k = F::kExpDegree - 1; k >= 0; --k)
+    power_series = fma(power_series, r, V(T(1) / factorial[k]));
   const V scale = from_bits<V>((to_bits(shifted) << F::kMantissa) + F::kOne);  // 2^n
   return select(x < V(F::kLowestExp), V(T(0)), power_series * scale);
 }
@@ -36,7 +39,8 @@ ARUBA_RULE V twice_atanh(V s) {
   const V s2 = s * s;
   V series = V(T(1) / T(2 * Format<T>::kAtanhTerms - 1));
 #pragma GCC unroll 16
-  for (int k = Format<T>::kAtanhTerms - 2; k >= 1; --k) series = fma(series, s2, V(T(1) / T(2 * k + 1)));
+  for (int k = Format<T>::kAtanhTerms - 2; k >= 1; --k)
+    series = fma(series, s2, V(T(1) / T(2 * k + 1)));
   const V twice = s + s;
   return fma(series * s2, twice, twice);
 }
@@ -53,7 +57,8 @@ ARUBA_RULE V log_positive(V x) {
   using T = Number<V>;
   using F = Format<T>;
   const auto bits = to_bits(x);
-  const V exponent = from_bits<V>((bits >> F::kMantissa) | F::kUnit) - V(F::kUnitValue + T((F::kOne >> F::kMantissa)));
+  const V exponent = from_bits<V>((bits >> F::kMantissa) | F::kUnit) -
+                     V(F::kUnitValue + T((F::kOne >> F::kMantissa)));
   const auto kFraction = (typename F::Bits(1) << F::kMantissa) - 1;
   const V fraction = from_bits<V>((bits & kFraction) | F::kOne);  // in [1, 2)
   const auto large = fraction > V(T(1.41421356237309504880));

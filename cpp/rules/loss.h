@@ -56,20 +56,26 @@ ARUBA_RULE LossAndSlope<V> hinge(V z, V y) {
   return {select(margin < zero, zero, margin), select(margin > zero, -y, margin - margin)};
 }
 
-// Every loss of one prediction. The loss is the same for a whole run, so the branch is always predicted.
+// Every loss of one prediction. The loss is the same for a whole run, so the branch is always
+// predicted.
 template <class V>
 ARUBA_RULE LossAndSlope<V> one_output_loss(Loss loss, V z, V y) {
   switch (loss) {
-    case Loss::kSquared: return squared(z, y);
-    case Loss::kAbsolute: return absolute(z, y);
-    case Loss::kHuber: return huber(z, y);
-    case Loss::kLogistic: return logistic(z, y);
-    default: return hinge(z, y);
+    case Loss::kSquared:
+      return squared(z, y);
+    case Loss::kAbsolute:
+      return absolute(z, y);
+    case Loss::kHuber:
+      return huber(z, y);
+    case Loss::kLogistic:
+      return logistic(z, y);
+    default:
+      return hinge(z, y);
   }
 }
 
-// Softmax in three strokes over the classes, whose predictions z_c the caller holds: the maximum, the sum of e^(z_c - maximum),
-// and each class's slope; loss = log(sum) - (z_y - maximum).
+// Softmax in three strokes over the classes, whose predictions z_c the caller holds: the maximum,
+// the sum of e^(z_c - maximum), and each class's slope; loss = log(sum) - (z_y - maximum).
 template <class V>
 ARUBA_RULE V softmax_maximum(V maximum, V z) {
   return select(z < maximum, maximum, z);

@@ -1,13 +1,16 @@
-// Across tasks: what a task adds to the statistics, sums that do not depend on their grouping, and the meta-update.
+// Across tasks: what a task adds to the statistics, sums that do not depend on their grouping, and
+// the meta-update.
 //
-//   task        distance += (theta_hat - phi)^2 / 2,  grad_sq += sum grad^2,  theta_sum += w theta_hat      (compensated float64)
-//   round       b <- (1 - decay)^K b + distance / eps^2 + sum_k 1/(t+k+1)^p,   g likewise with grad_sq / zeta^2
+//   task        distance += (theta_hat - phi)^2 / 2,  grad_sq += sum grad^2,  theta_sum += w
+//   theta_hat      (compensated float64) round       b <- (1 - decay)^K b + distance / eps^2 +
+//   sum_k 1/(t+k+1)^p,   g likewise with grad_sq / zeta^2
 //               phi <- phi + alpha (theta_sum / W - phi)
 //               eta = learning_rate sqrt(b) / sqrt(g), at most the cap
 //               rho = sum (theta_hat - phi)^2 / (eta^2 grad_sq)
 //
-// b and g are kept in units of eps^2 and zeta^2 (eps = learning_rate zeta). Both start at 1 and get the same smoothing, so that a
-// coordinate which never saw a gradient keeps b = g to the bit, and with it eta = learning_rate exactly.
+// b and g are kept in units of eps^2 and zeta^2 (eps = learning_rate zeta). Both start at 1 and get
+// the same smoothing, so that a coordinate which never saw a gradient keeps b = g to the bit, and
+// with it eta = learning_rate exactly.
 #pragma once
 
 #include "exp.h"
@@ -46,11 +49,11 @@ ARUBA_RULE V half_square_distance(V theta_hat, V phi) {
 // What of a round's update is the same for every coordinate.
 template <class T>
 struct MetaStep {
-  T keep;                             // (1 - decay)^K
-  T per_eps_sq, per_zeta_sq;          // 1 / eps^2, 1 / zeta^2
-  T smoothing;                        // sum_k 1/(t+k+1)^p
-  T per_weight, alpha;                // 1 / W, step of the initialization
-  T learning_rate, cap;               // eps / zeta, upper limit of eta
+  T keep;                     // (1 - decay)^K
+  T per_eps_sq, per_zeta_sq;  // 1 / eps^2, 1 / zeta^2
+  T smoothing;                // sum_k 1/(t+k+1)^p
+  T per_weight, alpha;        // 1 / W, step of the initialization
+  T learning_rate, cap;       // eps / zeta, upper limit of eta
 };
 
 template <class V>
@@ -59,7 +62,8 @@ struct MetaCoordinate {
 };
 
 template <class V, class T>
-ARUBA_RULE void meta_update(MetaCoordinate<V>& at, V distance, V grad_sq, V theta_sum, const MetaStep<T>& step) {
+ARUBA_RULE void meta_update(MetaCoordinate<V>& at, V distance, V grad_sq, V theta_sum,
+                            const MetaStep<T>& step) {
   at.b = fma(V(step.keep), at.b, fma(distance, V(step.per_eps_sq), V(step.smoothing)));
   at.g = fma(V(step.keep), at.g, fma(grad_sq, V(step.per_zeta_sq), V(step.smoothing)));
   at.phi = fma(V(step.alpha), fma(theta_sum, V(step.per_weight), -at.phi), at.phi);
@@ -78,7 +82,8 @@ ARUBA_RULE V resting_ratio(V distance, V grad_sq, V eta) {
   return (distance + distance) / (eta * eta * grad_sq);
 }
 
-// 1 / t^p. The default p = 1 is correctly rounded; other exponents go through the project's own exp and log.
+// 1 / t^p. The default p = 1 is correctly rounded; other exponents go through the project's own exp
+// and log.
 ARUBA_RULE double smoothing_term(double t, double p) {
   return p == 1.0 ? 1.0 / t : exp_nonpositive(-p * log_positive(t));
 }

@@ -1,8 +1,9 @@
 // What every rule is written in: + - * / sqrt, comparison, select and explicit fma.
 //
-// A rule is a stateless struct or function template over V, which is one register of numbers on the CPU (simd.h) and one number
-// here and on a GPU. It owns no memory and no loop. All operations are correctly rounded and nothing is contracted, so V decides
-// how many coordinates move at once and never which bits come out.
+// A rule is a stateless struct or function template over V, which is one register of numbers on the
+// CPU (simd.h) and one number here and on a GPU. It owns no memory and no loop. All operations are
+// correctly rounded and nothing is contracted, so V decides how many coordinates move at once and
+// never which bits come out.
 #pragma once
 
 #include <cmath>
@@ -39,13 +40,14 @@ template <>
 struct Format<float> {
   using Bits = std::int32_t;
   static constexpr int kMantissa = 23;
-  static constexpr Bits kOne = 0x3f800000;           // bits of 1
-  static constexpr Bits kUnit = 0x4b000000;          // bits of 2^23, where one ulp is 1
-  static constexpr float kUnitValue = 8388608.0F;    // 2^23
-  static constexpr float kRound = 12582912.0F;       // 1.5 * 2^23: adding it rounds to an integer
-  static constexpr float kLowestExp = -87.0F;        // exp of less is taken for zero
-  static constexpr float kLn2High = 0.693359375F;    // ln 2 = high + low, high in 9 bits
+  static constexpr Bits kOne = 0x3f800000;         // bits of 1
+  static constexpr Bits kUnit = 0x4b000000;        // bits of 2^23, where one ulp is 1
+  static constexpr float kUnitValue = 8388608.0F;  // 2^23
+  static constexpr float kRound = 12582912.0F;     // 1.5 * 2^23: adding it rounds to an integer
+  static constexpr float kLowestExp = -87.0F;      // exp of less is taken for zero
+  static constexpr float kLn2High = 0.693359375F;  // ln 2 = high + low, high in 9 bits
   static constexpr float kLn2Low = -2.12194440e-4F;
+  static constexpr float kShrink = 0x1p-70F;  // makes the square of any number a number
   static constexpr int kExpDegree = 7, kAtanhTerms = 7;
 };
 template <>
@@ -59,6 +61,7 @@ struct Format<double> {
   static constexpr double kLowestExp = -708.0;
   static constexpr double kLn2High = 6.93147180369123816490e-01;
   static constexpr double kLn2Low = 1.90821492927058770002e-10;
+  static constexpr double kShrink = 0x1p-600;
   static constexpr int kExpDegree = 13, kAtanhTerms = 16;
 };
 

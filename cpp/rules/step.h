@@ -4,7 +4,8 @@
 //   AdaGrad              s <- s + grad^2;  theta <- theta - eta0 grad / sqrt(s + delta)
 //   ARUBA++              eta = sqrt(b / g'), g' <- g' + c grad^2;  theta <- theta - eta grad
 //
-// Every rule has one form: step(theta, s, grad, rate, damping) moves theta and the accumulator s and returns the rate it used.
+// Every rule has one form: step(theta, s, grad, rate, damping) moves theta and the accumulator s
+// and returns the rate it used.
 #pragma once
 
 #include "rule.h"
@@ -43,8 +44,9 @@ struct ArubaInPlace {
   }
 };
 
-// ARUBA++ for a whole task: sqrt(b / (g + c s)) = rate / sqrt(1 + damping s) with rate = sqrt(b / g), damping = c / g.
-// The first step has s = 0 and so the meta-learned rate to the bit; b and g never leave float64, whatever theta is.
+// ARUBA++ for a whole task: sqrt(b / (g + c s)) = rate / sqrt(1 + damping s) with rate = sqrt(b /
+// g), damping = c / g. The first step has s = 0 and so the meta-learned rate to the bit; b and g
+// never leave float64, whatever theta is.
 struct ArubaPlusPlus {
   template <class V>
   ARUBA_RULE static V step(V& theta, V& grad_sq, V grad, V rate, V damping) {

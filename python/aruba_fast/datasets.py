@@ -3,10 +3,11 @@
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from numpy.typing import NDArray
 from ._check import Float64Array, Int64Array
 
 _REQUIRED = ("x", "y", "task", "task_names", "feature_names", "info")
-# What NumPy and zipfile raise for files that are no archive, damaged, truncated or hold objects.
-_UNREADABLE = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,26 +89,31 @@ def load_table(path: str | os.PathLike[str]) -> Table:
         ValueError: The file is damaged, no archive or not in the schema; the message names the
             file and the reason.
     """
+    content = Path(path).read_bytes()
     try:
-        return _table(_arrays(path))
-    except _UNREADABLE as error:
+        return _table(_arrays(content))
+    except ValueError as error:
         raise ValueError(
             f"load_table: `path` must be a table of tasks: got {os.fspath(path)!r}, "
             f"which is refused: {error}"
         ) from None
 
 
-def _arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
     """Reads the arrays of the schema, and no others."""
-    with open(path, "rb") as file:  # noqa: PTH123  (a path may be any os.PathLike)
-        if not zipfile.is_zipfile(file):
-            raise ValueError("it is no archive, or not a whole one; expected an .npz file")
-    with np.load(path, allow_pickle=False) as archive:
-        missing = [name for name in _REQUIRED if name not in archive]
-        if missing:
-            raise ValueError(f"it has no array {', '.join(missing)}; it has {archive.files}")
-        names = (*_REQUIRED, "test") if "test" in archive else _REQUIRED
-        return {name: archive[name] for name in names}
+    if not zipfile.is_zipfile(BytesIO(content)):
+        raise ValueError("it is no archive, or not a whole one; expected an .npz file")
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as archive:
+            names = archive.files
+            arrays = {name: archive[name] for name in (*_REQUIRED, "test") if name in names}
+    # zipfile, the decompressors behind it and NumPy raise a dozen types on a damaged archive.
+    except Exception as error:
+        raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from None
+    missing = [name for name in _REQUIRED if name not in arrays]
+    if missing:
+        raise ValueError(f"it has no array {', '.join(missing)}; it has {names}")
+    return arrays
 
 
 def _table(arrays: Mapping[str, NDArray[Any]]) -> Table:

@@ -1,4 +1,5 @@
-// Runs every kernel of the core on fixed inputs and prints one hash a case: equal output means equal bits, on whatever machine.
+// Runs every kernel of the core on fixed inputs and prints one hash a case: equal output means
+// equal bits, on whatever machine.
 //
 //   ARUBA_ISA=baseline ./test_core > a; ARUBA_ISA=avx2 ./test_core > b; cmp a b
 #include <array>
@@ -29,7 +30,9 @@ class Hash {
       for (const unsigned char byte : bytes) hash_ = (hash_ ^ byte) * 1099511628211ULL;
     }
   }
-  void print(const std::string& name) const { std::printf("%-48s %016llx\n", name.c_str(), static_cast<unsigned long long>(hash_)); }
+  void print(const std::string& name) const {
+    std::printf("%-48s %016llx\n", name.c_str(), static_cast<unsigned long long>(hash_));
+  }
 
  private:
   std::uint64_t hash_ = 14695981039346656037ULL;
@@ -73,9 +76,11 @@ void test_steps(const char* type) {
   for (const StepRule rule : {kOgdStep, kAdaGradStep, kArubaStep}) {
     for (const std::int64_t n : {1, 7, 17, 33, 129, 70001}) {
       Numbers numbers(static_cast<std::uint64_t>(n));
-      std::vector<T> theta = numbers.vector<T>(n), grad = numbers.vector<T>(n), rates = numbers.vector<T>(n, 1.5), state = numbers.vector<T>(n, 1.5);
-      Array at[4] = {view("theta", theta.data(), kType<T>, n), view("grad", grad.data(), kType<T>, n), view("rates", rates.data(), kType<T>, n),
-                     view("state", state.data(), kType<T>, n)};
+      std::vector<T> theta = numbers.vector<T>(n), grad = numbers.vector<T>(n),
+                     rates = numbers.vector<T>(n, 1.5), state = numbers.vector<T>(n, 1.5);
+      Array at[4] = {
+          view("theta", theta.data(), kType<T>, n), view("grad", grad.data(), kType<T>, n),
+          view("rates", rates.data(), kType<T>, n), view("state", state.data(), kType<T>, n)};
       const std::array<std::uint16_t, 4> half = {0x3c01, 0x0003, 0xbbff, 0x7bff};
       step({"test", rule, {&at[0], 1}, {&at[1], 1}, {&at[2], 1}, {&at[3], 1}, 0, 0.25});
       step({"test", rule, {&at[0], 1}, {&at[1], 1}, {}, {&at[3], 1}, 0.125, 0.5});
@@ -100,8 +105,9 @@ struct Case {
   const char* name;
   std::int64_t n_outputs;
 };
-constexpr Case kCases[] = {{Loss::kSquared, "squared", 1}, {Loss::kAbsolute, "absolute", 1}, {Loss::kHuber, "huber", 1},
-                           {Loss::kLogistic, "logistic", 1}, {Loss::kHinge, "hinge", 1},     {Loss::kSoftmax, "softmax", 3}};
+constexpr Case kCases[] = {{Loss::kSquared, "squared", 1}, {Loss::kAbsolute, "absolute", 1},
+                           {Loss::kHuber, "huber", 1},     {Loss::kLogistic, "logistic", 1},
+                           {Loss::kHinge, "hinge", 1},     {Loss::kSoftmax, "softmax", 3}};
 
 // Ragged tasks with labels for `loss`.
 template <class T>
@@ -119,10 +125,12 @@ struct Table {
       const double u = numbers.next();
       if (loss.loss == Loss::kLogistic) y.push_back(u > 0);
       else if (loss.loss == Loss::kHinge) y.push_back(static_cast<T>(u > 0 ? 1 : -1));
-      else if (loss.loss == Loss::kSoftmax) y.push_back(static_cast<T>(u < -0.3 ? 0 : u < 0.3 ? 1 : 2));
+      else if (loss.loss == Loss::kSoftmax)
+        y.push_back(static_cast<T>(u < -0.3 ? 0 : u < 0.3 ? 1 : 2));
       else y.push_back(static_cast<T>(4 * u));
     }
-    table = {x.data(), y.data(), starts.data(), stops.data(), nullptr, 41, n_rows, n_features, kType<T>};
+    table = {x.data(), y.data(), starts.data(), stops.data(), nullptr,
+             41,       n_rows,   n_features,    kType<T>};
   }
 
   std::vector<T> x, y;
@@ -137,18 +145,24 @@ void test_tasks(const char* type) {
       Table<T> data(d, loss);
       const std::int64_t n = d * loss.n_outputs, n_tasks = data.table.n_tasks;
       Numbers numbers(3);
-      const std::vector<T> phi = numbers.vector<T>(n), rates = numbers.vector<T>(n, 1.1), dampings = numbers.vector<T>(n, 1.1);
+      const std::vector<T> phi = numbers.vector<T>(n), rates = numbers.vector<T>(n, 1.1),
+                           dampings = numbers.vector<T>(n, 1.1);
       Hash hash;
       for (const TaskRule rule : {kOgdTask, kAdaGradTask, kArubaTask}) {
         for (const std::int64_t batch : {1, 3}) {
           for (const double radius : {0.0, 1.25 * std::sqrt(static_cast<double>(n))}) {
-            std::vector<T> theta_hat(static_cast<std::size_t>(n_tasks * n)), grad_sq(theta_hat.size()), theta_bar(theta_hat.size());
+            std::vector<T> theta_hat(static_cast<std::size_t>(n_tasks * n)),
+                grad_sq(theta_hat.size()), theta_bar(theta_hat.size());
             std::vector<double> task_loss(static_cast<std::size_t>(n_tasks));
             Watch watch(nullptr);
             const TaskOptions options{loss.loss, loss.n_outputs, batch, 2, radius};
-            const TaskRuleArguments arguments{rule, batch == 1 ? rates.data() : nullptr, rule == kArubaTask ? dampings.data() : nullptr, 0.25, 0.5};
+            const TaskRuleArguments arguments{rule, batch == 1 ? rates.data() : nullptr,
+                                              rule == kArubaTask ? dampings.data() : nullptr, 0.25,
+                                              0.5};
             TaskEngine(data.table, options, watch)
-                .run(arguments, phi.data(), 0, 0, n_tasks, {theta_hat.data(), grad_sq.data(), radius > 0 ? theta_bar.data() : nullptr, task_loss.data()});
+                .run(arguments, phi.data(), 0, 0, n_tasks,
+                     {theta_hat.data(), grad_sq.data(), radius > 0 ? theta_bar.data() : nullptr,
+                      task_loss.data()});
             hash.add(theta_hat);
             hash.add(grad_sq);
             hash.add(theta_bar);
@@ -172,15 +186,28 @@ void test_meta(const char* type) {
       std::vector<std::int64_t> counts(2);
       std::vector<std::uint8_t> skipped(41);
       data.x[static_cast<std::size_t>(data.starts[20] * d)] = static_cast<T>(INFINITY);
-      MetaState state{phi_master.data(), b.data(), g.data(), rho.data(), phi.data(), rates.data(), &counts[0], &counts[1], &weight[0], &weight[1], d,
-                      kType<T>, {0.01, 1.0, 0.4, 0.01, INFINITY, isotropic}};
+      MetaState state{phi_master.data(),
+                      b.data(),
+                      g.data(),
+                      rho.data(),
+                      phi.data(),
+                      rates.data(),
+                      &counts[0],
+                      &counts[1],
+                      &weight[0],
+                      &weight[1],
+                      d,
+                      kType<T>,
+                      {0.01, 1.0, 0.4, 0.01, INFINITY, isotropic}};
       Watch watch(nullptr);
-      meta_train(data.table, {Loss::kSquared, 1, 1, 1, 0}, state, {5, true, nullptr, nullptr, loss.data(), skipped.data()}, watch);
+      meta_train(data.table, {Loss::kSquared, 1, 1, 1, 0}, state,
+                 {5, true, nullptr, nullptr, loss.data(), skipped.data()}, watch);
       Hash hash;
       for (const auto& values : {phi_master, b, g, rho, weight, loss}) hash.add(values);
       hash.add(phi);
       hash.add(rates);
-      hash.print(std::string("meta_train ") + (isotropic ? "isotropic " : "") + type + " " + std::to_string(d) + " skipped " + std::to_string(counts[1]));
+      hash.print(std::string("meta_train ") + (isotropic ? "isotropic " : "") + type + " " +
+                 std::to_string(d) + " skipped " + std::to_string(counts[1]));
     }
   }
 }

@@ -11,7 +11,7 @@ def main() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(
-            f"aruba-fast needs {', '.join(missing)}, which are not installed: "
+            f"aruba-fast needs {', '.join(missing)}, not installed here: "
             "pip install 'aruba_fast[cli]'"
         )
     try:

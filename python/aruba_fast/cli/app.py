@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
@@ -72,6 +73,9 @@ def demo(
     from ..demo import Settings, run, table
 
     with _in_one_sentence():
+        for path in (json_file, figure):
+            if path is not None and not path.parent.is_dir():
+                raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
         people = datasets.load_wages() if data is None else datasets.load_table(data)
         settings = Settings(n_seeds=seeds, first_seed=seed, shots=shots)
         with _progress("meta-learning") as report:
@@ -89,7 +93,7 @@ def demo(
 @app.command()
 def info() -> None:
     """Tell the version, the instruction set, the threads, OpenMP and CUDA."""
-    table = RichTable(show_header=False)
+    table = RichTable(show_header=False, box=SIMPLE)
     for name, value in _core.info().items():
         if isinstance(value, bool):
             value = "yes" if value else "no"
@@ -102,10 +106,12 @@ def bench() -> None:
     """Time the kernels and the task engine against NumPy on this machine, in half a minute."""
     from . import bench as measurements
 
-    table = RichTable("work", "aruba_fast", "NumPy", "times faster", "share of the triad")
+    table = RichTable("float32", "aruba_fast", "NumPy", "faster", "of triad", box=SIMPLE)
+    for column in table.columns:
+        column.no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     with _in_one_sentence(), _progress("measuring") as report:
         for row in measurements.rows(report):
             table.add_row(*row)
-    Console().print(table)
+    Console().print(table, f"{_core.get_num_threads()} threads. {measurements.LEGEND}")

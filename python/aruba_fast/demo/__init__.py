@@ -5,6 +5,7 @@ seeds, `table` and `figure` show the result.
 """
 
 from .experiment import Result, run
+from .methods import METHODS
 from .protocol import Settings
 
-__all__ = ["Result", "Settings", "run"]
+__all__ = ["METHODS", "Result", "Settings", "run"]

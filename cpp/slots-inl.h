@@ -1,0 +1,143 @@
+// The tasks that one thread has in hand: their memory, their place in the data, and who comes next.
+#pragma once
+
+#include "kernels.h"
+#include "loss-inl.h"
+#include "simd.h"
+
+namespace aruba_fast::ARUBA_ISA {
+
+template <class T>
+struct TaskSlots {
+  using P = Pack<T>;
+  static constexpr int kWidth = P::kWidth;
+
+  explicit TaskSlots(const TasksCall& tasks)
+      : call(tasks),
+        radius(static_cast<T>(call.radius)),
+        mask(first_lanes<T>(static_cast<int>(call.n_features % kWidth))),
+        rates(static_cast<const T*>(call.rates)),
+        dampings(static_cast<const T*>(call.dampings)),
+        slot_size(call.n_outputs * call.stride) {
+    T* free = static_cast<T*>(call.scratch);
+    for (T** part : {&theta, &grad_sq, &gradient, &theta_sum, &used_rate}) {
+      *part = free;
+      free += call.n_slots * slot_size;
+    }
+    z = free;
+    slope = free + call.n_outputs * kMaxSlots;
+  }
+
+  struct Progress {
+    std::int64_t position, rows_left, epochs_left, batch_rows, n_rounds;
+  };
+
+  T* of(T* part, int k, std::int64_t output = 0) const {
+    return part + k * slot_size + output * call.stride;
+  }
+  std::int64_t task_at(std::int64_t position) const {
+    return call.order ? call.order[position] : position;
+  }
+
+  bool has_extras() const { return call.batch_size > 1 || call.theta_bar || radius > T(0); }
+
+  bool fill() {
+    while (n_active < call.n_slots && !__atomic_load_n(call.stop, __ATOMIC_RELAXED)) {
+      if (__atomic_load_n(call.next, __ATOMIC_RELAXED) >= call.n_tasks) break;
+      const std::int64_t position = __atomic_fetch_add(call.next, 1, __ATOMIC_RELAXED);
+      if (position >= call.n_tasks) break;
+      start(n_active++, position);
+    }
+    return n_active > 0 && !__atomic_load_n(call.stop, __ATOMIC_RELAXED);
+  }
+
+  void start(int k, std::int64_t position) {
+    const T* phi = static_cast<const T*>(call.phi) + position * call.phi_stride;
+    for (T* part : {theta, grad_sq}) std::memset(of(part, k), 0, bytes(slot_size));
+    if (has_extras())
+      for (T* part : {gradient, theta_sum, used_rate})
+        std::memset(of(part, k), 0, bytes(slot_size));
+    for (std::int64_t c = 0; c < call.n_outputs; ++c)
+      std::memcpy(of(theta, k, c), phi + c * call.n_features, bytes(call.n_features));
+    progress[k] = {position, 0, call.n_epochs, 0, 0};
+    loss[k] = loss_error[k] = batch_loss[k] = T(0);
+    start_epoch(k);
+  }
+
+  void start_epoch(int k) {
+    const std::int64_t task = task_at(progress[k].position), first = call.starts[task];
+    x[k] = static_cast<const T*>(call.x) + first * call.n_features;
+    y[k] = static_cast<const T*>(call.y) + first;
+    progress[k].rows_left = call.stops[task] - first;
+    --progress[k].epochs_left;
+  }
+
+  // Rows that all tasks can go before one of them ends an epoch or a batch, at most about a
+  // millisecond's worth.
+  std::int64_t rows_until_event() const {
+    std::int64_t n = 1 + (std::int64_t(1) << 20) / (n_active * slot_size);
+    for (int k = 0; k < n_active; ++k) {
+      const std::int64_t batch_left =
+          call.batch_size == 1 ? n : call.batch_size - progress[k].batch_rows;
+      n = n < progress[k].rows_left ? n : progress[k].rows_left;
+      n = n < batch_left ? n : batch_left;
+    }
+    return n;
+  }
+
+  void move(int from, int to) {
+    for (T* part : {theta, grad_sq, gradient, theta_sum})
+      std::memcpy(of(part, to), of(part, from), bytes(slot_size));
+    progress[to] = progress[from];
+    x[to] = x[from];
+    y[to] = y[from];
+    loss[to] = loss[from];
+    loss_error[to] = loss_error[from];
+    batch_loss[to] = batch_loss[from];
+  }
+
+  void finish(int k) {
+    const Progress& at = progress[k];
+    const std::int64_t row = at.position * call.n_outputs * call.n_features;
+    for (std::int64_t c = 0; c < call.n_outputs; ++c) {
+      const std::int64_t offset = row + c * call.n_features;
+      std::memcpy(static_cast<T*>(call.theta_hat) + offset, of(theta, k, c),
+                  bytes(call.n_features));
+      std::memcpy(static_cast<T*>(call.grad_sq) + offset, of(grad_sq, k, c),
+                  bytes(call.n_features));
+      if (!call.theta_bar) continue;
+      T* mean = static_cast<T*>(call.theta_bar) + offset;
+      for (std::int64_t j = 0; j < call.n_features; ++j)
+        mean[j] = of(theta_sum, k, c)[j] / static_cast<T>(at.n_rounds);
+    }
+    call.loss[at.position] = static_cast<double>(loss[k]) - static_cast<double>(loss_error[k]);
+  }
+
+  ARUBA_RULE Compensated<P> load_loss(int first) const {
+    return {load(loss + first), load(loss_error + first)};
+  }
+  ARUBA_RULE void store_loss(int first, const Compensated<P>& total) {
+    store(loss + first, total.sum);
+    store(loss_error + first, total.error);
+  }
+
+  static constexpr std::size_t bytes(std::int64_t n) {
+    return static_cast<std::size_t>(n) * sizeof(T);
+  }
+
+  const TasksCall& call;
+  const T radius;
+  const typename P::Mask mask;
+  const T *rates, *dampings;
+  const std::int64_t slot_size;
+  T *theta, *grad_sq, *gradient, *theta_sum, *used_rate, *z, *slope;
+  int n_active = 0;
+  Progress progress[kMaxSlots];
+  const T* x[kMaxSlots];
+  const T* y[kMaxSlots];
+  alignas(ARUBA_REGISTER_BYTES) T loss[kMaxSlots] = {};
+  alignas(ARUBA_REGISTER_BYTES) T loss_error[kMaxSlots] = {};
+  alignas(ARUBA_REGISTER_BYTES) T batch_loss[kMaxSlots] = {};
+};
+
+}  // namespace aruba_fast::ARUBA_ISA
