@@ -15,29 +15,30 @@ ARUBA_RULE void store_sum(double* high, double* low, const Sum& sum) {
   store(low, sum.low);
 }
 
-// Adds kTasks tasks to one register of columns. Sums stay in registers over the tasks, so that
-// their traffic is shared.
-template <class T, int kTasks>
+// Adds kTasks tasks to one register of columns, one kind of sum after the other: a sum stays in
+// registers over the tasks, and all three at once would not fit.
+template <class T, int kTasks, bool kWeighted>
 ARUBA_RULE void add_tasks(const T* const* theta_hat, const T* const* grad_sq, const double* weight,
                           const T* phi, std::int64_t j, double* at, std::int64_t row) {
-  Sum distance = load_sum(at, at + row), squares = load_sum(at + 2 * row, at + 3 * row),
-      mean = load_sum(at + 4 * row, at + 5 * row);
-  const Doubles start = load_doubles(phi + j);
+  Doubles theta[kTasks];
 #pragma GCC unroll 4
-  for (int k = 0; k < kTasks; ++k) {
-    const Doubles theta = load_doubles(theta_hat[k] + j);
-    add(distance, half_square_distance(theta, start));
-    add(squares, load_doubles(grad_sq[k] + j));
-    add(mean, Doubles(weight[k]) * theta);
-  }
-  store_sum(at, at + row, distance);
-  store_sum(at + 2 * row, at + 3 * row, squares);
-  store_sum(at + 4 * row, at + 5 * row, mean);
+  for (int k = 0; k < kTasks; ++k) theta[k] = load_doubles(theta_hat[k] + j);
+  const Doubles start = load_doubles(phi + j);
+  const auto add_each = [&](double* sums, auto term) {
+    Sum sum = load_sum(sums, sums + row);
+#pragma GCC unroll 4
+    for (int k = 0; k < kTasks; ++k) add(sum, term(k));
+    store_sum(sums, sums + row, sum);
+  };
+  add_each(at, [&](int k) { return half_square_distance(theta[k], start); });
+  add_each(at + 2 * row, [&](int k) { return load_doubles(grad_sq[k] + j); });
+  add_each(at + 4 * row,
+           [&](int k) { return kWeighted ? Doubles(weight[k]) * theta[k] : theta[k]; });
 }
 
 // The columns of kTasks tasks; the last ones, too few for a register, move through a zero-padded
 // copy.
-template <class T, int kTasks>
+template <class T, int kTasks, bool kWeighted>
 ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks) {
   constexpr int kWidth = Doubles::kWidth;
   const T *theta_hat[kTasks], *grad_sq[kTasks];
@@ -45,13 +46,13 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks) {
   for (int k = 0; k < kTasks; ++k) {
     theta_hat[k] = static_cast<const T*>(call.theta_hat) + tasks[k] * call.n + call.begin;
     grad_sq[k] = static_cast<const T*>(call.grad_sq) + tasks[k] * call.n + call.begin;
-    weight[k] = call.weights ? call.weights[tasks[k]] : 1.0;
+    weight[k] = kWeighted ? call.weights[tasks[k]] : 1.0;
   }
   const T* phi = static_cast<const T*>(call.phi) + call.begin;
   const std::int64_t n = call.end - call.begin;
   std::int64_t j = 0;
   for (; j + kWidth <= n; j += kWidth)
-    add_tasks<T, kTasks>(theta_hat, grad_sq, weight, phi, j, call.sums + j, call.stride);
+    add_tasks<T, kTasks, kWeighted>(theta_hat, grad_sq, weight, phi, j, call.sums + j, call.stride);
   if (j == n) return;
   T tail[2 * kTasks + 1][kWidth] = {};
   const T *tail_hat[kTasks], *tail_sq[kTasks];
@@ -63,11 +64,12 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks) {
     tail_sq[k] = tail[2 * k + 1];
   }
   std::memcpy(tail[2 * kTasks], phi + j, bytes);
-  add_tasks<T, kTasks>(tail_hat, tail_sq, weight, tail[2 * kTasks], 0, call.sums + j, call.stride);
+  add_tasks<T, kTasks, kWeighted>(tail_hat, tail_sq, weight, tail[2 * kTasks], 0, call.sums + j,
+                                  call.stride);
 }
 
-template <class T>
-void reduce(const ReduceCall& call) {
+template <class T, bool kWeighted>
+void reduce_tasks(const ReduceCall& call) {
   constexpr int kTasks = 4;
   std::memset(call.sums, 0, static_cast<std::size_t>(6 * call.stride) * sizeof(double));
   std::int64_t tasks[kTasks];
@@ -76,10 +78,16 @@ void reduce(const ReduceCall& call) {
     if (call.skip && call.skip[task]) continue;
     tasks[waiting++] = task;
     if (waiting < kTasks) continue;
-    add_rows<T, kTasks>(call, tasks);
+    add_rows<T, kTasks, kWeighted>(call, tasks);
     waiting = 0;
   }
-  for (int k = 0; k < waiting; ++k) add_rows<T, 1>(call, tasks + k);
+  for (int k = 0; k < waiting; ++k) add_rows<T, 1, kWeighted>(call, tasks + k);
+}
+
+template <class T>
+void reduce(const ReduceCall& call) {
+  if (call.weights) reduce_tasks<T, true>(call);
+  else reduce_tasks<T, false>(call);
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -17,8 +17,8 @@ DTYPES = (np.float32, np.float64)
 RUN_TOLERANCE = {np.float32: 1e-4, np.float64: 1e-12}
 SIZES = (0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 127, 128, 129, 4095, 4096, 4097, 100_003)
 DIMENSIONS = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 513)
-# Ragged on purpose: one row, sizes on both sides of vector widths, no order, a long one last. So many
-# that the lanes of every instruction set are all busy, even if two threads share the tasks.
+# Ragged on purpose: one row, sizes on both sides of vector widths, no order, a long one last. So
+# many that the lanes of every instruction set are all busy, even if two threads share the tasks.
 TASK_SIZES = (1, 3, 2, 17, 8, 1, 7, 5, 16, 1, 9) * 4 + (33, 40)
 N_CLASSES = 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import inspect
+import os
 import re
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def code_blocks(path):
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     """All Python blocks in order, as one program that a reader types."""
     readme = ROOT / "README.md"
-    if not readme.exists():
+    if not readme.exists() and not os.environ.get("CI"):
         pytest.skip("tests are run without the source tree around them")
     blocks = code_blocks(readme)
     assert blocks, "the README shows no code"

@@ -106,7 +106,7 @@ def bench() -> None:
     """Time the kernels and the task engine against NumPy on this machine, in half a minute."""
     from . import bench as measurements
 
-    table = RichTable("float32", "aruba_fast", "NumPy", "faster", "of triad", box=SIMPLE)
+    table = RichTable("float32", "aruba_fast", "NumPy", "faster", "of stream", box=SIMPLE)
     for column in table.columns:
         column.no_wrap = True
     for column in table.columns[1:]:

@@ -159,7 +159,7 @@ def _draw_errors(axes: Axes, result: Result, gap: float) -> None:
         axes.set_ylim(0.85 * np.min(drawn), 1.12 * np.max(drawn))
     _plain_ticks(axes.yaxis, axes.get_ylim())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(counts[0], counts[-1])
+    axes.set_xlim(-0.02 * counts[-1], 1.02 * counts[-1])  # room for the markers at the ends
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.set_title("What a new person's examples are worth")
     axes.set_xlabel("\n".join(["examples seen per held-out person", *notes]))

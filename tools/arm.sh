@@ -1,0 +1,19 @@
+#!/bin/bash
+# arm.sh: the core on AArch64, cross-compiled and run by qemu, gives the bits of this machine.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH=$PWD/.venv/bin:$PATH
+tools/debian.sh g++-aarch64-linux-gnu qemu-user
+for preset in dev arm; do
+  cmake --preset $preset -G Ninja --log-level=WARNING
+  cmake --build build/$preset -j"$(nproc)" | tail -1
+done
+emulated=(qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm/test_core)
+ARUBA_ISA=baseline build/dev/test_core >build/bits.native-baseline
+build/dev/test_core >build/bits.native
+ARUBA_ISA=baseline "${emulated[@]}" >build/bits.arm-baseline
+ARUBA_ISA=neon "${emulated[@]}" >build/bits.arm-neon
+for other in native arm-baseline arm-neon; do
+  diff build/bits.native-baseline build/bits.$other
+done
+echo "arm: $(wc -l <build/bits.native) hashes equal on native baseline and best, arm baseline and neon"
