@@ -84,8 +84,8 @@ def train(split: Split, settings: Settings, seed: int, report: Callable[[], None
     learn = partial(_learn, settings=settings, seed=seed, report=report)
     aruba, path = learn(split.train, learning_rate=split.first_rate)
     isotropic, _ = learn(split.train, learning_rate=split.first_rate, isotropic=True)
-    reptile = _reptile(split.train, 1.0, learn)
-    two_rates = [candidate for ratio in RATIOS for candidate in _reptile(split.train, ratio, learn)]
+    reptile = _reptile(split.train, 1.0, settings.radius, learn)
+    two_rates = [c for r in RATIOS for c in _reptile(split.train, r, settings.radius, learn)]
     nowhere = np.zeros_like(aruba.phi)
     coef = choose_coef(split, aruba, settings)
     candidates = {
@@ -101,11 +101,14 @@ def train(split: Split, settings: Settings, seed: int, report: Callable[[], None
     return Trained(candidates, tuple(sorted(path)), rates, float(isotropic.learning_rate))
 
 
-def _reptile(people: Tasks, ratio: float, learn: Callable[..., Learned]) -> list[Candidate]:
+def _reptile(
+    people: Tasks, ratio: float, radius: float, learn: Callable[..., Learned]
+) -> list[Candidate]:
     """Reptile at every rate of the grid, the intercept learning `ratio` times as fast.
 
     A column that is c times as large, with a parameter c times as small, learns c^2 times as fast:
-    so one rate in the engine is two rates for the people.
+    so one rate in the engine is two rates for the people. The ball that the engine knows is a
+    little longer along the intercept; what it let out is brought back.
     """
     scale = np.ones(people.n_features, np.float32)
     scale[-1] = np.sqrt(ratio)
@@ -119,7 +122,9 @@ def _reptile(people: Tasks, ratio: float, learn: Callable[..., Learned]) -> list
         learner, _ = learn(scaled, learning_rate=rate, zeta=HEAVY)
         rule = OGD(rate) if ratio == 1.0 else OGD(rate * scale * scale)
         choice = (rate, float(f"{rate * ratio:.2g}"))
-        candidates.append(Candidate(learner.phi * scale, rule, choice, learner.n_skipped))
+        phi = learner.phi * scale
+        phi *= np.float32(radius / max(float(np.linalg.norm(phi)), radius))
+        candidates.append(Candidate(phi, rule, choice, learner.n_skipped))
     return candidates
 
 
@@ -150,6 +155,7 @@ def _learn(
         loss=LOSS,
         n_passes=settings.n_passes,
         seed=seed,
+        radius=settings.radius,
         meta_step=meta_step,
     )
     path[learner.n_tasks] = np.array(learner.learning_rate)
@@ -176,7 +182,12 @@ def adapt(candidate: Candidate, support: Tasks | None, settings: Settings) -> Fl
     if support is None or candidate.rule is None:
         return candidate.phi
     return run_tasks(
-        support, candidate.phi, candidate.rule, loss=LOSS, n_epochs=settings.n_epochs
+        support,
+        candidate.phi,
+        candidate.rule,
+        loss=LOSS,
+        n_epochs=settings.n_epochs,
+        radius=settings.radius,
     ).theta_hat
 
 
