@@ -22,7 +22,7 @@ tasks = af.Tasks(x, y)
 giant = af.Tasks(np.ones((1_000_000, 64)) / 8, np.ones(1_000_000), [0, 1_000_000])
 
 def short_rounds():  # a signal meets the end of a round
-    assert train(tasks, round_size=30) > 0
+    assert train(tasks, round_size=300) > 0
 
 def long_rounds():  # a signal meets the middle of a round, some of whose tasks are finished
     assert train(tasks[:1000], round_size=300, n_epochs=1000) > 0
@@ -78,22 +78,22 @@ print("done")
 )
 @pytest.mark.parametrize("n_threads", ["1", "2"])
 def test_ctrl_c_stops_within_a_second_and_leaves_complete_rounds(what, n_threads):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, what],
         env=os.environ | {"ARUBA_NUM_THREADS": n_threads},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.4)
-        assert process.poll() is None
-        sent = time.time()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.4)
+            assert process.poll() is None
+            sent = time.time()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, err
     stopped, done = out.split()
     assert done == "done"

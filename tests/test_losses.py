@@ -30,7 +30,8 @@ def loss_and_slope(loss, z, y, dtype):
 
 def exact_logistic(z, y):
     """log(1 + e^z) - y z and the size of its slope to 330 digits, rounded once."""
-    with localcontext(prec=330):
+    with localcontext() as context:
+        context.prec = 330
         e = (-abs(Decimal(z))).exp()
         towards_zero = (z > 0) == (y == 1)
         loss = (1 + e).ln() + (0 if towards_zero else abs(Decimal(z)))

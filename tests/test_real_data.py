@@ -96,7 +96,20 @@ def test_parkinson_plain_rates_diverge_and_are_counted():
     for values in (learner.phi, learner.b, learner.g, learner.learning_rate):
         assert np.isfinite(values).all()
     n_diverged, error = methods.score(
-        methods.Candidate(start, af.OGD(0.1)), support, split.query, demo.Settings()
+        methods.Candidate(start, af.OGD(0.1)), support, split.query, demo.Settings(radius=1e15)
     )
     assert n_diverged >= lost.sum()
     assert n_diverged == len(support) or np.isfinite(error)
+
+
+@pytest.mark.parametrize("seed", [76, 115])
+def test_parkinson_an_outlier_among_the_first_does_not_spoil_the_start(seed):
+    """Splits on which an unbounded domain ends with an initialization that nobody can use."""
+    table = people("parkinson")
+    bounded, unbounded = (
+        demo.run(table, demo.Settings(n_seeds=1, first_seed=seed, radius=radius))
+        for radius in (demo.Settings().radius, 1e15)
+    )
+    assert bounded["ARUBA++"].error <= 0.5 * bounded["no adaptation"].error
+    assert bounded["ARUBA++"].n_diverged == (0,)
+    assert unbounded["ARUBA++"].n_diverged > (0,)
