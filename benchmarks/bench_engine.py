@@ -99,9 +99,7 @@ def with_jax(i: Inputs) -> Entrant:
     def run() -> None:
         last[:] = jax.block_until_ready(run_tasks(x, y))
 
-    return Entrant(
-        run, lambda: {"theta_hat": np.asarray(last[0]), "grad_sq": np.asarray(last[1])}
-    )
+    return Entrant(run, lambda: {"theta_hat": np.asarray(last[0]), "grad_sq": np.asarray(last[1])})
 
 
 def with_torch(i: Inputs) -> Entrant:

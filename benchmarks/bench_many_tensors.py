@@ -23,9 +23,7 @@ def joined(theta: list[np.ndarray], state: list[np.ndarray]) -> Arrays:
 
 def ours(i: Inputs) -> Entrant:
     theta, grad, rate, state = copies(i)
-    return Entrant(
-        lambda: af.step(theta, grad, rate, grad_sq=state), lambda: joined(theta, state)
-    )
+    return Entrant(lambda: af.step(theta, grad, rate, grad_sq=state), lambda: joined(theta, state))
 
 
 def ours_flat(i: Inputs) -> Entrant:

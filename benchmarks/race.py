@@ -87,7 +87,9 @@ def cases(*works: Work) -> Any:
     return pytest.mark.parametrize(("work", "name"), pairs, ids=names)
 
 
-def interleaved_minima(runs: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+def interleaved_minima(
+    runs: Mapping[str, Callable[[], object]], seconds: float
+) -> dict[str, float]:
     """Seconds per call of each, the least of many samples taken in turns.
 
     Turns, because the speed of a shared machine drifts by more than the differences of interest;

@@ -9,10 +9,11 @@ namespace aruba_fast {
 namespace {
 
 constexpr std::int64_t kCacheForState = 16 * 1024;  // of a 32 KB first-level cache
-constexpr std::int64_t kParallelFrom = std::int64_t(1)
-                                       << 15;  // coordinates times rounds: about 10 us
-constexpr std::int64_t kBlockParameters = std::int64_t(1)
-                                          << 20;  // meta_train keeps this many theta_hat at a time
+// Coordinates times rounds, about 0.2 ms: on a busy machine, waiting for a second thread costs
+// more.
+constexpr std::int64_t kParallelFrom = std::int64_t{1} << 18;
+// meta_train keeps the results of this many parameters at a time.
+constexpr std::int64_t kBlockParameters = std::int64_t{1} << 20;
 
 int index_of(Type type) { return type == Type::kFloat64; }
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }

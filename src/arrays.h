@@ -16,6 +16,15 @@ namespace py = pybind11;
 
 enum class Access { kRead, kModify };
 
+// An argument that is an array or a list of arrays, and one that may also be a number: any object
+// to C++, told apart in the signatures that Python shows.
+struct ArraysArgument : py::object {
+  PYBIND11_OBJECT_DEFAULT(ArraysArgument, object, [](PyObject* p) { return p != nullptr; })
+};
+struct RatesArgument : py::object {
+  PYBIND11_OBJECT_DEFAULT(RatesArgument, object, [](PyObject* p) { return p != nullptr; })
+};
+
 // A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are
 // copied to contiguous memory; an argument to be modified is refused instead.
 class Arrays {
@@ -48,3 +57,14 @@ const std::int64_t* indices(const char* function, const char* name, py::handle o
                             std::int64_t n);
 
 }  // namespace aruba_fast::python
+
+#define ARUBA_ARRAYS \
+  "numpy.typing.NDArray[typing.Any] | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]"
+template <>
+struct pybind11::detail::handle_type_name<aruba_fast::python::ArraysArgument> {
+  static constexpr auto name = const_name(ARUBA_ARRAYS);
+};
+template <>
+struct pybind11::detail::handle_type_name<aruba_fast::python::RatesArgument> {
+  static constexpr auto name = const_name("float | " ARUBA_ARRAYS);
+};

@@ -1,5 +1,8 @@
 // step, aruba_step, adagrad_step.
+#include <pybind11/stl.h>
+
 #include <cmath>
+#include <optional>
 
 #include "arrays.h"
 #include "bindings.h"
@@ -28,8 +31,8 @@ void run(const StepArguments& arguments) {
   step(arguments);
 }
 
-void preconditioned_step(py::handle theta, py::handle grad, py::handle learning_rate,
-                         py::handle grad_sq) {
+void preconditioned_step(ArraysArgument theta, ArraysArgument grad, RatesArgument learning_rate,
+                         std::optional<ArraysArgument> grad_sq) {
   Arrays arrays("step");
   StepArguments arguments{arrays.function(), kOgdStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
@@ -37,11 +40,12 @@ void preconditioned_step(py::handle theta, py::handle grad, py::handle learning_
   if (is_number(learning_rate))
     arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
   else arguments.rates = arrays.all(learning_rate, "learning_rate", Access::kRead);
-  if (!grad_sq.is_none()) arguments.state = arrays.all(grad_sq, "grad_sq", Access::kModify);
+  if (grad_sq) arguments.state = arrays.all(*grad_sq, "grad_sq", Access::kModify);
   run(arguments);
 }
 
-void aruba_step(py::handle theta, py::handle grad, py::handle b, py::handle g, py::handle coef) {
+void aruba_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument b, ArraysArgument g,
+                py::handle coef) {
   Arrays arrays("aruba_step");
   StepArguments arguments{arrays.function(), kArubaStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
@@ -52,8 +56,8 @@ void aruba_step(py::handle theta, py::handle grad, py::handle b, py::handle g, p
   run(arguments);
 }
 
-void adagrad_step(py::handle theta, py::handle grad, py::handle grad_sq, py::handle learning_rate,
-                  py::handle delta) {
+void adagrad_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument grad_sq,
+                  py::handle learning_rate, py::handle delta) {
   Arrays arrays("adagrad_step");
   StepArguments arguments{arrays.function(), kAdaGradStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-import aruba_fast as af
 import numpy as np
 from cases import pack, task_data
+
+import aruba_fast as af
 
 HYPERPARAMETERS = (
     {"learning_rate": 0.3},

@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 
-import aruba_fast as af
 import numpy as np
 import pytest
 from cases import DTYPES
 from checkpoints import HYPERPARAMETERS, header_of, state, trained
 from safetensors.numpy import load, save
+
+import aruba_fast as af
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 

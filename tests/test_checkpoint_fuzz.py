@@ -7,11 +7,12 @@ import os
 import time
 import warnings
 
-import aruba_fast as af
 import numpy as np
-from aruba_fast import checkpoint
 from checkpoints import header_of, state
 from safetensors.numpy import load
+
+import aruba_fast as af
+from aruba_fast import checkpoint
 
 FUZZ_SECONDS = float(os.environ.get("ARUBA_FUZZ_SECONDS", "2"))
 

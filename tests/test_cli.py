@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 
-import aruba_fast as af
 import numpy as np
 import pytest
+
+import aruba_fast as af
 from aruba_fast import datasets, demo
 from aruba_fast.cli import bench
 

@@ -6,9 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from tables import small_table, written
+
 from aruba_fast import datasets, demo
 from aruba_fast.demo import protocol
-from tables import small_table, written
 
 
 @pytest.fixture(scope="module")

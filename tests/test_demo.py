@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 
-import aruba_fast as af
 import numpy as np
 import pytest
+from tables import small_table, written
+
+import aruba_fast as af
 from aruba_fast import datasets, demo
 from aruba_fast.demo import figure, methods, protocol, table
-from tables import small_table, written
 
 ONE_SEED = demo.Settings(n_seeds=1, n_passes=2)
 

@@ -9,8 +9,9 @@ import os
 import re
 from pathlib import Path
 
-import aruba_fast as af
 import pytest
+
+import aruba_fast as af
 
 ROOT = Path(__file__).parent.parent
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import aruba_fast as af
 import numpy as np
 import pytest
 import reference
@@ -29,6 +28,8 @@ from cases import (
 )
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
+import aruba_fast as af
 
 KINK = 1e-4
 losses = pytest.mark.parametrize("loss", LOSSES)

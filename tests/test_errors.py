@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import aruba_fast as af
 import ml_dtypes
 import numpy as np
 import pytest
 from buffers import snapshot
+
+import aruba_fast as af
 
 F32, F64 = np.float32, np.float64
 

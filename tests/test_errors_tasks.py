@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import aruba_fast as af
 import numpy as np
 import pytest
 from buffers import snapshot
+
+import aruba_fast as af
 
 F32, F64 = np.float32, np.float64
 X, Y = np.ones((6, 3), F32), np.ones(6, F32)

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 
-import aruba_fast as af
 import numpy as np
 import pytest
 import workload
+
+import aruba_fast as af
 
 INTERRUPTED = """
 import sys, time

@@ -10,9 +10,10 @@ import tracemalloc
 from functools import partial
 from pathlib import Path
 
-import aruba_fast as af
 import numpy as np
 import pytest
+
+import aruba_fast as af
 
 STATM = Path("/proc/self/statm")
 

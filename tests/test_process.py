@@ -10,11 +10,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import aruba_fast as af
 import numpy as np
 import pytest
 import threadpoolctl
 import workload
+
+import aruba_fast as af
 
 
 def run_python(code, *arguments, timeout=120, **environment):

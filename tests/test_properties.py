@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import aruba_fast as af
 import numpy as np
 import pytest
 import reference
@@ -11,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 from scipy.stats import binom
+
+import aruba_fast as af
 
 # ---- quadratics and linear losses, through `step` ------------------------------------------------
 

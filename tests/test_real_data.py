@@ -8,9 +8,10 @@ import json
 import os
 from pathlib import Path
 
-import aruba_fast as af
 import numpy as np
 import pytest
+
+import aruba_fast as af
 from aruba_fast import datasets, demo
 from aruba_fast.demo import methods, protocol
 

@@ -10,10 +10,11 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import aruba_fast as af
 import numpy as np
 import pytest
 import workload
+
+import aruba_fast as af
 
 WORKLOAD = Path(workload.__file__)
 THREADS = (1, 2, 7)

@@ -6,13 +6,14 @@ import pickle
 from functools import reduce
 from math import fsum
 
-import aruba_fast as af
 import numpy as np
 import pytest
 import reference
 from cases import DTYPES
 from hypothesis import given
 from hypothesis import strategies as st
+
+import aruba_fast as af
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import aruba_fast as af
 import ml_dtypes
 import numpy as np
 import pytest
 from buffers import Guarded
 from cases import DTYPES, KERNELS, SIZES, kernel_arguments
+
+import aruba_fast as af
 
 PROMISED_ULP = 4
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)

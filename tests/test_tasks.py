@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 
-import aruba_fast as af
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import aruba_fast as af
 
 
 def numbered(sizes, d=2, dtype=np.float64):

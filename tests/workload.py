@@ -10,9 +10,10 @@ import hashlib
 import json
 import sys
 
-import aruba_fast as af
 import ml_dtypes
 import numpy as np
+
+import aruba_fast as af
 
 LOSSES = ("squared", "absolute", "huber", "logistic", "hinge", "softmax")
 DTYPES = (np.float32, np.float64)

@@ -1,97 +1,290 @@
-"""Types of the extension module; replaced by generated stubs."""
+"""
+Native core of aruba_fast.
+"""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
 
-from numpy.typing import NDArray
-
-_Array = NDArray[Any]
-_Arrays = _Array | Sequence[_Array]
-_Progress = Callable[[int, int], object]
-
-def step(
-    theta: _Arrays,
-    grad: _Arrays,
-    learning_rate: float | _Arrays,
-    *,
-    grad_sq: _Arrays | None = None,
-) -> None: ...
-def aruba_step(theta: _Arrays, grad: _Arrays, b: _Arrays, g: _Arrays, *, coef: float) -> None: ...
-def adagrad_step(
-    theta: _Arrays, grad: _Arrays, grad_sq: _Arrays, *, learning_rate: float, delta: float
-) -> None: ...
-def set_num_threads(n: int | None) -> None: ...
-def get_num_threads() -> int: ...
-def info() -> dict[str, Any]: ...
-def check_labels(y: _Array, loss: str, n_classes: int) -> None: ...
-def run_tasks(
-    x: _Array,
-    y: _Array,
-    starts: _Array,
-    stops: _Array,
-    phi: _Array,
-    rule: str,
-    rate: float | _Array,
-    damping: float | _Array | None,
-    loss: str,
-    batch_size: int,
-    n_epochs: int,
-    radius: float | None,
-    theta_hat: _Array,
-    grad_sq: _Array,
-    theta_bar: _Array | None,
-    loss_out: _Array,
-) -> None: ...
-def statistics(
-    theta_hat: _Array, grad_sq: _Array, phi: _Array, weights: _Array | None
-) -> tuple[_Array, _Array, int, int]: ...
-def merge_statistics(
-    sums_into: _Array, weight_into: _Array, sums: _Array, weight: _Array
-) -> None: ...
+__all__: list[str] = [
+    "MetaState",
+    "adagrad_step",
+    "aruba_step",
+    "check_labels",
+    "get_num_threads",
+    "info",
+    "merge_statistics",
+    "meta_train",
+    "run_tasks",
+    "set_num_threads",
+    "statistics",
+    "step",
+]
 
 class MetaState:
+    """
+    The native view of a MetaLearner's arrays.
+    """
     def __init__(
         self,
-        phi_master: _Array,
-        phi: _Array,
-        b: _Array,
-        g: _Array,
-        rate: _Array,
-        rho: _Array,
-        counts: _Array,
-        weight: _Array,
+        phi_master: typing.Any,
+        phi: typing.Any,
+        b: typing.Any,
+        g: typing.Any,
+        rate: typing.Any,
+        rho: typing.Any,
+        counts: typing.Any,
+        weight: typing.Any,
         *,
-        learning_rate: float,
-        zeta: float,
-        p: float,
-        decay: float,
-        isotropic: bool,
-        max_learning_rate: float | None,
+        learning_rate: typing.Any,
+        zeta: typing.Any,
+        p: typing.Any,
+        decay: typing.Any,
+        isotropic: typing.Any,
+        max_learning_rate: typing.Any,
     ) -> None: ...
     def apply(
         self,
-        sums: _Array,
-        weight: _Array,
-        n_tasks: int,
-        n_skipped: int,
-        meta_step: float | None,
-    ) -> None: ...
+        sums: typing.Any,
+        weight: typing.Any,
+        n_tasks: typing.SupportsInt | typing.SupportsIndex,
+        n_skipped: typing.SupportsInt | typing.SupportsIndex,
+        meta_step: typing.Any,
+    ) -> None:
+        """
+        The meta-update by the sums of one round.
+        """
+
+def adagrad_step(
+    theta: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    grad: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    grad_sq: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    *,
+    learning_rate: typing.Any,
+    delta: typing.Any,
+) -> None:
+    """
+    AdaGrad step, the single-task rule that ARUBA extends.
+
+        grad_sq <- grad_sq + grad^2
+        theta   <- theta - learning_rate * grad / sqrt(grad_sq + delta)
+
+    Args:
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays. Modified.
+        grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16.
+        grad_sq: Accumulated squared gradients, of theta's type and shape. Modified.
+        learning_rate: The base rate, not negative, in units of theta.
+        delta: Smoothing, positive, in units of grad^2.
+
+    Returns:
+        None: theta and grad_sq are modified in place.
+
+    Raises:
+        ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
+        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> theta, grad_sq = np.zeros(1), np.zeros(1)
+        >>> af.adagrad_step(theta, np.array([3.0]), grad_sq, learning_rate=0.5, delta=7.0)
+        >>> theta, grad_sq
+        (array([-0.375]), array([9.]))
+
+    Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 2011.
+    """
+
+def aruba_step(
+    theta: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    grad: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    b: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    g: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    *,
+    coef: typing.Any,
+) -> None:
+    """
+    ARUBA++ step: the meta-learned rate, refined by the task's own gradients.
+
+        eta   = sqrt(b) / sqrt(g)          with the old g
+        g     <- g + coef * grad^2
+        theta <- theta - eta * grad
+
+    Args:
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays. Modified.
+        grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16.
+        b: Accumulated squared distances, of theta's type and shape, or [d] for theta [n_tasks, d]. Not modified.
+        g: The task's own copy of the accumulated squared gradients, of theta's type and shape, positive. Modified.
+        coef: Weight of the task's own squared gradients, not negative; 0 keeps the meta-learned rate.
+
+    Returns:
+        None: theta and g are modified in place.
+
+    Raises:
+        ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
+        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> theta, b, g = np.zeros(2), np.array([1.0, 4.0]), np.ones(2)
+        >>> af.aruba_step(theta, np.ones(2), b, g, coef=3.0)
+        >>> theta, g
+        (array([-1., -2.]), array([4., 4.]))
+
+    Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.
+    """
+
+def check_labels(
+    y: typing.Any, loss: str, n_classes: typing.SupportsInt | typing.SupportsIndex
+) -> None:
+    """
+    Refuses labels outside the domain of the loss.
+    """
+
+def get_num_threads() -> int:
+    """
+    The number of threads that the next call may use; 1 in a forked child.
+    """
+
+def info() -> dict:
+    """
+    What was built and what runs here.
+
+    Returns:
+        dict: version, isa (the instruction set in use; ARUBA_ISA in the environment overrides it), isas (those this processor and build
+        offer), threads, openmp, compiler, cuda.
+    """
+
+def merge_statistics(
+    sums_into: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+    weight_into: typing.Any,
+    sums: typing.Any,
+    weight: typing.Any,
+) -> None:
+    """
+    Adds one round's sums to another's, compensated, in place.
+    """
 
 def meta_train(
-    x: _Array,
-    y: _Array,
-    starts: _Array,
-    stops: _Array,
-    order: _Array,
+    x: typing.Any,
+    y: typing.Any,
+    starts: typing.Any,
+    stops: typing.Any,
+    order: typing.Any,
     state: MetaState,
     loss: str,
-    batch_size: int,
-    n_epochs: int,
-    radius: float | None,
-    round_size: int,
+    batch_size: typing.SupportsInt | typing.SupportsIndex,
+    n_epochs: typing.SupportsInt | typing.SupportsIndex,
+    radius: typing.Any,
+    round_size: typing.SupportsInt | typing.SupportsIndex,
     use_row_weights: bool,
-    meta_step: float | Callable[[int], float] | None,
-    progress: _Progress | None,
-    loss_out: _Array,
-    skipped_out: _Array,
-) -> None: ...
+    meta_step: typing.Any,
+    progress: typing.Any,
+    loss_out: typing.Any,
+    skipped_out: typing.Any,
+) -> None:
+    """
+    Runs the tasks in this order, a meta-update after every round.
+    """
+
+def run_tasks(
+    x: typing.Any,
+    y: typing.Any,
+    starts: typing.Any,
+    stops: typing.Any,
+    phi: typing.Any,
+    rule: str,
+    rate: typing.Any,
+    damping: typing.Any,
+    loss: str,
+    batch_size: typing.SupportsInt | typing.SupportsIndex,
+    n_epochs: typing.SupportsInt | typing.SupportsIndex,
+    radius: typing.Any,
+    theta_hat: typing.Any,
+    grad_sq: typing.Any,
+    theta_bar: typing.Any,
+    loss_out: typing.Any,
+) -> None:
+    """
+    Runs every task whole, from phi, into the output arrays.
+    """
+
+def set_num_threads(n: typing.Any) -> None:
+    """
+    Sets the number of threads of every later call.
+
+    Args:
+        n: A whole number from 1 to 4096, or None for the default: ARUBA_NUM_THREADS, else OpenMP's limit (which threadpoolctl also
+            governs) within the CPU quota of the container. No result depends on it.
+
+    Raises:
+        ValueError: n is out of range.
+        TypeError: n is not a number.
+
+    Example:
+        >>> import aruba_fast as af
+        >>> af.set_num_threads(1)
+        >>> af.get_num_threads()
+        1
+        >>> af.set_num_threads(None)
+    """
+
+def statistics(
+    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, weights: typing.Any
+) -> tuple:
+    """
+    Sums over the tasks of a round: (sums [3, 2, d], weight [2], n_tasks, n_skipped).
+    """
+
+def step(
+    theta: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    grad: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    learning_rate: float
+    | numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    *,
+    grad_sq: numpy.typing.NDArray[typing.Any]
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]
+    | None = None,
+) -> None:
+    """
+    Preconditioned gradient step, with the statistics of ARUBA in the same pass.
+
+        grad_sq <- grad_sq + grad^2
+        theta   <- theta - learning_rate * grad
+
+    Args:
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified.
+        grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16, widened before use.
+        learning_rate: A number for all, or an array of theta's type: one rate for each coordinate, or for each of the last
+            dimension (theta [n_tasks, d] with rates [d]). For a list of parameters, a number or a list. In units of theta / grad.
+        grad_sq: Sums of squared gradients, as theta. Modified. None: no statistics are kept.
+
+    Returns:
+        None: theta and grad_sq are modified in place. Large arrays are worked on by all threads, and the result is the same bits for
+        any number of them.
+
+    Raises:
+        ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
+        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> theta, grad_sq = np.ones(3, np.float32), np.zeros(3, np.float32)
+        >>> af.step(theta, np.array([1, 2, 4], np.float32), 0.25, grad_sq=grad_sq)
+        >>> theta
+        array([0.75, 0.5 , 0.  ], dtype=float32)
+        >>> grad_sq
+        array([ 1.,  4., 16.], dtype=float32)
+
+    Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.
+    """
