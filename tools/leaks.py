@@ -18,7 +18,7 @@ def main(logs: list[str]) -> int:
             if not re.match(r"(Direct|Indirect) leak of", block.strip()):
                 continue
             total += 1
-            if "_core." in block and "PyInit__core" not in block:
+            if "aruba_fast/_core." in block and "PyInit__core" not in block:
                 ours += 1
                 print(block)
     print(f"leaks: {total} of Python and its packages, {ours} of ours")
