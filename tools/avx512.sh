@@ -13,11 +13,11 @@ zmm() { # functions with 512-bit registers, of all functions of a namespace
 read -r wide all < <(zmm avx512 avx512)
 echo "avx512: $wide of $all functions use 512-bit registers"
 kernels=$(objdump -d --no-show-raw-insn -C "$objects/isa_avx512.cpp.o" | awk '
-  /^[0-9a-f]+ <.*aruba_fast::avx512::(step|reduce|merge|meta|TaskRunner)/ {
+  /^[0-9a-f]+ <.*aruba_fast::avx512::(step_rows<|reduce_tasks<|merge|meta<|TaskRunner<)/ {
     if (name != "" && !wide) print name; name = $0; wide = 0 }
   /%zmm/ { wide = 1 }
   END { if (name != "" && !wide) print name }')
-echo "kernels of avx512 without: ${kernels:-none}"
+[ -z "$kernels" ] || { echo "kernels of avx512 without 512-bit registers:"; echo "$kernels"; exit 1; }
 [ "$wide" -gt 0 ]
 read -r wide all < <(zmm avx2 avx2)
 [ "$wide" -eq 0 ] || { echo "avx2: $wide of $all functions use 512-bit registers"; exit 1; }
