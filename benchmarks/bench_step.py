@@ -93,7 +93,7 @@ ADAGRAD_RATE = 0.01
 def our_adagrad(i: Inputs) -> Entrant:
     theta, state = i.theta.copy(), i.state.copy()
     return Entrant(
-        lambda: af.adagrad_step(theta, i.grad, state, learning_rate=ADAGRAD_RATE, delta=0.0),
+        lambda: af.adagrad_step(theta, i.grad, state, learning_rate=ADAGRAD_RATE, delta=1e-30),
         lambda: {"theta": theta, "state": state},
     )
 
