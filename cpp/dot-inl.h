@@ -79,9 +79,14 @@ ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n_features,
                  tail ? load_first(a + last, tail, tail_mask) : load(a + last));
   } else {
     std::int64_t j = 0;
-    for (; j + kLanes <= n_features; j += kLanes)
+    for (; j + kLanes <= n_features; j += kLanes) {
+      // The task's next row, while this one is computed.
+#pragma GCC unroll 4
+      for (int line = 0; line < kLanes * static_cast<int>(sizeof(T)); line += 64)
+        prefetch(reinterpret_cast<const char*>(a + j + n_features) + line);
 #pragma GCC unroll 16
       for (int i = 0; i < kAll; ++i) multiply_add(i, j + i * kWidth, load(a + j + i * kWidth));
+    }
     if (j < n_features) {
 #pragma GCC unroll 16
       for (int i = 0; i < kAll; ++i, j += kWidth) {

@@ -51,8 +51,18 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks) {
   const T* phi = static_cast<const T*>(call.phi) + call.begin;
   const std::int64_t n = call.end - call.begin;
   std::int64_t j = 0;
-  for (; j + kWidth <= n; j += kWidth)
+  constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(T));
+  for (; j + kWidth <= n; j += kWidth) {
+    // The next rows are a stride away, too far for the processor to see them coming.
+    if (j % kLine == 0) {
+#pragma GCC unroll 4
+      for (int k = 0; k < kTasks; ++k) {
+        prefetch(theta_hat[k] + j + kTasks * call.n);
+        prefetch(grad_sq[k] + j + kTasks * call.n);
+      }
+    }
     add_tasks<T, kTasks, kWeighted>(theta_hat, grad_sq, weight, phi, j, call.sums + j, call.stride);
+  }
   if (j == n) return;
   T tail[2 * kTasks + 1][kWidth] = {};
   const T *tail_hat[kTasks], *tail_sq[kTasks];

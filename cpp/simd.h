@@ -171,6 +171,9 @@ ARUBA_RULE void store_first(T* p, Pack<T> a, int n) {
   for (int i = 0; i < n; ++i) p[i] = lanes[i];
 }
 
+// Asks for the cache line at p; beyond the data it does nothing.
+ARUBA_RULE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+
 // ---- widening ----
 
 ARUBA_RULE Doubles load_doubles(const double* p) { return load(p); }
