@@ -27,7 +27,10 @@ struct Array {
   void* data = nullptr;
   Type type = Type::kFloat32;
   int n_dimensions = 0;
-  std::int64_t shape[kMaxDimensions] = {};
+  // The first n_dimensions count. Zeroing the rest would be felt in a list of a thousand arrays.
+  std::int64_t shape[kMaxDimensions];
+
+  Array() {}
 
   std::int64_t size() const {
     std::int64_t n = 1;

@@ -70,19 +70,22 @@ struct Interval {
 void require_disjoint(const StepArguments& arguments) {
   std::vector<Interval> intervals;
   intervals.reserve(4 * arguments.theta.size());
+  const auto before = [](const Interval& a, const Interval& b) { return a.begin < b.begin; };
+  // A list is mostly in the order of its addresses already: merging lists beats sorting them all.
   const auto add = [&](std::span<const Array> arrays, bool written) {
+    const auto middle = static_cast<std::ptrdiff_t>(intervals.size());
     for (const Array& array : arrays) {
       const char* begin = static_cast<const char*>(array.data);
       if (array.size() > 0) intervals.push_back({begin, begin + array.n_bytes(), &array, written});
     }
+    if (!std::is_sorted(intervals.begin() + middle, intervals.end(), before))
+      std::sort(intervals.begin() + middle, intervals.end(), before);
+    std::inplace_merge(intervals.begin(), intervals.begin() + middle, intervals.end(), before);
   };
   add(arguments.theta, true);
   add(arguments.grad, false);
   add(arguments.rates, false);
   add(arguments.state, true);
-  const auto before = [](const Interval& a, const Interval& b) { return a.begin < b.begin; };
-  if (!std::is_sorted(intervals.begin(), intervals.end(), before))
-    std::sort(intervals.begin(), intervals.end(), before);
   // `reach`: of the intervals so far, the one that ends last; `written_reach`: the same of the
   // modified ones.
   const Interval *reach = nullptr, *written_reach = nullptr;
@@ -173,11 +176,11 @@ void step(const StepArguments& arguments) {
   pieces.reserve(n_arrays);
   std::int64_t total = 0;
   for (std::size_t i = 0; i < n_arrays; ++i) {
-    Piece piece = checked_piece(arguments, i);
-    if (arguments.theta[i].size() == 0) continue;
-    piece.first = total;
-    total += arguments.theta[i].size();
-    pieces.push_back(piece);
+    const std::int64_t n = arguments.theta[i].size();
+    pieces.push_back(checked_piece(arguments, i));
+    pieces.back().first = total;
+    total += n;
+    if (n == 0) pieces.pop_back();
   }
   require_disjoint(arguments);
 

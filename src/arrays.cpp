@@ -68,10 +68,9 @@ py::object Arrays::to_numpy(py::handle object, const Array& named, Access access
   refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
 }
 
-Array Arrays::from_numpy(py::handle object, const Array& named, Access access) {
-  Array array = named;
+void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
   if (!known_type(object, array.type))
-    refuse<TypeError>(function_, named.quoted(), "be of a native floating-point type",
+    refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
                       std::string(py::repr(object.attr("dtype"))),
                       "float32, float64, or bfloat16 and float16 for gradients");
   const auto* at = proxy(object);
@@ -79,32 +78,35 @@ Array Arrays::from_numpy(py::handle object, const Array& named, Access access) {
   const bool contiguous = (at->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0 &&
                           (at->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
   if (access == Access::kModify && !writable)
-    refuse<TypeError>(function_, named.quoted(), "be writable, it is modified",
+    refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "a read-only array");
   if (at->nd > Array::kMaxDimensions)
-    refuse(function_, named.quoted(), "have at most 8 dimensions", std::to_string(at->nd));
+    refuse(function_, array.quoted(), "have at most 8 dimensions", std::to_string(at->nd));
   if (!contiguous) {
     if (access == Access::kModify)
-      refuse<TypeError>(function_, named.quoted(),
+      refuse<TypeError>(function_, array.quoted(),
                         "be C-contiguous and aligned, it is modified in place",
                         "an array that would have to be copied");
     kept_.push_back(py::module_::import("numpy").attr("array")(object, py::arg("order") = "C",
                                                                py::arg("copy") = true));
-    return from_numpy(kept_.back(), named, access);
+    return fill_from_numpy(array, kept_.back(), access);
   }
   array.data = at->data;
   array.n_dimensions = at->nd;
   for (int i = 0; i < at->nd; ++i) array.shape[i] = at->dimensions[i];
-  return array;
 }
 
-Array Arrays::one(py::handle object, const char* name, Access access, int position) {
-  Array named;
-  named.name = name;
-  named.position = position;
-  if (is_numpy(object)) return from_numpy(object, named, access);
-  kept_.push_back(to_numpy(object, named, access));
-  return from_numpy(kept_.back(), named, access);
+void Arrays::fill(Array& array, py::handle object, Access access) {
+  if (is_numpy(object)) return fill_from_numpy(array, object, access);
+  kept_.push_back(to_numpy(object, array, access));
+  fill_from_numpy(array, kept_.back(), access);
+}
+
+Array Arrays::one(py::handle object, const char* name, Access access) {
+  Array array;
+  array.name = name;
+  fill(array, object, access);
+  return array;
 }
 
 std::span<const Array> Arrays::all(py::handle object, const char* name, Access access) {
@@ -113,11 +115,13 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
     return {&single_[n_single_++], 1};
   }
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(object.ptr());
-  std::vector<Array>& list = lists_.emplace_back();
-  list.reserve(static_cast<std::size_t>(n));
-  for (Py_ssize_t i = 0; i < n; ++i)
-    list.push_back(
-        one(PySequence_Fast_GET_ITEM(object.ptr(), i), name, access, static_cast<int>(i)));
+  std::vector<Array>& list = lists_.emplace_back(static_cast<std::size_t>(n));
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    Array& array = list[static_cast<std::size_t>(i)];
+    array.name = name;
+    array.position = static_cast<int>(i);
+    fill(array, PySequence_Fast_GET_ITEM(object.ptr(), i), access);
+  }
   return list;
 }
 

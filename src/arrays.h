@@ -30,13 +30,14 @@ struct RatesArgument : py::object {
 class Arrays {
  public:
   explicit Arrays(const char* function) : function_(function) {}
-  Array one(py::handle object, const char* name, Access access, int position = -1);
+  Array one(py::handle object, const char* name, Access access);
   // One array, or every array of a list or tuple.
   std::span<const Array> all(py::handle object, const char* name, Access access);
   const char* function() const { return function_; }
 
  private:
-  Array from_numpy(py::handle object, const Array& named, Access access);
+  void fill(Array& array, py::handle object, Access access);
+  void fill_from_numpy(Array& array, py::handle object, Access access);
   py::object to_numpy(py::handle object, const Array& named, Access access) const;
 
   const char* function_;
