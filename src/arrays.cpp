@@ -15,14 +15,27 @@ const py::detail::PyArray_Proxy* proxy(py::handle array) {
 
 bool is_numpy(py::handle object) { return py::isinstance<py::array>(object); }
 
+}  // namespace
+
 std::string type_name(py::handle object) {
   return py::str(py::type::handle_of(object).attr("__name__"));
 }
 
+namespace {
+
+// NumPy has one descriptor for all native arrays of a type: a comparison of two pointers.
+bool is_usual_type(const void* descriptor, Type& type) {
+  static const void* const floats[] = {py::dtype::of<float>().release().ptr(),
+                                       py::dtype::of<double>().release().ptr()};
+  type = descriptor == floats[0] ? Type::kFloat32 : Type::kFloat64;
+  return descriptor == floats[0] || descriptor == floats[1];
+}
+
+}  // namespace
+
 // NumPy's own type numbers; ml_dtypes registers bfloat16 under a number of its own, known by its
 // name.
-bool known_type(py::handle array, Type& type) {
-  const py::dtype dtype = py::reinterpret_borrow<py::dtype>(proxy(array)->descr);
+bool known_type(const py::dtype& dtype, Type& type) {
   const char order = dtype.byteorder();
   if (order != '=' && order != '|') return false;
   switch (dtype.num()) {
@@ -43,14 +56,12 @@ bool known_type(py::handle array, Type& type) {
   return true;
 }
 
-}  // namespace
-
 // Host arrays of other libraries through DLPack; NumPy does the protocol.
 py::object Arrays::to_numpy(py::handle object, const Array& named, Access access) const {
   if (py::hasattr(object, "__dlpack_device__")) {
     const py::tuple device = object.attr("__dlpack_device__")();
     if (device[0].cast<int>() != 1)
-      refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA",
+      refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",
                         type_name(object) + " on a device");
     const py::module_ numpy = py::module_::import("numpy");
     try {
@@ -63,13 +74,14 @@ py::object Arrays::to_numpy(py::handle object, const Array& named, Access access
     }
   }
   if (py::hasattr(object, "__cuda_array_interface__"))
-    refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA",
-                      type_name(object) + " on a device");
+    refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",
+                      type_name(object) + " on a CUDA device");
   refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
 }
 
 void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
-  if (!known_type(object, array.type))
+  if (!is_usual_type(proxy(object)->descr, array.type) &&
+      !known_type(py::reinterpret_borrow<py::dtype>(proxy(object)->descr), array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
                       std::string(py::repr(object.attr("dtype"))),
                       "float32, float64, or bfloat16 and float16 for gradients");
@@ -97,7 +109,11 @@ void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
 }
 
 void Arrays::fill(Array& array, py::handle object, Access access) {
-  if (is_numpy(object)) return fill_from_numpy(array, object, access);
+  if (on_host_ && is_numpy(object)) return fill_from_numpy(array, object, access);
+  fill_from_foreign(array, object, access);
+}
+
+void Arrays::fill_from_foreign(Array& array, py::handle object, Access access) {
   kept_.push_back(to_numpy(object, array, access));
   fill_from_numpy(array, kept_.back(), access);
 }

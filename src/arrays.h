@@ -26,27 +26,39 @@ struct RatesArgument : py::object {
 };
 
 // A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are
-// copied to contiguous memory; an argument to be modified is refused instead.
+// copied to contiguous memory; an argument to be modified is refused instead. The memory is the
+// host's; DeviceArrays reads that of a GPU.
 class Arrays {
  public:
-  explicit Arrays(const char* function) : function_(function) {}
+  explicit Arrays(const char* function) : Arrays(function, true) {}
+  virtual ~Arrays() = default;
   Array one(py::handle object, const char* name, Access access);
   // One array, or every array of a list or tuple.
   std::span<const Array> all(py::handle object, const char* name, Access access);
   const char* function() const { return function_; }
 
- private:
+ protected:
+  Arrays(const char* function, bool on_host) : function_(function), on_host_(on_host) {}
   void fill(Array& array, py::handle object, Access access);
+  // Whatever is not NumPy's; off the host, NumPy's too. Only that costs a virtual call.
+  virtual void fill_from_foreign(Array& array, py::handle object, Access access);
+
+  const char* function_;
+  std::vector<py::object> kept_;
+
+ private:
   void fill_from_numpy(Array& array, py::handle object, Access access);
   py::object to_numpy(py::handle object, const Array& named, Access access) const;
 
-  const char* function_;
+  bool on_host_;
   Array single_[8];
   int n_single_ = 0;
   std::vector<std::vector<Array>> lists_;
-  std::vector<py::object> kept_;
 };
 
+// A floating-point type of NumPy or ml_dtypes in native byte order.
+bool known_type(const py::dtype& dtype, Type& type);
+std::string type_name(py::handle object);
 bool is_number(py::handle object);
 double number(const char* function, const char* name, py::handle object);
 
