@@ -95,7 +95,7 @@ void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
   if (at->nd > Array::kMaxDimensions)
     refuse(function_, array.quoted(), "have at most 8 dimensions", std::to_string(at->nd));
   if (!contiguous) {
-    if (access == Access::kModify)
+    if (access != Access::kRead)
       refuse<TypeError>(function_, array.quoted(),
                         "be C-contiguous and aligned, it is modified in place",
                         "an array that would have to be copied");
@@ -168,33 +168,30 @@ std::string text_of(std::initializer_list<std::int64_t> shape) {
 
 }  // namespace
 
-Array exact(const char* function, const char* name, py::handle object, Type type,
-            std::initializer_list<std::int64_t> shape) {
-  Arrays arrays(function);
-  if (!is_numpy(object))
-    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a NumPy array",
-                      type_name(object));
-  const Array array = arrays.one(object, name, Access::kRead);
+Array Arrays::exact(py::handle object, const char* name, Type type,
+                    std::initializer_list<std::int64_t> shape) {
+  const Array array = one(object, name, Access::kExact);
   if (array.type != type)
-    refuse<TypeError>(function, array.quoted(), "have the right type", name_of(array.type),
+    refuse<TypeError>(function_, array.quoted(), "have the right type", name_of(array.type),
                       name_of(type));
   bool same = array.n_dimensions == static_cast<int>(shape.size());
   int i = 0;
   for (const std::int64_t n : shape) same = same && array.shape[i++] == n;
   if (!same)
-    refuse(function, array.quoted(), "have the right shape", array.shape_text(), text_of(shape));
-  if (!(proxy(object)->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_))
-    refuse<TypeError>(function, array.quoted(), "be C-contiguous", "a strided array");
+    refuse(function_, array.quoted(), "have the right shape", array.shape_text(), text_of(shape));
   return array;
 }
 
-const std::int64_t* indices(const char* function, const char* name, py::handle object,
-                            std::int64_t n) {
-  using Indices = py::array_t<std::int64_t, py::array::c_style>;
-  if (!py::isinstance<Indices>(object) || py::reinterpret_borrow<Indices>(object).size() != n)
-    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a contiguous int64 array",
-                      type_name(object), std::to_string(n) + " entries");
-  return static_cast<const std::int64_t*>(py::reinterpret_borrow<Indices>(object).data());
+void* Arrays::vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n) {
+  if (is_numpy(object)) {
+    const py::array array = py::reinterpret_borrow<py::array>(object);
+    if (array.dtype().is(type) && array.size() == n &&
+        (array.flags() & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_))
+      return const_cast<void*>(array.data());
+  }
+  refuse<TypeError>(function_, "`" + std::string(name) + "`",
+                    "be a contiguous " + std::string(py::str(type)) + " array", type_name(object),
+                    std::to_string(n) + " entries");
 }
 
 }  // namespace aruba_fast::python

@@ -147,6 +147,22 @@ void DeviceArrays::fill_from_cupy(Array& array, py::handle object, Access access
   require_contiguous(array, object, object.attr("flags").attr("c_contiguous").cast<bool>(), access);
 }
 
+void* DeviceArrays::vector(py::handle object, const char* name, const py::dtype& type,
+                           std::int64_t n) {
+  if (is_cupy(object) && object.attr("dtype").equal(type) && py::len(object) == std::size_t(n) &&
+      object.attr("ndim").equal(py::int_(1)) &&
+      object.attr("flags").attr("c_contiguous").cast<bool>()) {
+    const py::object memory = object.attr("data");
+    Array array;
+    array.name = name;
+    place(array, object, py::int_(memory.attr("device_id")));
+    return pointer_of(memory.attr("ptr"));
+  }
+  refuse<TypeError>(function_, "`" + std::string(name) + "`",
+                    "be a contiguous " + std::string(py::str(type)) + " array of CuPy",
+                    type_name(object), std::to_string(n) + " entries");
+}
+
 void DeviceArrays::fill_from_dlpack(Array& array, py::handle object, Access access) {
   const py::tuple device = object.attr("__dlpack_device__")();
   if (device[0].cast<int>() != dlpack::kCuda)

@@ -24,6 +24,7 @@ class DeviceArrays : public Arrays {
 
  protected:
   void fill_from_foreign(Array& array, py::handle object, Access access) override;
+  void* vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n) override;
 
  private:
   void fill_from_cupy(Array& array, py::handle object, Access access);
