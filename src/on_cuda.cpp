@@ -30,16 +30,12 @@ bool foreign_on_cuda(py::handle object) {
   }
 }
 
+// The Python layer finds the module for its own calls too: the sentence of a build without CUDA is
+// there.
 py::object cuda_function(const char* function, const char* name, py::handle object) {
-  try {
-    return py::module_::import("aruba_fast._cuda").attr(function);
-  } catch (py::error_already_set& error) {
-    if (!error.matches(PyExc_ModuleNotFoundError)) throw;
-    refuse<TypeError>(function, "`" + std::string(name) + "`",
-                      "live in host memory, this build has no CUDA",
-                      type_name(first_of(object)) + " on a CUDA device",
-                      "a NumPy array, or an aruba_fast that was built with nvcc");
-  }
+  return py::module_::import("aruba_fast._arrays")
+      .attr("cuda_module")(function, name, object)
+      .attr(function);
 }
 
 }  // namespace aruba_fast::python

@@ -14,8 +14,8 @@ inline bool on_cuda(pybind11::handle object) {
   return !pybind11::isinstance<pybind11::array>(object) && foreign_on_cuda(object);
 }
 
-// The function of that name in aruba_fast._cuda, imported when the first device array comes; `name`
-// is the argument that asks for it.
+// The function of that name in aruba_fast._cuda, imported when the first device array comes; the
+// argument `name` asks for it.
 pybind11::object cuda_function(const char* function, const char* name, pybind11::handle object);
 
 }  // namespace aruba_fast::python
