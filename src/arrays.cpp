@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "on_cuda.h"
+
 namespace aruba_fast::python {
 namespace {
 
@@ -58,25 +60,23 @@ bool known_type(const py::dtype& dtype, Type& type) {
 
 // Host arrays of other libraries through DLPack; NumPy does the protocol.
 py::object Arrays::to_numpy(py::handle object, const Array& named, Access access) const {
-  if (py::hasattr(object, "__dlpack_device__")) {
-    const py::tuple device = object.attr("__dlpack_device__")();
-    if (device[0].cast<int>() != 1)
-      refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",
-                        type_name(object) + " on a device");
-    const py::module_ numpy = py::module_::import("numpy");
-    try {
-      return numpy.attr("from_dlpack")(object);
-    } catch (py::error_already_set& error) {
-      refuse<TypeError>(function_, named.quoted(),
-                        access == Access::kModify ? "be a writable array of a known type"
-                                                  : "be an array of a known type",
-                        type_name(object) + " (" + std::string(py::str(error.value())) + ")");
-    }
-  }
-  if (py::hasattr(object, "__cuda_array_interface__"))
+  if (on_cuda(object))
     refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",
                       type_name(object) + " on a CUDA device");
-  refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
+  if (!py::hasattr(object, "__dlpack_device__"))
+    refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
+  const py::tuple device = object.attr("__dlpack_device__")();
+  if (device[0].cast<int>() != 1)
+    refuse<TypeError>(function_, named.quoted(), "live in host memory",
+                      type_name(object) + " on a device");
+  try {
+    return py::module_::import("numpy").attr("from_dlpack")(object);
+  } catch (py::error_already_set& error) {
+    refuse<TypeError>(function_, named.quoted(),
+                      access == Access::kModify ? "be a writable array of a known type"
+                                                : "be an array of a known type",
+                      type_name(object) + " (" + std::string(py::str(error.value())) + ")");
+  }
 }
 
 void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {

@@ -18,7 +18,9 @@ bool is_cupy(py::handle object) { return is_instance_of(object, "cupy", "ndarray
 bool is_torch(py::handle object) { return is_instance_of(object, "torch", "Tensor"); }
 bool is_jax(py::handle object) { return is_instance_of(object, "jax", "Array"); }
 
-void* pointer_of(py::handle number) { return PyLong_AsVoidPtr(py::int_(number).ptr()); }
+void* pointer_of(py::handle number) {
+  return PyLong_AsVoidPtr(py::int_(py::reinterpret_borrow<py::object>(number)).ptr());
+}
 
 // The stream that the caller works on, where its library has one.
 void* current_stream(py::handle object, int device) {
@@ -149,8 +151,8 @@ void DeviceArrays::fill_from_cupy(Array& array, py::handle object, Access access
 
 void* DeviceArrays::vector(py::handle object, const char* name, const py::dtype& type,
                            std::int64_t n) {
-  if (is_cupy(object) && object.attr("dtype").equal(type) && py::len(object) == std::size_t(n) &&
-      object.attr("ndim").equal(py::int_(1)) &&
+  if (is_cupy(object) && py::object(object.attr("dtype")).equal(type) &&
+      py::object(object.attr("shape")).equal(py::make_tuple(n)) &&
       object.attr("flags").attr("c_contiguous").cast<bool>()) {
     const py::object memory = object.attr("data");
     Array array;
