@@ -180,8 +180,10 @@ def registers(table):
 
 def test_shared_memory_that_grows_is_caught(compile_cuda, table):
     source = GOOD.replace(
-        "  float4 at", "  __shared__ float a[64]; a[threadIdx.x & 63] = rate; __syncthreads();\n"
-        "  rate = a[(threadIdx.x + 1) & 63]; float4 at", 1
+        "  float4 at",
+        "  __shared__ float a[64]; a[threadIdx.x & 63] = rate; __syncthreads();\n"
+        "  rate = a[(threadIdx.x + 1) & 63]; float4 at",
+        1,
     )
     code, said = gate(compile_cuda(source), table)
     assert code == 1
@@ -214,7 +216,9 @@ def test_the_compiler_comes_from_pypi_where_there_is_none(tmp_path):
     ).stdout.strip()
     assert nvcc.startswith(str(ROOT / ".venv"))
     (tmp_path / "main.cu").write_text("#include <cuda_bf16.h>\nint main() { return 0; }")
-    subprocess.run([nvcc, "-std=c++20", "main.cu", "-o", "main"], cwd=tmp_path, env=bare, check=True)
+    subprocess.run(
+        [nvcc, "-std=c++20", "main.cu", "-o", "main"], cwd=tmp_path, env=bare, check=True
+    )
     subprocess.run([tmp_path / "main"], check=True)
 
 

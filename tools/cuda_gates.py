@@ -118,9 +118,9 @@ def violations(code: MachineCode, architectures: tuple[str, ...]) -> list[str]:
 # ---- the table ---------------------------------------------------------------------------------
 
 HEAD = """\
-# Fused multiply-adds in PTX, then registers a thread / bytes of shared memory a block (static) on each
-# architecture, as compiled by nvcc {compiler}. `make cuda-gates` fails where the code differs; where the
-# change is meant, `make cuda-gates ARGS=--update` writes this file, and the commit says why.
+# Fused multiply-adds in PTX, then registers a thread / bytes of static shared memory a block on
+# each architecture, as compiled by nvcc {compiler}. `make cuda-gates` fails where the code differs.
+# Where the change is meant, `make cuda-gates ARGS=--update` writes this file; the commit says why.
 """
 Row = dict[str, str]
 

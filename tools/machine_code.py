@@ -85,7 +85,9 @@ def _sass(lines: Iterable[str]) -> dict[str, Counter[str]]:
     for line in lines:
         if opening := re.match(r"\.text\.(\S+):", line):
             current = sections.setdefault(opening[1], Counter())
-        elif instruction := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ +)?([A-Z][\w.]*)", line):
+        elif instruction := re.match(
+            r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ +)?([A-Z][\w.]*)", line
+        ):
             current[instruction[1]] += 1
     return sections
 
@@ -106,7 +108,9 @@ def _ptx(text: str) -> Iterator[tuple[str, Counter[str]]]:
 
 def _read_cubin(cubin: Path) -> tuple[str, set[str], dict[str, Kernel]]:
     architecture = cubin.suffixes[-2].lstrip(".")
-    compilers = set(re.findall(rb"Cuda compilation tools, release [\d.]+, V([\d.]+)", cubin.read_bytes()))
+    compilers = set(
+        re.findall(rb"Cuda compilation tools, release [\d.]+, V([\d.]+)", cubin.read_bytes())
+    )
     kernels = _resources(_run(_tool("cuobjdump"), "-res-usage", str(cubin)))
     for symbol, counts in _sass(_run(_tool("nvdisasm"), "-c", str(cubin)).splitlines()).items():
         kernels[symbol].sass = counts
