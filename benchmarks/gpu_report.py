@@ -107,7 +107,8 @@ def plot(results: list[dict[str, Any]], title: str, file: Path) -> None:
         n = [r["work"].n_bytes / 24 for r in done]
         speed = [r["work"].n_bytes / r["seconds"][name] / 1e9 for r in done]
         style = "k--" if name == "*copy" else "o-"
-        left.loglog(n, speed, style, label=name.replace("*copy", "device copy"), base=2)
+        left.loglog(n, speed, style, label=name.replace("*copy", "device copy"))
+    left.set_xscale("log", base=2)
     left.set(xlabel="n", ylabel="GB/s", title="theta -= rate grad; grad_sq += grad²")
     left.legend(fontsize="small")
     shares = [100 * r["seconds"]["*copy"] / r["seconds"]["ours"] for r in others]

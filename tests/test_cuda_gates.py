@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow  # a compiler run each; the sanitizers have nothin
 
 # What every planted fault is planted in. Signature and name are those of a step kernel.
 GOOD = """
-extern "C" __global__ void step(float* theta, const float* grad, float rate, long long n) {
+extern "C" __global__ void __launch_bounds__(256)
+step(float* theta, const float* grad, float rate, long long n) {
   const long long i = 4 * (blockIdx.x * (long long)blockDim.x + threadIdx.x);
   if (i + 4 > n) return;
   float4 at = *reinterpret_cast<const float4*>(theta + i);
@@ -134,6 +135,7 @@ def test_what_is_good_passes(compile_cuda, table):
         (GOOD, ("--fmad=false", "--prec-div=false"), "div.full.f32 is not a plain operation"),
         (GOOD, ("--fmad=false", "--prec-sqrt=false"), "sqrt.approx.f32 is not a plain operation"),
         (WITH_FMA, (), "reduce: PTX for sm_90: 1 fma where the rules have none"),
+        (NARROW, (), "step: no __launch_bounds__"),
         (ATOMIC, (), "add.f32 is not a plain operation"),
         (STRUCT, (), "struct parameter is not a plain operation"),
         (PRINTS, (), "call.uni is not a plain operation"),
@@ -175,7 +177,7 @@ def test_a_table_that_differs_is_caught(compile_cuda, table, edit, message):
 
 
 def registers(table):
-    return int(table.splitlines()[-1].split()[1].split("/")[0])
+    return int(table.splitlines()[-1].split()[2].split("/")[0])
 
 
 def test_shared_memory_that_grows_is_caught(compile_cuda, table):

@@ -111,6 +111,9 @@ def violations(code: MachineCode, architectures: tuple[str, ...]) -> list[str]:
     for target, names in code.ptx.items():
         wrong += [f"PTX for {target}: {name} is missing" for name in sorted(kernels - set(names))]
         kernels |= set(names)
+    wrong += [
+        f"{name}: no __launch_bounds__" for name, threads in code.threads.items() if not threads
+    ]
     wrong += [f"{name}: {what}" for name in sorted(kernels) for what in _instructions(name, code)]
     return wrong
 
@@ -118,9 +121,9 @@ def violations(code: MachineCode, architectures: tuple[str, ...]) -> list[str]:
 # ---- the table ---------------------------------------------------------------------------------
 
 HEAD = """\
-# Fused multiply-adds in PTX, then registers a thread / bytes of static shared memory a block on
-# each architecture, as compiled by nvcc {compiler}. `make cuda-gates` fails where the code differs.
-# Where the change is meant, `make cuda-gates ARGS=--update` writes this file; the commit says why.
+# Most threads of a block, fused multiply-adds in PTX, then registers a thread / bytes of static
+# shared memory a block on each architecture, as compiled by nvcc {compiler}. `make cuda-gates` fails
+# where the code differs; where that is meant, `make cuda-gates ARGS=--update` writes this file.
 """
 Row = dict[str, str]
 
@@ -129,13 +132,15 @@ def table_of(code: MachineCode) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for architecture, group in code.sass.items():
         for name, kernel in group.items():
-            row = rows.setdefault(name, {"fma": str(_fma(code, name))})
+            row = rows.setdefault(
+                name, {"threads": str(code.threads.get(name, 0)), "fma": str(_fma(code, name))}
+            )
             row[architecture] = f"{kernel.registers}/{kernel.shared}"
     return rows
 
 
 def table_text(code: MachineCode, architectures: tuple[str, ...]) -> str:
-    columns = ("fma", *architectures)
+    columns = ("threads", "fma", *architectures)
     lines = ["".join(f"{c:>9}" for c in columns) + "  kernel"]
     for name, row in sorted(table_of(code).items()):
         lines.append("".join(f"{row.get(c, ''):>9}" for c in columns) + f"  {name}")

@@ -30,11 +30,15 @@ class Kernel:
 
 @dataclass
 class MachineCode:
-    """`sass[architecture][kernel]`; `ptx[target][kernel]` counts PTX instructions."""
+    """`sass[architecture][kernel]`; `ptx[target][kernel]` counts PTX instructions.
+
+    `threads[kernel]` is the most threads of a block, from its __launch_bounds__.
+    """
 
     compilers: set[str] = field(default_factory=set)
     sass: dict[str, dict[str, Kernel]] = field(default_factory=dict)
     ptx: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
+    threads: dict[str, int] = field(default_factory=dict)
 
 
 def _tool(name: str) -> str:
@@ -92,18 +96,20 @@ def _sass(lines: Iterable[str]) -> dict[str, Counter[str]]:
     return sections
 
 
-def _ptx(text: str) -> Iterator[tuple[str, Counter[str]]]:
-    """Instructions of each .entry; what stands outside of any is reported under the name ''."""
-    name, counts = "", Counter[str]()
+def _ptx(text: str) -> Iterator[tuple[str, int, Counter[str]]]:
+    """Threads and instructions of each .entry; what stands outside of any has the name ''."""
+    name, threads, counts = "", 0, Counter[str]()
     for line in text.splitlines():
         if entry := re.search(r"\.(?:entry|func)\b.*?([\w$]+)\(", line):
-            yield name, counts
-            name, counts = entry[1], Counter()
+            yield name, threads, counts
+            name, threads, counts = entry[1], 0, Counter()
+        elif bound := re.match(r"\s*\.maxntid (\d+)", line):
+            threads = int(bound[1])
         elif re.match(r"\s*\.param\b.*\.b8\b", line):
             counts["struct parameter"] += 1
         elif instruction := re.match(r"\s*\{?\s*(?:@!?%\w+\s+)?([a-z][\w.:]*)", line):
             counts[instruction[1]] += 1
-    yield name, counts
+    yield name, threads, counts
 
 
 def _read_cubin(cubin: Path) -> tuple[str, set[str], dict[str, Kernel]]:
@@ -135,10 +141,14 @@ def read(files: Iterable[Path]) -> MachineCode:
                 text = ptx.read_text()
                 target = re.search(r"\.target (\w+)", text)
                 kernels_of = code.ptx.setdefault(target[1] if target else "", {})
-                kernels_of.update((name, counts) for name, counts in _ptx(text) if counts)
+                for name, threads, counts in _ptx(text):
+                    if counts:
+                        kernels_of[name] = counts
+                        code.threads[name] = threads
     symbols = {s for group in (code.sass, code.ptx) for kernels in group.values() for s in kernels}
     names = short_names(symbols - {""})
     names[""] = "outside of any kernel"
     code.sass = {a: {names[s]: k for s, k in ks.items()} for a, ks in code.sass.items()}
+    code.threads = {names[s]: threads for s, threads in code.threads.items()}
     code.ptx = {t: {names[s]: c for s, c in cs.items()} for t, cs in code.ptx.items()}
     return code
