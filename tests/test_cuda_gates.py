@@ -54,7 +54,7 @@ extern "C" __global__ void step(float* theta, const float* grad, float rate) {
 }
 """
 WITH_FMA = """
-extern "C" __global__ void reduce(double* sums, const double* x) {
+extern "C" __global__ void sum_chunks(double* sums, const double* x) {
   sums[threadIdx.x] = __fma_rn(x[threadIdx.x], x[threadIdx.x], sums[threadIdx.x]);
 }
 """
@@ -134,7 +134,7 @@ def test_what_is_good_passes(compile_cuda, table):
         (GOOD, ("--fmad=false", "--ftz=true"), "fma.rn.ftz.f32 is not a plain operation"),
         (GOOD, ("--fmad=false", "--prec-div=false"), "div.full.f32 is not a plain operation"),
         (GOOD, ("--fmad=false", "--prec-sqrt=false"), "sqrt.approx.f32 is not a plain operation"),
-        (WITH_FMA, (), "reduce: PTX for sm_90: 1 fma where the rules have none"),
+        (WITH_FMA, (), "sum_chunks: PTX for sm_90: 1 fma where the rules have none"),
         (NARROW, (), "step: no __launch_bounds__"),
         (ATOMIC, (), "add.f32 is not a plain operation"),
         (STRUCT, (), "struct parameter is not a plain operation"),

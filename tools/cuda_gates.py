@@ -20,9 +20,9 @@ from machine_code import Kernel, MachineCode, read
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 TABLE = Path(__file__).with_name("cuda_resources.txt")
 # Kernels whose time is memory's: every one has a path of 16-byte loads and stores.
-ELEMENTWISE = re.compile(r"^(step|meta|merge)")
+ELEMENTWISE = re.compile(r"^(step|merge|update_meta)")
 # Kernels whose rules (rules/meta.h: TwoSum, distances) have no fma: one there is a contraction.
-WITHOUT_FMA = re.compile(r"^(reduce|merge)")
+WITHOUT_FMA = re.compile(r"^(sum_|merge|commit|find_not_finite)")
 _BITS = r"(8|16|32|64)"
 PLAIN = re.compile(
     "|".join(
@@ -37,7 +37,7 @@ PLAIN = re.compile(
             rf"(bfe|bfi|bfind)(\.shiftamt)?\.[bsu]{_BITS}",
             r"(and|or|xor|not)\.pred",
             # floats: round to nearest, said in the instruction, so that nothing is contracted
-            r"(add|sub|mul|div|sqrt|fma)\.rn\.f(32|64)",
+            r"(add|sub|mul|div|rcp|sqrt|fma)\.rn\.f(32|64)",
             r"(neg|abs)\.f(32|64)",
             rf"setp\.\w+(\.(and|or|xor))?\.[bfsu]{_BITS}",
             rf"selp\.[bfsu]{_BITS}",
@@ -122,8 +122,8 @@ def violations(code: MachineCode, architectures: tuple[str, ...]) -> list[str]:
 
 HEAD = """\
 # Most threads of a block, fused multiply-adds in PTX, then registers a thread / bytes of static
-# shared memory a block on each architecture, as compiled by nvcc {compiler}. `make cuda-gates` fails
-# where the code differs; where that is meant, `make cuda-gates ARGS=--update` writes this file.
+# shared memory a block on each architecture, as compiled by nvcc {compiler}. `make cuda-gates`
+# fails where the code differs; where that is meant, `make cuda-gates ARGS=--update` writes this.
 """
 Row = dict[str, str]
 
