@@ -13,6 +13,9 @@ WERROR := $(if $(CI),ON,OFF)
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard README.md) \
   $(shell find cpp src python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' -o -name '*.npz')
 CUDA_SOURCES := $(shell find cuda -type f)
+EMULATOR := $(shell find tests/cuda -type f)
+# The module that runs the CUDA kernels on the CPU, for the suite's device tests.
+export ARUBA_CUDA_EMULATED_MODULE ?= $(abspath $(BUILD)/emulated)
 CPP := $(shell find cpp cuda src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
@@ -46,6 +49,12 @@ $(VENV)/.cuda: $(VENV)/.package $(CUDA_SOURCES)
 $(VENV)/.cli: $(VENV)/.package
 	touch $@
 
+# In pip's own build directory, so that the core is compiled once.
+$(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
+	$(BIN)/cmake -S . -B $(BUILD) -DARUBA_CUDA_EMULATED=ON --log-level=WARNING
+	$(BIN)/cmake --build $(BUILD) --target _cuda_emulated
+	touch $@
+
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
 EXTRAS := test lint bench gates gpu
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
@@ -57,7 +66,7 @@ $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 demo: $(VENV)/.cli
 	$(BIN)/aruba-fast demo $(ARGS)
 
-test: $(VENV)/.package $(VENV)/.test
+test: $(VENV)/.package $(VENV)/.test $(VENV)/.emulated
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/.package $(VENV)/.bench
@@ -77,7 +86,7 @@ bench-gpu: $(VENV)/.cuda $(VENV)/.gpu
 	$(BIN)/python benchmarks/gpu_report.py --json build/gpu.json --plot build/gpu.png $(ARGS)
 
 # The same, tiny, through the CPU execution of the kernels: answers are checked, nothing is timed.
-bench-gpu-check: $(VENV)/.package $(VENV)/.bench
+bench-gpu-check: $(VENV)/.package $(VENV)/.bench $(VENV)/.emulated
 	$(BIN)/python benchmarks/gpu_report.py --dry-run --json build/gpu-dry.json --plot build/gpu-dry.png
 
 # The machine code of every kernel for every architecture, and that the gates can fail.
@@ -86,9 +95,13 @@ cuda-gates: $(VENV)/.cuda $(VENV)/.gates
 	$(BIN)/python tools/cuda_gates.py $(ARGS) $(SITE)/aruba_fast/_cuda.*.so
 	$(BIN)/python -m pytest -q tests/test_cuda_gates.py
 
-# The kernels' C++ tests on the CPU: plain in several orders, under ASan + UBSan, and under TSan.
+# The kernels' C++ tests on the CPU: plain, under ASan + UBSan, under TSan, which is the race check,
+# and with planted faults, each of which must be found.
+cuda-emulated: export PATH := $(abspath $(BIN)):$(PATH)
 cuda-emulated: $(VENV)/.created
-	tools/cuda_emulated.sh
+	cmake --preset dev -G Ninja --log-level=WARNING
+	cmake --build build/dev
+	ctest --test-dir build/dev -R '^cuda' --no-tests=error --output-on-failure
 
 # ---- what a developer runs ---------------------------------------------------------------------
 
