@@ -24,4 +24,13 @@ constexpr std::int64_t kColumnsForOnePass = 65536;
 
 constexpr int kMetaThreads = 256;
 
+// Tasks of up to a segment: several teams a block, so that an SM can be full (it takes 32 blocks).
+constexpr int kTeamThreads = 128;
+// Longer ones: a segment a warp, up to 4096 features.
+constexpr int kLongThreads = 256;
+// Whatever does not fit registers: up to 8 warps a task. Four blocks an SM fill an H100 with 528
+// tasks; more would only need more workspace.
+constexpr int kWideThreads = 256;
+constexpr std::int64_t kWideBlocks = 528;
+
 }  // namespace aruba_fast::cuda

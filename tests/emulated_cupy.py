@@ -146,7 +146,9 @@ def installed():
         cupy: (empty, zeros, asarray, ascontiguousarray),
         cupy.cuda: (Device, get_current_stream),
     }
-    before = {module: {f.__name__: getattr(module, f.__name__) for f in here[module]} for module in here}
+    before = {
+        module: {f.__name__: getattr(module, f.__name__) for f in here[module]} for module in here
+    }
     cupy.cuda.set_allocator(allocate)
     before[cupy.cuda]["alloc"] = cupy.cuda.alloc
     cupy.cuda.alloc = allocate

@@ -122,7 +122,9 @@ class State:
         self._hyper = hyper
         # The native state refers to these arrays and changes them in place: they are never rebound.
         self._arrays = {name: arrays[name] for name in ARRAYS}
-        self._state = _arrays.native(arrays["phi"]).MetaState(*self._arrays.values(), **asdict(hyper))
+        self._state = _arrays.native(arrays["phi"]).MetaState(
+            *self._arrays.values(), **asdict(hyper)
+        )
 
     @property
     def phi(self) -> FloatArray:

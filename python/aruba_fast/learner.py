@@ -113,9 +113,7 @@ class MetaLearner(State):
         b, g = self.b, self.g
         if self.isotropic:
             # NumPy's own order of summation: a mean made on a device would be other bits.
-            b, g = (
-                _arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g)
-            )
+            b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
         if self.max_learning_rate is not None:
             b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
         return ArubaPlusPlus._of(b, g, coef)
@@ -201,9 +199,7 @@ class MetaLearner(State):
             meta_step = meta_step(self.n_tasks + statistics.n_tasks)
         if meta_step is not None:
             meta_step = _check.non_negative(name, "meta_step", meta_step)
-        self._state.apply(
-            statistics.sums, statistics.weight_sum, statistics.counts, meta_step
-        )
+        self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, meta_step)
 
     def update(
         self, run: TaskRun, *, weights: ArrayLike | None = None, meta_step: MetaStep = None
