@@ -59,8 +59,11 @@ extern "C" __global__ void sum_chunks(double* sums, const double* x) {
 }
 """
 GENERIC = """
-extern "C" __global__ void __launch_bounds__(32) tasks(const long long* table) {
-  reinterpret_cast<float*>(table[blockIdx.x])[threadIdx.x] = 1;
+extern "C" __global__ void __launch_bounds__(32) tasks(float* x, int k) {
+  __shared__ float a[32];
+  a[threadIdx.x] = x[threadIdx.x];
+  (k ? a : x)[threadIdx.x ^ 1] = 1;
+  x[32 + threadIdx.x] = a[threadIdx.x];
 }
 """
 ATOMIC = 'extern "C" __global__ void tasks(float* x) { atomicAdd(x, 1.0F); }'
