@@ -18,7 +18,8 @@ void require_rows(const char* function, const TaskTable& table) {
 namespace {
 
 template <class T, class Allowed>
-void require_each(const char* function, const Array& y, const std::string& domain, Allowed allowed) {
+void require_each(const char* function, const Array& y, const std::string& domain,
+                  Allowed allowed) {
   const T* labels = static_cast<const T*>(y.data);
   for (std::int64_t i = 0; i < y.size(); ++i)
     if (!allowed(static_cast<double>(labels[i])))
@@ -26,7 +27,8 @@ void require_each(const char* function, const Array& y, const std::string& domai
 }
 
 template <class Allowed>
-void require_each(const char* function, const Array& y, const std::string& domain, Allowed allowed) {
+void require_each(const char* function, const Array& y, const std::string& domain,
+                  Allowed allowed) {
   if (y.type == Type::kFloat64) require_each<double>(function, y, domain, allowed);
   else require_each<float>(function, y, domain, allowed);
 }

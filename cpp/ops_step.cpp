@@ -51,9 +51,9 @@ void run_range(const StepRule rule, const StepPiece& piece, std::int64_t begin, 
 void step(const StepArguments& arguments) {
   const StepPlan plan = plan_step(arguments);
   const auto run = [&](std::int64_t begin, std::int64_t end) {
-    const auto after = std::upper_bound(
-        plan.pieces.begin(), plan.pieces.end(), begin,
-        [](std::int64_t at, const StepPiece& piece) { return at < piece.first; });
+    const auto after =
+        std::upper_bound(plan.pieces.begin(), plan.pieces.end(), begin,
+                         [](std::int64_t at, const StepPiece& piece) { return at < piece.first; });
     for (auto i = static_cast<std::size_t>(after - plan.pieces.begin()) - 1; begin < end; ++i) {
       const StepPiece& piece = plan.pieces[i];
       const std::int64_t stop = std::min(end, piece.first + plan.size(i));

@@ -46,7 +46,8 @@ std::string versions() {
   cudaDriverGetVersion(&driver);
   cudaGetLastError();
   const auto text = [](int v) {
-    return v == 0 ? std::string("none") : std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10);
+    return v == 0 ? std::string("none")
+                  : std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10);
   };
   return "CUDA runtime " + text(runtime) + ", driver " + text(driver);
 }

@@ -9,8 +9,8 @@ namespace aruba_fast::cuda {
 constexpr int kWarp = 32;
 constexpr int kSegment = 512;
 
-// The sum of kLanes neighbouring lanes, to each of them. Of 32 lanes in all, those beyond kLanes hold
-// zero: left out, they change nothing but the sign of a zero, which the last step settles.
+// The sum of kLanes neighbouring lanes, to each of them. Of 32 lanes in all, those beyond kLanes
+// hold zero: left out, they change nothing but the sign of a zero, which the last step settles.
 template <int kLanes, class T>
 __device__ __forceinline__ T fold(T v, unsigned mask) {
 #pragma unroll
@@ -18,15 +18,15 @@ __device__ __forceinline__ T fold(T v, unsigned mask) {
   return v + T(0);
 }
 
-// kLanes lanes of a warp: coordinates up to kLanes, or up to a segment for a whole warp. The teams of
-// a warp go their own ways.
+// kLanes lanes of a warp: coordinates up to kLanes, or up to a segment for a whole warp. The teams
+// of a warp go their own ways.
 template <class T, int kLanes>
 class WarpTeam {
  public:
   __device__ explicit WarpTeam(T*)
-      : mask_(kLanes == kWarp ? 0xffffffffU
-                              : ((1U << kLanes % kWarp) - 1)
-                                    << (threadIdx.x % kWarp / kLanes * kLanes)) {}
+      : mask_(kLanes == kWarp
+                  ? 0xffffffffU
+                  : ((1U << kLanes % kWarp) - 1) << (threadIdx.x % kWarp / kLanes * kLanes)) {}
   __device__ static std::int64_t number() { return global_index() / kLanes; }
   __device__ static int first_coordinate() { return static_cast<int>(threadIdx.x) % kLanes; }
   __device__ T sum(T v) { return fold<kLanes>(v, mask_); }

@@ -121,8 +121,8 @@ __device__ __forceinline__ void step_vector(const Steps<T, G>& at, std::int64_t 
 template <class Rule, class T, class G>
 __device__ __forceinline__ void step_at(const Steps<T, G>& at, std::int64_t thread) {
   constexpr int kWidth = kVector<T>;
-  const auto before = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(at.theta) % 16 /
-                                                sizeof(T));
+  const auto before =
+      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(at.theta) % 16 / sizeof(T));
   const std::int64_t i = thread * kWidth - before;
   if (i >= 0 && i + kWidth <= at.n) {
     step_vector<Rule>(at, i);

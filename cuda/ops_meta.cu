@@ -10,8 +10,8 @@
 namespace aruba_fast::cuda {
 namespace {
 
-// Kernels that mostly find nothing to do stride over their work with at most this many blocks (15 an
-// SM of an H100).
+// Kernels that mostly find nothing to do stride over their work with at most this many blocks (15
+// an SM of an H100).
 constexpr std::int64_t kMostBlocks = 2048;
 constexpr std::int64_t kMostRows = 65535;  // of a grid
 
@@ -21,8 +21,8 @@ bool in_one_pass(std::int64_t n_tasks, std::int64_t n) {
   return n_tasks <= kTaskChunk || n >= kColumnsForOnePass;
 }
 
-// Memory of add_round: a flag whether some sum is not finite, a flag for every task, the result, and
-// the partial sums of chunks.
+// Memory of add_round: a flag whether some sum is not finite, a flag for every task, the result,
+// and the partial sums of chunks.
 struct RoundMemory {
   unsigned *any, *flags;
   double *result, *partials;
@@ -57,12 +57,14 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
                      n_chunks = divide_up(n_tasks, kTaskChunk);
   const auto sum = [&](const unsigned* skip, const unsigned* wanted, unsigned* not_finite,
                        std::int64_t n_rows) {
-    if (memory.partials)
-      launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)}, sum_chunks<T>,
-             theta_hat, grad_sq, phi, round.weights, skip, wanted, n_tasks, n, memory.partials);
-    launch(stream, {n_columns, kReduceThreads}, sum_rounds<T>, theta_hat, grad_sq, phi,
-           round.weights, skip, wanted, n_tasks, n, memory.partials, into.sums, into.weight,
-           memory.result, not_finite);
+    if (!memory.partials)
+      return launch(stream, {n_columns, kReduceThreads}, sum_columns<T>, theta_hat, grad_sq, phi,
+                    round.weights, skip, wanted, n_tasks, n, into.sums, into.weight, memory.result,
+                    not_finite);
+    launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)}, sum_chunks<T>,
+           theta_hat, grad_sq, phi, round.weights, skip, wanted, n_tasks, n, memory.partials);
+    launch(stream, {n_columns, kReduceThreads}, merge_chunks, memory.partials, n_chunks, n,
+           into.sums, into.weight, wanted, memory.result, not_finite);
   };
   check(cudaMemsetAsync(memory.any, 0, memory.flag_bytes, handle_of(stream)), "cudaMemsetAsync");
   sum(nullptr, nullptr, memory.any, kMostRows);
@@ -71,11 +73,11 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
          find_not_finite<T>, theta_hat, grad_sq, phi, round.weights, memory.any, n_tasks, n,
          memory.flags);
   sum(memory.flags, memory.any, nullptr, divide_up(kMostBlocks, n_columns));
-  launch(stream,
-         {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostBlocks),
-          kReduceThreads},
-         commit_sums, memory.result, n, n_tasks, memory.flags, memory.any, into.sums, into.weight,
-         into.counts, skipped);
+  launch(
+      stream,
+      {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostBlocks), kReduceThreads},
+      commit_sums, memory.result, n, n_tasks, memory.flags, memory.any, into.sums, into.weight,
+      into.counts, skipped);
 }
 
 constexpr std::size_t kLaneBytes = kSumLanes * sizeof(Twofold<double>);

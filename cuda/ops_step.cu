@@ -19,9 +19,8 @@ std::int64_t n_blocks(std::int64_t n, std::int64_t item) {
 template <class Rule, class T, class G>
 void step_one_array(const StepCall& call, std::int64_t n, const Stream& stream) {
   launch(stream, {n_blocks(n, sizeof(T)), kStepThreads}, step_array<Rule, T, G>,
-         static_cast<T*>(call.theta), static_cast<T*>(call.state),
-         static_cast<const G*>(call.grad), static_cast<const T*>(call.rates), call.rate,
-         call.damping, n, call.n);
+         static_cast<T*>(call.theta), static_cast<T*>(call.state), static_cast<const G*>(call.grad),
+         static_cast<const T*>(call.rates), call.rate, call.damping, n, call.n);
 }
 
 template <class Rule, class T, class G>
@@ -44,9 +43,9 @@ void step_many_arrays(const StepPlan& plan, Gradient kind, const Stream& stream)
     set(kSize, plan.size(chosen[a]));
     set(kRow, call.n);
     set(kFirstBlock, static_cast<std::int64_t>(owners.size()));
-    owners.resize(owners.size() +
-                      static_cast<std::size_t>(n_blocks(plan.size(chosen[a]), sizeof(T))),
-                  static_cast<std::int32_t>(a));
+    owners.resize(
+        owners.size() + static_cast<std::size_t>(n_blocks(plan.size(chosen[a]), sizeof(T))),
+        static_cast<std::int32_t>(a));
   }
   const auto blocks = static_cast<std::int64_t>(owners.size());
   const std::size_t n_numbers = table.size();

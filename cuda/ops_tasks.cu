@@ -94,13 +94,13 @@ struct WideLayout {
     exchange_is_shared = exchanged <= kSharedBytes;
     state_is_shared = exchanged + state <= kSharedBytes;
     shared_bytes = (exchange_is_shared ? exchanged : 0) + (state_is_shared ? state : 0);
-    workspace_stride = (exchange_is_shared ? 0 : exchanged / item) +
-                       (state_is_shared ? 0 : scratch * n);
+    workspace_stride =
+        (exchange_is_shared ? 0 : exchanged / item) + (state_is_shared ? 0 : scratch * n);
     n_blocks = std::min(n_tasks, kWideBlocks);
     if (workspace_stride > 0)
       n_blocks = std::clamp<std::int64_t>(kWorkspaceBytes / (workspace_stride * item), 1, n_blocks);
-    n_threads = static_cast<int>(std::min<std::int64_t>(n_segments * options.n_outputs,
-                                                        kWideThreads / kWarp)) *
+    n_threads = static_cast<int>(
+                    std::min<std::int64_t>(n_segments * options.n_outputs, kWideThreads / kWarp)) *
                 kWarp;
   }
 

@@ -13,8 +13,8 @@ namespace {
 constexpr std::int64_t kBlockParameters = std::int64_t{1} << 26;
 constexpr std::int64_t kMostBlocks = 2048;
 
-// Tasks of a round that are run and summed at a time: whole chunks, so that the sums are those of one
-// big round to the bit.
+// Tasks of a round that are run and summed at a time: whole chunks, so that the sums are those of
+// one big round to the bit.
 std::int64_t block_size(std::int64_t n_tasks, std::int64_t n, std::int64_t round_size) {
   const std::int64_t chunks = std::max<std::int64_t>(1, kBlockParameters / (n * kTaskChunk));
   return std::min(std::min(round_size, n_tasks), chunks * kTaskChunk);
@@ -146,8 +146,7 @@ std::size_t meta_train_workspace_bytes(const TaskTable& table, const TaskOptions
 }
 
 void meta_train(const TaskTable& table, const TaskOptions& options, const MetaState& state,
-                const MetaTraining& training, Watch& watch, void* workspace,
-                const Stream& stream) {
+                const MetaTraining& training, Watch& watch, void* workspace, const Stream& stream) {
   const DeviceGuard guard(stream);
   const std::int64_t block = block_size(table.n_tasks, state.n, training.round_size);
   const TrainMemory memory(workspace, table, options, state.n, block);

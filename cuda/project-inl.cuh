@@ -11,8 +11,9 @@ namespace aruba_fast::cuda {
 template <class T>
 constexpr T kLargest = std::numeric_limits<T>::max();
 
-// State offers sum(term), the sum over all coordinates of term(theta, rate), and map(f), which makes
-// theta f(theta, rate). Every thread of the team gets the same sums, and so goes the same way.
+// State offers sum(term), the sum over all coordinates of term(theta, rate), and map(f), which
+// makes theta f(theta, rate). Every thread of the team gets the same sums, and so goes the same
+// way.
 template <class T, class State>
 __device__ __forceinline__ void project(State& state, bool one_rate, T radius) {
   constexpr int kIterations = 60;

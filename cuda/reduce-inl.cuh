@@ -92,6 +92,16 @@ struct Weights {
   double count;
 };
 
+__device__ __forceinline__ void store_sums(double* at, std::int64_t n, const Weights& sums) {
+  at[6 * n] = sums.weight.high, at[6 * n + 1] = sums.weight.low;
+  at[6 * n + 2] = sums.count;
+}
+
+__device__ __forceinline__ void add(Weights& into, const Weights& other) {
+  aruba_fast::add(into.weight, other.weight);
+  into.count += other.count;
+}
+
 template <class T>
 __device__ __forceinline__ Weights sum_weights(const Round<T>& round, std::int64_t first,
                                                std::int64_t last) {
@@ -127,44 +137,67 @@ __global__ void __launch_bounds__(kReduceThreads)
     if (j < n) {
       store_sums(row, n, j, sum_column(round, first, last, j));
     } else {
-      const Weights sums = sum_weights(round, first, last);
-      row[6 * n] = sums.weight.high, row[6 * n + 1] = sums.weight.low;
-      row[6 * n + 2] = sums.count;
+      store_sums(row, n, sum_weights(round, first, last));
     }
   }
 }
 
-// `into` plus all chunks in order, to `result`; raises `not_finite`. Chunks come from `partials` or,
-// where that is null, are summed here.
+__device__ __forceinline__ void store_result(double* result, std::int64_t n, std::int64_t j,
+                                             const ColumnSums& sums, unsigned* not_finite) {
+  store_sums(result, n, j, sums);
+  if (not_finite && !is_finite(sums)) atomicOr(not_finite, 1U);
+}
+
+// `into` plus all chunks in order, to `result`; raises `not_finite`.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads)
-    sum_rounds(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
-               const unsigned* skip, const unsigned* wanted, std::int64_t n_tasks, std::int64_t n,
-               const double* partials, const double* into, const double* into_weight,
-               double* result, unsigned* not_finite) {
+    sum_columns(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
+                const unsigned* skip, const unsigned* wanted, std::int64_t n_tasks, std::int64_t n,
+                const double* into, const double* into_weight, double* result,
+                unsigned* not_finite) {
   if (is_idle(wanted)) return;
   const Round<T> round = {theta_hat, grad_sq, phi, weights, skip, n_tasks, n};
-  const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
-  for (std::int64_t j = global_index(); j <= n; j += n_threads) {
-    if (j < n) {
-      ColumnSums sums = load_sums(into, n, j);
-      for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
-        add(sums, partials ? load_sums(partials + first / kTaskChunk * sum_row(n), n, j)
-                           : sum_column(round, first, chunk_end(first, n_tasks), j));
-      store_sums(result, n, j, sums);
-      if (not_finite && !is_finite(sums)) atomicOr(not_finite, 1U);
-    } else {
-      Weights sums = {{into_weight[0], into_weight[1]}, 0};
-      for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk) {
-        const double* row = partials + first / kTaskChunk * sum_row(n) + 6 * n;
-        const Weights chunk = partials ? Weights{{row[0], row[1]}, row[2]}
-                                       : sum_weights(round, first, chunk_end(first, n_tasks));
-        aruba_fast::add(sums.weight, chunk.weight);
-        sums.count += chunk.count;
-      }
-      result[6 * n] = sums.weight.high, result[6 * n + 1] = sums.weight.low;
-      result[6 * n + 2] = sums.count;
+  const std::int64_t j = global_index();
+  if (j < n) {
+    ColumnSums sums = load_sums(into, n, j);
+    for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
+      add(sums, sum_column(round, first, chunk_end(first, n_tasks), j));
+    store_result(result, n, j, sums, not_finite);
+  } else if (j == n) {
+    Weights sums = {{into_weight[0], into_weight[1]}, 0};
+    for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
+      add(sums, sum_weights(round, first, chunk_end(first, n_tasks)));
+    store_sums(result, n, sums);
+  }
+}
+
+// The same from the partial sums of the chunks, which are on their way several at a time.
+__global__ void __launch_bounds__(kReduceThreads)
+    merge_chunks(const double* partials, std::int64_t n_chunks, std::int64_t n, const double* into,
+                 const double* into_weight, const unsigned* wanted, double* result,
+                 unsigned* not_finite) {
+  if (is_idle(wanted)) return;
+  const std::int64_t j = global_index(), row = sum_row(n);
+  if (j < n) {
+    ColumnSums sums = load_sums(into, n, j);
+    std::int64_t chunk = 0;
+    for (; chunk + kChunksAtOnce <= n_chunks; chunk += kChunksAtOnce) {
+      ColumnSums parts[kChunksAtOnce];
+#pragma unroll
+      for (int k = 0; k < kChunksAtOnce; ++k) parts[k] = load_sums(partials + k * row, n, j);
+#pragma unroll
+      for (int k = 0; k < kChunksAtOnce; ++k) add(sums, parts[k]);
+      partials += kChunksAtOnce * row;
     }
+    for (; chunk < n_chunks; ++chunk, partials += row) add(sums, load_sums(partials, n, j));
+    store_result(result, n, j, sums, not_finite);
+  } else if (j == n) {
+    Weights sums = {{into_weight[0], into_weight[1]}, 0};
+    for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
+      const double* at = partials + chunk * row + 6 * n;
+      add(sums, Weights{{at[0], at[1]}, at[2]});
+    }
+    store_sums(result, n, sums);
   }
 }
 

@@ -12,8 +12,8 @@ namespace aruba_fast::cuda {
 
 struct Entry {
   int device;
-  std::size_t capacity;  // in numbers
-  std::int64_t* data;    // on the device
+  std::size_t capacity;   // in numbers
+  std::int64_t* data;     // on the device
   std::int64_t* staging;  // pinned: what the device was told, or will be
   std::size_t size;
   void* copied_on;  // the stream of the copy
@@ -120,8 +120,7 @@ class TableCache {
                           handle_of(stream)),
           "cudaMemcpyAsync");
     entry.captured = capturing;
-    if (!capturing)
-      check(cudaEventRecord(entry.copied, handle_of(stream)), "cudaEventRecord");
+    if (!capturing) check(cudaEventRecord(entry.copied, handle_of(stream)), "cudaEventRecord");
     entry.copied_on = stream.handle;
     entry.size = table.size();
   }
@@ -138,8 +137,7 @@ TableCache& cache() {
 
 }  // namespace
 
-TableUse::TableUse(const Stream& stream, const std::vector<std::int64_t>& table)
-    : stream_(stream) {
+TableUse::TableUse(const Stream& stream, const std::vector<std::int64_t>& table) : stream_(stream) {
   // Held until the use is recorded, so that nobody takes the entry in between.
   cache().mutex.lock();
   try {

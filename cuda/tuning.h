@@ -17,6 +17,9 @@ constexpr int kStepThreads = 256;
 // leave room for 1024 threads an SM: 32 KB on the way.
 constexpr int kReduceThreads = 128;
 constexpr int kTasksAtOnce = 4;
+// A round of a million tasks has 7813 chunks, merged one after another by each column's thread: 4
+// on their way at a time make that 1.2 ms of latency instead of 4.7.
+constexpr int kChunksAtOnce = 4;
 // With this many columns (a thread each, 496 an SM and 16 KB on the way) all chunks of a column are
 // summed by one thread; with fewer, every chunk has a thread of its own, and 48 bytes a column and
 // chunk (5 % of its 1024 bytes of float32) are written and read again.

@@ -51,7 +51,8 @@ class WideTask {
 
   // Scores the row x and keeps the slope of every output.
   __device__ T score(Loss kind, const T* x, T y) {
-    fold_segments([&](std::int64_t j, std::int64_t i, T lane) { return fma(x[j], at_.theta[i], lane); });
+    fold_segments(
+        [&](std::int64_t j, std::int64_t i, T lane) { return fma(x[j], at_.theta[i], lane); });
     if (kind != Loss::kSoftmax) {
       const LossAndSlope<T> at = one_output_loss(kind, total(0, n_segments_), y);
       slope_ = at.slope;
@@ -112,9 +113,8 @@ class WideTask {
   template <class Body>
   __device__ __forceinline__ void over_own(Body body) const {
     for (int segment = warp(); segment < n_segments_ * n_outputs_; segment += n_warps())
-      over_segment(segment, [&](std::int64_t j, std::int64_t i) {
-        body(segment / n_segments_, j, i);
-      });
+      over_segment(segment,
+                   [&](std::int64_t j, std::int64_t i) { body(segment / n_segments_, j, i); });
   }
 
   // Every segment's lanes, advanced by next(j, i, lane), folded, for all threads to see. The next
@@ -138,8 +138,8 @@ class WideTask {
     return sum;
   }
 
-  // Three strokes over the outputs, as cpp/loss-inl.h: the second one, which has the exponentials, an
-  // output a thread.
+  // Three strokes over the outputs, as cpp/loss-inl.h: the second one, which has the exponentials,
+  // an output a thread.
   __device__ T softmax(T y) {
     for (int c = static_cast<int>(threadIdx.x); c < n_outputs_; c += static_cast<int>(blockDim.x))
       scores_[c] = total(c * n_segments_, n_segments_);
@@ -158,9 +158,8 @@ class WideTask {
     return log_positive(sum) - (chosen - maximum);
   }
   __device__ __forceinline__ T slope(int output) const {
-    return is_softmax_
-               ? softmax_slope(terms_[output], sum_of_terms_, y_, static_cast<T>(output))
-               : slope_;
+    return is_softmax_ ? softmax_slope(terms_[output], sum_of_terms_, y_, static_cast<T>(output))
+                       : slope_;
   }
 
   template <class Gradient>
@@ -194,9 +193,8 @@ __global__ void __launch_bounds__(kWideThreads, 1)
                    int n_outputs, const T* phi, std::int64_t phi_stride, const T* rates,
                    std::int64_t rate_step, double rate, const T* dampings, double damping,
                    int loss_kind, std::int64_t batch_size, std::int64_t n_epochs, double radius,
-                   int one_rate, T* theta_hat, T* grad_sq, T* theta_bar, double* loss,
-                   T* workspace, std::int64_t workspace_stride, int state_is_shared,
-                   int exchange_is_shared) {
+                   int one_rate, T* theta_hat, T* grad_sq, T* theta_bar, double* loss, T* workspace,
+                   std::int64_t workspace_stride, int state_is_shared, int exchange_is_shared) {
   const std::int64_t n = n_features * n_outputs,
                      n_segments = (n_features + kSegment - 1) / kSegment;
   const PerCoordinate<T> all_rates = {rates, rate_step, static_cast<T>(rate)},

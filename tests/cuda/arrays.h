@@ -36,9 +36,14 @@ class Numbers {
   template <class T>
   std::vector<T> wild_vector(std::int64_t n, double shift = 0) {
     using Limits = std::numeric_limits<T>;
-    const std::array<T, 8> wild = {T(0),          -T(0),           Limits::denorm_min(),
-                                   Limits::min(), Limits::max(),   Limits::infinity(),
-                                   -Limits::infinity(), Limits::quiet_NaN()};
+    const std::array<T, 8> wild = {T(0),
+                                   -T(0),
+                                   Limits::denorm_min(),
+                                   Limits::min(),
+                                   Limits::max(),
+                                   Limits::infinity(),
+                                   -Limits::infinity(),
+                                   Limits::quiet_NaN()};
     std::vector<T> values = vector<T>(n, shift);
     for (T& value : values)
       if (bits() % 19 == 0) value = wild[bits() % wild.size()];
@@ -70,7 +75,7 @@ class DeviceArray {
   explicit DeviceArray(const std::vector<T>& values, std::size_t offset = 0)
       : n_(values.size()),
         before_(16 + offset),
-        memory_(new (std::align_val_t{16}) unsigned char[(before_ + n_ + kAfter) * sizeof(T)]) {
+        memory_(new(std::align_val_t{16}) unsigned char[(before_ + n_ + kAfter) * sizeof(T)]) {
     std::memset(memory_.get(), kSentinel, (before_ + n_ + kAfter) * sizeof(T));
     if (n_ > 0) std::memcpy(data(), values.data(), n_ * sizeof(T));
   }
@@ -117,11 +122,11 @@ void expect_same(const std::vector<T>& got, const std::vector<T>& expected, cons
     first = i;
   }
   expect(n_different == 0,
-         n_different == 0 ? what
-                          : what + ": " + std::to_string(n_different) + " of " +
-                                std::to_string(got.size()) + " differ, first [" +
-                                std::to_string(first) + "]: got " + std::to_string(got[first]) +
-                                ", expected " + std::to_string(expected[first]),
+         n_different == 0
+             ? what
+             : what + ": " + std::to_string(n_different) + " of " + std::to_string(got.size()) +
+                   " differ, first [" + std::to_string(first) + "]: got " +
+                   std::to_string(got[first]) + ", expected " + std::to_string(expected[first]),
          at);
 }
 
@@ -133,7 +138,8 @@ template <>
 inline constexpr Type kType<Float16> = Type::kFloat16;
 
 template <class T>
-Array view(const char* name, T* data, std::initializer_list<std::int64_t> shape, int position = -1) {
+Array view(const char* name, T* data, std::initializer_list<std::int64_t> shape,
+           int position = -1) {
   Array array;
   array.name = name;
   array.position = position;

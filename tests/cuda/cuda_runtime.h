@@ -40,8 +40,8 @@ inline void __syncwarp(unsigned mask = 0xffffffffU,
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate,
                               std::source_location at = std::source_location::current()) {
-  return static_cast<unsigned>(cuda_on_cpu::collective(cuda_on_cpu::Collective::kBallot, mask,
-                                                       predicate != 0, 0, at));
+  return static_cast<unsigned>(
+      cuda_on_cpu::collective(cuda_on_cpu::Collective::kBallot, mask, predicate != 0, 0, at));
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
@@ -101,9 +101,18 @@ enum cudaError_t {
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost, cudaMemcpyDefault };
-enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
+enum cudaMemoryType {
+  cudaMemoryTypeUnregistered,
+  cudaMemoryTypeHost,
+  cudaMemoryTypeDevice,
+  cudaMemoryTypeManaged
+};
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
 constexpr unsigned cudaEventDisableTiming = 2;
 
 struct cudaPointerAttributes {

@@ -1,5 +1,6 @@
 // Stackful coroutines on one thread, known to the sanitizers. Compiled without ThreadSanitizer's
-// instrumentation, also where everything else has it: a switch of fibers is no event of the program.
+// instrumentation, also where everything else has it: a switch of fibers is no event of the
+// program.
 #include "fiber.h"
 
 #include <sys/mman.h>

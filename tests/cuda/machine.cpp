@@ -150,9 +150,9 @@ void Machine::run_block() {
     for (int i = 0; i < n_threads_ && fault_.empty(); ++i) {
       const Thread& thread = *pool_[static_cast<std::size_t>(i)];
       if (thread.state != State::kDone)
-        fault_ = std::string(thread.state == State::kAtBarrier ? "__syncthreads"
-                                                               : "a warp collective") +
-                 " that not every thread reaches: " + place(thread);
+        fault_ =
+            std::string(thread.state == State::kAtBarrier ? "__syncthreads" : "a warp collective") +
+            " that not every thread reaches: " + place(thread);
     }
   }
   if (n_alive_ > 0) unwind();
@@ -288,8 +288,7 @@ void Machine::complete(Thread& last) {
   for (int lane = 0; lane < 32; ++lane) {
     if (!(last.mask >> lane & 1U)) continue;
     const Thread& thread = at(lane);
-    if (thread.mask != last.mask || thread.kind != last.kind ||
-        thread.at.line() != last.at.line())
+    if (thread.mask != last.mask || thread.kind != last.kind || thread.at.line() != last.at.line())
       throw Fault("a warp collective that lanes reach at different places: " + place(last) +
                   " and " + place(thread));
     if (last.kind == Collective::kShuffle && !(last.mask >> thread.source & 1U))

@@ -30,8 +30,7 @@ cudaError_t refuse(cudaError_t error) {
 // The error that a test asked of this call, or that every call gives without a device.
 cudaError_t begin(const char* call) {
   const std::lock_guard<std::mutex> lock(mutex);
-  if (n_devices == 0)
-    return refuse(no_devices_because ? no_devices_because : cudaErrorNoDevice);
+  if (n_devices == 0) return refuse(no_devices_because ? no_devices_because : cudaErrorNoDevice);
   if (failing != call) return cudaSuccess;
   failing.clear();
   return refuse(failure);

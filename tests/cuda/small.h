@@ -11,8 +11,8 @@ constexpr bool kSmall = false;
 #endif
 
 inline std::vector<std::int64_t> sizes() {
-  std::vector<std::int64_t> all = {0,  1,  2,   3,   7,   15,   16,   17,
-                                   31, 32, 33, 127, 128, 129, 4095, 4096, 4097};
+  std::vector<std::int64_t> all = {0,  1,  2,   3,   7,   15,   16,   17,  31,
+                                   32, 33, 127, 128, 129, 4095, 4096, 4097};
   if (!kSmall) all.push_back(100003);
   return all;
 }

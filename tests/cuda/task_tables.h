@@ -30,8 +30,8 @@ class Tasks {
       if (loss == Loss::kLogistic) y_.push_back(u > 0);
       else if (loss == Loss::kHinge) y_.push_back(static_cast<T>(u > 0 ? 1 : -1));
       else if (loss == Loss::kSoftmax)
-        y_.push_back(static_cast<T>(static_cast<std::int64_t>((u + 1) / 2 * 0.999 *
-                                                              static_cast<double>(n_outputs))));
+        y_.push_back(static_cast<T>(
+            static_cast<std::int64_t>((u + 1) / 2 * 0.999 * static_cast<double>(n_outputs))));
       else y_.push_back(static_cast<T>(4 * u));
     }
     n_features_ = n_features;
@@ -39,10 +39,15 @@ class Tasks {
 
   std::vector<T>& x() { return x_; }
   TaskTable host(bool ordered) const {
-    return {x_.data(),       y_.data(), starts_.data(),
-            stops_.data(),   ordered ? order_.data() : nullptr,
-            static_cast<std::int64_t>(starts_.size()), static_cast<std::int64_t>(y_.size()),
-            n_features_,     kType<T>};
+    return {x_.data(),
+            y_.data(),
+            starts_.data(),
+            stops_.data(),
+            ordered ? order_.data() : nullptr,
+            static_cast<std::int64_t>(starts_.size()),
+            static_cast<std::int64_t>(y_.size()),
+            n_features_,
+            kType<T>};
   }
 
  private:

@@ -20,7 +20,8 @@ class Both {
  public:
   explicit Both(std::int64_t n, Numbers* from = nullptr)
       : n_(n),
-        sums_(from ? from->vector<double>(6 * n) : std::vector<double>(static_cast<std::size_t>(6 * n))),
+        sums_(from ? from->vector<double>(6 * n)
+                   : std::vector<double>(static_cast<std::size_t>(6 * n))),
         on_sums_(sums_, 1),
         on_weight_(from ? std::vector<double>{2.5, 1e-17} : std::vector<double>(2)),
         on_counts_(from ? std::vector<std::int64_t>{3, 1} : std::vector<std::int64_t>(2)),
@@ -65,7 +66,8 @@ void poison(std::vector<T>& theta_hat, std::vector<T>& grad_sq, std::int64_t n_t
   for (std::int64_t task = 0; task < n_tasks; ++task) {
     if (how == kAll || (how == kSome && task % 3 == 1))
       grad_sq[at(task, 7 * task)] = std::numeric_limits<T>::infinity();
-    if (how == kOverflow && task % 5 == 0) theta_hat[at(task, task)] = std::numeric_limits<T>::max();
+    if (how == kOverflow && task % 5 == 0)
+      theta_hat[at(task, task)] = std::numeric_limits<T>::max();
   }
 }
 
@@ -110,7 +112,8 @@ void test_rounds() {
       cuda_on_cpu::set_order(order++ % 4);
       for (const bool weighted : {false, true}) {
         test_round<T>(n_tasks, n, weighted, kNone, !weighted);
-        for (const Poison how : {kOne, kSome, kAll}) test_round<T>(n_tasks, n, weighted, how, weighted);
+        for (const Poison how : {kOne, kSome, kAll})
+          test_round<T>(n_tasks, n, weighted, how, weighted);
       }
       if (sizeof(T) == 4) test_round<T>(n_tasks, n, false, kOverflow, true);
     }
@@ -181,9 +184,9 @@ void test_apply() {
         const DeviceArray<unsigned char> workspace(
             std::vector<unsigned char>(cuda::apply_workspace_bytes(n), 0xff));
         cuda::apply(learner.device, round.device, meta_step, workspace.data(), kStream);
-        learner.expect_equal_state(
-            "n " + std::to_string(n) + " tasks " + std::to_string(n_tasks) + " isotropic " +
-            std::to_string(parameters.isotropic) + " decay " + std::to_string(parameters.decay));
+        learner.expect_equal_state("n " + std::to_string(n) + " tasks " + std::to_string(n_tasks) +
+                                   " isotropic " + std::to_string(parameters.isotropic) +
+                                   " decay " + std::to_string(parameters.decay));
       }
     }
   }

@@ -1,5 +1,5 @@
-// The step kernels on the emulated device against those of the CPU: equal bits for every rule, type,
-// size, alignment and form.
+// The step kernels on the emulated device against those of the CPU: equal bits for every rule,
+// type, size, alignment and form.
 #include "arrays.h"
 #include "cpp/ops_step.h"
 #include "cuda/ops_step.h"
@@ -118,8 +118,9 @@ class List {
   explicit List(std::int64_t n_arrays, std::uint64_t seed = 7) {
     Numbers numbers(seed);
     for (std::int64_t i = 0; i < n_arrays; ++i) {
-      const std::int64_t n =
-          i % 11 == 3 ? 0 : i % 13 == 5 ? 4097 : static_cast<std::int64_t>(numbers.bits() % 700);
+      const std::int64_t n = i % 11 == 3   ? 0
+                             : i % 13 == 5 ? 4097
+                                           : static_cast<std::int64_t>(numbers.bits() % 700);
       const std::size_t offset = static_cast<std::size_t>(i) % 4;
       theta_.push_back(numbers.wild_vector<T>(n));
       state_.push_back(numbers.wild_vector<T>(n, 1.5));
@@ -225,7 +226,8 @@ void test_mixed_types() {
   const std::vector<double> grad_b = numbers.vector<double>(50);
   DeviceArray<float> on_a(a);
   DeviceArray<double> on_b(b);
-  const Array grad[2] = {view("grad", grad_a.data(), {100}, 0), view("grad", grad_b.data(), {50}, 1)};
+  const Array grad[2] = {view("grad", grad_a.data(), {100}, 0),
+                         view("grad", grad_b.data(), {50}, 1)};
   const Array theta[2] = {view("theta", a.data(), {100}, 0), view("theta", b.data(), {50}, 1)};
   const Array on[2] = {view("theta", on_a.data(), {100}, 0), view("theta", on_b.data(), {50}, 1)};
   step({"test", kOgdStep, theta, grad, {}, {}, 0.1, 0});

@@ -19,9 +19,9 @@ struct Options {
   bool theta_bar, vector_rates, phi_each, ordered;
 };
 constexpr Options kOptions[] = {
-    {1, 1, 0, false, true, false, false},  {1, 2, 0, false, false, true, true},
-    {3, 2, 0, true, true, false, false},   {1, 1, 0.4, false, false, false, false},
-    {1, 2, 0.4, true, true, true, false},  {4, 1, 0.3, true, false, false, true},
+    {1, 1, 0, false, true, false, false},     {1, 2, 0, false, false, true, true},
+    {3, 2, 0, true, true, false, false},      {1, 1, 0.4, false, false, false, false},
+    {1, 2, 0.4, true, true, true, false},     {4, 1, 0.3, true, false, false, true},
     {1, 1, 1e-30, false, true, false, false},
 };
 
@@ -58,11 +58,10 @@ void test_run(const Tasks<T>& tasks, Loss loss, std::int64_t n_outputs, TaskRule
                   {on_theta_hat.data(), on_grad_sq.data(),
                    with.theta_bar ? on_theta_bar.data() : nullptr, on_losses.data()},
                   workspace.data(), kStream);
-  const std::string what = std::string(name_of(kType<T>)) + " loss " +
-                           std::to_string(static_cast<int>(loss)) + " rule " +
-                           std::to_string(rule) + " d " + std::to_string(host.n_features) +
-                           " batch " + std::to_string(with.batch_size) + " radius " +
-                           std::to_string(with.radius);
+  const std::string what =
+      std::string(name_of(kType<T>)) + " loss " + std::to_string(static_cast<int>(loss)) +
+      " rule " + std::to_string(rule) + " d " + std::to_string(host.n_features) + " batch " +
+      std::to_string(with.batch_size) + " radius " + std::to_string(with.radius);
   expect_same(on_theta_hat.values(), theta_hat, "theta_hat, " + what);
   expect_same(on_grad_sq.values(), grad_sq, "grad_sq, " + what);
   expect_same(on_theta_bar.values(), theta_bar, "theta_bar, " + what);

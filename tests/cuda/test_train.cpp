@@ -41,8 +41,8 @@ void test_how(const How& how, std::int64_t d, std::int64_t n_tasks, bool poisone
   std::vector<std::uint8_t> skipped(losses.size());
   const DeviceArray<double> on_losses(losses, 1);
   const DeviceArray<std::uint8_t> on_skipped(skipped, 1);
-  MetaTraining training{how.round_size, how.weigh_by_rows, nullptr, nullptr, losses.data(),
-                        skipped.data()};
+  MetaTraining training{how.round_size, how.weigh_by_rows, nullptr,
+                        nullptr,        losses.data(),     skipped.data()};
   if (how.step_function)
     training.meta_step = [](std::int64_t seen) { return 1.0 / static_cast<double>(seen); };
   Watch watch(nullptr);
@@ -86,8 +86,8 @@ void test_synchronizations() {
   Learner<float> learner(5, {0.1, 1, 1, 0, kNoCap, false}, numbers, 0.1);
   const DeviceArray<double> losses(std::vector<double>(20));
   const DeviceArray<std::uint8_t> skipped(std::vector<std::uint8_t>(20));
-  const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
-      cuda::meta_train_workspace_bytes(device.table, options, 5, 4)));
+  const DeviceArray<unsigned char> workspace(
+      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, 5, 4)));
   Watch watch(nullptr);
   cuda_on_cpu::reset_counts();
   cuda::meta_train(device.table, options, learner.device,
@@ -109,8 +109,8 @@ void test_interrupt() {
   const DeviceArray<double> losses(std::vector<double>(static_cast<std::size_t>(n_tasks)));
   const DeviceArray<std::uint8_t> skipped(
       std::vector<std::uint8_t>(static_cast<std::size_t>(n_tasks)));
-  const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
-      cuda::meta_train_workspace_bytes(device.table, options, 5, 1)));
+  const DeviceArray<unsigned char> workspace(
+      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, 5, 1)));
   Watch watch([] { return true; });
   const std::int64_t before = *learner.device.n_tasks;
   expect_throw<Interrupted>("meta_train: interrupted", [&] {
