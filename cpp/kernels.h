@@ -66,7 +66,7 @@ struct TasksCall {
   void* scratch;  // scratch_bytes(...) of this thread's own, 64-byte aligned
   int n_slots;    // tasks in lock-step, at most kMaxSlots
 };
-constexpr int kMaxSlots = 32;
+constexpr int kMaxSlots = 64;
 
 struct Kernels {
   const char* name;

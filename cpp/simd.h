@@ -164,6 +164,14 @@ ARUBA_RULE Pack<T> load_first(const T* p, [[maybe_unused]] int n,
 #endif
 }
 
+#if defined(__AVX512F__)
+// The first n <= 8 lanes as half a register.
+ARUBA_RULE RegisterOf<float, 32>::type load_first_half(const float* p, int n) {
+  return RegisterOf<float, 32>::type(
+      _mm256_maskz_loadu_ps(static_cast<__mmask8>((1U << n) - 1), p));
+}
+#endif
+
 template <class T>
 ARUBA_RULE void store_first(T* p, Pack<T> a, int n) {
   alignas(ARUBA_REGISTER_BYTES) T lanes[Pack<T>::kWidth];
