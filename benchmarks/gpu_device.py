@@ -134,9 +134,13 @@ class CpuExecution:
     def __init__(self) -> None:
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
         import device
+        import emulated_cupy
 
-        device.install()
-        self._emulated = device
+        if reason := device.missing():
+            raise SystemExit(f"bench-gpu --dry-run: {reason}")
+        self._tests, self._view = device, emulated_cupy.host
+        self._installed = device.installed()
+        self._installed.__enter__()
 
     def describe(self) -> dict[str, Any]:
         return {"device": "CPU execution (dry run)"}
@@ -145,16 +149,16 @@ class CpuExecution:
         return 1 << 32
 
     def array(self, values: np.ndarray) -> Any:
-        return self._emulated.array(values)
+        return self._tests.array(values)
 
     def host(self, array: Any) -> np.ndarray:
-        return self._emulated.host(array)
+        return self._tests.host(array)
 
     def tiled(self, values: np.ndarray, n: int) -> Any:
         return self.array(np.resize(values, n))
 
     def torch(self, array: Any) -> Any:
-        return need("torch").from_numpy(self.host(array))
+        return need("torch").from_numpy(self._view(array))
 
     def seconds(self, run: Callable[[], object], calls: int) -> float:
         start = time.perf_counter()

@@ -58,6 +58,14 @@ extern "C" __global__ void sum_chunks(double* sums, const double* x) {
   sums[threadIdx.x] = __fma_rn(x[threadIdx.x], x[threadIdx.x], sums[threadIdx.x]);
 }
 """
+GENERIC = """
+extern "C" __global__ void __launch_bounds__(32) tasks(float* x, int k) {
+  __shared__ float a[32];
+  a[threadIdx.x] = x[threadIdx.x];
+  (k ? a : x)[threadIdx.x ^ 1] = 1;
+  x[32 + threadIdx.x] = a[threadIdx.x];
+}
+"""
 ATOMIC = 'extern "C" __global__ void tasks(float* x) { atomicAdd(x, 1.0F); }'
 STRUCT = """
 struct Call { float* x; int n; };
@@ -136,6 +144,7 @@ def test_what_is_good_passes(compile_cuda, table):
         (GOOD, ("--fmad=false", "--prec-sqrt=false"), "sqrt.approx.f32 is not a plain operation"),
         (WITH_FMA, (), "sum_chunks: PTX for sm_90: 1 fma where the rules have none"),
         (NARROW, (), "step: no __launch_bounds__"),
+        (GENERIC, (), "tasks: PTX for sm_90: st.u32 is not a plain operation"),
         (ATOMIC, (), "add.f32 is not a plain operation"),
         (STRUCT, (), "struct parameter is not a plain operation"),
         (PRINTS, (), "call.uni is not a plain operation"),

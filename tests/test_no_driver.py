@@ -1,4 +1,4 @@
-"""The real _cuda on a machine without a driver: it imports, and every entry says what is missing."""
+"""The real _cuda without a driver: it imports, and every entry says what is missing."""
 
 from __future__ import annotations
 

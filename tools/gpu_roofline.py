@@ -57,7 +57,8 @@ class Item:
 
     Bytes and operations are counted in rules/, instructions in the SASS of sm_90 (nvcc 13.0.88): a
     vector of a step costs about 100 beside its arithmetic; four tasks of a column of the reduction
-    are 88 DADD, 8 DMUL and 8 conversions in 140. A correctly rounded division or root is 8
+    are 88 DADD, 8 DMUL and 8 conversions in 140; a round of a task with 8, 64, 512, 4096 features
+    143 (of a warp, for four tasks), 190, 626 and 8 x 695. A correctly rounded division or root is 8
     instructions beside the special one, in float32 as in float64.
     """
 
@@ -73,6 +74,12 @@ class Item:
     in_flight: float  # bytes that a thread has asked for before it waits
     width: float  # of the example: items / threads
     example: tuple[str, int]  # size and its number of items
+
+
+def rounds(d: int) -> tuple[str, int]:
+    """The tasks of `make bench-gpu`: 100 rounds each, 2^28 numbers in all."""
+    n_tasks = (1 << 28) // (100 * d)
+    return f"{n_tasks} tasks of 100 rounds", 100 * n_tasks
 
 
 N26 = ("n = 2^26", 1 << 26)
@@ -105,6 +112,15 @@ ITEMS = (
          96, 48, 0, 33, 0, 144, 96, 1, N24),
     Item("meta-update, float32", "update_meta<float>", "column",
          76, 40, 0, 45, 3, 200, 76, 1, N24),
+    Item("logistic tasks, d = 8", "run_tasks<float, Ogd, WarpTeam<float, 8>, 8, 1, false, 128>",
+         "round", 36, 0, 456, 0, 0, 1144, 4, 12.5, rounds(8)),
+    Item("logistic tasks, d = 64", "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 4, false, 128>",
+         "round", 260, 0, 2400, 0, 0, 6080, 8, 3.125, rounds(64)),
+    Item("logistic tasks, d = 512",
+         "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, false, 128>",
+         "round", 2052, 0, 3904, 0, 0, 20032, 64, 3.125, rounds(512)),
+    Item("logistic tasks, d = 4096", "run_tasks<float, Ogd, BlockTeam<float>, 32, 16, false, 256>",
+         "round", 16388, 0, 39168, 0, 0, 177920, 64, 0.390625, rounds(4096)),
 )  # fmt: skip
 
 
