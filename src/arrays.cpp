@@ -185,7 +185,7 @@ Array Arrays::exact(py::handle object, const char* name, Type type,
 void* Arrays::vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n) {
   if (is_numpy(object)) {
     const py::array array = py::reinterpret_borrow<py::array>(object);
-    if (array.dtype().is(type) && array.size() == n &&
+    if (array.dtype().equal(type) && array.ndim() == 1 && array.size() == n &&
         (array.flags() & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_))
       return const_cast<void*>(array.data());
   }

@@ -1,11 +1,10 @@
 // What CUDA offers here, asked without making a context.
 #include "cuda/device.h"
 #include "cuda_bindings.h"
+#include "device_arrays.h"
 
 namespace aruba_fast::python {
 namespace {
-
-namespace py = pybind11;
 
 py::dict info() {
   const int n_devices = cuda::n_devices();
@@ -21,6 +20,8 @@ py::dict info() {
 
 void bind_cuda_info(py::module_& module) {
   module.def("info", info, "The part `cuda` of aruba_fast.info().");
+  module.def("require_device", require_device, py::arg("function"),
+             "Raises CudaError, in the name of `function`, when there is no device to work on.");
 }
 
 }  // namespace aruba_fast::python

@@ -64,10 +64,14 @@ bool is_contiguous(const Array& array, std::int64_t unit, Stride stride) {
 
 }  // namespace
 
-DeviceArrays::DeviceArrays(const char* function) : Arrays(function, false) {
+void require_device(const char* function) {
   if (cuda::n_devices() == 0)
     throw CudaError(std::string(function) + ": a CUDA device must be usable: got " +
                     cuda::problem() + ", expected an NVIDIA driver and GPU");
+}
+
+DeviceArrays::DeviceArrays(const char* function) : Arrays(function, false) {
+  require_device(function);
 }
 
 void DeviceArrays::place(const Array& array, py::handle object, int device) {

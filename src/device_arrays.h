@@ -7,13 +7,15 @@
 
 namespace aruba_fast::python {
 
+// Throws CudaError when there is no device to work on.
+void require_device(const char* function);
+
 // All arrays of a call lie on one device. The call runs on the caller's current stream there: that
 // of CuPy or PyTorch, whose arrays come first; else the stream that the first array names; else the
 // legacy default stream. Whatever other stream produced an array is waited for by an event, and
 // waits for the call in turn when it is `finished`.
 class DeviceArrays : public Arrays {
  public:
-  // Throws CudaError when there is no device to work on.
   explicit DeviceArrays(const char* function);
 
   const cuda::Stream& stream() const { return stream_; }

@@ -69,6 +69,9 @@ class ndarray(cupy.ndarray):  # noqa: N801 (CuPy's name for it)
     def __repr__(self):
         return repr(host(self))
 
+    def __deepcopy__(self, memo):
+        return self.copy()
+
     def __reduce__(self):
         return array, (host(self).copy(),)
 
@@ -94,6 +97,13 @@ def array(values, order="C"):
 def asarray(values, dtype=None):
     if isinstance(values, cupy.ndarray) and dtype in (None, values.dtype):
         return values
+    if hasattr(values, "__cuda_array_interface__"):
+        fields = values.__cuda_array_interface__
+        shape, kind = fields["shape"], np.dtype(fields["typestr"])
+        owned = cupy.cuda.UnownedMemory(
+            fields["data"][0], kind.itemsize * np.prod(shape), values, 0
+        )
+        return ndarray(shape, kind, cupy.cuda.MemoryPointer(owned, 0))
     return array(np.asarray(host(values) if isinstance(values, cupy.ndarray) else values, dtype))
 
 

@@ -174,8 +174,13 @@ def test_no_driver(request):
             af.step(theta, grad, 0.5)
         assert reason in af.info()["cuda"]["problem"]
         assert af.info()["cuda"]["devices"] == 0
-        with pytest.raises(af.CudaError, match=rf"MetaLearner.to: `device`.*{reason}"):
-            af.MetaLearner(np.ones(3)).to("cuda")
+        for name, attempt in (
+            ("MetaLearner.to", lambda: af.MetaLearner(np.ones(3)).to("cuda")),
+            ("MetaLearner", lambda: af.MetaLearner(theta)),
+            ("Tasks", lambda: af.Tasks(theta.reshape(1, 3, 1), grad.reshape(1, 3))),
+        ):
+            with pytest.raises(af.CudaError, match=rf"^{name}: .*{reason}.*expected an NVIDIA"):
+                attempt()
     np.testing.assert_array_equal(device.host(theta), 1)
 
 

@@ -42,6 +42,7 @@ data = (table, device_array(2), n, n)
 hyper = dict(learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False, max_learning_rate=None)
 state = lambda: _cuda.MetaState(*[a] * 8, **hyper)
 entries = {
+    "require_device": lambda: _cuda.require_device("step"),
     "step": lambda: _cuda.step(a, a, 0.1),
     "aruba_step": lambda: _cuda.aruba_step(a, a, a, a, coef=0.1),
     "adagrad_step": lambda: _cuda.adagrad_step(a, a, a, learning_rate=0.1, delta=1.0),

@@ -76,11 +76,11 @@ def tasks_for(loss, rng, d, dtype, n_tasks=40):
     return af.Tasks(x.astype(dtype), y.astype(dtype), np.concatenate([[0], np.cumsum(sizes)]))
 
 
-def engine(rng, put=as_is):
+def engine(rng, put=as_is, n_tasks=40):
     for dtype in DTYPES:
         for loss in LOSSES:
             for d in (1, 3, 8, 12, 17, 30, 64, 300, 1100):
-                tasks = put(tasks_for(loss, rng, d, dtype))
+                tasks = put(tasks_for(loss, rng, d, dtype, n_tasks))
                 size = d * N_CLASSES if loss == "softmax" else d
                 phi = put((0.4 * rng.uniform(-1, 1, size) / np.sqrt(size)).astype(dtype))
                 rates = put((0.1 + 0.4 * rng.random(size)).astype(dtype))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -14,13 +15,12 @@ from . import _core
 def cuda_module(function: str, name: str, value: object) -> ModuleType:
     """Returns the native code for CUDA devices, on behalf of an argument that asks for it."""
     try:
-        from . import _cuda
+        return import_module("aruba_fast._cuda")
     except ModuleNotFoundError:
         raise TypeError(
             f"{function}: `{name}` must live in host memory, this aruba_fast was built without "
             f"CUDA: got {_described(value)}, expected a NumPy array, or a build with nvcc"
         ) from None
-    return _cuda
 
 
 def _described(value: object) -> str:
@@ -51,7 +51,7 @@ def on_cuda(value: object) -> bool:
 
 def from_cuda(function: str, name: str, value: Any) -> Any:
     """Returns an array on a CUDA device, of any library, as CuPy's, sharing its memory."""
-    cuda_module(function, name, value)
+    cuda_module(function, name, value).require_device(function)
     cupy = _cupy(function, name, value)
     if isinstance(value, cupy.ndarray):
         return value
@@ -137,13 +137,13 @@ def all_moved(function: str, arrays: Mapping[str, Any], device: object) -> dict[
             f"{function}: `device` must be known: got {device!r}, expected 'cpu', 'cuda' or "
             "'cuda:' and a number"
         )
-    found = cuda_module(function, "device", device).info()
+    cuda = cuda_module(function, "device", device)
+    cuda.require_device(function)
     cupy = _cupy(function, "device", device)
-    if int(number or 0) >= found["devices"]:
-        problem = found["problem"] or f"{found['devices']} devices"
+    if int(number or 0) >= (n_devices := cuda.info()["devices"]):
         raise _core.CudaError(
-            f"{function}: `device` must be a CUDA device that can be used: got {device!r} with "
-            f"{problem}, expected an NVIDIA driver and GPU"
+            f"{function}: `device` must be one of this machine: got {device!r}, "
+            f"expected at most 'cuda:{n_devices - 1}'"
         )
     with cupy.cuda.Device(int(number)) if number else nullcontext():
         return {name: cupy.asarray(host(array)) for name, array in arrays.items()}

@@ -170,7 +170,23 @@ class TaskStatistics:
         return _arrays.device_of(self.sums)
 
     def to(self, device: str) -> "TaskStatistics":
-        """Returns a copy on another device, as `MetaLearner.to`."""
+        """Returns a copy on another device, to be sent or merged there.
+
+        Args:
+            device: As `MetaLearner.to`.
+
+        Raises:
+            TypeError: As `MetaLearner.to`.
+            ValueError: As `MetaLearner.to`.
+            ImportError: As `MetaLearner.to`.
+            CudaError: As `MetaLearner.to`.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> run = af.TaskRun(np.ones((4, 3)), np.ones((4, 3)))
+            >>> af.MetaLearner(np.zeros(3)).statistics(run).to("cpu").n_tasks
+            4
+        """
         arrays = {"sums": self.sums, "weight": self.weight_sum, "counts": self.counts}
         return TaskStatistics._of(*_arrays.all_moved("TaskStatistics.to", arrays, device).values())
 

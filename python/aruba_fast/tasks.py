@@ -275,7 +275,22 @@ class Tasks:
         return _arrays.device_of(self.x)
 
     def to(self, device: str) -> "Tasks":
-        """Returns a copy of the table on another device, as `MetaLearner.to`, of the same tasks."""
+        """Returns the same tasks with a copy of the whole table on another device.
+
+        Args:
+            device: As `MetaLearner.to`.
+
+        Raises:
+            TypeError: As `MetaLearner.to`.
+            ValueError: As `MetaLearner.to`.
+            ImportError: As `MetaLearner.to`.
+            CudaError: As `MetaLearner.to`.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.Tasks(np.ones((5, 2, 1)), np.ones((5, 2))).to("cpu").n_rows
+            10
+        """
         rows = _arrays.all_moved("Tasks.to", {"x": self.x, "y": self.y}, device)
         copy = object.__new__(Tasks)
         copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked))

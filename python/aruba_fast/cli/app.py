@@ -95,8 +95,8 @@ def info() -> None:
     """Tell the version, the instruction set, the threads, OpenMP and CUDA."""
     table = RichTable(show_header=False, box=SIMPLE)
     found = _core.info()
-    cuda = found.pop("cuda")
-    found["CUDA"] = cuda["problem"] or f"{cuda['versions']}, {cuda['devices']} devices"
+    cuda = found["cuda"]
+    found["cuda"] = cuda["problem"] or f"{cuda['versions']}, {cuda['devices']} devices"
     for name, value in found.items():
         if isinstance(value, bool):
             value = "yes" if value else "no"
