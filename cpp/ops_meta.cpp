@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lane_sum.h"
 #include "parallel.h"
 
 namespace aruba_fast {
@@ -114,11 +115,15 @@ void add_round(const char* function, const RoundArrays& round, Statistics& into,
       throw ValueError(std::string(function) +
                        ": the sums over the tasks must be finite: got an overflow of float64");
   }
-  for (std::int64_t task = 0; task < round.n_tasks; ++task) {
-    const bool out = !skip.empty() && skip[static_cast<std::size_t>(task)];
-    if (skipped) skipped[task] = out;
-    if (!out) add(into.weight, round.weights ? round.weights[task] : 1.0);
-    ++(out ? into.n_skipped : into.n_tasks);
+  for (std::int64_t first = 0; first < round.n_tasks; first += kTaskChunk) {
+    Twofold<double> weight = {0, 0};
+    for (std::int64_t task = first; task < std::min(round.n_tasks, first + kTaskChunk); ++task) {
+      const bool out = !skip.empty() && skip[static_cast<std::size_t>(task)];
+      if (skipped) skipped[task] = out;
+      if (!out) add(weight, round.weights ? round.weights[task] : 1.0);
+      ++(out ? into.n_skipped : into.n_tasks);
+    }
+    add(into.weight, weight);
   }
 }
 
@@ -131,17 +136,18 @@ void merge(Statistics& into, const Statistics& other, std::int64_t n) {
 
 namespace {
 
-double power(double base, std::int64_t exponent) {
-  double result = 1;
-  for (; exponent > 0; exponent /= 2, base *= base)
-    if (exponent % 2) result *= base;
-  return result;
-}
-
 // Sum of an array in float64, compensated.
 double sum_of(const double* values, std::int64_t n) {
-  Twofold<double> sum = {0, 0};
-  for (std::int64_t i = 0; i < n; ++i) add(sum, values[i]);
+  std::vector<Twofold<double>> segments(static_cast<std::size_t>(divide_up(n, kSumSegment)));
+  for_each(static_cast<std::int64_t>(segments.size()), n > kParallelFrom, [&](std::int64_t i) {
+    const double* segment = values + i * kSumSegment;
+    segments[static_cast<std::size_t>(i)] =
+        lane_sum(std::min(kSumSegment, n - i * kSumSegment),
+                 [segment](std::int64_t j) { return segment[j]; });
+  });
+  const Twofold<double> sum =
+      lane_sum(static_cast<std::int64_t>(segments.size()),
+               [&](std::int64_t i) { return segments[static_cast<std::size_t>(i)]; });
   return sum.high + sum.low;
 }
 
@@ -153,11 +159,12 @@ void MetaState::apply(const Statistics& statistics, const double* meta_step) {
   if (k == 0) return;
   const double eps = parameters.learning_rate * parameters.zeta,
                weight = statistics.weight.high + statistics.weight.low;
-  Twofold<double> total_weight = {*weight_high, *weight_low}, smoothing = {0, 0};
+  Twofold<double> total_weight = {*weight_high, *weight_low};
   add(total_weight, statistics.weight);
   // The spec counts t from 1: the first task adds 1 / 2^p.
-  for (std::int64_t i = 0; i < k; ++i)
-    add(smoothing, smoothing_term(static_cast<double>(*n_tasks + 2 + i), parameters.p));
+  const Twofold<double> smoothing = lane_sum(k, [this](std::int64_t i) {
+    return smoothing_term(static_cast<double>(*n_tasks + 2 + i), parameters.p);
+  });
   const double total = total_weight.high + total_weight.low;
   // A rate stays a number of the parameters' type, whatever happened.
   const double largest = type == Type::kFloat64 ? std::numeric_limits<double>::max()

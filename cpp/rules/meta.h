@@ -82,6 +82,14 @@ ARUBA_RULE V resting_ratio(V distance, V grad_sq, V eta) {
   return (distance + distance) / (eta * eta * grad_sq);
 }
 
+// base^exponent by squaring.
+ARUBA_RULE double power(double base, std::int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent /= 2, base *= base)
+    if (exponent % 2) result *= base;
+  return result;
+}
+
 // 1 / t^p. The default p = 1 is correctly rounded; other exponents go through the project's own exp
 // and log.
 ARUBA_RULE double smoothing_term(double t, double p) {

@@ -7,6 +7,7 @@ other models bring gradients to `step`, `aruba_step` and `adagrad_step`.
 """
 
 from ._core import (
+    CudaError,
     adagrad_step,
     aruba_step,
     get_num_threads,
@@ -25,6 +26,7 @@ __all__ = [
     "OGD",
     "AdaGrad",
     "ArubaPlusPlus",
+    "CudaError",
     "History",
     "MetaLearner",
     "TaskRun",
