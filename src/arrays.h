@@ -32,7 +32,7 @@ struct RatesArgument : py::object {
 class Arrays {
  public:
   explicit Arrays(const char* function) : Arrays(function, true) {}
-  virtual ~Arrays() = default;
+  virtual ~Arrays();
   Array one(py::handle object, const char* name, Access access);
   // One array, or every array of a list or tuple.
   std::span<const Array> all(py::handle object, const char* name, Access access);
