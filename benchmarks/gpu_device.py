@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Callable
@@ -138,9 +139,10 @@ class CpuExecution:
 
         if reason := device.missing():
             raise SystemExit(f"bench-gpu --dry-run: {reason}")
-        self._tests, self._view = device, emulated_cupy.host
-        self._installed = device.installed()
-        self._installed.__enter__()
+        self._tests, self._view, self._seen_by_torch = device, emulated_cupy.host, []
+        installed = device.installed()
+        installed.__enter__()
+        atexit.register(installed.__exit__, None, None, None)
 
     def describe(self) -> dict[str, Any]:
         return {"device": "CPU execution (dry run)"}
@@ -158,6 +160,7 @@ class CpuExecution:
         return self.array(np.resize(values, n))
 
     def torch(self, array: Any) -> Any:
+        self._seen_by_torch.append(array)  # a view of its memory does not keep it
         return need("torch").from_numpy(self._view(array))
 
     def seconds(self, run: Callable[[], object], calls: int) -> float:

@@ -116,7 +116,7 @@ def tasks_expected(i: Tasks) -> Arrays:
 
 
 def our_tasks(i: Tasks, capture: bool = False) -> Entrant:
-    tasks, rule = af.Tasks(i.x, i.y), af.OGD(i.host.rate)
+    tasks, rule = af.Tasks(i.x, i.y), af.OGD(i.rate)
     last: list[Any] = []
 
     def run() -> None:

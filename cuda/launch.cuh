@@ -64,6 +64,17 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 using cuda_on_cpu::shared_memory;
 #endif
 
+// The address, read from a table, of something in global memory: the compiler cannot know that, and
+// would make slower accesses that may go anywhere.
+template <class T>
+__device__ __forceinline__ T* global_pointer(std::int64_t address) {
+#if defined(__CUDACC__)
+  return static_cast<T*>(__cvta_global_to_generic(static_cast<std::size_t>(address)));
+#else
+  return reinterpret_cast<T*>(address);
+#endif
+}
+
 // Index of the thread in the first dimension of the grid.
 __device__ __forceinline__ std::int64_t global_index() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

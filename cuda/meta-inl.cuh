@@ -1,23 +1,59 @@
-// The merging of two sums and the meta-update, a coordinate a thread.
+// The merging of two sums and the meta-update, two coordinates a thread.
 #pragma once
 
 #include "cpp/lane_sum.h"
 #include "launch.cuh"
 #include "reduce-inl.cuh"
 #include "tuning.h"
+#include "vector-inl.cuh"
 
 namespace aruba_fast::cuda {
+
+// kWidth neighbouring columns of three sums, high and low: 16 bytes an access for two, where the
+// rows of an odd number of columns allow it.
+template <int kWidth>
+struct SumsOf {
+  double at[6][kWidth];
+
+  __device__ __forceinline__ void load(const double* sums, std::int64_t n, std::int64_t j) {
+#pragma unroll
+    for (int row = 0; row < 6; ++row) load_vector(sums + row * n + j, at[row]);
+  }
+  __device__ __forceinline__ void store(double* sums, std::int64_t n, std::int64_t j) const {
+#pragma unroll
+    for (int row = 0; row < 6; ++row) store_vector(sums + row * n + j, at[row]);
+  }
+  // Sum `which` of column k, rounded to a double.
+  __device__ __forceinline__ double total(int which, int k) const {
+    return at[2 * which][k] + at[2 * which + 1][k];
+  }
+};
+
+template <int kWidth>
+__device__ __forceinline__ void merge_columns(double* sums, const double* other, std::int64_t n,
+                                              std::int64_t j) {
+  SumsOf<kWidth> into, from;
+  into.load(sums, n, j);
+  from.load(other, n, j);
+#pragma unroll
+  for (int row = 0; row < 6; row += 2) {
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+      Twofold<double> sum = {into.at[row][k], into.at[row + 1][k]};
+      aruba_fast::add(sum, Twofold<double>{from.at[row][k], from.at[row + 1][k]});
+      into.at[row][k] = sum.high, into.at[row + 1][k] = sum.low;
+    }
+  }
+  into.store(sums, n, j);
+}
 
 __global__ void __launch_bounds__(kMetaThreads)
     merge_sums(double* sums, double* weight, std::int64_t* counts, const double* other_sums,
                const double* other_weight, const std::int64_t* other_counts, std::int64_t n) {
-  const std::int64_t j = global_index();
-  if (j < n) {
-    ColumnSums into = load_sums(sums, n, j);
-    add(into, load_sums(other_sums, n, j));
-    store_sums(sums, n, j, into);
-  }
-  if (j != 0) return;
+  const std::int64_t thread = global_index(), j = 2 * thread;
+  if (j + 2 <= n) merge_columns<2>(sums, other_sums, n, j);
+  else if (j < n) merge_columns<1>(sums, other_sums, n, j);
+  if (thread != 0) return;
   Twofold<double> total = {weight[0], weight[1]};
   aruba_fast::add(total, Twofold<double>{other_weight[0], other_weight[1]});
   weight[0] = total.high, weight[1] = total.low;
@@ -85,23 +121,54 @@ __global__ void __launch_bounds__(kSumLanes)
   *weight_low = total_weight.low;
 }
 
+// The learner's arrays.
+template <class T>
+struct MetaArrays {
+  double *b, *g, *phi_master, *rho;
+  T *phi, *rates;
+};
+
+// kWidth neighbouring coordinates.
+template <int kWidth, class T>
+__device__ __forceinline__ void update_coordinates(const MetaArrays<T>& to, const double* sums,
+                                                   std::int64_t n, std::int64_t j,
+                                                   const MetaStep<double>& step) {
+  SumsOf<kWidth> of;
+  double b[kWidth], g[kWidth], master[kWidth], rho[kWidth];
+  T phi[kWidth], rates[kWidth];
+  of.load(sums, n, j);
+  load_vector(to.b + j, b);
+  load_vector(to.g + j, g);
+  load_vector(to.phi_master + j, master);
+  load_vector(to.rates + j, rates);
+#pragma unroll
+  for (int k = 0; k < kWidth; ++k) {
+    const double distance = of.total(0, k), grad_sq = of.total(1, k);
+    MetaCoordinate<double> at = {b[k], g[k], master[k]};
+    meta_update(at, distance, grad_sq, of.total(2, k), step);
+    b[k] = at.b, g[k] = at.g, master[k] = at.phi;
+    rho[k] = resting_ratio(distance, grad_sq, static_cast<double>(rates[k]));
+    phi[k] = static_cast<T>(at.phi);
+    rates[k] = static_cast<T>(learning_rate(at.b, at.g, step));
+  }
+  store_vector(to.b + j, b);
+  store_vector(to.g + j, g);
+  store_vector(to.phi_master + j, master);
+  store_vector(to.rho + j, rho);
+  store_vector(to.phi + j, phi);
+  store_vector(to.rates + j, rates);
+}
+
 template <class T>
 __global__ void __launch_bounds__(kMetaThreads)
     update_meta(double* b, double* g, double* phi_master, double* rho, T* phi, T* rates,
                 const double* sums, std::int64_t n, const MetaWork* work) {
-  const std::int64_t j = global_index();
+  const std::int64_t j = 2 * global_index();
   if (j >= n || work->n_tasks == 0) return;
+  const MetaArrays<T> to = {b, g, phi_master, rho, phi, rates};
   const MetaStep<double> step = work->step;
-  const ColumnSums of = load_sums(sums, n, j);
-  const auto total = [](const Twofold<double>& sum) { return sum.high + sum.low; };
-  MetaCoordinate<double> at = {b[j], g[j], phi_master[j]};
-  meta_update(at, total(of.distance), total(of.grad_sq), total(of.theta), step);
-  b[j] = at.b;
-  g[j] = at.g;
-  phi_master[j] = at.phi;
-  rho[j] = resting_ratio(total(of.distance), total(of.grad_sq), static_cast<double>(rates[j]));
-  phi[j] = static_cast<T>(at.phi);
-  rates[j] = static_cast<T>(learning_rate(at.b, at.g, step));
+  if (j + 2 <= n) update_coordinates<2>(to, sums, n, j, step);
+  else update_coordinates<1>(to, sums, n, j, step);
 }
 
 // ---- isotropic: sum b and sum g, a segment a block, then one block for the segments ----

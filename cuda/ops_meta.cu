@@ -95,8 +95,8 @@ void apply_to(const MetaState& state, const DeviceStatistics& statistics, const 
          meta_step != nullptr, meta_step ? *meta_step : 0.0, work);
   const Shape coordinates = {blocks_for(state.n, kMetaThreads), kMetaThreads};
   auto *phi = static_cast<T*>(state.phi), *rates = static_cast<T*>(state.rates);
-  launch(stream, coordinates, update_meta<T>, state.b, state.g, state.phi_master, state.rho, phi,
-         rates, statistics.sums, state.n, work);
+  launch(stream, {blocks_for(divide_up(state.n, 2), kMetaThreads), kMetaThreads}, update_meta<T>,
+         state.b, state.g, state.phi_master, state.rho, phi, rates, statistics.sums, state.n, work);
   if (!parameters.isotropic) return;
   const std::int64_t n_segments = divide_up(state.n, kSumSegment);
   auto* segments = reinterpret_cast<Twofold<double>*>(work + 1);
@@ -124,8 +124,8 @@ void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint
 void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int64_t n,
            const Stream& stream) {
   const DeviceGuard guard(stream);
-  launch(stream, {blocks_for(n, kMetaThreads), kMetaThreads}, merge_sums, into.sums, into.weight,
-         into.counts, other.sums, other.weight, other.counts, n);
+  launch(stream, {blocks_for(divide_up(n, 2), kMetaThreads), kMetaThreads}, merge_sums, into.sums,
+         into.weight, into.counts, other.sums, other.weight, other.counts, n);
 }
 
 std::size_t apply_workspace_bytes(std::int64_t n) {

@@ -21,6 +21,7 @@ struct Call {
   const TaskOptions& options;
   const TaskRuleArguments& rule;
   std::int64_t rate_step;
+  bool one_rate;  // the projection is Euclidean
   const void* phi;
   std::int64_t phi_stride, first, n_tasks;
   const TaskOutputs& outputs;
@@ -33,29 +34,21 @@ struct Call {
   // The first tasks are left out in the order or, without one, in the offsets.
   std::int64_t skipped() const { return table.order ? 0 : first; }
   const std::int64_t* order() const { return table.order ? table.order + first : nullptr; }
-  bool one_rate() const { return rule.rule == kOgdTask && (!rule.rates || rate_step == 0); }
 };
-
-bool fits_registers(const TaskTable& table, const TaskOptions& options, bool extras) {
-  // Six arrays of 16 doubles a thread leave too few registers for the rest.
-  const std::int64_t most = table.type == Type::kFloat64 && extras ? 4 * kWarp : kLongest;
-  return options.n_outputs == 1 && options.loss != Loss::kSoftmax && table.n_features <= most;
-}
 
 template <class T, class Rule, class Team, int kStride, int kBlocks, bool kExtras, int kThreads>
 void launch_tasks(const Call& call, const Shape& shape) {
   const TaskTable& table = call.table;
   const TaskOptions& options = call.options;
-  launch(call.stream, shape, run_tasks<T, Rule, Team, kStride, kBlocks, kExtras, kThreads>,
-         static_cast<const T*>(table.x), static_cast<const T*>(table.y),
-         table.starts + call.skipped(), table.stops + call.skipped(), call.order(), call.n_tasks,
-         table.n_features, static_cast<const T*>(call.phi), call.phi_stride,
-         static_cast<const T*>(call.rule.rates), call.rate_step, call.rule.rate,
-         static_cast<const T*>(call.rule.dampings), call.rule.damping,
-         static_cast<int>(options.loss), options.batch_size, options.n_epochs, options.radius,
-         call.one_rate(), static_cast<T*>(call.outputs.theta_hat),
-         static_cast<T*>(call.outputs.grad_sq), static_cast<T*>(call.outputs.theta_bar),
-         call.outputs.loss);
+  launch(
+      call.stream, shape, run_tasks<T, Rule, Team, kStride, kBlocks, kExtras, kThreads>,
+      static_cast<const T*>(table.x), static_cast<const T*>(table.y), table.starts + call.skipped(),
+      table.stops + call.skipped(), call.order(), call.n_tasks, table.n_features,
+      static_cast<const T*>(call.phi), call.phi_stride, static_cast<const T*>(call.rule.rates),
+      call.rate_step, call.rule.rate, static_cast<const T*>(call.rule.dampings), call.rule.damping,
+      static_cast<int>(options.loss), options.batch_size, options.n_epochs, options.radius,
+      call.one_rate, static_cast<T*>(call.outputs.theta_hat), static_cast<T*>(call.outputs.grad_sq),
+      static_cast<T*>(call.outputs.theta_bar), call.outputs.loss);
 }
 
 template <class T, class Rule, int kLanes, int kBlocks, bool kExtras>
@@ -64,18 +57,70 @@ void run_teams(const Call& call) {
   launch_tasks<T, Rule, WarpTeam<T, kLanes>, kLanes, kBlocks, kExtras, kTeamThreads>(call, shape);
 }
 
+// Long rows want a number for every coordinate: a single rate or damping is repeated in the
+// workspace.
+template <class T>
+TaskRuleArguments spread(const Call& call) {
+  TaskRuleArguments rule = call.rule;
+  const std::int64_t n = call.table.n_features;
+  T* to = static_cast<T*>(call.workspace);
+  const auto repeat = [&](const void*& array, std::int64_t step, double number) {
+    if (array && step == 1) return;
+    launch(call.stream, {divide_up(n, kMetaThreads), kMetaThreads}, repeat_number<T>,
+           static_cast<const T*>(array), number, n, to);
+    array = to;
+    to += n;
+  };
+  repeat(rule.rates, call.rate_step, rule.rate);
+  repeat(rule.dampings, 1, rule.damping);
+  return rule;
+}
+
+// The most blocks of 32 coordinates that a thread holds: with extras, six arrays of 16 doubles
+// leave too few registers for the rest.
+template <class T, bool kExtras>
+constexpr int kMostBlocks = sizeof(T) == 8 && kExtras ? 4 : 16;
+
 template <class T, class Rule, bool kExtras>
 void run_in_registers(const Call& call) {
   const std::int64_t d = call.table.n_features;
   if (d <= 8) return run_teams<T, Rule, 8, 1, kExtras>(call);
+  // Steps without extras are what speed is for, and get more shapes.
+  if constexpr (!kExtras) {
+    if (d <= 16) return run_teams<T, Rule, 16, 1, kExtras>(call);
+    if (d > kWarp && d <= 2 * kWarp) return run_teams<T, Rule, kWarp, 2, kExtras>(call);
+  }
   if (d <= kWarp) return run_teams<T, Rule, kWarp, 1, kExtras>(call);
   if (d <= 4 * kWarp) return run_teams<T, Rule, kWarp, 4, kExtras>(call);
-  if constexpr (!kExtras || sizeof(T) == 4) {
-    if (d <= kSegment) return run_teams<T, Rule, kWarp, 16, kExtras>(call);
+  if constexpr (kMostBlocks<T, kExtras> == 16) {
+    const TaskRuleArguments rule = spread<T>(call);
+    const Call spread_call = {call.table,
+                              call.options,
+                              rule,
+                              1,
+                              call.one_rate,
+                              call.phi,
+                              call.phi_stride,
+                              call.first,
+                              call.n_tasks,
+                              call.outputs,
+                              call.workspace,
+                              call.stream};
+    if constexpr (!kExtras)
+      if (d <= 8 * kWarp) return run_teams<T, Rule, kWarp, 8, kExtras>(spread_call);
+    if (d <= kSegment) return run_teams<T, Rule, kWarp, 16, kExtras>(spread_call);
     const auto n_warps = static_cast<int>(divide_up(d, kSegment));
     launch_tasks<T, Rule, BlockTeam<T>, kWarp, 16, kExtras, kLongThreads>(
-        call, {call.n_tasks, n_warps * kWarp, 2 * static_cast<std::size_t>(n_warps) * sizeof(T)});
+        spread_call,
+        {call.n_tasks, n_warps * kWarp, 2 * static_cast<std::size_t>(n_warps) * sizeof(T)});
   }
+}
+
+template <class T, bool kExtras>
+bool fits_registers(const Call& call) {
+  const std::int64_t most =
+      kMostBlocks<T, kExtras> == 16 ? kLongest : kMostBlocks<T, kExtras> * kWarp;
+  return call.options.loss != Loss::kSoftmax && call.table.n_features <= most;
 }
 
 // Where the state of a wide task is, and how many run at a time.
@@ -122,7 +167,7 @@ void run_wide(const Call& call) {
          call.phi_stride, static_cast<const T*>(call.rule.rates), call.rate_step, call.rule.rate,
          static_cast<const T*>(call.rule.dampings), call.rule.damping,
          static_cast<int>(options.loss), options.batch_size, options.n_epochs, options.radius,
-         call.one_rate(), static_cast<T*>(call.outputs.theta_hat),
+         call.one_rate, static_cast<T*>(call.outputs.theta_hat),
          static_cast<T*>(call.outputs.grad_sq), static_cast<T*>(call.outputs.theta_bar),
          call.outputs.loss, static_cast<T*>(call.workspace), layout.workspace_stride,
          layout.state_is_shared, layout.exchange_is_shared);
@@ -130,9 +175,12 @@ void run_wide(const Call& call) {
 
 template <class T, class Rule>
 void run_rule(const Call& call) {
-  if (!fits_registers(call.table, call.options, call.has_extras())) run_wide<T, Rule>(call);
-  else if (call.has_extras()) run_in_registers<T, Rule, true>(call);
-  else run_in_registers<T, Rule, false>(call);
+  if (call.has_extras()) {
+    if (fits_registers<T, true>(call)) return run_in_registers<T, Rule, true>(call);
+  } else if (fits_registers<T, false>(call)) {
+    return run_in_registers<T, Rule, false>(call);
+  }
+  run_wide<T, Rule>(call);
 }
 
 template <class T>
@@ -151,8 +199,11 @@ void run_type(const Call& call) {
 
 std::size_t run_tasks_workspace_bytes(const TaskTable& table, const TaskOptions& options,
                                       std::int64_t n_tasks) {
-  return std::max(WideLayout(table, options, false, n_tasks).workspace_bytes(table.type),
-                  WideLayout(table, options, true, n_tasks).workspace_bytes(table.type));
+  // Which kernel runs depends on the outputs that are wanted: room for any.
+  const std::int64_t spread_rates = 2 * table.n_features * size_of(table.type);
+  return std::max({WideLayout(table, options, false, n_tasks).workspace_bytes(table.type),
+                   WideLayout(table, options, true, n_tasks).workspace_bytes(table.type),
+                   static_cast<std::size_t>(table.n_features <= kLongest ? spread_rates : 0)});
 }
 
 void run_tasks_with(const TaskTable& table, const TaskOptions& options,
@@ -161,8 +212,9 @@ void run_tasks_with(const TaskTable& table, const TaskOptions& options,
                     const TaskOutputs& outputs, void* workspace, const Stream& stream) {
   if (n_tasks == 0) return;
   const DeviceGuard guard(stream);
-  const Call call = {table, options, rule,    rate_step, phi,   phi_stride,
-                     first, n_tasks, outputs, workspace, stream};
+  const bool one_rate = rule.rule == kOgdTask && (!rule.rates || rate_step == 0);
+  const Call call = {table,      options, rule,    rate_step, one_rate,  phi,
+                     phi_stride, first,   n_tasks, outputs,   workspace, stream};
   if (table.type == Type::kFloat64) run_type<double>(call);
   else run_type<float>(call);
 }

@@ -10,12 +10,11 @@
 
 namespace aruba_fast::cuda {
 
-// Where a task's rates or dampings come from: an array with a number for every coordinate (step 1)
-// or one for all (step 0), or, without an array, a number.
+// A task's rates or dampings: a number for every coordinate or, without an array, one for all.
 template <class T>
 struct PerCoordinate {
   const T* array;
-  std::int64_t step;
+  std::int64_t step;  // 0: the array's first number is that of every coordinate
   T number;
 
   __device__ __forceinline__ T at(std::int64_t j) const { return array ? array[j * step] : number; }
@@ -33,24 +32,34 @@ struct TaskRows {
   }
 };
 
-// One task: kBlocks coordinates a thread, 32 or the team's width apart.
+// Up to this many coordinates a thread, rates are held in registers. Beyond, registers are for
+// theta, its sums and two rows of x, and rates are read again in every round, from the first-level
+// cache: there must be a number for every coordinate then.
+constexpr int kHeldRates = 4;
+
+// One task: kBlocks coordinates a thread, kStride apart. Coordinates that do not exist have theta,
+// x and all sums zero, and are computed like the others: a test for each would cost more.
 template <class T, class Rule, class Team, int kStride, int kBlocks, bool kExtras>
 class TaskInRegisters {
  public:
   __device__ TaskInRegisters(Team& team, int n_features, const PerCoordinate<T>& rates,
                              const PerCoordinate<T>& dampings)
-      : team_(team), n_features_(n_features), rates_(rates), dampings_(dampings) {
+      : team_(team), n_left_(n_features - Team::first_coordinate()) {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
       theta_[k] = grad_sq_[k] = T(0);
       if constexpr (kExtras) gradient_[k] = theta_sum_[k] = used_rate_[k] = T(0);
     }
-    if constexpr (kHoldRates) {
+    const int first = Team::first_coordinate();
+    if constexpr (kBlocks <= kHeldRates) {
 #pragma unroll
       for (int k = 0; k < kBlocks; ++k) {
-        rate_[k] = has(k) ? rates.at(coordinate(k)) : T(0);
-        damping_[k] = has(k) ? dampings.at(coordinate(k)) : T(1);
+        rate_[k] = has(k) ? rates.at(first + k * kStride) : T(0);
+        damping_[k] = has(k) ? dampings.at(first + k * kStride) : T(1);
       }
+    } else {
+      rates_ = rates.array + first;
+      dampings_ = dampings.array + first;
     }
   }
 
@@ -71,11 +80,15 @@ class TaskInRegisters {
   }
 
   // A round by the gradient slope * x.
-  __device__ __forceinline__ void step(T slope, bool average) { move(slope, x_, average); }
+  __device__ __forceinline__ void step(T slope, bool average) {
+    move(slope, x_, average);
+    clean_after(slope);
+  }
 
   __device__ __forceinline__ void accumulate(T slope) {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) gradient_[k] = fma(slope, x_[k], gradient_[k]);
+    clean_after(slope);
   }
   // A round by the mean of the gradients that were accumulated.
   __device__ __forceinline__ void end_batch(T mean, bool average) {
@@ -101,54 +114,73 @@ class TaskInRegisters {
 
   __device__ __forceinline__ void finish(T* theta_hat, T* grad_sq, T* theta_bar,
                                          std::int64_t n_rounds) const {
+    const int first = Team::first_coordinate();
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
       if (!has(k)) continue;
-      theta_hat[coordinate(k)] = theta_[k];
-      grad_sq[coordinate(k)] = grad_sq_[k];
+      theta_hat[first + k * kStride] = theta_[k];
+      grad_sq[first + k * kStride] = grad_sq_[k];
       if constexpr (kExtras)
-        if (theta_bar) theta_bar[coordinate(k)] = theta_sum_[k] / static_cast<T>(n_rounds);
+        if (theta_bar) theta_bar[first + k * kStride] = theta_sum_[k] / static_cast<T>(n_rounds);
     }
   }
 
  private:
-  // Long rows read their rates again in every round, from the first-level cache: registers are for
-  // theta, its sums and two rows of x.
-  static constexpr bool kHoldRates = kBlocks <= 4;
+  __device__ __forceinline__ bool has(int k) const { return k * kStride < n_left_; }
 
-  __device__ __forceinline__ int coordinate(int k) const {
-    return Team::first_coordinate() + k * kStride;
-  }
-  __device__ __forceinline__ bool has(int k) const { return coordinate(k) < n_features_; }
-
-  __device__ __forceinline__ void load(const T* from, T (&to)[kBlocks]) {
+  __device__ __forceinline__ void load(const T* row, T (&to)[kBlocks]) {
+    const T* from = row + Team::first_coordinate();
 #pragma unroll
-    for (int k = 0; k < kBlocks; ++k) to[k] = has(k) ? from[coordinate(k)] : T(0);
+    for (int k = 0; k < kBlocks; ++k) to[k] = has(k) ? from[k * kStride] : T(0);
   }
 
-  // Coordinates that do not exist stay zero, whatever the slope is.
   __device__ __forceinline__ void move(T scale, const T (&gradient)[kBlocks], bool average) {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
-      if (!has(k)) continue;
       if constexpr (kExtras)
         if (average) theta_sum_[k] = theta_sum_[k] + theta_[k];
-      const T rate = kHoldRates ? rate_[k] : rates_.at(coordinate(k)),
-              damping = kHoldRates ? damping_[k] : dampings_.at(coordinate(k));
+      T rate, damping;
+      if constexpr (kBlocks <= kHeldRates) {
+        rate = rate_[k], damping = damping_[k];
+      } else {
+        rate = has(k) ? rates_[k * kStride] : T(0);
+        damping = has(k) ? dampings_[k * kStride] : T(1);
+      }
       const T used = Rule::step(theta_[k], grad_sq_[k], scale * gradient[k], rate, damping);
       if constexpr (kExtras) used_rate_[k] = used;
     }
   }
 
+  // A slope that is not finite has made nans of zeros where there is no coordinate.
+  __device__ __forceinline__ void clean_after(T slope) {
+    if (slope - slope == T(0)) return;
+#pragma unroll
+    for (int k = 0; k < kBlocks; ++k) {
+      if (has(k)) continue;
+      theta_[k] = grad_sq_[k] = T(0);
+      if constexpr (kExtras) gradient_[k] = T(0);
+    }
+  }
+
   Team& team_;
-  int n_features_;
-  const PerCoordinate<T>&rates_, &dampings_;
+  int n_left_;  // coordinates from the thread's first one on
   T theta_[kBlocks], grad_sq_[kBlocks], x_[kBlocks], next_[kBlocks];
-  T rate_[kHoldRates ? kBlocks : 1], damping_[kHoldRates ? kBlocks : 1];
+  T rate_[kHeldRates], damping_[kHeldRates];
+  const T *rates_, *dampings_;
   T gradient_[kBlocks], theta_sum_[kBlocks], used_rate_[kBlocks];  // only with kExtras
 };
 
-// A team a task. kStride: coordinates that a team handles at a time.
+// n times the array's first number or, without an array, `number`.
+template <class T>
+__global__ void __launch_bounds__(kMetaThreads)
+    repeat_number(const T* array, double number, std::int64_t n, T* to) {
+  const std::int64_t j = global_index();
+  if (j < n) to[j] = array ? array[0] : static_cast<T>(number);
+}
+
+// A team a task. One block an SM is all that is asked of the compiler: with more, ptxas 13.0 spills
+// in ten of these kernels (sm_90, 4 to 208 bytes) to save registers. kStride: coordinates that a
+// team handles at a time.
 template <class T, class Rule, class Team, int kStride, int kBlocks, bool kExtras, int kThreads>
 __global__ void __launch_bounds__(kThreads, 1)
     run_tasks(const T* x, const T* y, const std::int64_t* starts, const std::int64_t* stops,
@@ -171,15 +203,18 @@ __global__ void __launch_bounds__(kThreads, 1)
   Compensated<T> total;
   T batch_loss(0);
   std::int64_t batch_rows = 0, n_rounds = 0;
-  task.fetch(x + rows.first * d);
-  T next_y = y[rows.first];
+  const T *const first_row = x + rows.first * d, *const labels = y + rows.first;
+  const T* ahead = first_row;
+  T next_y = labels[0];
+  task.fetch(ahead);
   for (std::int64_t epoch = 0; epoch < n_epochs; ++epoch) {
     for (std::int64_t row = 0; row < rows.n; ++row) {
       task.take();
       const T label = next_y;
-      const std::int64_t next = rows.first + (row + 1 < rows.n ? row + 1 : 0);
-      task.fetch(x + next * d);
-      next_y = y[next];
+      const bool is_last = row + 1 == rows.n;
+      ahead = is_last ? first_row : ahead + d;
+      task.fetch(ahead);
+      next_y = labels[is_last ? 0 : row + 1];
       const LossAndSlope<T> at = one_output_loss(kind, task.predict(), label);
       if (!kExtras || batch_size == 1) {
         total.add(at.loss);
@@ -187,7 +222,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       } else {
         batch_loss = batch_loss + at.loss;
         task.accumulate(at.slope);
-        if (++batch_rows < batch_size && row + 1 < rows.n) continue;
+        if (++batch_rows < batch_size && !is_last) continue;
         const T mean = T(1) / static_cast<T>(batch_rows);
         task.end_batch(mean, theta_bar != nullptr);
         total.add(batch_loss * mean);

@@ -1,4 +1,6 @@
 // The online loop and the check of labels on the emulated device against those of the CPU.
+#include <chrono>
+
 #include "cuda/ops_tasks.h"
 #include "cuda_runtime.h"
 #include "learners.h"
@@ -77,7 +79,7 @@ void test_meta_train() {
     }
 }
 
-// Nothing waits for the device unless somebody asks.
+// Nothing waits for the device unless somebody asks, but for the look at Ctrl-C every 100 ms.
 void test_synchronizations() {
   const Tasks<float> tasks(20, 5, Loss::kSquared, 1);
   const OnDevice<float> device(tasks.host(false));
@@ -90,10 +92,12 @@ void test_synchronizations() {
       std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, 5, 4)));
   Watch watch(nullptr);
   cuda_on_cpu::reset_counts();
+  const auto began = std::chrono::steady_clock::now();
   cuda::meta_train(device.table, options, learner.device,
                    {4, false, nullptr, nullptr, losses.data(), skipped.data()}, watch,
                    workspace.data(), kStream);
-  expect_equal(cuda_on_cpu::counts().synchronizations, std::int64_t{0});
+  const auto looks = (std::chrono::steady_clock::now() - began) / std::chrono::milliseconds(100);
+  expect(cuda_on_cpu::counts().synchronizations <= looks, "no more waits than looks");
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{0});
   expect_equal(cuda_on_cpu::counts().allocations, std::int64_t{0});
 }
