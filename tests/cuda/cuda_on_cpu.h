@@ -37,10 +37,13 @@ void set_order(unsigned order);
 
 // What was called since the last reset.
 struct Counts {
-  std::int64_t launches, copies, allocations, synchronizations;
+  std::int64_t launches, copies, allocations, synchronizations, waits;  // waits for events
 };
 Counts counts();
 void reset_counts();
+// Where the last launch went.
+int last_device();
+void* last_stream();
 
 // The next call of this name of the runtime ("cudaMemcpyAsync", "cudaLaunchKernelEx", ...) fails
 // with `error`; a name of "" takes that back.

@@ -17,6 +17,8 @@ cudaError_t failure = cudaSuccess, last_error = cudaSuccess;
 int n_devices = 1;
 cudaError_t no_devices_because = cudaSuccess;
 bool capturing_now = false;
+int launched_on_device = -1;
+void* launched_on_stream = nullptr;
 thread_local int current_device = 0;
 thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
 
@@ -61,6 +63,16 @@ void reset_counts() {
   counted = {};
 }
 
+int last_device() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return launched_on_device;
+}
+
+void* last_stream() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return launched_on_stream;
+}
+
 void fail_next(const char* call, int error) {
   const std::lock_guard<std::mutex> lock(mutex);
   failing = call;
@@ -82,6 +94,8 @@ cudaError_t begin_launch(const cudaLaunchConfig_t& config) {
   if (const cudaError_t error = begin("cudaLaunchKernelEx")) return error;
   const std::lock_guard<std::mutex> lock(mutex);
   ++counted.launches;
+  launched_on_device = current_device;
+  launched_on_stream = config.stream;
   // The limits of every device: threads of a block, blocks of a grid, memory without opting in.
   const dim3 grid = config.gridDim, block = config.blockDim;
   const bool fits = block.x * block.y * block.z <= 1024 && block.x > 0 && block.y > 0 &&
@@ -190,7 +204,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return begin("cudaStreamWaitEvent");
+  if (const cudaError_t error = begin("cudaStreamWaitEvent")) return error;
+  const std::lock_guard<std::mutex> lock(mutex);
+  ++counted.waits;
+  return cudaSuccess;
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
