@@ -77,8 +77,9 @@ double number(const char* function, const char* name, py::handle object);
 
 }  // namespace aruba_fast::python
 
-#define ARUBA_ARRAYS \
-  "numpy.typing.NDArray[typing.Any] | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]"
+#define ARUBA_ARRAYS                                                      \
+  "numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray | " \
+  "collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]"
 template <>
 struct pybind11::detail::handle_type_name<aruba_fast::python::ArraysArgument> {
   static constexpr auto name = const_name(ARUBA_ARRAYS);
