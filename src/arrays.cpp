@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "exchange.h"
 #include "on_cuda.h"
 
 namespace aruba_fast::python {
@@ -113,7 +114,39 @@ void Arrays::fill(Array& array, py::handle object, Access access) {
   fill_from_foreign(array, object, access);
 }
 
+void Arrays::fill_from_tensor(Array& array, py::handle object, const dlpack::Tensor& tensor,
+                              Access access) {
+  if (!known_type(tensor.type, array.type))
+    refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
+                      std::string(py::str(object.attr("dtype"))),
+                      "float32, float64, or bfloat16 and float16 for gradients");
+  if (tensor.n_dimensions > Array::kMaxDimensions)
+    refuse(function_, array.quoted(), "have at most 8 dimensions",
+           std::to_string(tensor.n_dimensions));
+  array.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
+  array.n_dimensions = tensor.n_dimensions;
+  for (int i = 0; i < tensor.n_dimensions; ++i) array.shape[i] = tensor.shape[i];
+  bool contiguous = reinterpret_cast<std::uintptr_t>(array.data) %
+                        static_cast<std::uintptr_t>(size_of(array.type)) ==
+                    0;
+  std::int64_t stride = 1;
+  for (int i = tensor.n_dimensions - 1; tensor.strides && i >= 0; stride *= array.shape[i--])
+    contiguous = contiguous && (array.shape[i] == 1 || tensor.strides[i] == stride);
+  if (contiguous || array.size() == 0) return;
+  if (access != Access::kRead)
+    refuse<TypeError>(function_, array.quoted(),
+                      "be C-contiguous and aligned, it is modified in place",
+                      "an array that would have to be copied");
+  // clone: `contiguous` would return a misaligned tensor as it is.
+  const py::object format = py::module_::import("torch").attr("contiguous_format");
+  kept_.push_back(object.attr("detach")().attr("clone")(py::arg("memory_format") = format));
+  fill_from_foreign(array, kept_.back(), access);
+}
+
 void Arrays::fill_from_foreign(Array& array, py::handle object, Access access) {
+  dlpack::Tensor tensor;
+  if (describe(object, tensor) && tensor.device.kind == dlpack::kCpu)
+    return fill_from_tensor(array, object, tensor, access);
   kept_.push_back(to_numpy(object, array, access));
   fill_from_numpy(array, kept_.back(), access);
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "array.h"
+#include "dlpack.h"
 
 namespace aruba_fast::python {
 
@@ -61,6 +62,8 @@ class Arrays {
 
  private:
   void fill_from_numpy(Array& array, py::handle object, Access access);
+  void fill_from_tensor(Array& array, py::handle object, const dlpack::Tensor& tensor,
+                        Access access);
   py::object to_numpy(py::handle object, const Array& named, Access access) const;
 
   bool on_host_;

@@ -1,7 +1,7 @@
 // Arrays in the memory of a CUDA device as the core's Array.
 #include "device_arrays.h"
 
-#include "dlpack.h"
+#include "exchange.h"
 
 namespace aruba_fast::python {
 namespace {
@@ -212,22 +212,11 @@ void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) 
       (static_cast<dlpack::ManagedVersioned*>(managed)->flags & dlpack::kReadOnly))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "a read-only array");
-  const auto [code, bits, lanes] = tensor.type;
-  const bool real = code == dlpack::kFloat && lanes == 1;
-  if (real && bits == 32) {
-    array.type = Type::kFloat32;
-  } else if (real && bits == 64) {
-    array.type = Type::kFloat64;
-  } else if (real && bits == 16) {
-    array.type = Type::kFloat16;
-  } else if (code == dlpack::kBFloat && bits == 16 && lanes == 1) {
-    array.type = Type::kBFloat16;
-  } else {
+  if (!known_type(tensor.type, array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
                       py::hasattr(object, "dtype") ? py::str(object.attr("dtype"))
                                                    : py::str(py::type::handle_of(object)),
                       "float32, float64, or bfloat16 and float16 for gradients");
-  }
   if (tensor.n_dimensions > Array::kMaxDimensions)
     refuse(function_, array.quoted(), "have at most 8 dimensions",
            std::to_string(tensor.n_dimensions));

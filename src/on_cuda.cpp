@@ -2,11 +2,10 @@
 #include "on_cuda.h"
 
 #include "arrays.h"
+#include "exchange.h"
 
 namespace aruba_fast::python {
 namespace {
-
-constexpr int kDlpackCuda = 2;
 
 py::handle first_of(py::handle object) {
   if (!PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr())) return object;
@@ -19,12 +18,14 @@ py::handle first_of(py::handle object) {
 bool foreign_on_cuda(py::handle object) {
   const py::handle array = first_of(object);
   if (py::isinstance<py::array>(array)) return false;
+  dlpack::Tensor tensor;
+  if (describe(array, tensor)) return tensor.device.kind == dlpack::kCuda;
   // Asked of the type: the attribute itself fails where a library finds no driver.
   const bool has_interface = py::hasattr(py::type::handle_of(array), "__cuda_array_interface__");
   if (!py::hasattr(array, "__dlpack_device__")) return has_interface;
   try {
     const py::tuple device = array.attr("__dlpack_device__")();
-    return device[0].cast<int>() == kDlpackCuda;
+    return device[0].cast<int>() == dlpack::kCuda;
   } catch (py::error_already_set&) {
     return has_interface;
   }

@@ -20,13 +20,15 @@ def write(
     path: str | os.PathLike[str],
     arrays: Mapping[str, NDArray[Any]],
     hyperparameters: Mapping[str, Any],
+    kind: str = KIND,
 ) -> None:
     """Writes arrays and hyperparameters; if that fails, the old file stands and nothing is left.
 
     Args:
         path: The file; a symbolic link is followed.
         arrays: C-contiguous float32, float64 or int64 arrays by name.
-        hyperparameters: Numbers, bools and None by name.
+        hyperparameters: Whatever JSON can hold, by name.
+        kind: Name of the class whose state this is.
 
     Raises:
         OSError: The file cannot be written.
@@ -35,7 +37,7 @@ def write(
 
     # One metadata key: safetensors writes several in an arbitrary order, and files would differ.
     header = {
-        "kind": KIND,
+        "kind": kind,
         "version": VERSION,
         "hyperparameters": dict(hyperparameters),
         "sha256": checksum(arrays, hyperparameters),
@@ -76,7 +78,9 @@ def _replace(path: str | os.PathLike[str], data: bytes) -> None:
             os.close(folder)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any], str]:
+def read(
+    path: str | os.PathLike[str], kind: str = KIND
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any], str]:
     """Reads what `write` wrote, values not yet checked: `(arrays, hyperparameters, checksum)`.
 
     Raises:
@@ -96,13 +100,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         raise ValueError(
             f"damaged or not a safetensors file ({type(error).__name__}: {error})"
         ) from None
-    header = _header(metadata)
+    header = _header(metadata, kind)
     # Copies: what safetensors returns may be read-only or unaligned.
     copies = {name: np.array(values) for name, values in arrays.items()}
     return copies, header["hyperparameters"], header["sha256"]
 
 
-def _header(metadata: dict[str, str]) -> dict[str, Any]:
+def _header(metadata: dict[str, str], expected: str) -> dict[str, Any]:
     """Returns the header of a checkpoint of this kind and version."""
     if "aruba_fast" not in metadata:
         raise ValueError("not written by aruba_fast (its metadata is missing)")
@@ -111,8 +115,8 @@ def _header(metadata: dict[str, str]) -> dict[str, Any]:
         kind, version = header["kind"], header["version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"damaged metadata ({type(error).__name__}: {error})") from None
-    if kind != KIND:
-        raise ValueError(f"holds {kind!r}, expected {KIND!r}")
+    if kind != expected:
+        raise ValueError(f"holds {kind!r}, expected {expected!r}")
     if type(version) is not int or version < 1:
         raise ValueError(f"damaged metadata (version {version!r})")
     if version > VERSION:

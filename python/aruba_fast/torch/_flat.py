@@ -1,0 +1,177 @@
+"""The meta-state of a model as flat arrays over all its parameters, and the sums of its round."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _arrays
+from .._state import ARRAYS, Hyperparameters, check_arrays, initial_arrays
+from ..learner import MetaLearner
+from ..statistics import TaskStatistics
+
+# Tasks of a round wait here and are summed together, which reads each of them once; more than the
+# kernels sum in one chunk are of no use, and more than so many bytes are not kept.
+_TASKS_AT_ONCE = 128
+_TASKS_AT_LEAST = 8
+_BYTES = 1 << 28
+
+Block = tuple[int, Hyperparameters]
+
+
+class FlatState:
+    """One `MetaLearner` a block of coordinates, all in the same flat arrays.
+
+    Args:
+        arrays: The learners' arrays by name: vectors over all coordinates, `counts` and `weight`
+            [n_blocks, 2]. Not copied.
+        blocks: Number of coordinates and hyperparameters of every block.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], blocks: Sequence[Block]) -> None:
+        self.arrays = dict(arrays)
+        self.blocks = list(blocks)
+        self.learners: list[MetaLearner] = []
+        self.slices: list[slice] = []
+        begin = 0
+        for k, (n, hyper) in enumerate(self.blocks):
+            block = slice(begin, begin + n)
+            learner = MetaLearner.__new__(MetaLearner)
+            learner._hold(hyper, _block(self.arrays, k, block))
+            self.learners.append(learner)
+            self.slices.append(block)
+            begin += n
+        phi = self.arrays["phi"]
+        fitting = _BYTES // (2 * phi.nbytes)
+        capacity = max(_TASKS_AT_LEAST, min(_TASKS_AT_ONCE, fitting))
+        # Memory that no task has used yet is not there: NumPy's comes page by page.
+        self._runs = _arrays.empty((2, capacity, len(phi)), phi.dtype, phi)
+        self._sums = _arrays.zeros((3, 2, len(phi)), np.float64, phi)
+        self._weight = _arrays.zeros(2, np.float64, phi)
+        self._counts = _arrays.zeros(2, np.int64, phi)
+        self._weights: list[float] = []
+        self._n_summed = 0
+
+    @classmethod
+    def first(cls, phi: Any, blocks: Sequence[Block]) -> "FlatState":
+        """The state before the first task, where `phi` lives."""
+        begin, parts, host = 0, [], _arrays.host(phi)
+        for n, hyper in blocks:
+            parts.append(initial_arrays(host[begin : begin + n], hyper))
+            begin += n
+        joined = {
+            name: (np.stack if name in ("counts", "weight") else np.concatenate)(
+                [part[name] for part in parts]
+            )
+            for name in ARRAYS
+        }
+        return cls({name: _arrays.moved(array, phi) for name, array in joined.items()}, blocks)
+
+    @property
+    def n_waiting(self) -> int:
+        """Number of tasks of the open round."""
+        return self._n_summed + len(self._weights)
+
+    def next_run(self) -> tuple[Any, Any]:
+        """Returns the memory for theta_hat and grad_sq of the next task."""
+        if len(self._weights) == self._runs.shape[1]:
+            self._sum()
+        row = len(self._weights)
+        return self._runs[0, row], self._runs[1, row]
+
+    def keep_run(self, weight: float) -> None:
+        """Takes what `next_run` handed out into the round."""
+        self._weights.append(weight)
+
+    def _sum(self) -> None:
+        n = len(self._weights)
+        if n:
+            phi = self.arrays["phi"]
+            weights = _arrays.moved(np.array(self._weights), phi)
+            _arrays.native(phi).add_round(
+                self._runs[0, :n], self._runs[1, :n], phi, weights, *self._round()
+            )
+            self._n_summed += n
+            self._weights = []
+
+    def _round(self) -> tuple[Any, Any, Any]:
+        return self._sums, self._weight, self._counts
+
+    def statistics(self) -> TaskStatistics:
+        """Returns the sums of the open round, a copy."""
+        self._sum()
+        return TaskStatistics._of(*(array.copy() for array in self._round()))
+
+    def forget_round(self) -> None:
+        """Starts a new round."""
+        self._weights = []
+        if self._n_summed:
+            for array in self._round():
+                array.fill(0)
+            self._n_summed = 0
+
+    def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> None:
+        """The meta-update from the given sums, or from those of the open round, which is closed."""
+        if statistics is None:
+            self._sum()
+            sums, weight, counts = self._round()
+        else:
+            sums, weight, counts = statistics.sums, statistics.weight_sum, statistics.counts
+        for learner, block in zip(self.learners, self.slices, strict=True):
+            part = sums if len(self.learners) == 1 else _arrays.contiguous(sums[:, :, block])
+            learner._state.apply(part, weight, counts, meta_step)
+        self.forget_round()
+
+    def export(self) -> dict[str, Any]:
+        """Returns copies of all arrays, with those of the open round where there is one."""
+        self._sum()
+        found = {name: array.copy() for name, array in self.arrays.items()}
+        if self._n_summed:
+            names = ("round_sums", "round_weight", "round_counts")
+            found |= {n: a.copy() for n, a in zip(names, self._round(), strict=True)}
+        return found
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Takes what `export` gave; where that is refused, with a ValueError, nothing changed."""
+        host = {name: _arrays.host(array) for name, array in arrays.items()}
+        names = ("round_sums", "round_weight", "round_counts")
+        given = {name: host.pop(name) for name in names if name in host}
+        for name, now in self.arrays.items():
+            found = host.get(name)
+            if found is None or (found.dtype, found.shape) != (now.dtype, now.shape):
+                got = "nothing" if found is None else f"{found.dtype} {found.shape}"
+                raise ValueError(f"`{name}` is {got}, expected {now.dtype} {now.shape}")
+        for k, block in enumerate(self.slices):
+            check_arrays(_block(host, k, block))
+        for name, now in zip(names, self._round(), strict=True):
+            found = given.get(name)
+            if given and (
+                found is None
+                or (found.dtype, found.shape) != (now.dtype, now.shape)
+                or not np.isfinite(found).all()
+            ):
+                raise ValueError(f"`{name}` must be finite {now.dtype} {now.shape}")
+        for name, now in self.arrays.items():
+            now[...] = _arrays.moved(host[name], now)
+        self.forget_round()
+        for name, now in zip(names, self._round(), strict=True):
+            if given:
+                now[...] = _arrays.moved(given[name], now)
+        if given:
+            self._n_summed = int(given["round_counts"].sum())
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.export(), self.blocks
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        exported, blocks = state
+        self.__init__({name: exported[name] for name in ARRAYS}, blocks)  # type: ignore[misc]
+        self.restore(exported)
+
+
+def _block(arrays: Mapping[str, Any], number: int, block: slice) -> dict[str, Any]:
+    """The arrays of one learner, views of the flat ones."""
+    return {
+        name: array[number if name in ("counts", "weight") else block]
+        for name, array in arrays.items()
+    }
