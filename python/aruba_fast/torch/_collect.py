@@ -74,6 +74,7 @@ class Collector:
             return
         grads: list[Any] = [entry[0].grad.detach() for entry in used]  # type: ignore[union-attr]
         grads = [g if g.layout is torch.strided else g.to_dense() for g in grads]
+        grads = [g if g.ndim else g.reshape(1) for g in grads]
         if scale is not None:
             inverse = scale.double().reciprocal().float()
             grads = [grad * inverse.to(grad.device) for grad in grads]

@@ -57,12 +57,20 @@ class Parameters:
         self.tensors = list(tensors)
         self.shapes = [tuple(p.shape) for p in tensors]
         self.sizes = [p.numel() for p in tensors]
+        self.scalars = [i for i, shape in enumerate(self.shapes) if not shape]
         self.dtype, self.device = MASTERS[first.dtype], first.device
 
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Returns the parts of a flat vector in the shapes of the parameters."""
         parts = torch.split(flat, self.sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def for_steps(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Returns the tensors, with views [1] of those that have no dimension: kernels ask one."""
+        result = list(tensors)
+        for i in self.scalars:
+            result[i] = result[i].detach().view(1)
+        return result
 
     def joined(self, tensors: Iterable[torch.Tensor], out: torch.Tensor | None = None) -> Any:
         """Returns the tensors' values, row by row whatever their strides, as one flat vector."""
@@ -96,7 +104,7 @@ class Parameters:
             if p.dtype != self.dtype or not p.is_contiguous():
                 where[i] = views[i]
                 copied.append(i)
-        return where, copied
+        return self.for_steps(where), copied
 
     def beside(self) -> AbstractContextManager[Any]:
         """Returns a context in which CuPy works on the current stream of PyTorch."""

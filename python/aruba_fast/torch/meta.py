@@ -112,11 +112,14 @@ class MetaOptimizer(Persistent):
         self._rates = shaped(tensor(flat["rate"]))
         like = tensor(flat["phi"])
         self._sums, masters = torch.zeros_like(like), torch.zeros_like(like)
-        self._sum_views, self._masters = shaped(self._sums), shaped(masters)
+        self._masters = shaped(masters)
         self._where: list[torch.Tensor] = []
         self._copied: list[int] = []
-        self._collector = Collector(self._parameters.tensors, self._sum_views, self._masters)
-        self._stepper = TaskOptimizer(self, self._rates, self._sum_views, None)
+        sums, scratch, self._step_rates = (
+            self._parameters.for_steps(v) for v in (shaped(self._sums), self._masters, self._rates)
+        )
+        self._collector = Collector(self._parameters.tensors, sums, scratch)
+        self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
 
     def _require_no_task(self, function: str) -> None:
         if self._in_task:
@@ -131,7 +134,7 @@ class MetaOptimizer(Persistent):
         self.restore()
         with torch.no_grad():
             if self._copied:
-                masters = [self._where[i] for i in self._copied]
+                masters = [self._masters[i] for i in self._copied]
                 torch._foreach_copy_(masters, [self._phi[i] for i in self._copied])
         for p in self._parameters.tensors:
             p.grad = None
@@ -141,7 +144,7 @@ class MetaOptimizer(Persistent):
         if self._copied:
             with torch.no_grad():
                 parameters = [self._parameters.tensors[i] for i in self._copied]
-                torch._foreach_copy_(parameters, [self._where[i] for i in self._copied])
+                torch._foreach_copy_(parameters, [self._masters[i] for i in self._copied])
 
     @contextmanager
     def task(
@@ -305,7 +308,7 @@ class MetaOptimizer(Persistent):
             coef = _check.non_negative(name, "coef", coef)
         self._require_no_task(name)
         if coef is None:
-            made = TaskOptimizer(self, self._rates, None, None)
+            made = TaskOptimizer(self, self._step_rates, None, None)
         else:
             with self._parameters.beside():
                 rules = [learner.rule(coef) for learner in self._flat.learners]
@@ -325,7 +328,7 @@ class MetaOptimizer(Persistent):
                 f"{function}: `{name}` must be positive within {result.dtype}: got "
                 f"{values.min().item():g} to {values.max().item():g}, expected other `zeta`"
             )
-        return self._parameters.views(result)
+        return self._parameters.for_steps(self._parameters.views(result))
 
     def restore(self) -> None:
         """Loads phi into the parameters.

@@ -1,6 +1,7 @@
 """`TaskOptimizer`: the step within a task, for a whole model in one native call."""
 
 from collections.abc import Callable
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -92,10 +93,13 @@ class TaskOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        lists = [meta._where, [p.grad for p in meta._parameters.tensors], self._rates]
+        grads: list[Any] = [p.grad for p in meta._parameters.tensors]
+        for i in meta._parameters.scalars:
+            grads[i] = None if grads[i] is None else grads[i].reshape(1)
+        lists = [meta._where, grads, self._rates]
         if self._sums is not None:
             lists.append(self._sums)
-        if any(grad is None for grad in lists[1]):
+        if NoneType in map(type, lists[1]):
             used = [i for i, grad in enumerate(lists[1]) if grad is not None]
             lists = [[values[i] for i in used] for values in lists]
             if not used:
