@@ -56,7 +56,9 @@ $(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
 	touch $@
 
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-EXTRAS := test lint bench gates gpu
+EXTRAS := test test-torch lint bench gates gpu
+# Nobody downloads PyTorch to test a NumPy library; the gate does.
+TEST := $(VENV)/.test$(if $(CI),-torch)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 	$(PIP) install 'aruba_fast[$*]'
 	touch $@
@@ -66,7 +68,7 @@ $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 demo: $(VENV)/.cli
 	$(BIN)/aruba-fast demo $(ARGS)
 
-test: $(VENV)/.package $(VENV)/.test $(VENV)/.emulated
+test: $(VENV)/.package $(TEST) $(VENV)/.emulated
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/.package $(VENV)/.bench

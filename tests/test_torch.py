@@ -146,9 +146,7 @@ def test_mixed_types_and_groups_are_learned_by_themselves():
             x, y = batch("vector")
             torch.nn.functional.cross_entropy(head(body(x).bfloat16()).float(), y).backward()
             for module, learner, state in zip((body, head), learners, states, strict=True):
-                af.step(
-                    state[0], flat_gradients(module), learner.learning_rate, grad_sq=state[1]
-                )
+                af.step(state[0], flat_gradients(module), learner.learning_rate, grad_sq=state[1])
             optimizer.step()
     meta.step()
     for learner, state, got, run in zip(learners, states, meta.learners, runs, strict=True):

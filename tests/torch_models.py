@@ -1,4 +1,4 @@
-"""Small networks of every kind, their data, and what NumPy's learner makes of the same gradients."""
+"""Small networks of every kind, their data, and what NumPy makes of the same gradients."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def need_torch():
 
 
 torch = need_torch()
+from aruba_fast.torch import MetaOptimizer  # noqa: E402
+
 nn = torch.nn
 
 
@@ -165,3 +167,19 @@ def train(meta, model, kind, rounds=3, meta_step=0.5, twin=None, n_steps=3):
             twin.update(meta_step)
             assert_same_bits(meta.learners[0], twin.learner)
             np.testing.assert_array_equal(flat(trainable(model)), twin.learner.phi)
+
+
+def learning(name="mlp", seed=0, dtype=None, **hyper):
+    """A model, the kind of its data, and its meta-optimizer."""
+    torch.manual_seed(seed)
+    build, kind = MODELS[name]
+    model = build()
+    model = model.to(dtype) if dtype else model
+    return model, kind, MetaOptimizer(model.parameters(), **{"learning_rate": 0.1, **hyper})
+
+
+def one_task(meta, model, kind, weight=1.0):
+    """A task of one step."""
+    with meta.task(weight=weight) as optimizer:
+        loss_of(model, *batch(kind, trainable(model)[0].dtype)).backward()
+        optimizer.step()

@@ -72,7 +72,7 @@ class Collector:
         used = [entry for entry in self._watched if entry[0].grad is not None]
         if not used:
             return
-        grads: list[Any] = [entry[0].grad.detach() for entry in used]  # type: ignore[union-attr]
+        grads: list[Any] = [entry[0].grad.detach() for entry in used]
         grads = [g if g.layout is torch.strided else g.to_dense() for g in grads]
         grads = [g if g.ndim else g.reshape(1) for g in grads]
         if scale is not None:

@@ -94,7 +94,10 @@ class Parameters:
         Raises:
             ValueError: A parameter was given another shape, type or device.
         """
-        where, copied = list(self.tensors), []
+        # Off the host, arrays are handed over by `__dlpack__`, which autograd's leaves refuse.
+        on_host = self.device.type == "cpu"
+        where = list(self.tensors) if on_host else [p.detach() for p in self.tensors]
+        copied = []
         for i, p in enumerate(self.tensors):
             if p.shape != self.shapes[i] or p.device != self.device or p.dtype not in MASTERS:
                 raise ValueError(

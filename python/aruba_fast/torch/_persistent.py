@@ -2,32 +2,17 @@
 
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from .. import _arrays, checkpoint
+from ._learned import Learned
 from ._parameters import array, tensor
-
-if TYPE_CHECKING:
-    from ._flat import FlatState
-    from ._parameters import Parameters
 
 KIND = "MetaOptimizer"
 
 
-class Persistent(torch.optim.Optimizer):
+class Persistent(Learned):
     """The base of `MetaOptimizer` that knows how its state leaves and comes back."""
-
-    _flat: "FlatState"
-    _parameters: "Parameters"
-
-    def _require_no_task(self, function: str) -> None:
-        raise NotImplementedError
-
-    def restore(self) -> None:
-        """Loads phi into the parameters."""
-        raise NotImplementedError
 
     def _attach(self) -> None:
         raise NotImplementedError

@@ -6,18 +6,17 @@ from typing import Any
 
 import torch
 
-from .. import _arrays, _check
-from .._state import Hyperparameters
-from ..learner import MetaLearner, MetaStep
+from .. import _check
+from ..learner import MetaStep
 from ..statistics import TaskStatistics
 from ._collect import Collector
-from ._flat import Block, FlatState
+from ._flat import FlatState
+from ._groups import HYPERPARAMETERS, blocks_of
 from ._parameters import Parameters, array, tensor
 from ._persistent import Persistent
 from .task import TaskOptimizer
 
 _NAME = "MetaOptimizer"
-_HYPERPARAMETERS = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
 
 
 class MetaOptimizer(Persistent):
@@ -73,9 +72,9 @@ class MetaOptimizer(Persistent):
         max_learning_rate: float | None = None,
     ) -> None:
         given = (learning_rate, zeta, p, decay, isotropic, max_learning_rate)
-        super().__init__(params, dict(zip(_HYPERPARAMETERS, given, strict=True)))
+        super().__init__(params, dict(zip(HYPERPARAMETERS, given, strict=True)))
         self._attach()
-        blocks = _blocks(self.param_groups)
+        blocks = blocks_of(self.param_groups)
         with self._parameters.beside():
             phi = array(self._parameters.joined(self._parameters.tensors))
             _check.finite(_NAME, "params", phi)
@@ -205,9 +204,7 @@ class MetaOptimizer(Persistent):
             self._in_task, self._active = False, None
             self.restore()
 
-    def step(  # type: ignore[override]
-        self, meta_step: MetaStep = None, *, statistics: TaskStatistics | None = None
-    ) -> None:
+    def step(self, meta_step: MetaStep = None, *, statistics: TaskStatistics | None = None) -> None:
         """Learns from the tasks since the last call, and moves the model to the new phi.
 
         Args:
@@ -329,124 +326,3 @@ class MetaOptimizer(Persistent):
                 f"{values.min().item():g} to {values.max().item():g}, expected other `zeta`"
             )
         return self._parameters.for_steps(self._parameters.views(result))
-
-    def restore(self) -> None:
-        """Loads phi into the parameters.
-
-        Example:
-            >>> import torch, aruba_fast.torch
-            >>> weight = torch.nn.Parameter(torch.ones(1))
-            >>> meta = aruba_fast.torch.MetaOptimizer([weight])
-            >>> weight.data.zero_()
-            tensor([0.])
-            >>> meta.restore()
-            >>> weight.item()
-            1.0
-        """
-        self._parameters.load(self._phi)
-
-    def adopt(self) -> None:
-        """Takes the parameters as they are for phi: pretrained weights, an outer optimizer's step.
-
-        A value that the parameters still hold as phi gave it keeps the precision of phi.
-
-        Raises:
-            ValueError: A parameter is not finite. Nothing is changed.
-            RuntimeError: A task is open, or the round holds tasks, which ran from the old phi.
-
-        Example:
-            >>> import torch, aruba_fast.torch
-            >>> weight = torch.nn.Parameter(torch.ones(1))
-            >>> meta = aruba_fast.torch.MetaOptimizer([weight])
-            >>> weight.data.fill_(7.0)
-            tensor([7.])
-            >>> meta.adopt()
-            >>> meta.learners[0].phi
-            array([7.], dtype=float32)
-        """
-        name = "MetaOptimizer.adopt"
-        self._require_no_task(name)
-        if self._flat.n_waiting:
-            raise RuntimeError(
-                f"{name}: the round must hold no task: got {self._flat.n_waiting}, "
-                "expected `step` before"
-            )
-        own = self._parameters
-        with torch.no_grad(), own.beside():
-            now = own.joined(own.tensors)
-            rounded = [v.to(p.dtype) for v, p in zip(self._phi, own.tensors, strict=True)]
-            kept = now == own.joined(rounded)
-            _check.finite(name, "params", array(now))
-            for key in ("phi", "phi_master"):
-                values = tensor(self._flat.arrays[key])
-                values.copy_(torch.where(kept, values, now.to(values.dtype)))
-
-    @property
-    def learners(self) -> tuple[MetaLearner, ...]:
-        """The `MetaLearner` of every block of parameters that is learned by itself, in order."""
-        return tuple(self._flat.learners)
-
-    @property
-    def parameters(self) -> list[torch.Tensor]:
-        """The parameters that are learned, in the order of everything that is told of them."""
-        return list(self._parameters.tensors)
-
-    def learning_rates(self) -> list[torch.Tensor]:
-        """Returns the learning rate of every coordinate, a tensor for each of `parameters`.
-
-        Example:
-            >>> import torch, aruba_fast.torch
-            >>> weight = torch.nn.Parameter(torch.ones(2))
-            >>> aruba_fast.torch.MetaOptimizer([weight], learning_rate=0.5).learning_rates()
-            [tensor([0.5000, 0.5000])]
-        """
-        return [rate.clone() for rate in self._rates]
-
-    def rho(self) -> list[torch.Tensor]:
-        """Returns `MetaLearner.rho` of the last round, a float64 tensor for each of `parameters`.
-
-        Example:
-            >>> import torch, aruba_fast.torch
-            >>> weight = torch.nn.Parameter(torch.ones(1))
-            >>> aruba_fast.torch.MetaOptimizer([weight]).rho()
-            [tensor([nan], dtype=torch.float64)]
-        """
-        return [r.clone() for r in self._parameters.views(tensor(self._flat.arrays["rho"]))]
-
-    @property
-    def n_tasks(self) -> int:
-        """Number of tasks learned from."""
-        return self._flat.learners[0].n_tasks
-
-    @property
-    def n_skipped(self) -> int:
-        """Number of tasks left out because they were not finite."""
-        return self._flat.learners[0].n_skipped
-
-
-def _blocks(groups: list[dict[str, Any]]) -> list[Block]:
-    """What is learned by itself: a tensor, a group, or all groups with the same rates' rule."""
-    blocks: list[Block] = []
-    seen: set[int] = set()
-    for group in groups:
-        own = []
-        for p in group["params"]:
-            if p.requires_grad and id(p) not in seen:
-                seen.add(id(p))
-                own.append(p.numel())
-        shared = {name: group[name] for name in _HYPERPARAMETERS}
-        if isinstance(shared["isotropic"], str):
-            if shared["isotropic"] != "tensor":
-                raise ValueError(
-                    f"{_NAME}: `isotropic` must be known: got {shared['isotropic']!r}, "
-                    "expected False, True or 'tensor'"
-                )
-            hyper = Hyperparameters(**{**shared, "isotropic": True})
-            blocks += [(n, hyper) for n in own if n]
-            continue
-        hyper = Hyperparameters(**shared)
-        if blocks and not hyper.isotropic and blocks[-1][1] == hyper:
-            blocks[-1] = (blocks[-1][0] + sum(own), hyper)
-        elif sum(own):
-            blocks.append((sum(own), hyper))
-    return blocks

@@ -11,21 +11,28 @@ from torch import Tensor
 from .. import _core
 
 
-def _rates(rate: Tensor, theta: Tensor) -> Tensor:
-    """One rate for all, as a tensor without dimensions, spread over theta: no value is read."""
-    return rate.expand_as(theta).contiguous() if rate.ndim == 0 else rate
+def _plain(*tensors: Tensor) -> list[Tensor]:
+    """The same memory, of which autograd knows nothing: device arrays are handed over only so."""
+    return [tensor.detach() for tensor in tensors]
+
+
+def _step(theta: Tensor, grad: Tensor, rate: Tensor, grad_sq: Tensor) -> None:
+    # One rate for all, as a tensor without dimensions, is spread over theta: no value is read.
+    rates = rate.expand_as(theta).contiguous() if rate.ndim == 0 else rate
+    theta, grad, rates, grad_sq = _plain(theta, grad, rates, grad_sq)
+    _core.step(theta, grad, rates, grad_sq=grad_sq)
 
 
 @torch.library.custom_op("aruba_fast::step_", mutates_args=("theta", "grad_sq"))
 def step_(theta: Tensor, grad: Tensor, learning_rate: Tensor, grad_sq: Tensor) -> None:
     """`aruba_fast.step` in place; `learning_rate` as `theta`, of its last dimension, or of none."""
-    _core.step(theta, grad, _rates(learning_rate, theta), grad_sq=grad_sq)
+    _step(theta, grad, learning_rate, grad_sq)
 
 
 @torch.library.custom_op("aruba_fast::aruba_step_", mutates_args=("theta", "g"))
 def aruba_step_(theta: Tensor, grad: Tensor, b: Tensor, g: Tensor, coef: float) -> None:
     """`aruba_fast.aruba_step` in place."""
-    _core.aruba_step(theta, grad, b, g, coef=coef)
+    _core.aruba_step(*_plain(theta, grad, b, g), coef=coef)
 
 
 @torch.library.custom_op("aruba_fast::adagrad_step_", mutates_args=("theta", "grad_sq"))
@@ -33,7 +40,7 @@ def adagrad_step_(
     theta: Tensor, grad: Tensor, grad_sq: Tensor, learning_rate: float, delta: float
 ) -> None:
     """`aruba_fast.adagrad_step` in place."""
-    _core.adagrad_step(theta, grad, grad_sq, learning_rate=learning_rate, delta=delta)
+    _core.adagrad_step(*_plain(theta, grad, grad_sq), learning_rate=learning_rate, delta=delta)
 
 
 def _copies(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -46,7 +53,7 @@ def step(
 ) -> tuple[Tensor, Tensor]:
     """Returns theta and grad_sq after `aruba_fast.step`."""
     theta, grad_sq = _copies(theta, grad_sq)
-    _core.step(theta, grad, _rates(learning_rate, theta), grad_sq=grad_sq)
+    _step(theta, grad, learning_rate, grad_sq)
     return theta, grad_sq
 
 
@@ -56,7 +63,7 @@ def aruba_step(
 ) -> tuple[Tensor, Tensor]:
     """Returns theta and g after `aruba_fast.aruba_step`."""
     theta, g = _copies(theta, g)
-    _core.aruba_step(theta, grad, b, g, coef=coef)
+    _core.aruba_step(*_plain(theta, grad, b, g), coef=coef)
     return theta, g
 
 
@@ -66,7 +73,7 @@ def adagrad_step(
 ) -> tuple[Tensor, Tensor]:
     """Returns theta and grad_sq after `aruba_fast.adagrad_step`."""
     theta, grad_sq = _copies(theta, grad_sq)
-    _core.adagrad_step(theta, grad, grad_sq, learning_rate=learning_rate, delta=delta)
+    _core.adagrad_step(*_plain(theta, grad, grad_sq), learning_rate=learning_rate, delta=delta)
     return theta, grad_sq
 
 

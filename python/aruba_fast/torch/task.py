@@ -127,5 +127,5 @@ class TaskOptimizer(torch.optim.Optimizer):
     ) -> None:
         if self._coef is None:
             _core.step(theta, grad, rates, grad_sq=state)
-        else:
+        elif state is not None:
             _core.aruba_step(theta, grad, rates, state, coef=self._coef)

@@ -1,0 +1,36 @@
+"""What of a model is learned by itself: a tensor, a group, or groups with the same rule."""
+
+from typing import Any
+
+from .._state import Hyperparameters
+from ._flat import Block
+
+HYPERPARAMETERS = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
+
+
+def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
+    """Returns the sizes and hyperparameters of the blocks; neighbours that may be merged are."""
+    blocks: list[Block] = []
+    seen: set[int] = set()
+    for group in groups:
+        own = []
+        for p in group["params"]:
+            if p.requires_grad and id(p) not in seen:
+                seen.add(id(p))
+                own.append(p.numel())
+        shared = {name: group[name] for name in HYPERPARAMETERS}
+        if isinstance(shared["isotropic"], str):
+            if shared["isotropic"] != "tensor":
+                raise ValueError(
+                    f"MetaOptimizer: `isotropic` must be known: got {shared['isotropic']!r}, "
+                    "expected False, True or 'tensor'"
+                )
+            hyper = Hyperparameters(**{**shared, "isotropic": True})
+            blocks += [(n, hyper) for n in own if n]
+            continue
+        hyper = Hyperparameters(**shared)
+        if blocks and not hyper.isotropic and blocks[-1][1] == hyper:
+            blocks[-1] = (blocks[-1][0] + sum(own), hyper)
+        elif sum(own):
+            blocks.append((sum(own), hyper))
+    return blocks

@@ -1,0 +1,87 @@
+"""The documentation of `aruba_fast.torch` runs: docstrings, and the page docs/torch.md."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from test_docs import FLAGS, ROOT, code_blocks
+from torch_models import torch
+
+import aruba_fast.torch as public
+
+OBJECTS = {
+    f"{kind.__name__}{'.' * bool(member)}{member}": getattr(kind, member) if member else kind
+    for kind in (public.MetaOptimizer, public.TaskOptimizer)
+    for member in [
+        "",
+        *(
+            name
+            for name, value in inspect.getmembers(kind)
+            if not name.startswith("_")
+            and inspect.getdoc(value)
+            and any(
+                name in vars(base)
+                for base in kind.__mro__
+                if base.__module__.startswith("aruba_fast")
+            )
+        ),
+    ]
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_examples_of_a_docstring_run(name):
+    torch.manual_seed(0)
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(OBJECTS[name]), {}, name, None, 0)
+    runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
+    runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
+    called = callable(OBJECTS[name]) and name != "MetaOptimizer.add_param_group"
+    assert test.examples or not called
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTS if callable(OBJECTS[name])])
+def test_every_parameter_is_documented(name):
+    text = inspect.getdoc(OBJECTS[name])
+    parameters = [p for p in inspect.signature(OBJECTS[name]).parameters if p != "self"]
+    assert [p for p in parameters if not re.search(rf"^\s+{p}:", text, re.MULTILINE)] == []
+
+
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
+    """All Python blocks in order, as one program that a reader types."""
+    page = ROOT / "docs" / "torch.md"
+    if not page.exists() and not os.environ.get("CI"):
+        pytest.skip("tests are run without the source tree around them")
+    blocks = code_blocks(page)
+    assert len(blocks) >= 4
+    monkeypatch.chdir(tmp_path)
+    space = {"__name__": "page"}
+    for number, block in enumerate(blocks):
+        code = compile(ast.parse(block), f"docs/torch.md, Python block {number + 1}", "exec")
+        exec(code, space)
+
+
+def test_importing_the_library_does_not_import_torch():
+    code = "import sys, aruba_fast; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_without_pytorch_there_is_one_sentence():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "try: import aruba_fast.torch\n"
+        "except ImportError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == (
+        "aruba_fast.torch: PyTorch must be installed: got no module named 'torch', "
+        "expected it from pip install 'aruba_fast[torch]'"
+    )

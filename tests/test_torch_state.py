@@ -1,0 +1,176 @@
+"""Saving, resuming and copying of `MetaOptimizer`, and tasks that fail."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+
+import numpy as np
+import pytest
+from torch_models import (
+    assert_same_bits,
+    batch,
+    flat,
+    learning,
+    loss_of,
+    one_task,
+    torch,
+    train,
+    trainable,
+)
+
+import aruba_fast as af
+
+
+def through_dict(meta, path):
+    del path
+    file = io.BytesIO()
+    torch.save(meta.state_dict(), file)
+    file.seek(0)
+    return lambda other: other.load_state_dict(torch.load(file, weights_only=True))
+
+
+def through_file(meta, path):
+    meta.save(path / "meta.safetensors")
+    return lambda other: other.load(path / "meta.safetensors")
+
+
+@pytest.mark.parametrize("way", [through_dict, through_file])
+@pytest.mark.parametrize("name", ["mlp", "tied", "transposed"])
+@pytest.mark.parametrize("isotropic", [False, True, "tensor"])
+@pytest.mark.parametrize("waiting", [0, 2])
+def test_resuming_changes_no_bit(way, name, isotropic, waiting, tmp_path):
+    """Also in the middle of a round, into a model that was initialized otherwise."""
+    model, kind, meta = learning(name, isotropic=isotropic)
+    train(meta, model, kind)
+    for k in range(waiting):
+        one_task(meta, model, kind, weight=1.0 + k)
+    load = way(meta, tmp_path)
+    other_model, _, other = learning(name, seed=1, isotropic=isotropic)
+    load(other)
+    np.testing.assert_array_equal(flat(other.parameters), flat(meta.parameters))
+    for m, g in ((model, meta), (other_model, other)):
+        torch.manual_seed(7)
+        train(g, m, kind)
+    for one, two in zip(meta.learners, other.learners, strict=True):
+        assert_same_bits(one, two)
+
+
+def test_half_precision_resumes_from_its_masters():
+    model, kind, meta = learning(dtype=torch.bfloat16)
+    train(meta, model, kind)
+    _, _, other = learning(seed=1, dtype=torch.bfloat16)
+    other.load_state_dict(meta.state_dict())
+    assert_same_bits(meta.learners[0], other.learners[0])
+    before = meta.learners[0].phi.copy()
+    meta.adopt()  # the parameters are phi rounded: nothing is lost
+    np.testing.assert_array_equal(meta.learners[0].phi, before)
+
+
+def test_a_state_dict_is_a_snapshot():
+    model, kind, meta = learning()
+    state = meta.state_dict()
+    before = {key: value.clone() for key, value in state["state"].items()}
+    train(meta, model, kind)
+    for key, value in before.items():
+        torch.testing.assert_close(state["state"][key], value, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+def test_a_deep_copy_goes_its_own_way(waiting):
+    model, kind, meta = learning()
+    train(meta, model, kind)
+    for _ in range(waiting):
+        one_task(meta, model, kind)
+    model2, meta2 = copy.deepcopy((model, meta))
+    assert [p is q for p, q in zip(meta2.parameters, model2.parameters(), strict=True)] == [
+        True
+    ] * 4
+    before = meta.state_dict()["state"]
+    torch.manual_seed(3)
+    train(meta2, model2, kind)
+    for key, value in meta.state_dict()["state"].items():
+        np.testing.assert_array_equal(value, before[key])
+    torch.manual_seed(3)
+    train(meta, model, kind)
+    assert_same_bits(meta.learners[0], meta2.learners[0])
+
+
+def test_an_exception_drops_the_task_and_nothing_else():
+    model, kind, meta = learning()
+    train(meta, model, kind)
+    one_task(meta, model, kind)
+    before, parameters = meta.state_dict()["state"], flat(trainable(model))
+
+    def fail():
+        with meta.task() as optimizer:
+            loss_of(model, *batch(kind)).backward()
+            optimizer.step()
+            assert (flat(trainable(model)) != parameters).any()
+            raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        fail()
+    np.testing.assert_array_equal(flat(trainable(model)), parameters)
+    for key, value in meta.state_dict()["state"].items():
+        np.testing.assert_array_equal(value, before[key])
+    one_task(meta, model, kind)
+    assert meta.statistics().n_tasks == 2
+
+
+@pytest.mark.parametrize("isotropic", [False, "tensor"])
+def test_a_task_that_is_not_finite_is_skipped_whole(isotropic):
+    """In every tensor, though only one of them got the bad gradient."""
+    results = []
+    for bad in (False, True):
+        model, kind, meta = learning(isotropic=isotropic)
+        one_task(meta, model, kind)
+        if bad:
+            with meta.task() as optimizer:
+                for p in model.parameters():
+                    p.grad = torch.ones_like(p)
+                model[0].bias.grad[2] = torch.nan
+                optimizer.step()
+        one_task(meta, model, kind)
+        meta.step(0.5)
+        assert (meta.n_tasks, meta.n_skipped) == (2, int(bad))
+        results.append(meta)
+    for one, two in zip(*(m.learners for m in results), strict=True):
+        np.testing.assert_array_equal(one.phi, two.phi)
+        np.testing.assert_array_equal(one.b, two.b)
+    assert np.isfinite(flat(results[1].parameters)).all()
+
+
+def test_gradients_of_before_do_not_enter_a_task():
+    model, kind, meta = learning()
+    loss_of(model, *batch(kind)).backward()
+    with meta.task() as optimizer:
+        assert all(p.grad is None for p in model.parameters())
+        optimizer.step()  # nothing to do
+    assert (meta.statistics().grad_sq == 0).all()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "learner", "missing"])
+def test_a_damaged_file_changes_nothing(damage, tmp_path):
+    model, kind, meta = learning()
+    train(meta, model, kind)
+    path = tmp_path / "meta.safetensors"
+    meta.save(path)
+    data = bytearray(path.read_bytes())
+    if damage == "truncated":
+        path.write_bytes(data[:-9])
+    elif damage == "flipped":
+        data[-100] ^= 1
+        path.write_bytes(data)
+    elif damage == "learner":
+        af.MetaLearner(np.zeros(75, np.float32)).save(path)
+    else:
+        path.unlink()
+    before = meta.state_dict()["state"]
+    message = "MetaOptimizer.load: `path` must be a checkpoint of this MetaOptimizer: got"
+    expected = FileNotFoundError if damage == "missing" else ValueError
+    with pytest.raises(expected, match=None if damage == "missing" else re.escape(message)):
+        meta.load(path)
+    for key, value in meta.state_dict()["state"].items():
+        np.testing.assert_array_equal(value, before[key])
