@@ -16,12 +16,14 @@ import bench_engine
 import bench_many_tensors
 import bench_reduction
 import bench_step
+import bench_torch
 from _pytest.outcomes import Skipped
 from race import Work, bandwidth_run, error, interleaved_minima
 
 import aruba_fast as af
 
 WORKS = bench_step.WORKS + bench_many_tensors.WORKS + bench_reduction.WORKS + bench_engine.WORKS
+WORKS += bench_torch.WORKS
 
 
 def race(work: Work, seconds: float) -> dict[str, Any]:
