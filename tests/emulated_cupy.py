@@ -60,6 +60,13 @@ class ndarray(cupy.ndarray):  # noqa: N801 (CuPy's name for it)
             return array(host(self)[host(index)])
         return super().__getitem__(index)
 
+    def __setitem__(self, index, values):
+        into = host(super().__getitem__(index))
+        into[...] = host(values) if isinstance(values, cupy.ndarray) else values
+
+    def fill(self, value):
+        host(self)[...] = value
+
     def __int__(self):
         return int(host(self))
 
