@@ -34,6 +34,12 @@ def _stale(meta, *_):
     optimizer.step()
 
 
+def _stale_beside_another(meta, model, _):
+    old = meta.optimizer()
+    with meta.task(optimizer=torch.optim.SGD(model.parameters(), lr=0.1)):
+        old.step()
+
+
 def _other_parameters(meta, *_):
     with meta.task(optimizer=torch.optim.SGD([PARAMETER(torch.ones(1))], lr=0.1)):
         pass
@@ -149,6 +155,11 @@ CALLS = [
     ),
     (
         _stale,
+        RuntimeError,
+        "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has ended",
+    ),
+    (
+        _stale_beside_another,
         RuntimeError,
         "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has ended",
     ),

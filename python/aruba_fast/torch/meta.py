@@ -129,6 +129,7 @@ class MetaOptimizer(Persistent):
 
     def _start(self) -> None:
         """Loads phi, into the masters too, and forgets gradients of before."""
+        self._active = None
         self._where, self._copied = self._parameters.masters(self._masters)
         self.restore()
         with torch.no_grad():
