@@ -1,4 +1,4 @@
-"""CuPy without a GPU: real `cupy.ndarray` objects over host memory, what they compute done by NumPy.
+"""CuPy without a GPU: real `cupy.ndarray` objects over host memory, NumPy computes for them.
 
 CuPy's own hook for foreign implementations of its element-wise functions is used; what else needs a
 driver is replaced: allocation, copies, streams and devices.
@@ -51,7 +51,7 @@ class ndarray(cupy.ndarray):  # noqa: N801 (CuPy's name for it)
     def copy(self, order="C"):
         return array(host(self), order)
 
-    def astype(self, dtype, order="K", casting="unsafe", subok=None, copy=True):
+    def astype(self, dtype, order="K"):
         with np.errstate(all="ignore"):
             return array(host(self).astype(dtype), order if order != "K" else "C")
 

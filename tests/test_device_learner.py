@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 
 import device
 import numpy as np
@@ -26,6 +27,10 @@ def state(learner):
 
 def some_tasks(rng, dtype=np.float32, loss="squared", d=5):
     return pack([task_data(loss, rng, n, d) for n in (3, 8, 1, 6, 4) * 4], dtype)
+
+
+def _keep(seen, *report):
+    seen.append(report)
 
 
 def equal(got, expected):
@@ -104,13 +109,13 @@ def test_progress_and_exceptions_leave_whole_rounds(rng):
     tasks = some_tasks(rng)
     reports = []
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def meta_step(n_tasks):
         reports.append(n_tasks)
         if n_tasks > 12:
-            raise Enough
+            raise EnoughError
         return 0.5
 
     learners = [
@@ -118,15 +123,11 @@ def test_progress_and_exceptions_leave_whole_rounds(rng):
         af.MetaLearner(np.zeros(5, np.float32)).to("cuda"),
     ]
     for its_tasks, learner in zip((tasks, tasks.to("cuda")), learners, strict=True):
-        with pytest.raises(Enough):
+        with pytest.raises(EnoughError):
             af.meta_train(its_tasks, learner, loss="squared", round_size=4, meta_step=meta_step)
         seen = []
-        af.meta_train(
-            its_tasks,
-            learner,
-            loss="squared",
-            progress=lambda done, total: seen.append((done, total)),
-        )
+        report = partial(_keep, seen)
+        af.meta_train(its_tasks, learner, loss="squared", progress=report)
         assert seen[-1] == (20, 20)
     assert reports == [4, 8, 12, 16] * 2
     assert state(learners[1]) == state(learners[0])

@@ -98,12 +98,13 @@ def zeros(shape: tuple[int, ...] | int, dtype: Any, like: Any) -> Any:
         return namespace(like).zeros(shape, dtype)
 
 
-def moved(array: NDArray[Any], like: Any) -> Any:
+def moved(array: NDArray[Any], like: Any) -> NDArray[Any]:
     """Returns a host array where `like` lives: itself, or a copy on the device."""
     if isinstance(like, np.ndarray):
         return array
     with beside(like):
-        return namespace(like).asarray(array)
+        copy: NDArray[Any] = namespace(like).asarray(array)
+        return copy
 
 
 def host(array: Any) -> NDArray[Any]:
@@ -112,16 +113,17 @@ def host(array: Any) -> NDArray[Any]:
     return result
 
 
-def contiguous(array: Any, dtype: Any = None) -> Any:
+def contiguous(array: Any, dtype: Any = None) -> NDArray[Any]:
     """Returns an aligned C-contiguous array, without a copy where that is possible."""
     if isinstance(array, np.ndarray):
         return np.require(array, dtype, requirements=("C", "A"))
-    return namespace(array).ascontiguousarray(array, dtype)
+    result: NDArray[Any] = namespace(array).ascontiguousarray(array, dtype)
+    return result
 
 
-def frozen(array: Any) -> Any:
+def frozen(array: Any) -> NDArray[Any]:
     """Returns a view that cannot be written through; CuPy has no such views, there it can."""
-    view = array.view()
+    view: NDArray[Any] = array.view()
     if isinstance(view, np.ndarray):
         view.flags.writeable = False
     return view

@@ -95,7 +95,7 @@ class OGD:
 
     @classmethod
     def _of(cls, learning_rate: float | NDArray[Any]) -> "OGD":
-        """The rule of a learner's own rate: copied, not checked, so that no device is waited for."""
+        """The rule of a learner's own rate, copied and not checked: no device is waited for."""
         rule = object.__new__(cls)
         rate = learning_rate
         rate = rate if isinstance(rate, float) else _arrays.frozen(rate.copy())
