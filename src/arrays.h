@@ -32,7 +32,7 @@ struct RatesArgument : py::object {
 class Arrays {
  public:
   explicit Arrays(const char* function) : Arrays(function, true) {}
-  virtual ~Arrays() = default;
+  virtual ~Arrays();
   Array one(py::handle object, const char* name, Access access);
   // One array, or every array of a list or tuple.
   std::span<const Array> all(py::handle object, const char* name, Access access);
@@ -77,8 +77,9 @@ double number(const char* function, const char* name, py::handle object);
 
 }  // namespace aruba_fast::python
 
-#define ARUBA_ARRAYS \
-  "numpy.typing.NDArray[typing.Any] | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]"
+#define ARUBA_ARRAYS                                                      \
+  "numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray | " \
+  "collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]"
 template <>
 struct pybind11::detail::handle_type_name<aruba_fast::python::ArraysArgument> {
   static constexpr auto name = const_name(ARUBA_ARRAYS);

@@ -60,7 +60,8 @@ void bind_step(py::module_& module) {
     theta   <- theta - learning_rate * grad
 
 Args:
-    theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified.
+    theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified. NumPy's,
+        or another library's through DLPack or __cuda_array_interface__; all arrays of a call live on one device.
     grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16, widened before use.
     learning_rate: A number for all, or an array of theta's type: one rate for each coordinate, or for each of the last
         dimension (theta [n_tasks, d] with rates [d]). For a list of parameters, a number or a list. In units of theta / grad.
@@ -68,11 +69,13 @@ Args:
 
 Returns:
     None: theta and grad_sq are modified in place. Large arrays are worked on by all threads, and the result is the same bits for
-    any number of them.
+    any number of them. On a CUDA device it is one kernel launch on the caller's current stream (of CuPy or PyTorch), which waits for
+    the streams that other arrays come from; nothing waits for the device, and the call can be captured in a graph.
 
 Raises:
     ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-    TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+    TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+    CudaError: On a CUDA device, the driver refused or is missing.
 
 Example:
     >>> import numpy as np, aruba_fast as af
@@ -104,7 +107,8 @@ Returns:
 
 Raises:
     ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-    TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+    TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+    CudaError: On a CUDA device, the driver refused or is missing.
 
 Example:
     >>> import numpy as np, aruba_fast as af
@@ -133,7 +137,8 @@ Returns:
 
 Raises:
     ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-    TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+    TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+    CudaError: On a CUDA device, the driver refused or is missing.
 
 Example:
     >>> import numpy as np, aruba_fast as af

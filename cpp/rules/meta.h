@@ -27,8 +27,8 @@ struct Twofold {
 template <class V>
 ARUBA_RULE void add(Twofold<V>& sum, V x) {
   const V s = sum.high + x;
-  const V part = s - sum.high;
-  const V error = (sum.high - (s - part)) + (x - part);
+  const V part = add_aside(s, -sum.high);
+  const V error = add_aside(add_aside(sum.high, part - s), x - part);
   sum = {s, sum.low + error};
 }
 

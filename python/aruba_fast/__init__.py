@@ -6,6 +6,9 @@ Tasks with linear models are run whole in native code (`Tasks`, `run_tasks`, `me
 other models bring gradients to `step`, `aruba_step` and `adagrad_step`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._core import (
     CudaError,
     adagrad_step,
@@ -15,12 +18,14 @@ from ._core import (
     set_num_threads,
     step,
 )
-from .learner import MetaLearner
-from .rules import OGD, AdaGrad, ArubaPlusPlus
-from .run import evaluate, run_tasks
-from .statistics import TaskRun, TaskStatistics
-from .tasks import Tasks
-from .train import History, meta_train
+
+if TYPE_CHECKING:
+    from .learner import MetaLearner
+    from .rules import OGD, AdaGrad, ArubaPlusPlus
+    from .run import evaluate, run_tasks
+    from .statistics import TaskRun, TaskStatistics
+    from .tasks import Tasks
+    from .train import History, meta_train
 
 __all__ = [
     "OGD",
@@ -43,11 +48,36 @@ __all__ = [
     "step",
 ]
 
+# Imported when first asked for: all of them would take a quarter of the time that NumPy takes, and
+# a program that only steps needs none.
+_HOMES = {
+    "OGD": "rules",
+    "AdaGrad": "rules",
+    "ArubaPlusPlus": "rules",
+    "History": "train",
+    "MetaLearner": "learner",
+    "TaskRun": "statistics",
+    "TaskStatistics": "statistics",
+    "Tasks": "tasks",
+    "evaluate": "run",
+    "meta_train": "train",
+    "run_tasks": "run",
+}
 
-def __getattr__(name: str) -> str:
-    """Looks the version up in the installed metadata, its only place, when it is asked for."""
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for; the version is looked up in the metadata, its only place."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("aruba_fast")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """All public names, those not imported yet included."""
+    return sorted({*globals(), *__all__, "__version__"})

@@ -4,12 +4,22 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+
+
+class ForeignArray(Protocol):
+    """An array of another library: CuPy's, PyTorch's, JAX's and all others that speak DLPack."""
+
+    def __dlpack__(self, *args: Any, **keywords: Any) -> Any:
+        """Hands the memory over."""
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        """Tells where the memory is."""
 
 
 def cuda_module(function: str, name: str, value: object) -> ModuleType:
