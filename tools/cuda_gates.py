@@ -30,7 +30,7 @@ PLAIN = re.compile(
     "|".join(
         (
             # memory: caches may be hinted at; asynchronous copies and volatile are not plain
-            rf"(ld|st)\.(param|global|shared|const)(\.(nc|cs|cg|ca))?(\.v[24])?\.[bfsu]{_BITS}",
+            rf"(ld|st)\.(param|global|shared|const)(\.(nc|cs|cg|ca|wb))?(\.v[24])?\.[bfsu]{_BITS}",
             rf"mov\.([bfsu]{_BITS}|pred)",
             r"cvta(\.to)?\.(global|shared)\.u64",
             # integers
