@@ -68,6 +68,23 @@ struct TasksCall {
 };
 constexpr int kMaxSlots = 32;
 
+// Least losses in hindsight: a thread's share of the tasks. `scratch` holds hindsight_numbers(...)
+// numbers of float64 for the longest task, 64-byte aligned.
+struct HindsightCall {
+  const void *x, *y;
+  const std::int64_t *starts, *stops;
+  std::int64_t n_tasks, n_features, n_classes, batch_size, n_epochs;  // n_classes 1: one output
+  Loss loss_kind;
+  double radius, regularization, tolerance;  // radius 0: unbounded
+  double *theta_star, *loss, *gap;
+  std::uint8_t* no_minimizer;
+  std::int64_t* next;
+  const bool* stop;
+  void (*poll)(void*);
+  void* poll_context;
+  double* scratch;
+};
+
 struct Kernels {
   const char* name;
   int register_bytes;
@@ -76,6 +93,9 @@ struct Kernels {
   void (*merge)(const MergeCall&);
   void (*meta[2])(const MetaCall&);
   void (*tasks[kTaskRules][2])(const TasksCall&);
+  void (*hindsight[2])(const HindsightCall&);
+  std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
+                                    std::int64_t n_classes);
 };
 
 // What this build and this processor offer; the last one is the fastest.

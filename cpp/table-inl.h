@@ -2,6 +2,7 @@
 #pragma once
 
 #include "elementwise-inl.h"
+#include "hindsight-inl.h"
 #include "kernels.h"
 #include "meta-inl.h"
 #include "reduce-inl.h"
@@ -28,6 +29,8 @@ const Kernels kTable = {
     {{run_tasks<float, Ogd>, run_tasks<double, Ogd>},
      {run_tasks<float, AdaGrad>, run_tasks<double, AdaGrad>},
      {run_tasks<float, ArubaPlusPlus>, run_tasks<double, ArubaPlusPlus>}},
+    {hindsight<float>, hindsight<double>},
+    hindsight_numbers,
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

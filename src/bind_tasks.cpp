@@ -5,10 +5,9 @@
 #include "bindings.h"
 #include "meta_state.h"
 #include "ops_tasks.h"
+#include "task_table.h"
 
 namespace aruba_fast::python {
-namespace {
-
 Loss loss_named(const char* function, const std::string& name) {
   constexpr std::pair<const char*, Loss> kLosses[] = {
       {"squared", Loss::kSquared},   {"absolute", Loss::kAbsolute}, {"huber", Loss::kHuber},
@@ -19,13 +18,6 @@ Loss loss_named(const char* function, const std::string& name) {
     names += (names.empty() ? "" : ", ") + std::string(known);
   }
   refuse(function, "`loss`", "be the name of a loss", "'" + name + "'", "one of " + names);
-}
-
-TaskRule rule_named(const char* function, const std::string& name) {
-  if (name == "ogd") return kOgdTask;
-  if (name == "adagrad") return kAdaGradTask;
-  if (name == "aruba++") return kArubaTask;
-  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'", "ogd, adagrad or aruba++");
 }
 
 TaskTable table_of(const char* function, py::handle x, py::handle y, py::handle starts,
@@ -49,6 +41,20 @@ TaskTable table_of(const char* function, py::handle x, py::handle y, py::handle 
   return table;
 }
 
+bool interrupted() {
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+namespace {
+
+TaskRule rule_named(const char* function, const std::string& name) {
+  if (name == "ogd") return kOgdTask;
+  if (name == "adagrad") return kAdaGradTask;
+  if (name == "aruba++") return kArubaTask;
+  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'", "ogd, adagrad or aruba++");
+}
+
 TaskOptions options_of(const char* function, const TaskTable& table, const std::string& loss,
                        std::int64_t n_parameters, std::int64_t batch_size, std::int64_t n_epochs,
                        py::handle radius) {
@@ -70,12 +76,6 @@ TaskOptions options_of(const char* function, const TaskTable& table, const std::
              py::str(py::float_(options.radius)));
   }
   return options;
-}
-
-// Ctrl-C, seen from native code: true when a signal handler raised.
-bool interrupted() {
-  const py::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
 }
 
 // A rate or damping: a number, or an entry for each parameter.

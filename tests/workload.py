@@ -162,9 +162,19 @@ def online(rng):
                 )
 
 
+def hindsight(rng):
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            for d, bound in ((3, {"radius": 0.5}), (17, {"regularization": 0.2})):
+                tasks = tasks_for(loss, rng, d, dtype)
+                found = af.best_in_hindsight(tasks, loss, **bound)
+                name = f"hindsight {np.dtype(dtype).name} {loss} d={d}"
+                yield name, fingerprint(found.theta_star, found.loss, found.gap)
+
+
 def main():
     hashes = {}
-    for seed, part in enumerate((kernels, engine, extremes, reductions, online)):
+    for seed, part in enumerate((kernels, engine, extremes, reductions, online, hindsight)):
         with np.errstate(all="ignore"):
             for what, value in part(np.random.default_rng(seed)):
                 assert what not in hashes, what

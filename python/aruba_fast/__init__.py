@@ -6,6 +6,8 @@ Tasks with linear models are run whole in native code (`Tasks`, `run_tasks`, `me
 other models bring gradients to `step`, `aruba_step` and `adagrad_step`.
 """
 
+from typing import TYPE_CHECKING
+
 from ._core import (
     adagrad_step,
     aruba_step,
@@ -21,10 +23,14 @@ from .statistics import TaskRun, TaskStatistics
 from .tasks import Tasks
 from .train import History, meta_train
 
+if TYPE_CHECKING:
+    from .theory.hindsight import Hindsight, best_in_hindsight, regret
+
 __all__ = [
     "OGD",
     "AdaGrad",
     "ArubaPlusPlus",
+    "Hindsight",
     "History",
     "MetaLearner",
     "TaskRun",
@@ -32,18 +38,36 @@ __all__ = [
     "Tasks",
     "adagrad_step",
     "aruba_step",
+    "best_in_hindsight",
     "evaluate",
     "get_num_threads",
     "info",
     "meta_train",
+    "regret",
     "run_tasks",
     "set_num_threads",
     "step",
 ]
 
 
-def __getattr__(name: str) -> str:
-    """Looks the version up in the installed metadata, its only place, when it is asked for."""
+_THEORY = {
+    "Hindsight": "hindsight",
+    "best_in_hindsight": "hindsight",
+    "regret": "hindsight",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Looks up what is imported when it is first asked for: the theory, and the version.
+
+    The version's only place is the installed metadata.
+    """
+    if name in _THEORY:
+        from importlib import import_module
+
+        value: object = getattr(import_module(f".theory.{_THEORY[name]}", __name__), name)
+        globals()[name] = value
+        return value
     if name == "__version__":
         from importlib.metadata import version
 

@@ -12,6 +12,7 @@ __all__: list[str] = [
     "MetaState",
     "adagrad_step",
     "aruba_step",
+    "best_in_hindsight",
     "check_labels",
     "get_num_threads",
     "info",
@@ -139,6 +140,27 @@ def aruba_step(
         (array([-1., -2.]), array([4., 4.]))
 
     Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.
+    """
+
+def best_in_hindsight(
+    x: typing.Any,
+    y: typing.Any,
+    starts: typing.Any,
+    stops: typing.Any,
+    loss: str,
+    n_classes: typing.SupportsInt | typing.SupportsIndex,
+    batch_size: typing.SupportsInt | typing.SupportsIndex,
+    n_epochs: typing.SupportsInt | typing.SupportsIndex,
+    radius: typing.SupportsFloat | typing.SupportsIndex,
+    regularization: typing.SupportsFloat | typing.SupportsIndex,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex,
+    theta_star: typing.Any,
+    loss_out: typing.Any,
+    gap: typing.Any,
+    no_minimizer: typing.Any,
+) -> None:
+    """
+    The least loss of every task, into the output arrays.
     """
 
 def check_labels(
