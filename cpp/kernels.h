@@ -85,6 +85,17 @@ struct HindsightCall {
   double* scratch;
 };
 
+// Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be null.
+enum BoundRule { kPreconditionedBound, kEgBound, kAdaGradBound, kArubaBound, kBoundRules };
+struct BoundCall {
+  const double *theta_star, *phi, *grad_sq;
+  const double *rates, *dampings;  // null: the numbers below
+  const double* n_rounds;          // null: not wanted
+  double rate, damping, gradient_weight, diameter;
+  std::int64_t phi_stride, first, last, n;  // phi_stride 0: one phi for all
+  double *value, *d_phi, *d_rate;           // d_rate as rates, or a number for each task
+};
+
 struct Kernels {
   const char* name;
   int register_bytes;
@@ -96,6 +107,7 @@ struct Kernels {
   void (*hindsight[2])(const HindsightCall&);
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                     std::int64_t n_classes);
+  void (*bound[kBoundRules])(const BoundCall&);
 };
 
 // What this build and this processor offer; the last one is the fastest.

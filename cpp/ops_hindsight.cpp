@@ -1,4 +1,4 @@
-// The least loss of every task in hindsight.
+// The least loss of every task in hindsight, and the bounds on the regret against it.
 #include "ops_hindsight.h"
 
 #include <algorithm>
@@ -9,6 +9,8 @@ namespace {
 
 // Rows times squared parameters, some 0.2 ms: less than that is not worth a second thread.
 constexpr double kParallelFrom = 1e5;
+// Of bounds: tasks a part, and coordinates in all below which there is one part.
+constexpr std::int64_t kBoundTasks = 256, kParallelBounds = std::int64_t{1} << 17;
 
 }  // namespace
 
@@ -66,6 +68,16 @@ void best_in_hindsight(const TaskTable& table, const HindsightOptions& options, 
   };
   on_threads(threads, body, watch);
   if (watch.stop) throw Interrupted("best_in_hindsight: interrupted");
+}
+
+void regret_upper_bound(BoundRule rule, const BoundCall& call, std::int64_t n_tasks) {
+  const std::int64_t parts = (n_tasks + kBoundTasks - 1) / kBoundTasks;
+  for_each(parts, n_tasks * call.n >= kParallelBounds, [&](std::int64_t part) {
+    BoundCall own = call;
+    own.first = part * kBoundTasks;
+    own.last = std::min(n_tasks, own.first + kBoundTasks);
+    kernels().bound[rule](own);
+  });
 }
 
 }  // namespace aruba_fast

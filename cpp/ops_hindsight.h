@@ -1,4 +1,4 @@
-// The least loss of every task in hindsight.
+// The least loss of every task in hindsight, and the bounds on the regret against it.
 #pragma once
 
 #include <vector>
@@ -22,5 +22,8 @@ struct HindsightOutputs {
 // Throws Interrupted when `watch` says so.
 void best_in_hindsight(const TaskTable& table, const HindsightOptions& options, Watch& watch,
                        const HindsightOutputs& outputs);
+
+// Fills in value, and the derivatives that are wanted, of every task.
+void regret_upper_bound(BoundRule rule, const BoundCall& call, std::int64_t n_tasks);
 
 }  // namespace aruba_fast

@@ -1,6 +1,7 @@
 // The table of kernels of one instruction set; isa_*.cpp include this and nothing else.
 #pragma once
 
+#include "bound-inl.h"
 #include "elementwise-inl.h"
 #include "hindsight-inl.h"
 #include "kernels.h"
@@ -31,6 +32,7 @@ const Kernels kTable = {
      {run_tasks<float, ArubaPlusPlus>, run_tasks<double, ArubaPlusPlus>}},
     {hindsight<float>, hindsight<double>},
     hindsight_numbers,
+    {bound<PreconditionedBound>, bound<EgBound>, bound<AdaGradBound>, bound<ArubaBound>},
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -24,7 +24,9 @@ from .tasks import Tasks
 from .train import History, meta_train
 
 if TYPE_CHECKING:
+    from .theory.bounds import regret_upper_bound
     from .theory.hindsight import Hindsight, best_in_hindsight, regret
+    from .theory.similarity import task_similarity
 
 __all__ = [
     "OGD",
@@ -44,9 +46,11 @@ __all__ = [
     "info",
     "meta_train",
     "regret",
+    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
     "step",
+    "task_similarity",
 ]
 
 
@@ -54,6 +58,8 @@ _THEORY = {
     "Hindsight": "hindsight",
     "best_in_hindsight": "hindsight",
     "regret": "hindsight",
+    "regret_upper_bound": "bounds",
+    "task_similarity": "similarity",
 }
 
 
