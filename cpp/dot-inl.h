@@ -3,6 +3,8 @@
 //
 // Coordinate j goes to lane j mod 32. A lane without a coordinate holds zero and may be left out:
 // adding zero changes nothing but the sign of a zero, and the last step, adding +0, settles that.
+// More than 512 coordinates are summed in segments of 512, whose sums are added in order: on a GPU
+// a segment is what one warp holds in its registers.
 #pragma once
 
 #include "simd.h"
@@ -10,6 +12,7 @@
 namespace aruba_fast::ARUBA_ISA {
 
 constexpr int kLanes = 32;
+constexpr std::int64_t kSegment = 512;
 template <class T>
 constexpr int kRegisters = kLanes / Pack<T>::kWidth;  // registers that the virtual lanes fill
 
@@ -57,14 +60,15 @@ ARUBA_RULE Pack<T> fold_registers(Pack<T>* lanes) {
   return fold_registers<n, kRegisters<T> / 2>(lanes);
 }
 
-// sum_j a_j b_j folded into one register. a has n_features entries; b is padded with zeros to whole
-// registers. kBlocks > 0 promises ceil(n_features / width) == kBlocks; 0 is any length.
+// sum_j a_j b_j of one segment folded into one register. a has n entries and the task's next row
+// begins `row` entries on; b is padded with zeros to whole registers. kBlocks > 0 promises
+// ceil(n / width) == kBlocks; 0 is any length.
 template <int kBlocks, class T>
-ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n_features,
+ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n, std::int64_t row,
                              typename Pack<T>::Mask tail_mask) {
   constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>,
                 kUsed = kBlocks == 0 || kBlocks > kAll ? kAll : kBlocks;
-  const int tail = static_cast<int>(n_features % kWidth);
+  const int tail = static_cast<int>(n % kWidth);
   Pack<T> lanes[kUsed];
 #pragma GCC unroll 16
   for (int i = 0; i < kUsed; ++i) lanes[i] = Pack<T>(T(0));
@@ -79,19 +83,19 @@ ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n_features,
                  tail ? load_first(a + last, tail, tail_mask) : load(a + last));
   } else {
     std::int64_t j = 0;
-    for (; j + kLanes <= n_features; j += kLanes) {
+    for (; j + kLanes <= n; j += kLanes) {
       // The task's next row, while this one is computed.
 #pragma GCC unroll 4
       for (int line = 0; line < kLanes * static_cast<int>(sizeof(T)); line += 64)
-        prefetch(reinterpret_cast<const char*>(a + j + n_features) + line);
+        prefetch(reinterpret_cast<const char*>(a + j + row) + line);
 #pragma GCC unroll 16
       for (int i = 0; i < kAll; ++i) multiply_add(i, j + i * kWidth, load(a + j + i * kWidth));
     }
-    if (j < n_features) {
+    if (j < n) {
 #pragma GCC unroll 16
       for (int i = 0; i < kAll; ++i, j += kWidth) {
-        if (j + kWidth <= n_features) multiply_add(i, j, load(a + j));
-        else if (j < n_features) multiply_add(i, j, load_first(a + j, tail, tail_mask));
+        if (j + kWidth <= n) multiply_add(i, j, load(a + j));
+        else if (j < n) multiply_add(i, j, load_first(a + j, tail, tail_mask));
       }
     }
   }

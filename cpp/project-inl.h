@@ -25,19 +25,22 @@ struct Rows {
 };
 
 // Sum over the coordinates of term(i), i the position of a register, in the virtual lanes of each
-// row, row after row.
+// segment, segment after segment and row after row.
 template <class T, class Term>
 ARUBA_RULE T sum_over(const Rows<T>& rows, Term term) {
   constexpr int kWidth = Pack<T>::kWidth;
   T total(0);
   for (std::int64_t row = 0; row < rows.n_outputs; ++row) {
-    Pack<T> lanes[kRegisters<T>];
-    for (Pack<T>& each : lanes) each = Pack<T>(T(0));
-    for (std::int64_t j = 0; j < rows.n_features; j += kWidth) {
-      Pack<T>& lane = lanes[j / kWidth % kRegisters<T>];
-      lane = lane + term(row * rows.stride + j);
+    for (std::int64_t begin = 0; begin < rows.n_features; begin += kSegment) {
+      Pack<T> lanes[kRegisters<T>];
+      for (Pack<T>& each : lanes) each = Pack<T>(T(0));
+      const std::int64_t end = begin + kSegment;
+      for (std::int64_t j = begin; j < rows.n_features && j < end; j += kWidth) {
+        Pack<T>& lane = lanes[j / kWidth % kRegisters<T>];
+        lane = lane + term(row * rows.stride + j);
+      }
+      total = total + fold(fold_registers<kRegisters<T>>(lanes));
     }
-    total = total + fold(fold_registers<kRegisters<T>>(lanes));
   }
   return total;
 }

@@ -113,8 +113,8 @@ class TaskRunner {
 #pragma GCC unroll 16
         for (int lane = 0; lane < kWidth; ++lane) {
           const int k = p * kWidth + lane;
-          sums[lane] =
-              dot_lanes<kBlocks>(slots_.x[k] + offset, theta + k * kSlot, n_features, slots_.mask);
+          sums[lane] = dot_lanes<kBlocks>(slots_.x[k] + offset, theta + k * kSlot, n_features,
+                                          n_features, slots_.mask);
           y[k] = slots_.y[k][row];
         }
         z[p] = fold_each(sums);
@@ -184,14 +184,20 @@ class TaskRunner {
   ARUBA_RULE P predict(int first, std::int64_t row) {
     const int n = slots_.n_active - first < kWidth ? slots_.n_active - first : kWidth;
     for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
-      P sums[kWidth];
-      for (P& each : sums) each = P(T(0));
-      for (int lane = 0; lane < n; ++lane) {
-        const int k = first + lane;
-        sums[lane] = dot_lanes<0>(slots_.x[k] + row * call_.n_features,
-                                  slots_.of(slots_.theta, k, c), call_.n_features, slots_.mask);
+      P z(T(0));
+      for (std::int64_t begin = 0; begin < call_.n_features; begin += kSegment) {
+        const std::int64_t left = call_.n_features - begin, length = left < kSegment ? left : kSegment;
+        P sums[kWidth];
+        for (P& each : sums) each = P(T(0));
+        for (int lane = 0; lane < n; ++lane) {
+          const int k = first + lane;
+          sums[lane] = dot_lanes<0>(slots_.x[k] + row * call_.n_features + begin,
+                                    slots_.of(slots_.theta, k, c) + begin, length,
+                                    call_.n_features, slots_.mask);
+        }
+        z = z + fold_each(sums);
       }
-      store(slots_.z + c * kMaxSlots + first, fold_each(sums));
+      store(slots_.z + c * kMaxSlots + first, z);
     }
     P y(T(0));
     for (int lane = 0; lane < n; ++lane) y.v[lane] = slots_.y[first + lane][row];

@@ -73,7 +73,7 @@ def tasks_for(loss, rng, d, dtype, n_tasks=40):
 def engine(rng):
     for dtype in DTYPES:
         for loss in LOSSES:
-            for d in (1, 3, 8, 12, 17, 30, 64, 300):
+            for d in (1, 3, 8, 12, 17, 30, 64, 300, 1100):
                 tasks = tasks_for(loss, rng, d, dtype)
                 size = d * N_CLASSES if loss == "softmax" else d
                 phi = (0.4 * rng.uniform(-1, 1, size) / np.sqrt(size)).astype(dtype)

@@ -141,7 +141,7 @@ struct Table {
 template <class T>
 void test_tasks(const char* type) {
   for (const Case& loss : kCases) {
-    for (const std::int64_t d : {1, 5, 8, 13, 16, 24, 32, 37, 64, 130}) {
+    for (const std::int64_t d : {1, 5, 8, 13, 16, 24, 32, 37, 64, 130, 1100}) {
       Table<T> data(d, loss);
       const std::int64_t n = d * loss.n_outputs, n_tasks = data.table.n_tasks;
       Numbers numbers(3);
