@@ -83,8 +83,8 @@ class BoundRow {
       kept_slope[k] = slope_[k];
       value_[k] = slope_[k] = Doubles(0.0);
     }
-    eight(padding.theta_star, padding.phi, padding.grad_sq, padding.rates, padding.dampings,
-          to_phi, to_rate);
+    eight(padding.theta_star, padding.phi, padding.grad_sq, padding.rates, padding.dampings, to_phi,
+          to_rate);
     // A given diameter is charged to padding too: those lanes are left out.
     for (int k = 0; k < kRegs; ++k) {
       const auto mask = first_lanes<double>(static_cast<int>(call_.n - j) - k * kWidth);

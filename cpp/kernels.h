@@ -12,7 +12,7 @@ namespace aruba_fast {
 // Types of (theta, gradient) that the step kernels exist for.
 enum Gradient { kFloat, kDouble, kFloatFromBFloat16, kFloatFromFloat16, kGradients };
 enum StepRule { kOgdStep, kAdaGradStep, kArubaStep, kStepRules };
-enum TaskRule { kOgdTask, kAdaGradTask, kArubaTask, kTaskRules };
+enum TaskRule { kOgdTask, kAdaGradTask, kArubaTask, kEgTask, kTaskRules };
 
 // n_rows rows of n contiguous coordinates; all rows share `rates`, or `rate` where that is null.
 struct StepCall {
@@ -85,7 +85,8 @@ struct HindsightCall {
   double* scratch;
 };
 
-// Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be null.
+// Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be
+// null.
 enum BoundRule { kPreconditionedBound, kEgBound, kAdaGradBound, kArubaBound, kBoundRules };
 struct BoundCall {
   const double *theta_star, *phi, *grad_sq;

@@ -186,14 +186,15 @@ class TaskRunner {
     for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
       P z(T(0));
       for (std::int64_t begin = 0; begin < call_.n_features; begin += kSegment) {
-        const std::int64_t left = call_.n_features - begin, length = left < kSegment ? left : kSegment;
+        const std::int64_t left = call_.n_features - begin,
+                           length = left < kSegment ? left : kSegment;
         P sums[kWidth];
         for (P& each : sums) each = P(T(0));
         for (int lane = 0; lane < n; ++lane) {
           const int k = first + lane;
           sums[lane] = dot_lanes<0>(slots_.x[k] + row * call_.n_features + begin,
-                                    slots_.of(slots_.theta, k, c) + begin, length,
-                                    call_.n_features, slots_.mask);
+                                    slots_.of(slots_.theta, k, c) + begin, length, call_.n_features,
+                                    slots_.mask);
         }
         z = z + fold_each(sums);
       }

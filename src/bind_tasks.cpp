@@ -52,7 +52,9 @@ TaskRule rule_named(const char* function, const std::string& name) {
   if (name == "ogd") return kOgdTask;
   if (name == "adagrad") return kAdaGradTask;
   if (name == "aruba++") return kArubaTask;
-  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'", "ogd, adagrad or aruba++");
+  if (name == "eg") return kEgTask;
+  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'",
+         "ogd, adagrad, aruba++ or eg");
 }
 
 TaskOptions options_of(const char* function, const TaskTable& table, const std::string& loss,
@@ -109,6 +111,8 @@ void run_tasks(py::handle x, py::handle y, py::handle starts, py::handle stops, 
   arguments.dampings =
       parameter_array(function, "damping", damping, table.type, n, arguments.damping);
   const TaskOptions options = options_of(function, table, loss, n, batch_size, n_epochs, radius);
+  if (arguments.rule == kEgTask && (options.n_outputs > 1 || options.radius > 0))
+    refuse(function, "`rule`", "be one that knows classes and balls", "'eg'");
   require_in_ball(function, start, options.radius);
   const auto output = [&](const char* name, py::handle object) {
     return exact(function, name, object, table.type, {table.n_tasks, n}).data;

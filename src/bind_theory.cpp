@@ -90,8 +90,8 @@ void regret_upper_bound(const std::string& rule, py::handle theta_star, py::hand
   call.value = input("value", value, {n_tasks});
   call.d_phi = d_phi.is_none() ? nullptr : input("d_phi", d_phi, {n_tasks, n});
   if (!d_rate.is_none())
-    call.d_rate = call.rates ? input("d_rate", d_rate, {n_tasks, n})
-                             : input("d_rate", d_rate, {n_tasks});
+    call.d_rate =
+        call.rates ? input("d_rate", d_rate, {n_tasks, n}) : input("d_rate", d_rate, {n_tasks});
   const py::gil_scoped_release release;
   aruba_fast::regret_upper_bound(found->second, call, n_tasks);
 }
@@ -106,8 +106,8 @@ void bind_theory(py::module_& module) {
              py::arg("no_minimizer"), "The least loss of every task, into the output arrays.");
   module.def("regret_upper_bound", regret_upper_bound, py::arg("rule"), py::arg("theta_star"),
              py::arg("phi"), py::arg("grad_sq"), py::arg("rate"), py::arg("damping"),
-             py::arg("n_rounds"), py::arg("gradient_weight"), py::arg("diameter"),
-             py::arg("value"), py::arg("d_phi"), py::arg("d_rate"),
+             py::arg("n_rounds"), py::arg("gradient_weight"), py::arg("diameter"), py::arg("value"),
+             py::arg("d_phi"), py::arg("d_rate"),
              "The bound on the regret of every task, into the output arrays.");
 }
 

@@ -17,7 +17,7 @@ from ._core import (
     step,
 )
 from .learner import MetaLearner
-from .rules import OGD, AdaGrad, ArubaPlusPlus
+from .rules import EG, OGD, AdaGrad, ArubaPlusPlus
 from .run import evaluate, run_tasks
 from .statistics import TaskRun, TaskStatistics
 from .tasks import Tasks
@@ -25,22 +25,37 @@ from .train import History, meta_train
 
 if TYPE_CHECKING:
     from .theory.bounds import regret_upper_bound
+    from .theory.full_matrix import FullMatrixLearner, FullMatrixRun
     from .theory.hindsight import Hindsight, best_in_hindsight, regret
+    from .theory.initialization import InitializationExperts, dynamic_regret, dynamic_regret_bound
+    from .theory.scale import ScaleLearner
     from .theory.similarity import task_similarity
+    from .theory.simplex import SimplexLearner
+    from .theory.transfer import MetaAverage, TransferRisk, transfer_risk
 
 __all__ = [
+    "EG",
     "OGD",
     "AdaGrad",
     "ArubaPlusPlus",
+    "FullMatrixLearner",
+    "FullMatrixRun",
     "Hindsight",
     "History",
+    "InitializationExperts",
+    "MetaAverage",
     "MetaLearner",
+    "ScaleLearner",
+    "SimplexLearner",
     "TaskRun",
     "TaskStatistics",
     "Tasks",
+    "TransferRisk",
     "adagrad_step",
     "aruba_step",
     "best_in_hindsight",
+    "dynamic_regret",
+    "dynamic_regret_bound",
     "evaluate",
     "get_num_threads",
     "info",
@@ -51,15 +66,26 @@ __all__ = [
     "set_num_threads",
     "step",
     "task_similarity",
+    "transfer_risk",
 ]
 
 
 _THEORY = {
+    "FullMatrixLearner": "full_matrix",
+    "FullMatrixRun": "full_matrix",
     "Hindsight": "hindsight",
+    "InitializationExperts": "initialization",
+    "MetaAverage": "transfer",
+    "ScaleLearner": "scale",
+    "SimplexLearner": "simplex",
+    "TransferRisk": "transfer",
     "best_in_hindsight": "hindsight",
+    "dynamic_regret": "initialization",
+    "dynamic_regret_bound": "initialization",
     "regret": "hindsight",
     "regret_upper_bound": "bounds",
     "task_similarity": "similarity",
+    "transfer_risk": "transfer",
 }
 
 

@@ -18,6 +18,7 @@ __all__: list[str] = [
     "info",
     "merge_statistics",
     "meta_train",
+    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
     "statistics",
@@ -214,6 +215,24 @@ def meta_train(
 ) -> None:
     """
     Runs the tasks in this order, a meta-update after every round.
+    """
+
+def regret_upper_bound(
+    rule: str,
+    theta_star: typing.Any,
+    phi: typing.Any,
+    grad_sq: typing.Any,
+    rate: typing.Any,
+    damping: typing.Any,
+    n_rounds: typing.Any,
+    gradient_weight: typing.SupportsFloat | typing.SupportsIndex,
+    diameter: typing.SupportsFloat | typing.SupportsIndex,
+    value: typing.Any,
+    d_phi: typing.Any,
+    d_rate: typing.Any,
+) -> None:
+    """
+    The bound on the regret of every task, into the output arrays.
     """
 
 def run_tasks(

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from .. import _check, _core
 from .._check import Float64Array
-from ..rules import OGD, AdaGrad, ArubaPlusPlus, Rule
+from ..rules import EG, OGD, AdaGrad, ArubaPlusPlus, Rule
 from ..statistics import TaskRun
 from .hindsight import Hindsight
 
@@ -62,11 +62,13 @@ def regret_upper_bound(
                              r_j = sqrt(delta + sum grad_j^2)
         ArubaPlusPlus        sum_j D_j^2 sqrt(g_j + coef sum grad_j^2) / (2 sqrt(b_j))
                              + 1/2 sqrt(b_j / g_j) sum grad_j^2
+        EG                   KL(theta*, phi) / eta + eta/2 sum |grad|_inf^2
 
     where D_j bounds |theta_{i,j} - theta*_j| over the rounds: `diameter`, or
     |phi_j - theta*_j| plus the farthest that the task's gradients can have carried the iterate.
-    Also with a projection, for theta* in the ball. As functions of phi and eta the first two are
-    jointly convex: their minimum over many tasks is what a meta-learner can hope for.
+    Also with a projection, for theta* in the ball (EG: on the simplex). As functions of phi and eta
+    those of OGD and EG are jointly convex: their minimum over many tasks is what a meta-learner can
+    hope for.
 
     Args:
         run: Result of `run_tasks`, of which only the squared gradients count.
@@ -159,6 +161,8 @@ def _native(rule: object, n: int) -> tuple[str, float | Float64Array, float | Fl
         rate = np.sqrt(b) / np.sqrt(g)
         _check.finite(_NAME, "rule", rate, above=0.0)
         return "aruba++", rate, np.ascontiguousarray(rule.coef / g)
+    if isinstance(rule, EG):
+        return "eg", _check.positive(_NAME, "rule", rule.learning_rate), 0.0
     if isinstance(rule, OGD):
         if isinstance(rule.learning_rate, float):
             return "ogd", _check.positive(_NAME, "rule", rule.learning_rate), 0.0
@@ -167,14 +171,14 @@ def _native(rule: object, n: int) -> tuple[str, float | Float64Array, float | Fl
         return "ogd", each, 0.0
     raise TypeError(
         f"{_NAME}: `rule` must be a within-task rule: got {type(rule).__name__}, "
-        "expected OGD, AdaGrad or ArubaPlusPlus"
+        "expected OGD, AdaGrad, ArubaPlusPlus or EG"
     )
 
 
 def _rounds(value: ArrayLike | None, n_tasks: int, *, needed: bool) -> Float64Array | None:
     if value is None:
         if needed:
-            raise ValueError(f"{_NAME}: `n_rounds` must be given here: got None, expected [n_tasks]")
+            raise ValueError(f"{_NAME}: `n_rounds` must be given here: got None")
         return None
     rounds = _check.real_array(_NAME, "n_rounds", value)
     rounds = np.broadcast_to(rounds, (n_tasks,)) if rounds.ndim == 0 else rounds

@@ -66,7 +66,7 @@ def task_similarity(
         >>> theta_star = [[0.0, 1.0], [2.0, 1.0]]
         >>> af.task_similarity(theta_star), af.task_similarity(theta_star, kind="coordinate")
         (1.0, array([1., 0.]))
-        >>> af.task_similarity(np.eye(4), kind="kl") / np.log(4)  # one-hot: the mean's entropy
+        >>> float(af.task_similarity(np.eye(4), kind="kl") / np.log(4))  # the entropy of the mean
         1.0
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
@@ -80,14 +80,14 @@ def task_similarity(
             f'{_NAME}: `kind` must be known: got {kind!r}, expected "euclidean", "coordinate", "kl"'
         )
     if kind == "kl":
-        on_simplex(_NAME, "best", theta)
+        _check.on_simplex(_NAME, "best", theta)
     share = _shares(weights, len(theta))
     center = share @ theta
     if phi is not None:
         center = _check.float64_array(_NAME, "phi", phi, "[n_parameters]")
         _check.shape(_NAME, "phi", center, theta.shape[1:])
         if kind == "kl":
-            on_simplex(_NAME, "phi", center)
+            _check.on_simplex(_NAME, "phi", center)
     if kind == "kl":
         return float(share @ kl_divergence(theta, center))
     each: Float64Array = share @ (theta - center) ** 2
@@ -100,16 +100,6 @@ def kl_divergence(p: Float64Array, q: Float64Array) -> Float64Array:
         terms = np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0)
     result: Float64Array = terms.sum(axis=-1)
     return result
-
-
-def on_simplex(function: str, name: str, value: Float64Array) -> None:
-    """Refuses points with a negative coordinate or a sum that is not one to rounding."""
-    off = np.abs(value.sum(axis=-1) - 1.0)
-    if (value < 0).any() or (off > 1e-6).any():
-        raise ValueError(
-            f"{function}: `{name}` must lie on the simplex: got a least coordinate of "
-            f"{value.min():g} and a sum off by {off.max():g}, expected >= 0 and a sum of 1"
-        )
 
 
 def _shares(weights: ArrayLike | None, n_tasks: int) -> Float64Array:
