@@ -73,9 +73,7 @@ def test_regret_is_below_its_bound_on_every_real_task(table, loss):
         for name, rule in rules(size, steepest).items():
             run = af.run_tasks(tasks, phi, rule, loss=loss, **options)
             regret = af.regret(run, best)
-            bound = af.regret_upper_bound(
-                run, best, phi, rule, n_rounds=rounds, diameter=None
-            )
+            bound = af.regret_upper_bound(run, best, phi, rule, n_rounds=rounds, diameter=None)
             assert np.isfinite(regret).all()
             assert (regret <= bound * (1 + 1e-9)).all(), name
 
@@ -118,7 +116,7 @@ def test_a_bound_that_is_too_small_would_be_seen():
 
 @pytest.mark.parametrize("d", [1, 5])
 def test_the_regret_identity_of_linear_losses(d, rng):
-    """sum <g, theta_i - u> = (|phi - u|^2_{1/eta} - |theta_{m+1} - u|^2_{1/eta} + sum |g|^2_eta)/2."""
+    """sum <g, theta_i - u> = (|phi - u|^2 - |theta_{m+1} - u|^2 + sum |g|^2) / 2, in their norms."""
     for _ in range(20):
         m, eta = 30, 0.1 + rng.random(d)
         phi, u, grads = rng.standard_normal(d), rng.standard_normal(d), rng.standard_normal((m, d))
@@ -226,9 +224,7 @@ def test_minimizing_the_bound_finds_what_aruba_learns(rng):
 
     def total(x):
         eta = np.exp(x[d:])
-        value, d_phi, d_rate = af.regret_upper_bound(
-            run, star, x[:d], af.OGD(eta), gradient=True
-        )
+        value, d_phi, d_rate = af.regret_upper_bound(run, star, x[:d], af.OGD(eta), gradient=True)
         return value.sum(), np.concatenate([d_phi.sum(axis=0), d_rate.sum(axis=0) * eta])
 
     found = minimize(total, np.zeros(2 * d), jac=True, method="BFGS", options={"gtol": 1e-9})
