@@ -116,7 +116,7 @@ def test_a_bound_that_is_too_small_would_be_seen():
 
 @pytest.mark.parametrize("d", [1, 5])
 def test_the_regret_identity_of_linear_losses(d, rng):
-    """sum <g, theta_i - u> = (|phi - u|^2 - |theta_{m+1} - u|^2 + sum |g|^2) / 2, in their norms."""
+    """sum <g, theta_i - u> = (|phi - u|^2 - |theta_{m+1} - u|^2 + sum |g|^2) / 2, all weighted."""
     for _ in range(20):
         m, eta = 30, 0.1 + rng.random(d)
         phi, u, grads = rng.standard_normal(d), rng.standard_normal(d), rng.standard_normal((m, d))

@@ -22,6 +22,8 @@ from .report import Curve, Report
 
 Progress = Callable[[int, int], object]
 _LOSS = "squared"
+# A rate below this one moves nothing in a task: the search ends there.
+_SLOWEST = 1e-3
 # Name, whether there is one rate, and what its rates are multiplied with.
 _LEARNERS = (
     ("a rate each, tight form", False, math.sqrt(2.0)),
@@ -127,7 +129,7 @@ def _best_rates(average: Callable[[Float64Array], float], d: int) -> tuple[Float
         for j in range(d):
             for by in (factor, 1.0 / factor):
                 other = eta.copy()
-                other[j] *= by
+                other[j] = max(by * other[j], _SLOWEST)
                 value = average(other)
                 if value < least:
                     eta, least, better = other, value, True

@@ -106,12 +106,12 @@ def _online(
     for method, (learner, coef) in learners.items():
         regrets, bounds = np.empty(len(tasks)), np.empty(len(tasks))
         for t in range(len(tasks)):
-            rule, phi = learner.rule(coef), learner.phi
-            run = run_tasks(tasks[t], phi, rule, loss=chosen.loss, radius=chosen.radius)
+            own, phi = learner.rule(coef), learner.phi
+            run = run_tasks(tasks[t], phi, own, loss=chosen.loss, radius=chosen.radius)
             assert run.loss is not None
             regrets[t] = run.loss[0] - best.loss[t]
             bounds[t] = regret_upper_bound(
-                run, best.theta_star[t : t + 1], phi, rule, n_rounds=run.weight
+                run, best.theta_star[t : t + 1], phi, own, n_rounds=run.weight
             )[0]
             learner.update(run)
         found[method] = (regrets, bounds)
