@@ -1,4 +1,4 @@
-"""What the documentation shows runs: the examples of every docstring, the code of the README."""
+"""What the documentation shows runs: the examples of every docstring, the code of the pages."""
 
 from __future__ import annotations
 
@@ -80,15 +80,16 @@ def code_blocks(path):
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["README.md", "docs/theory.md"])
+def test_the_code_of_a_page_runs(name, tmp_path, monkeypatch):
     """All Python blocks in order, as one program that a reader types."""
-    readme = ROOT / "README.md"
-    if not readme.exists() and not os.environ.get("CI"):
+    page = ROOT / name
+    if not page.exists() and not os.environ.get("CI"):
         pytest.skip("tests are run without the source tree around them")
-    blocks = code_blocks(readme)
-    assert blocks, "the README shows no code"
+    blocks = code_blocks(page)
+    assert blocks, f"{name} shows no code"
     monkeypatch.chdir(tmp_path)
-    space = {"__name__": "readme"}
+    space = {"__name__": "page"}
     for number, block in enumerate(blocks):
-        code = compile(ast.parse(block), f"README.md, Python block {number + 1}", "exec")
+        code = compile(ast.parse(block), f"{name}, Python block {number + 1}", "exec")
         exec(code, space)
