@@ -1,23 +1,32 @@
 # Every target is complete on a fresh machine with python3, g++ and make: it installs what it needs
-# into .venv (from PyPI) and, where a target needs more compilers, from Debian.
+# into .venv (from PyPI) and, where a target needs more compilers, from Debian. The CUDA targets do
+# not need a GPU, but for `gpu` and `bench-gpu`; the compiler comes from PyPI where there is none.
 PYTHON ?= python3
 export ARUBA_FAST_DATA ?= $(abspath ../shared/data)
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+SITE := $(VENV)/lib/python*/site-packages
 BUILD := build/release
 WERROR := $(if $(CI),ON,OFF)
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard README.md) \
   $(shell find cpp src python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' -o -name '*.npz')
-CPP := $(shell find cpp src tests -name '*.cpp' -o -name '*.h')
+CUDA_SOURCES := $(shell find cuda -type f)
+EMULATOR := $(shell find tests/cuda -type f)
+# The module that runs the CUDA kernels on the CPU, for the suite's device tests.
+export ARUBA_CUDA_EMULATED_MODULE ?= $(abspath $(BUILD)/emulated)
+CPP := $(shell find cpp cuda src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
+  -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUB := python/aruba_fast/_core.pyi
 
-.PHONY: demo test bench bench-check lint format stubs sanitize sanitize-address sanitize-thread \
-  arm avx512 dist clean help
+.PHONY: demo test bench bench-check gpu bench-gpu bench-gpu-check cuda-gates cuda-emulated \
+  lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
 
 help:
 	@echo "make demo | test | bench | lint | format | stubs | sanitize | arm | avx512 | dist | clean"
+	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
 
@@ -28,14 +37,27 @@ $(VENV)/.created:
 
 # Not editable: what is tested is what a user gets.
 $(VENV)/.package: $(VENV)/.created $(SOURCES)
-	$(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) -Ccmake.define.ARUBA_WERROR=$(WERROR)
+	$(INSTALL) -Ccmake.define.ARUBA_CUDA=OFF
+	touch $@
+
+# The same and the kernels for every GPU architecture, which takes minutes more.
+$(VENV)/.cuda: $(VENV)/.package $(CUDA_SOURCES)
+	CUDACXX=$$(tools/nvcc.sh $(CUDA_VERSION)) && export CUDACXX && \
+	  $(INSTALL) -Ccmake.define.ARUBA_CUDA=ON
 	touch $@
 
 $(VENV)/.cli: $(VENV)/.package
 	touch $@
 
+# In pip's own build directory, so that the core is compiled once.
+$(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
+	$(BIN)/cmake -S . -B $(BUILD) -DARUBA_CUDA_EMULATED=ON --log-level=WARNING
+	$(BIN)/cmake --build $(BUILD) --target _cuda_emulated
+	touch $@
+
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-$(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(VENV)/.package
+EXTRAS := test lint bench gates gpu
+$(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 	$(PIP) install 'aruba_fast[$*]'
 	touch $@
 
@@ -44,7 +66,7 @@ $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(VENV)
 demo: $(VENV)/.cli
 	$(BIN)/aruba-fast demo $(ARGS)
 
-test: $(VENV)/.package $(VENV)/.test
+test: $(VENV)/.package $(VENV)/.test $(VENV)/.emulated
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/.package $(VENV)/.bench
@@ -53,6 +75,33 @@ bench: $(VENV)/.package $(VENV)/.bench
 # Every benchmark and every rival once, answers checked, nothing timed.
 bench-check: $(VENV)/.package $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-disable -q
+
+# ---- CUDA --------------------------------------------------------------------------------------
+
+# The suite's device tests on the device, and under compute-sanitizer where there is one.
+gpu: $(VENV)/.cuda $(VENV)/.gpu
+	tools/gpu.sh $(ARGS)
+
+bench-gpu: $(VENV)/.cuda $(VENV)/.gpu
+	$(BIN)/python benchmarks/gpu_report.py --json build/gpu.json --plot build/gpu.png $(ARGS)
+
+# The same, tiny, through the CPU execution of the kernels: answers are checked, nothing is timed.
+bench-gpu-check: $(VENV)/.package $(VENV)/.bench $(VENV)/.emulated
+	$(BIN)/python benchmarks/gpu_report.py --dry-run --json build/gpu-dry.json --plot build/gpu-dry.png
+
+# The machine code of every kernel for every architecture, and that the gates can fail.
+cuda-gates: CUDA_VERSION := 13.0.88
+cuda-gates: $(VENV)/.cuda $(VENV)/.gates
+	$(BIN)/python tools/cuda_gates.py $(ARGS) $(SITE)/aruba_fast/_cuda.*.so
+	$(BIN)/python -m pytest -q tests/test_cuda_gates.py tests/test_no_driver.py
+
+# The kernels' C++ tests on the CPU: plain, under ASan + UBSan, under TSan, which is the race check,
+# and with planted faults, each of which must be found.
+cuda-emulated: export PATH := $(abspath $(BIN)):$(PATH)
+cuda-emulated: $(VENV)/.created
+	cmake --preset dev -G Ninja --log-level=WARNING
+	cmake --build build/dev
+	ctest --test-dir build/dev -R '^cuda' --no-tests=error --output-on-failure
 
 # ---- what a developer runs ---------------------------------------------------------------------
 

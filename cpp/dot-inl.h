@@ -76,6 +76,12 @@ ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n, std::int64_
     lanes[lane] = fma(a_j, load(b + j), lanes[lane]);
   };
   if constexpr (kBlocks > 0) {
+    // Rows of a task follow each other, but the processor's own prefetcher cannot follow that many
+    // tasks (AVX-512, 64 features, two threads: 8.9 ns a round without, 6.4 with). To the end of
+    // each line: rows rarely begin with one (from line to line 10.2 ns, 7.7 so).
+#pragma GCC unroll 16
+    for (int line = 0; line < kBlocks * kWidth * static_cast<int>(sizeof(T)); line += 64)
+      prefetch(reinterpret_cast<const char*>(a) + line + 256 + 63);
 #pragma GCC unroll 16
     for (int i = 0; i + 1 < kBlocks; ++i) multiply_add(i % kAll, i * kWidth, load(a + i * kWidth));
     constexpr int last = (kBlocks - 1) * kWidth;
@@ -84,10 +90,10 @@ ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n, std::int64_
   } else {
     std::int64_t j = 0;
     for (; j + kLanes <= n; j += kLanes) {
-      // The task's next row, while this one is computed.
+      // The task's row after the next (AVX-512, 100 features: 13.3 ns a round, the next row 15.1).
 #pragma GCC unroll 4
       for (int line = 0; line < kLanes * static_cast<int>(sizeof(T)); line += 64)
-        prefetch(reinterpret_cast<const char*>(a + j + row) + line);
+        prefetch(reinterpret_cast<const char*>(a + j + 2 * row) + line);
 #pragma GCC unroll 16
       for (int i = 0; i < kAll; ++i) multiply_add(i, j + i * kWidth, load(a + j + i * kWidth));
     }

@@ -15,6 +15,11 @@ struct TypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// The CUDA driver or runtime refused, or is not there.
+struct CudaError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // The caller asked to stop; what was finished stands.
 struct Interrupted : std::runtime_error {
   using std::runtime_error::runtime_error;

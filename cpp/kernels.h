@@ -12,7 +12,15 @@ namespace aruba_fast {
 // Types of (theta, gradient) that the step kernels exist for.
 enum Gradient { kFloat, kDouble, kFloatFromBFloat16, kFloatFromFloat16, kGradients };
 enum StepRule { kOgdStep, kAdaGradStep, kArubaStep, kStepRules };
-enum TaskRule { kOgdTask, kAdaGradTask, kArubaTask, kEgTask, kTaskRules };
+// The first kTaskRules run on every device, EG on the host alone.
+enum TaskRule {
+  kOgdTask,
+  kAdaGradTask,
+  kArubaTask,
+  kTaskRules,
+  kEgTask = kTaskRules,
+  kHostTaskRules
+};
 
 // n_rows rows of n contiguous coordinates; all rows share `rates`, or `rate` where that is null.
 struct StepCall {
@@ -66,7 +74,7 @@ struct TasksCall {
   void* scratch;  // scratch_bytes(...) of this thread's own, 64-byte aligned
   int n_slots;    // tasks in lock-step, at most kMaxSlots
 };
-constexpr int kMaxSlots = 32;
+constexpr int kMaxSlots = 64;
 
 // Least losses in hindsight: a thread's share of the tasks. `scratch` holds hindsight_numbers(...)
 // numbers of float64 for the longest task, 64-byte aligned.
@@ -104,7 +112,7 @@ struct Kernels {
   void (*reduce[2])(const ReduceCall&);
   void (*merge)(const MergeCall&);
   void (*meta[2])(const MetaCall&);
-  void (*tasks[kTaskRules][2])(const TasksCall&);
+  void (*tasks[kHostTaskRules][2])(const TasksCall&);
   void (*hindsight[2])(const HindsightCall&);
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                     std::int64_t n_classes);

@@ -18,7 +18,8 @@ void require_rows(const char* function, const TaskTable& table) {
 namespace {
 
 template <class T, class Allowed>
-void require_each(const char* function, const Array& y, const char* domain, Allowed allowed) {
+void require_each(const char* function, const Array& y, const std::string& domain,
+                  Allowed allowed) {
   const T* labels = static_cast<const T*>(y.data);
   for (std::int64_t i = 0; i < y.size(); ++i)
     if (!allowed(static_cast<double>(labels[i])))
@@ -26,24 +27,28 @@ void require_each(const char* function, const Array& y, const char* domain, Allo
 }
 
 template <class Allowed>
-void require_each(const char* function, const Array& y, const char* domain, Allowed allowed) {
+void require_each(const char* function, const Array& y, const std::string& domain,
+                  Allowed allowed) {
   if (y.type == Type::kFloat64) require_each<double>(function, y, domain, allowed);
   else require_each<float>(function, y, domain, allowed);
 }
 
 }  // namespace
 
+std::string label_domain(Loss loss, std::int64_t n_classes) {
+  if (loss == Loss::kLogistic) return "hold the labels 0 and 1 of the logistic loss";
+  if (loss == Loss::kHinge) return "hold the labels -1 and 1 of the hinge loss";
+  return "hold class numbers from 0 to " + std::to_string(n_classes - 1) + " for the softmax loss";
+}
+
 void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes) {
+  const std::string domain = label_domain(loss, n_classes);
   if (loss == Loss::kLogistic) {
-    require_each(function, y, "hold the labels 0 and 1 of the logistic loss",
-                 [](double v) { return v == 0 || v == 1; });
+    require_each(function, y, domain, [](double v) { return v == 0 || v == 1; });
   } else if (loss == Loss::kHinge) {
-    require_each(function, y, "hold the labels -1 and 1 of the hinge loss",
-                 [](double v) { return v == -1 || v == 1; });
+    require_each(function, y, domain, [](double v) { return v == -1 || v == 1; });
   } else if (loss == Loss::kSoftmax) {
-    const std::string domain =
-        "hold class numbers from 0 to " + std::to_string(n_classes - 1) + " for the softmax loss";
-    require_each(function, y, domain.c_str(), [n_classes](double v) {
+    require_each(function, y, domain, [n_classes](double v) {
       return v >= 0 && v < static_cast<double>(n_classes) && v == std::floor(v);
     });
   }

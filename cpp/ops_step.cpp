@@ -2,9 +2,9 @@
 #include "ops_step.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "parallel.h"
+#include "step_plan.h"
 
 namespace aruba_fast {
 namespace {
@@ -15,102 +15,8 @@ constexpr std::int64_t kParallelFrom = std::int64_t(1) << 16;
 // Threads part at multiples of this, so that they share no cache line or page.
 constexpr std::int64_t kGrain = 4096;
 
-Gradient gradient_kind(const char* function, const Array& theta, const Array& grad) {
-  if (grad.type == theta.type) return theta.type == Type::kFloat64 ? kDouble : kFloat;
-  if (theta.type == Type::kFloat32 && grad.type == Type::kBFloat16) return kFloatFromBFloat16;
-  if (theta.type == Type::kFloat32 && grad.type == Type::kFloat16) return kFloatFromFloat16;
-  refuse<TypeError>(function, grad.quoted(), "have the type of " + theta.quoted(),
-                    name_of(grad.type),
-                    theta.type == Type::kFloat32 ? "float32, bfloat16 or float16" : "float64");
-}
-
-void require_parameters(const char* function, const Array& theta) {
-  if (theta.type != Type::kFloat32 && theta.type != Type::kFloat64)
-    refuse<TypeError>(function, theta.quoted(), "be float32 or float64", name_of(theta.type));
-  if (theta.n_dimensions == 0)
-    refuse(function, theta.quoted(), "have at least one dimension", "a 0-d array");
-}
-
-void require_like(const char* function, const Array& array, const Array& theta) {
-  if (array.type != theta.type)
-    refuse<TypeError>(function, array.quoted(), "have the type of " + theta.quoted(),
-                      name_of(array.type), name_of(theta.type));
-  if (!array.same_shape(theta))
-    refuse(function, array.quoted(), "have the shape of " + theta.quoted(), array.shape_text(),
-           theta.shape_text());
-}
-
-// True when the rates are one row that all rows of theta share.
-bool require_rates(const char* function, const Array& rates, const Array& theta) {
-  if (rates.type != theta.type)
-    refuse<TypeError>(function, rates.quoted(), "have the type of " + theta.quoted(),
-                      name_of(rates.type), name_of(theta.type));
-  if (rates.same_shape(theta)) return false;
-  const std::int64_t row = theta.shape[theta.n_dimensions - 1];
-  if (rates.n_dimensions == 1 && rates.shape[0] == row) return true;
-  refuse(function, rates.quoted(),
-         "be a number, have the shape of " + theta.quoted() + " or that of its last dimension",
-         rates.shape_text(), theta.shape_text() + " or (" + std::to_string(row) + ",)");
-}
-
-void require_length(const char* function, const char* name, std::size_t got, std::size_t expected) {
-  if (got != expected)
-    refuse(function, "`" + std::string(name) + "`", "have as many arrays as `theta`",
-           std::to_string(got), std::to_string(expected));
-}
-
-struct Interval {
-  const char* begin;
-  const char* end;
-  const Array* array;
-  bool written;
-};
-
-// No modified array may share memory with any other argument.
-void require_disjoint(const StepArguments& arguments) {
-  std::vector<Interval> intervals;
-  intervals.reserve(4 * arguments.theta.size());
-  const auto before = [](const Interval& a, const Interval& b) { return a.begin < b.begin; };
-  // A list is mostly in the order of its addresses already: merging lists beats sorting them all.
-  const auto add = [&](std::span<const Array> arrays, bool written) {
-    const auto middle = static_cast<std::ptrdiff_t>(intervals.size());
-    for (const Array& array : arrays) {
-      const char* begin = static_cast<const char*>(array.data);
-      if (array.size() > 0) intervals.push_back({begin, begin + array.n_bytes(), &array, written});
-    }
-    if (!std::is_sorted(intervals.begin() + middle, intervals.end(), before))
-      std::sort(intervals.begin() + middle, intervals.end(), before);
-    std::inplace_merge(intervals.begin(), intervals.begin() + middle, intervals.end(), before);
-  };
-  add(arguments.theta, true);
-  add(arguments.grad, false);
-  add(arguments.rates, false);
-  add(arguments.state, true);
-  // `reach`: of the intervals so far, the one that ends last; `written_reach`: the same of the
-  // modified ones.
-  const Interval *reach = nullptr, *written_reach = nullptr;
-  for (const Interval& at : intervals) {
-    const Interval* other = at.written ? reach : written_reach;
-    if (other && at.begin < other->end) {
-      const Interval& modified = at.written ? at : *other;
-      const Interval& second = at.written ? *other : at;
-      throw ValueError(std::string(arguments.function) + ": " + modified.array->quoted() +
-                       " is modified and must not overlap " + second.array->quoted());
-    }
-    if (!reach || at.end > reach->end) reach = &at;
-    if (at.written && (!written_reach || at.end > written_reach->end)) written_reach = &at;
-  }
-}
-
-struct Piece {
-  StepCall call;
-  Gradient kind;
-  std::int64_t first;  // coordinates before this piece
-  std::int64_t theta_bytes, grad_bytes;
-};
-
 // Coordinates begin..end of one row, or of whole rows when they are aligned to rows.
-void run_span(const StepRule rule, const Piece& piece, std::int64_t begin, std::int64_t n_rows,
+void run_span(const StepRule rule, const StepPiece& piece, std::int64_t begin, std::int64_t n_rows,
               std::int64_t n) {
   const auto moved = [](auto* p, std::int64_t bytes) {
     return p ? static_cast<decltype(p)>(const_cast<char*>(static_cast<const char*>(p)) + bytes) : p;
@@ -127,7 +33,7 @@ void run_span(const StepRule rule, const Piece& piece, std::int64_t begin, std::
 
 // Coordinates begin..end of a piece, counted over its rows: the rest of a row, whole rows, the
 // start of a row.
-void run_range(const StepRule rule, const Piece& piece, std::int64_t begin, std::int64_t end) {
+void run_range(const StepRule rule, const StepPiece& piece, std::int64_t begin, std::int64_t end) {
   const std::int64_t row = piece.call.n;
   if (begin % row) {
     const std::int64_t n = std::min(row - begin % row, end - begin);
@@ -140,68 +46,29 @@ void run_range(const StepRule rule, const Piece& piece, std::int64_t begin, std:
   if (begin < end) run_span(rule, piece, begin, 1, end - begin);
 }
 
-Piece checked_piece(const StepArguments& arguments, std::size_t i) {
-  const char* function = arguments.function;
-  const Array &theta = arguments.theta[i], &grad = arguments.grad[i];
-  require_parameters(function, theta);
-  const Gradient kind = gradient_kind(function, theta, grad);
-  if (!grad.same_shape(theta))
-    refuse(function, grad.quoted(), "have the shape of " + theta.quoted(), grad.shape_text(),
-           theta.shape_text());
-  const bool shared =
-      !arguments.rates.empty() && require_rates(function, arguments.rates[i], theta);
-  if (!arguments.state.empty()) require_like(function, arguments.state[i], theta);
-  const std::int64_t row = shared ? theta.shape[theta.n_dimensions - 1] : theta.size();
-  const StepCall call = {theta.data,
-                         arguments.state.empty() ? nullptr : arguments.state[i].data,
-                         grad.data,
-                         arguments.rates.empty() ? nullptr : arguments.rates[i].data,
-                         arguments.rate,
-                         arguments.damping,
-                         1,
-                         row};
-  return {call, kind, 0, size_of(theta.type), size_of(grad.type)};
-}
-
 }  // namespace
 
 void step(const StepArguments& arguments) {
-  const std::size_t n_arrays = arguments.theta.size();
-  require_length(arguments.function, "grad", arguments.grad.size(), n_arrays);
-  if (!arguments.rates.empty())
-    require_length(arguments.function, arguments.rates[0].name, arguments.rates.size(), n_arrays);
-  if (!arguments.state.empty())
-    require_length(arguments.function, arguments.state[0].name, arguments.state.size(), n_arrays);
-  std::vector<Piece> pieces;
-  pieces.reserve(n_arrays);
-  std::int64_t total = 0;
-  for (std::size_t i = 0; i < n_arrays; ++i) {
-    const std::int64_t n = arguments.theta[i].size();
-    pieces.push_back(checked_piece(arguments, i));
-    pieces.back().first = total;
-    total += n;
-    if (n == 0) pieces.pop_back();
-  }
-  require_disjoint(arguments);
-
+  const StepPlan plan = plan_step(arguments);
   const auto run = [&](std::int64_t begin, std::int64_t end) {
-    auto piece = std::upper_bound(pieces.begin(), pieces.end(), begin,
-                                  [](std::int64_t at, const Piece& p) { return at < p.first; }) -
-                 1;
-    for (; begin < end; ++piece) {
-      const std::int64_t stop = piece + 1 == pieces.end() ? total : (piece + 1)->first;
-      run_range(arguments.rule, *piece, begin - piece->first, std::min(end, stop) - piece->first);
-      begin = std::min(end, stop);
+    const auto after =
+        std::upper_bound(plan.pieces.begin(), plan.pieces.end(), begin,
+                         [](std::int64_t at, const StepPiece& piece) { return at < piece.first; });
+    for (auto i = static_cast<std::size_t>(after - plan.pieces.begin()) - 1; begin < end; ++i) {
+      const StepPiece& piece = plan.pieces[i];
+      const std::int64_t stop = std::min(end, piece.first + plan.size(i));
+      run_range(arguments.rule, piece, begin - piece.first, stop - piece.first);
+      begin = stop;
     }
   };
-  if (total < kParallelFrom) {
-    if (total > 0) run(0, total);
+  if (plan.n < kParallelFrom) {
+    if (plan.n > 0) run(0, plan.n);
     return;
   }
   const int threads = n_threads();
-  const std::int64_t share = (total / threads / kGrain + 1) * kGrain;
+  const std::int64_t share = (plan.n / threads / kGrain + 1) * kGrain;
   for_each(threads, true, [&](std::int64_t thread) {
-    const std::int64_t begin = thread * share, end = std::min(total, begin + share);
+    const std::int64_t begin = thread * share, end = std::min(plan.n, begin + share);
     if (begin < end) run(begin, end);
   });
 }

@@ -8,7 +8,6 @@
 namespace aruba_fast {
 namespace {
 
-constexpr std::int64_t kCacheForState = 16 * 1024;  // of a 32 KB first-level cache
 // Coordinates times rounds, about 0.2 ms: on a busy machine, waiting for a second thread costs
 // more.
 constexpr std::int64_t kParallelFrom = std::int64_t{1} << 18;
@@ -38,6 +37,25 @@ T* aligned(std::vector<char>& memory, std::int64_t offset) {
   return reinterpret_cast<T*>((address + 63) / 64 * 64 + static_cast<std::uintptr_t>(offset));
 }
 
+// How many tasks a thread runs in lock-step: theta, grad_sq and a row of x of each should stay in
+// the first-level cache, 32 KB, beside the rates.
+int slots_for(std::int64_t n_features, std::int64_t n_outputs, std::int64_t stride,
+              std::int64_t width, std::int64_t item) {
+  const std::int64_t task_bytes = (2 * n_outputs + 1) * stride * item, blocks = stride / width;
+  if (n_outputs == 1) {
+    // Four registers of tasks, a task a lane (lanes-inl.h).
+    if (n_features <= 8 && width >= 8) return static_cast<int>(4 * width);
+    // Two registers of tasks side by side, unrolled (tasks-inl.h).
+    const std::int64_t slots = 2 * width;
+    if ((blocks <= 4 || blocks == 8) && slots * task_bytes <= 24 * 1024)
+      return static_cast<int>(slots);
+  }
+  // Few enough that the next rows have a place in the cache as well, many enough that a register of
+  // losses is worth computing (AVX-512, two threads, ns a round; 96 features: 4 tasks 17.7, 8 12.6,
+  // 16 9.9; 192: 4 23.5, 8 19.4, 16 22.7; 512: 1 52, 2 40, 3 52, 4 62).
+  return static_cast<int>(std::clamp<std::int64_t>(16 * 1024 / task_bytes, 1, 16));
+}
+
 }  // namespace
 
 TaskEngine::TaskEngine(const TaskTable& table, const TaskOptions& options, Watch& watch)
@@ -48,13 +66,7 @@ TaskEngine::TaskEngine(const TaskTable& table, const TaskOptions& options, Watch
       max_threads_(n_threads()) {
   const std::int64_t item = size_of(table.type), width = kernels().register_bytes / item;
   stride_ = divide_up(table.n_features, width) * width;
-  // theta, grad_sq and a row of x of every task in lock-step should stay in the first-level cache,
-  // beside the rates. Rows too long to be unrolled gain nothing from more than four (AVX2, 64
-  // features: 1 task 90 ns a round, 2 61, 4 46, 8 58).
-  const std::int64_t task_bytes = (2 * stride_ * options.n_outputs + stride_) * item;
-  const std::int64_t blocks = n_ > table.n_features ? 9 : stride_ / width;
-  const std::int64_t most = blocks <= 4 || blocks == 8 ? 2 * width : 4;
-  most_slots_ = static_cast<int>(std::clamp<std::int64_t>(kCacheForState / task_bytes, 1, most));
+  most_slots_ = slots_for(table.n_features, options.n_outputs, stride_, width, item);
   const std::int64_t numbers =
       5 * most_slots_ * stride_ * options.n_outputs + 2 * kMaxSlots * options.n_outputs;
   scratch_size_ = divide_up(numbers * item, 4096) * 4096 + 64;

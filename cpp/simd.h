@@ -115,6 +115,17 @@ ARUBA_RULE Pack<T> sqrt(Pack<T> a) {
 }
 #endif
 
+// Adders and multipliers are separate units on many processors, and sums of pairs are nothing but
+// additions: every other one goes to the multiplier (reduction of [1000, 100 000] on Zen 5: AVX2 31
+// instead of 42 ms, AVX-512 23 instead of 26).
+ARUBA_RULE Doubles add_aside(Doubles a, Doubles b) {
+#if defined(__AVX2__)
+  return fma(a, Doubles(1.0), b);
+#else
+  return a + b;
+#endif
+}
+
 // ---- memory ----
 
 template <class T>
@@ -163,6 +174,14 @@ ARUBA_RULE Pack<T> load_first(const T* p, [[maybe_unused]] int n,
   return r;
 #endif
 }
+
+#if defined(__AVX512F__)
+// The first n <= 8 lanes as half a register.
+ARUBA_RULE RegisterOf<float, 32>::type load_first_half(const float* p, int n) {
+  return RegisterOf<float, 32>::type(
+      _mm256_maskz_loadu_ps(static_cast<__mmask8>((1U << n) - 1), p));
+}
+#endif
 
 template <class T>
 ARUBA_RULE void store_first(T* p, Pack<T> a, int n) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernels.h"
+#include "lanes-inl.h"
 #include "loss-inl.h"
 #include "project-inl.h"
 #include "rules/step.h"
@@ -57,6 +58,8 @@ class TaskRunner {
   void steps(std::int64_t n) {
     const std::int64_t blocks = slots_.slot_size / kWidth;
     if (slots_.has_extras()) return rows<true>(n);
+    if constexpr (kWidth >= 8)
+      if (call_.n_features <= 8 && call_.n_outputs == 1) return lane_rows<8>(n);
     if (slots_.n_active < kPacks * kWidth || call_.n_outputs > 1) return rows<false>(n);
     switch (blocks) {
       case 1:
@@ -72,6 +75,13 @@ class TaskRunner {
       default:
         return rows<false>(n);
     }
+  }
+
+  template <int kFeatures>
+  void lane_rows(std::int64_t n) {
+    if constexpr (kFeatures > 1)
+      if (call_.n_features < kFeatures) return lane_rows<kFeatures - 1>(n);
+    LaneRows<T, Rule, kFeatures>::run(slots_, n);
   }
 
   template <bool kExtras>

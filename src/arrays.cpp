@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "on_cuda.h"
+
 namespace aruba_fast::python {
 namespace {
 
@@ -15,14 +17,27 @@ const py::detail::PyArray_Proxy* proxy(py::handle array) {
 
 bool is_numpy(py::handle object) { return py::isinstance<py::array>(object); }
 
+}  // namespace
+
 std::string type_name(py::handle object) {
   return py::str(py::type::handle_of(object).attr("__name__"));
 }
 
+namespace {
+
+// NumPy has one descriptor for all native arrays of a type: a comparison of two pointers.
+bool is_usual_type(const void* descriptor, Type& type) {
+  static const void* const floats[] = {py::dtype::of<float>().release().ptr(),
+                                       py::dtype::of<double>().release().ptr()};
+  type = descriptor == floats[0] ? Type::kFloat32 : Type::kFloat64;
+  return descriptor == floats[0] || descriptor == floats[1];
+}
+
+}  // namespace
+
 // NumPy's own type numbers; ml_dtypes registers bfloat16 under a number of its own, known by its
 // name.
-bool known_type(py::handle array, Type& type) {
-  const py::dtype dtype = py::reinterpret_borrow<py::dtype>(proxy(array)->descr);
+bool known_type(const py::dtype& dtype, Type& type) {
   const char order = dtype.byteorder();
   if (order != '=' && order != '|') return false;
   switch (dtype.num()) {
@@ -43,33 +58,30 @@ bool known_type(py::handle array, Type& type) {
   return true;
 }
 
-}  // namespace
-
 // Host arrays of other libraries through DLPack; NumPy does the protocol.
 py::object Arrays::to_numpy(py::handle object, const Array& named, Access access) const {
-  if (py::hasattr(object, "__dlpack_device__")) {
-    const py::tuple device = object.attr("__dlpack_device__")();
-    if (device[0].cast<int>() != 1)
-      refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA",
-                        type_name(object) + " on a device");
-    const py::module_ numpy = py::module_::import("numpy");
-    try {
-      return numpy.attr("from_dlpack")(object);
-    } catch (py::error_already_set& error) {
-      refuse<TypeError>(function_, named.quoted(),
-                        access == Access::kModify ? "be a writable array of a known type"
-                                                  : "be an array of a known type",
-                        type_name(object) + " (" + std::string(py::str(error.value())) + ")");
-    }
-  }
-  if (py::hasattr(object, "__cuda_array_interface__"))
-    refuse<TypeError>(function_, named.quoted(), "live in host memory, this build has no CUDA",
+  if (on_cuda(object))
+    refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",
+                      type_name(object) + " on a CUDA device");
+  if (!py::hasattr(object, "__dlpack_device__"))
+    refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
+  const py::tuple device = object.attr("__dlpack_device__")();
+  if (device[0].cast<int>() != 1)
+    refuse<TypeError>(function_, named.quoted(), "live in host memory",
                       type_name(object) + " on a device");
-  refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
+  try {
+    return py::module_::import("numpy").attr("from_dlpack")(object);
+  } catch (py::error_already_set& error) {
+    refuse<TypeError>(function_, named.quoted(),
+                      access == Access::kModify ? "be a writable array of a known type"
+                                                : "be an array of a known type",
+                      type_name(object) + " (" + std::string(py::str(error.value())) + ")");
+  }
 }
 
 void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
-  if (!known_type(object, array.type))
+  if (!is_usual_type(proxy(object)->descr, array.type) &&
+      !known_type(py::reinterpret_borrow<py::dtype>(proxy(object)->descr), array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
                       std::string(py::repr(object.attr("dtype"))),
                       "float32, float64, or bfloat16 and float16 for gradients");
@@ -83,7 +95,7 @@ void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
   if (at->nd > Array::kMaxDimensions)
     refuse(function_, array.quoted(), "have at most 8 dimensions", std::to_string(at->nd));
   if (!contiguous) {
-    if (access == Access::kModify)
+    if (access != Access::kRead)
       refuse<TypeError>(function_, array.quoted(),
                         "be C-contiguous and aligned, it is modified in place",
                         "an array that would have to be copied");
@@ -97,7 +109,11 @@ void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
 }
 
 void Arrays::fill(Array& array, py::handle object, Access access) {
-  if (is_numpy(object)) return fill_from_numpy(array, object, access);
+  if (on_host_ && is_numpy(object)) return fill_from_numpy(array, object, access);
+  fill_from_foreign(array, object, access);
+}
+
+void Arrays::fill_from_foreign(Array& array, py::handle object, Access access) {
   kept_.push_back(to_numpy(object, array, access));
   fill_from_numpy(array, kept_.back(), access);
 }
@@ -152,33 +168,30 @@ std::string text_of(std::initializer_list<std::int64_t> shape) {
 
 }  // namespace
 
-Array exact(const char* function, const char* name, py::handle object, Type type,
-            std::initializer_list<std::int64_t> shape) {
-  Arrays arrays(function);
-  if (!is_numpy(object))
-    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a NumPy array",
-                      type_name(object));
-  const Array array = arrays.one(object, name, Access::kRead);
+Array Arrays::exact(py::handle object, const char* name, Type type,
+                    std::initializer_list<std::int64_t> shape) {
+  const Array array = one(object, name, Access::kExact);
   if (array.type != type)
-    refuse<TypeError>(function, array.quoted(), "have the right type", name_of(array.type),
+    refuse<TypeError>(function_, array.quoted(), "have the right type", name_of(array.type),
                       name_of(type));
   bool same = array.n_dimensions == static_cast<int>(shape.size());
   int i = 0;
   for (const std::int64_t n : shape) same = same && array.shape[i++] == n;
   if (!same)
-    refuse(function, array.quoted(), "have the right shape", array.shape_text(), text_of(shape));
-  if (!(proxy(object)->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_))
-    refuse<TypeError>(function, array.quoted(), "be C-contiguous", "a strided array");
+    refuse(function_, array.quoted(), "have the right shape", array.shape_text(), text_of(shape));
   return array;
 }
 
-const std::int64_t* indices(const char* function, const char* name, py::handle object,
-                            std::int64_t n) {
-  using Indices = py::array_t<std::int64_t, py::array::c_style>;
-  if (!py::isinstance<Indices>(object) || py::reinterpret_borrow<Indices>(object).size() != n)
-    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a contiguous int64 array",
-                      type_name(object), std::to_string(n) + " entries");
-  return static_cast<const std::int64_t*>(py::reinterpret_borrow<Indices>(object).data());
+void* Arrays::vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n) {
+  if (is_numpy(object)) {
+    const py::array array = py::reinterpret_borrow<py::array>(object);
+    if (array.dtype().equal(type) && array.ndim() == 1 && array.size() == n &&
+        (array.flags() & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_))
+      return const_cast<void*>(array.data());
+  }
+  refuse<TypeError>(function_, "`" + std::string(name) + "`",
+                    "be a contiguous " + std::string(py::str(type)) + " array", type_name(object),
+                    std::to_string(n) + " entries");
 }
 
 }  // namespace aruba_fast::python

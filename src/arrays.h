@@ -14,7 +14,8 @@ namespace aruba_fast::python {
 
 namespace py = pybind11;
 
-enum class Access { kRead, kModify };
+// kExact: neither copied nor, as far as is known here, modified.
+enum class Access { kRead, kExact, kModify };
 
 // An argument that is an array or a list of arrays, and one that may also be a number: any object
 // to C++, told apart in the signatures that Python shows.
@@ -26,36 +27,53 @@ struct RatesArgument : py::object {
 };
 
 // A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are
-// copied to contiguous memory; an argument to be modified is refused instead.
+// copied to contiguous memory; an argument to be modified is refused instead. The memory is the
+// host's; DeviceArrays reads that of a GPU.
 class Arrays {
  public:
-  explicit Arrays(const char* function) : function_(function) {}
+  explicit Arrays(const char* function) : Arrays(function, true) {}
+  virtual ~Arrays() = default;
   Array one(py::handle object, const char* name, Access access);
   // One array, or every array of a list or tuple.
   std::span<const Array> all(py::handle object, const char* name, Access access);
+  // One array of exactly this type and shape; for arguments of the package's own code.
+  Array exact(py::handle object, const char* name, Type type,
+              std::initializer_list<std::int64_t> shape);
+  double* doubles(py::handle object, const char* name, std::initializer_list<std::int64_t> shape) {
+    return static_cast<double*>(exact(object, name, Type::kFloat64, shape).data);
+  }
+  // A contiguous vector of n integers of T, std::int64_t or std::uint8_t.
+  template <class T>
+  T* integers(py::handle object, const char* name, std::int64_t n) {
+    return static_cast<T*>(vector(object, name, py::dtype::of<T>(), n));
+  }
   const char* function() const { return function_; }
 
- private:
+ protected:
+  Arrays(const char* function, bool on_host) : function_(function), on_host_(on_host) {}
   void fill(Array& array, py::handle object, Access access);
+  // Whatever is not NumPy's; off the host, NumPy's too. Only that costs a virtual call.
+  virtual void fill_from_foreign(Array& array, py::handle object, Access access);
+  virtual void* vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n);
+
+  const char* function_;
+  std::vector<py::object> kept_;
+
+ private:
   void fill_from_numpy(Array& array, py::handle object, Access access);
   py::object to_numpy(py::handle object, const Array& named, Access access) const;
 
-  const char* function_;
+  bool on_host_;
   Array single_[8];
   int n_single_ = 0;
   std::vector<std::vector<Array>> lists_;
-  std::vector<py::object> kept_;
 };
 
+// A floating-point type of NumPy or ml_dtypes in native byte order.
+bool known_type(const py::dtype& dtype, Type& type);
+std::string type_name(py::handle object);
 bool is_number(py::handle object);
 double number(const char* function, const char* name, py::handle object);
-
-// A NumPy array of exactly this type and shape; the private entries are called by the package's own
-// code.
-Array exact(const char* function, const char* name, py::handle object, Type type,
-            std::initializer_list<std::int64_t> shape);
-const std::int64_t* indices(const char* function, const char* name, py::handle object,
-                            std::int64_t n);
 
 }  // namespace aruba_fast::python
 

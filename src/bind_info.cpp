@@ -2,6 +2,7 @@
 #include "arrays.h"
 #include "bindings.h"
 #include "kernels.h"
+#include "on_cuda.h"
 #include "parallel.h"
 
 namespace aruba_fast::python {
@@ -15,6 +16,20 @@ void set_num_threads(py::handle n) {
   set_n_threads(static_cast<int>(value));
 }
 
+py::dict cuda_info() {
+  try {
+    return py::module_::import("aruba_fast._cuda").attr("info")();
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_ModuleNotFoundError)) throw;
+  }
+  py::dict result;
+  result["built"] = false;
+  result["versions"] = py::none();
+  result["devices"] = 0;
+  result["problem"] = "built without CUDA";
+  return result;
+}
+
 py::dict info() {
   py::list names;
   for (int i = 0; i < n_instruction_sets(); ++i) names.append(instruction_set(i));
@@ -25,7 +40,7 @@ py::dict info() {
   result["threads"] = n_threads();
   result["openmp"] = has_openmp();
   result["compiler"] = __VERSION__;
-  result["cuda"] = false;
+  result["cuda"] = cuda_info();
   return result;
 }
 
@@ -55,7 +70,10 @@ Example:
 
 Returns:
     dict: version, isa (the instruction set in use; ARUBA_ISA in the environment overrides it), isas (those this processor and build
-    offer), threads, openmp, compiler, cuda.)");
+    offer), threads, openmp, compiler, cuda: a dict of built, versions (of CUDA's runtime and driver), devices (how many can be
+    used) and problem (why there are none, or None). Asking makes no CUDA context.)");
+  module.def("on_cuda", on_cuda, py::arg("value"),
+             "Whether an array, or the first of a list, lives in the memory of a CUDA device.");
 }
 
 }  // namespace aruba_fast::python

@@ -1,25 +1,12 @@
 // step, aruba_step, adagrad_step.
 #include <pybind11/stl.h>
 
-#include <cmath>
-#include <optional>
-
-#include "arrays.h"
 #include "bindings.h"
-#include "ops_step.h"
+#include "on_cuda.h"
+#include "step_arguments.h"
 
 namespace aruba_fast::python {
 namespace {
-
-double hyperparameter(const char* function, const char* name, py::handle object,
-                      bool zero_allowed) {
-  const double value = number(function, name, object);
-  if (!(value > 0 || (zero_allowed && value == 0)) || std::isinf(value))
-    refuse(function, "`" + std::string(name) + "`",
-           zero_allowed ? "be finite and not negative" : "be finite and positive",
-           py::str(py::float_(value)));
-  return value;
-}
 
 void run(const StepArguments& arguments) {
   // Letting other Python threads run costs 0.1 us: not worth it for a call that takes less than 10.
@@ -33,39 +20,33 @@ void run(const StepArguments& arguments) {
 
 void preconditioned_step(ArraysArgument theta, ArraysArgument grad, RatesArgument learning_rate,
                          std::optional<ArraysArgument> grad_sq) {
+  if (on_cuda(theta)) {
+    cuda_function("step", "theta", theta)(theta, grad, learning_rate, py::arg("grad_sq") = grad_sq);
+    return;
+  }
   Arrays arrays("step");
-  StepArguments arguments{arrays.function(), kOgdStep, {}, {}, {}, {}};
-  arguments.theta = arrays.all(theta, "theta", Access::kModify);
-  arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  if (is_number(learning_rate))
-    arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
-  else arguments.rates = arrays.all(learning_rate, "learning_rate", Access::kRead);
-  if (grad_sq) arguments.state = arrays.all(*grad_sq, "grad_sq", Access::kModify);
-  run(arguments);
+  run(preconditioned_arguments(arrays, theta, grad, learning_rate, grad_sq));
 }
 
 void aruba_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument b, ArraysArgument g,
                 py::handle coef) {
+  if (on_cuda(theta)) {
+    cuda_function("aruba_step", "theta", theta)(theta, grad, b, g, py::arg("coef") = coef);
+    return;
+  }
   Arrays arrays("aruba_step");
-  StepArguments arguments{arrays.function(), kArubaStep, {}, {}, {}, {}};
-  arguments.theta = arrays.all(theta, "theta", Access::kModify);
-  arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  arguments.rates = arrays.all(b, "b", Access::kRead);
-  arguments.state = arrays.all(g, "g", Access::kModify);
-  arguments.damping = hyperparameter(arrays.function(), "coef", coef, true);
-  run(arguments);
+  run(aruba_arguments(arrays, theta, grad, b, g, coef));
 }
 
 void adagrad_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument grad_sq,
                   py::handle learning_rate, py::handle delta) {
+  if (on_cuda(theta)) {
+    cuda_function("adagrad_step", "theta", theta)(
+        theta, grad, grad_sq, py::arg("learning_rate") = learning_rate, py::arg("delta") = delta);
+    return;
+  }
   Arrays arrays("adagrad_step");
-  StepArguments arguments{arrays.function(), kAdaGradStep, {}, {}, {}, {}};
-  arguments.theta = arrays.all(theta, "theta", Access::kModify);
-  arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  arguments.state = arrays.all(grad_sq, "grad_sq", Access::kModify);
-  arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
-  arguments.damping = hyperparameter(arrays.function(), "delta", delta, false);
-  run(arguments);
+  run(adagrad_arguments(arrays, theta, grad, grad_sq, learning_rate, delta));
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include "bindings.h"
 #include "ops_hindsight.h"
-#include "task_table.h"
+#include "task_arguments.h"
 
 namespace aruba_fast::python {
 namespace {
@@ -14,7 +14,9 @@ void best_in_hindsight(py::handle x, py::handle y, py::handle starts, py::handle
                        double tolerance, py::handle theta_star, py::handle loss_out, py::handle gap,
                        py::handle no_minimizer) {
   constexpr const char* function = "best_in_hindsight";
-  const TaskTable table = table_of(function, x, y, starts, stops);
+  Arrays arrays(function);
+  const TaskTable table = table_of(arrays, x, y, starts, stops);
+  require_rows(function, table);
   const HindsightOptions options{loss_named(function, loss),
                                  n_classes,
                                  batch_size,
@@ -25,19 +27,11 @@ void best_in_hindsight(py::handle x, py::handle y, py::handle starts, py::handle
   if (n_classes < 1 || batch_size < 1 || n_epochs < 1 || !(radius >= 0) || !(regularization >= 0) ||
       !(tolerance > 0))
     refuse(function, "its options", "be in range", "values that its caller should have refused");
-  const py::array_t<std::uint8_t, py::array::c_style> flags =
-      py::reinterpret_borrow<py::object>(no_minimizer);
-  if (flags.size() != table.n_tasks)
-    refuse(function, "`no_minimizer`", "have an entry for each task", std::to_string(flags.size()),
-           std::to_string(table.n_tasks));
-  const auto output = [&](const char* name, py::handle object,
-                          std::initializer_list<std::int64_t> shape) {
-    return static_cast<double*>(exact(function, name, object, Type::kFloat64, shape).data);
-  };
   const HindsightOutputs outputs{
-      output("theta_star", theta_star, {table.n_tasks, n_classes * table.n_features}),
-      output("loss_out", loss_out, {table.n_tasks}), output("gap", gap, {table.n_tasks}),
-      const_cast<std::uint8_t*>(flags.data())};
+      arrays.doubles(theta_star, "theta_star", {table.n_tasks, n_classes * table.n_features}),
+      arrays.doubles(loss_out, "loss_out", {table.n_tasks}),
+      arrays.doubles(gap, "gap", {table.n_tasks}),
+      arrays.integers<std::uint8_t>(no_minimizer, "no_minimizer", table.n_tasks)};
   Watch watch(interrupted);
   try {
     const py::gil_scoped_release release;
@@ -69,7 +63,7 @@ void regret_upper_bound(const std::string& rule, py::handle theta_star, py::hand
   BoundCall call{};
   const auto input = [&](const char* name, py::handle object,
                          std::initializer_list<std::int64_t> shape) {
-    return static_cast<double*>(exact(function, name, object, Type::kFloat64, shape).data);
+    return arrays.doubles(object, name, shape);
   };
   const auto number_or_array = [&](const char* name, py::handle object, double& one) {
     if (!is_number(object)) return static_cast<const double*>(input(name, object, {n}));

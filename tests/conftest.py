@@ -34,6 +34,16 @@ def threads():
     af.set_num_threads(None)
 
 
+@pytest.fixture(scope="module")
+def on_device():
+    """A CUDA device to put arrays on, real or emulated: see device.py."""
+    import device
+
+    device.require()
+    with device.installed():
+        yield
+
+
 @pytest.fixture
 def good(tmp_path, rng):
     """A valid checkpoint: its path and its bytes."""

@@ -50,6 +50,8 @@ def test_info_tells_all_there_is_to_tell():
         assert name in run.stdout
         if isinstance(value, (list, tuple)):
             assert all(entry in run.stdout for entry in value)
+        elif isinstance(value, dict):
+            assert (value["problem"] or value["versions"]) in " ".join(run.stdout.split())
         elif not isinstance(value, bool):
             assert str(value) in run.stdout
 

@@ -29,13 +29,18 @@ OPTIONS = (
 def fingerprint(*arrays):
     digest = hashlib.sha256()
     for array in arrays:
-        array = np.ascontiguousarray(array)
+        array = np.ascontiguousarray(array.get() if hasattr(array, "get") else array)
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 
-def kernels(rng):
+def as_is(values):
+    """Leaves arrays and tasks where they are, in host memory; other tests put them on a device."""
+    return values
+
+
+def kernels(rng, put=as_is):
     """Flat, matrix and list forms; half-precision gradients; not aligned to any register."""
     for dtype in DTYPES:
         name = np.dtype(dtype).name
@@ -49,11 +54,12 @@ def kernels(rng):
                 ("matrix", lambda a: a[:99_766].reshape(166, 601)),
                 ("list", lambda a: [a[:7], a[7:4104], a[4104:90_001].copy()]),
             ):
-                out = [cut(a.copy()) for a in (theta, g, theta, g, theta, g)]
+                out = [cut(put(a.copy())) for a in (theta, g, theta, g, theta, g)]
                 vector = (lambda a: a[:601]) if form == "matrix" else cut
-                af.step(out[0], cut(grad), vector(rate), grad_sq=out[1])
-                af.aruba_step(out[2], cut(grad), vector(b), out[3], coef=0.3)
-                af.adagrad_step(out[4], cut(grad), out[5], learning_rate=0.3, delta=0.1)
+                gradient = cut(put(grad))
+                af.step(out[0], gradient, vector(put(rate)), grad_sq=out[1])
+                af.aruba_step(out[2], gradient, vector(put(b)), out[3], coef=0.3)
+                af.adagrad_step(out[4], gradient, out[5], learning_rate=0.3, delta=0.1)
                 parts = [p for o in out for p in (o if form == "list" else [o])]
                 yield f"kernels {name} {np.dtype(grad_type).name} {form}", fingerprint(*parts)
 
@@ -70,18 +76,20 @@ def tasks_for(loss, rng, d, dtype, n_tasks=40):
     return af.Tasks(x.astype(dtype), y.astype(dtype), np.concatenate([[0], np.cumsum(sizes)]))
 
 
-def engine(rng):
+def engine(rng, put=as_is, n_tasks=40):
     for dtype in DTYPES:
         for loss in LOSSES:
             for d in (1, 3, 8, 12, 17, 30, 64, 300, 1100):
-                tasks = tasks_for(loss, rng, d, dtype)
+                tasks = put(tasks_for(loss, rng, d, dtype, n_tasks))
                 size = d * N_CLASSES if loss == "softmax" else d
-                phi = (0.4 * rng.uniform(-1, 1, size) / np.sqrt(size)).astype(dtype)
+                phi = put((0.4 * rng.uniform(-1, 1, size) / np.sqrt(size)).astype(dtype))
+                rates = put((0.1 + 0.4 * rng.random(size)).astype(dtype))
+                b, g = put(0.1 + rng.random(size)), put(2 + rng.random(size))
                 rules = {
                     "ogd": af.OGD(0.3),
-                    "ogd_vector": af.OGD((0.1 + 0.4 * rng.random(size)).astype(dtype)),
+                    "ogd_vector": af.OGD(rates),
                     "adagrad": af.AdaGrad(0.3, 0.5),
-                    "aruba++": af.ArubaPlusPlus(0.1 + rng.random(size), 2 + rng.random(size), 0.5),
+                    "aruba++": af.ArubaPlusPlus(b, g, 0.5),
                 }
                 for rule_name, rule in rules.items():
                     results = []
@@ -93,27 +101,30 @@ def engine(rng):
                     yield name, fingerprint(*results)
 
 
-def extremes(rng):
+def extremes(rng, put=as_is):
     """Losses over the whole range of scores: overflow, underflow, both halves of every select."""
     for dtype in DTYPES:
         z = np.concatenate([rng.uniform(-c, c, 2000) for c in (1.0, 100.0, 1000.0)]).astype(dtype)
         for loss in ("squared", "absolute", "huber", "logistic", "hinge"):
             y = (z > 0) * 1.0 if loss == "logistic" else np.where(z > 0, -1.0, 1.0)
-            tasks = af.Tasks(np.ones((len(z), 1), dtype), y.astype(dtype), np.arange(len(z) + 1))
-            run = af.run_tasks(tasks, z[:, None], af.OGD(0.5), loss=loss)
+            x = np.ones((len(z), 1), dtype)
+            tasks = put(af.Tasks(x, y.astype(dtype), np.arange(len(z) + 1)))
+            run = af.run_tasks(tasks, put(z[:, None]), af.OGD(0.5), loss=loss)
             yield f"extremes {loss} {np.dtype(dtype).name}", fingerprint(run.theta_hat, run.loss)
 
 
-def reductions(rng):
+def reductions(rng, put=as_is):
     for dtype in DTYPES:
         for n_tasks, d in ((300, 5003), (5000, 17), (3, 40_000)):
             theta_hat = rng.standard_normal((n_tasks, d)).astype(dtype)
-            run = af.TaskRun(theta_hat, rng.random((n_tasks, d)).astype(dtype))
+            grad_sq = rng.random((n_tasks, d)).astype(dtype)
             weights = 1.0 + rng.integers(0, 100, n_tasks)
             for poisoned in (False, True):
                 if poisoned:
                     theta_hat[n_tasks // 2, d // 3] = np.nan
-                learner = af.MetaLearner(rng.standard_normal(d).astype(dtype), learning_rate=0.3)
+                run = af.TaskRun(put(theta_hat), put(grad_sq))
+                phi = put(rng.standard_normal(d).astype(dtype))
+                learner = af.MetaLearner(phi, learning_rate=0.3)
                 sums = learner.statistics(run, weights)
                 merged = sums + sums + sums
                 learner.apply(merged)
@@ -138,15 +149,15 @@ TRAINING = (
 )
 
 
-def online(rng):
+def online(rng, put=as_is):
     for dtype in DTYPES:
         for loss in LOSSES:
             for d, hyper, how in zip(
                 (1, 8, 33, 100), LEARNERS, (*TRAINING, TRAINING[0]), strict=True
             ):
-                tasks = tasks_for(loss, rng, d, dtype, 60)
+                tasks = put(tasks_for(loss, rng, d, dtype, 60))
                 size = d * N_CLASSES if loss == "softmax" else d
-                learner = af.MetaLearner(np.zeros(size, dtype), **hyper)
+                learner = af.MetaLearner(put(np.zeros(size, dtype)), **hyper)
                 history = af.meta_train(tasks, learner, loss=loss, **how)
                 yield (
                     f"online {np.dtype(dtype).name} {loss} d={d} {sorted(hyper)}",

@@ -6,7 +6,7 @@ export PATH=$PWD/.venv/bin:$PATH
 tools/debian.sh g++-aarch64-linux-gnu qemu-user
 for preset in dev arm; do
   cmake --preset $preset -G Ninja --log-level=WARNING
-  cmake --build build/$preset -j"$(nproc)" | tail -1
+  cmake --build build/$preset --target test_core -j"$(nproc)" | tail -1
 done
 emulated=(qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm/test_core)
 ARUBA_ISA=baseline build/dev/test_core >build/bits.native-baseline

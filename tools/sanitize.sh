@@ -27,7 +27,7 @@ case $kind in
   *) echo "address or thread: got $kind" >&2; exit 1 ;;
 esac
 "$python" -m pip install -q --no-build-isolation --no-deps --upgrade --target "$build/site" . \
-  -Cbuild-dir="$build/cmake" -Cinstall.strip=false -Ccmake.define.ARUBA_SANITIZE="$kind"
+  -Cbuild-dir="$build/cmake" -Cinstall.strip=false -Ccmake.define.ARUBA_SANITIZE="$kind" -Ccmake.define.ARUBA_CUDA=OFF
 
 # Randomized addresses may collide with the sanitizers' shadow memory.
 fixed=()

@@ -27,8 +27,8 @@ struct Twofold {
 template <class V>
 ARUBA_RULE void add(Twofold<V>& sum, V x) {
   const V s = sum.high + x;
-  const V part = s - sum.high;
-  const V error = (sum.high - (s - part)) + (x - part);
+  const V part = add_aside(s, -sum.high);
+  const V error = add_aside(add_aside(sum.high, part - s), x - part);
   sum = {s, sum.low + error};
 }
 
@@ -80,6 +80,14 @@ ARUBA_RULE V learning_rate(V b, V g, const MetaStep<T>& step) {
 template <class V>
 ARUBA_RULE V resting_ratio(V distance, V grad_sq, V eta) {
   return (distance + distance) / (eta * eta * grad_sq);
+}
+
+// base^exponent by squaring.
+ARUBA_RULE double power(double base, std::int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent /= 2, base *= base)
+    if (exponent % 2) result *= base;
+  return result;
 }
 
 // 1 / t^p. The default p = 1 is correctly rounded; other exponents go through the project's own exp

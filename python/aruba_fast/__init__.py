@@ -9,6 +9,7 @@ other models bring gradients to `step`, `aruba_step` and `adagrad_step`.
 from typing import TYPE_CHECKING
 
 from ._core import (
+    CudaError,
     adagrad_step,
     aruba_step,
     get_num_threads,
@@ -38,6 +39,7 @@ __all__ = [
     "OGD",
     "AdaGrad",
     "ArubaPlusPlus",
+    "CudaError",
     "FullMatrixLearner",
     "FullMatrixRun",
     "Hindsight",

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _arrays
+
 FloatArray = NDArray[np.floating[Any]]
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -88,12 +90,14 @@ def integer(function: str, name: str, value: Any, minimum: int) -> int:
 
 
 def array(function: str, name: str, value: object) -> NDArray[Any]:
-    """Returns `value` as a NumPy array, without a copy where that is possible."""
-    if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(
-            f"{function}: `{name}` must be in host memory: got {type(value).__module__}."
-            f"{type(value).__name__} on a CUDA device, expected a NumPy array"
-        )
+    """Returns `value` as a NumPy array, or as CuPy's if it lives on a CUDA device.
+
+    It is not copied where that is possible. What is said of NumPy arrays holds for CuPy's too from
+    here on; checks of values, though, wait for the device.
+    """
+    if _arrays.on_cuda(value):
+        device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
+        return device_array
     try:
         result: NDArray[Any] = np.asarray(value)
     except Exception as error:  # foreign arrays raise whatever their library chose
@@ -121,14 +125,14 @@ def float_array(function: str, name: str, value: object, axes: str) -> FloatArra
             f"got {result.dtype}, expected float32 or float64"
         )
     dimension(function, name, result, axes)
-    return np.require(result, requirements=("C", "A"))
+    return _arrays.contiguous(result)
 
 
 def float64_array(function: str, name: str, value: object, axes: str) -> Float64Array:
     """Returns `value` as a C-contiguous float64 array, converted from any real type."""
     result = real_array(function, name, value)
     dimension(function, name, result, axes)
-    return np.require(result, dtype=np.float64, requirements=("C", "A"))
+    return _arrays.contiguous(result, np.float64)
 
 
 def real_array(function: str, name: str, value: object) -> NDArray[Any]:
@@ -169,6 +173,7 @@ def finite(
     at_least: float = -math.inf,
 ) -> None:
     """Refuses an array with a value that is not finite, not above or not at least a bound."""
+    value = _arrays.host(value)
     good = np.isfinite(value) & (value > above) & (value >= at_least)
     if not good.all():
         rule = "finite"
@@ -183,11 +188,13 @@ def finite(
         )
 
 
-def frozen(value: NDArray[Any]) -> NDArray[Any]:
-    """Returns a view of `value` that cannot be written through."""
-    view = value.view()
-    view.flags.writeable = False
-    return view
+def together(function: str, name: str, value: Any, other: str, beside: Any) -> None:
+    """Refuses an array that does not live where the array `beside`, called `other`, does."""
+    got, expected = _arrays.device_of(value), _arrays.device_of(beside)
+    if got != expected:
+        raise TypeError(
+            f"{function}: `{name}` must live where `{other}` does: got {got}, expected {expected}"
+        )
 
 
 def on_simplex(function: str, name: str, value: NDArray[Any], *, positive: bool = False) -> None:

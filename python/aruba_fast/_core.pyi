@@ -3,14 +3,16 @@ Native core of aruba_fast.
 """
 
 from __future__ import annotations
+from aruba_fast import CudaError
 import collections.abc
-import numpy
 import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "CudaError",
     "MetaState",
     "adagrad_step",
+    "add_round",
     "aruba_step",
     "best_in_hindsight",
     "check_labels",
@@ -18,10 +20,10 @@ __all__: list[str] = [
     "info",
     "merge_statistics",
     "meta_train",
+    "on_cuda",
     "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
-    "statistics",
     "step",
 ]
 
@@ -48,12 +50,7 @@ class MetaState:
         max_learning_rate: typing.Any,
     ) -> None: ...
     def apply(
-        self,
-        sums: typing.Any,
-        weight: typing.Any,
-        n_tasks: typing.SupportsInt | typing.SupportsIndex,
-        n_skipped: typing.SupportsInt | typing.SupportsIndex,
-        meta_step: typing.Any,
+        self, sums: typing.Any, weight: typing.Any, counts: typing.Any, meta_step: typing.Any
     ) -> None:
         """
         The meta-update by the sums of one round.
@@ -98,6 +95,19 @@ def adagrad_step(
         (array([-0.375]), array([9.]))
 
     Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 2011.
+    """
+
+def add_round(
+    theta_hat: typing.Any,
+    grad_sq: typing.Any,
+    phi: typing.Any,
+    weights: typing.Any,
+    sums: typing.Any,
+    weight: typing.Any,
+    counts: typing.Any,
+) -> None:
+    """
+    Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place.
     """
 
 def aruba_step(
@@ -182,14 +192,17 @@ def info() -> dict:
 
     Returns:
         dict: version, isa (the instruction set in use; ARUBA_ISA in the environment overrides it), isas (those this processor and build
-        offer), threads, openmp, compiler, cuda.
+        offer), threads, openmp, compiler, cuda: a dict of built, versions (of CUDA's runtime and driver), devices (how many can be
+        used) and problem (why there are none, or None). Asking makes no CUDA context.
     """
 
 def merge_statistics(
-    sums_into: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+    sums_into: typing.Any,
     weight_into: typing.Any,
+    counts_into: typing.Any,
     sums: typing.Any,
     weight: typing.Any,
+    counts: typing.Any,
 ) -> None:
     """
     Adds one round's sums to another's, compensated, in place.
@@ -215,6 +228,11 @@ def meta_train(
 ) -> None:
     """
     Runs the tasks in this order, a meta-update after every round.
+    """
+
+def on_cuda(value: typing.Any) -> bool:
+    """
+    Whether an array, or the first of a list, lives in the memory of a CUDA device.
     """
 
 def regret_upper_bound(
@@ -275,13 +293,6 @@ def set_num_threads(n: typing.Any) -> None:
         >>> af.get_num_threads()
         1
         >>> af.set_num_threads(None)
-    """
-
-def statistics(
-    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, weights: typing.Any
-) -> tuple:
-    """
-    Sums over the tasks of a round: (sums [3, 2, d], weight [2], n_tasks, n_skipped).
     """
 
 def step(

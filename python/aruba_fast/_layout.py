@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _check
+from . import _arrays, _check
 from ._check import Int64Array
 
 
 def checked_offsets(offsets: ArrayLike, n_rows: int) -> Int64Array:
     """Returns checked offsets as int64; they must rise strictly from 0 to `n_rows`."""
-    raw = _check.array("Tasks", "offsets", offsets)
+    raw = _arrays.host(_check.array("Tasks", "offsets", offsets))
     if raw.dtype.kind not in "ui":
         raise TypeError(
             f"Tasks: `offsets` must be integers: got {raw.dtype}, expected an integer type"
@@ -45,7 +45,7 @@ def grouped(function: str, group: ArrayLike, n_rows: int) -> tuple[Int64Array | 
         `(order, offsets)`: the stable order of rows that brings each group together, None where
         it is the given one, and the offsets of the groups in it, in the order of `np.unique`.
     """
-    groups = _check.array(function, "group", group)
+    groups = _arrays.host(_check.array(function, "group", group))
     _check.shape(function, "group", groups, (n_rows,))
     if groups.dtype.kind == "f" and np.isnan(groups).any():
         raise ValueError(f"{function}: `group` must name a task: got nan, expected no nan")
@@ -63,7 +63,7 @@ def grouped(function: str, group: ArrayLike, n_rows: int) -> tuple[Int64Array | 
 
 def checked_index(index: ArrayLike, n_tasks: int) -> NDArray[Any]:
     """Returns an index of tasks, an integer, integers or a boolean mask, as an array."""
-    chosen = _check.array("Tasks", "index", index)
+    chosen = _arrays.host(_check.array("Tasks", "index", index))
     mask = chosen.dtype.kind == "b"
     if chosen.dtype.kind not in "bui" or chosen.ndim > 1 or (mask and chosen.ndim == 0):
         raise TypeError(

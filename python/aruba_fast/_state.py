@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check, _core
+from . import _arrays, _check
 from ._check import Float64Array, FloatArray
 
 # In the order of the native state. b and g are in units of eps^2 and zeta^2: both start at 1.
@@ -68,7 +68,7 @@ class Hyperparameters:
 
 
 def initial_arrays(phi: FloatArray, hyper: Hyperparameters) -> dict[str, NDArray[Any]]:
-    """The arrays of a learner that has seen no task."""
+    """The arrays of a learner that has seen no task, in host memory."""
     n = len(phi)
     return {
         "phi_master": phi.astype(np.float64),
@@ -122,18 +122,20 @@ class State:
         self._hyper = hyper
         # The native state refers to these arrays and changes them in place: they are never rebound.
         self._arrays = {name: arrays[name] for name in ARRAYS}
-        self._state = _core.MetaState(*self._arrays.values(), **asdict(hyper))
+        self._state = _arrays.native(arrays["phi"]).MetaState(
+            *self._arrays.values(), **asdict(hyper)
+        )
 
     @property
     def phi(self) -> FloatArray:
         """The initialization, [n_parameters]; read-only and live: copy it to keep it."""
-        return _check.frozen(self._arrays["phi"])
+        return _arrays.frozen(self._arrays["phi"])
 
     @property
     def learning_rate(self) -> FloatArray | float:
         """The learning rate, [n_parameters] read-only and live; a float when isotropic."""
         rate = self._arrays["rate"]
-        return float(rate[0]) if self.isotropic else _check.frozen(rate)
+        return float(rate[0]) if self.isotropic else _arrays.frozen(rate)
 
     @property
     def b(self) -> Float64Array:
@@ -154,16 +156,21 @@ class State:
         The rate of a coordinate is at rest where rho is 2, grows above and falls below; nan before
         the first round and without a gradient. Read-only and live.
         """
-        return _check.frozen(self._arrays["rho"])
+        return _arrays.frozen(self._arrays["rho"])
+
+    @property
+    def device(self) -> str:
+        """Where the learner lives: "cpu", or "cuda:0" and so on."""
+        return _arrays.device_of(self._arrays["phi"])
 
     @property
     def n_tasks(self) -> int:
-        """Number of tasks learned from."""
+        """Number of tasks learned from; on a CUDA device, asking waits for it."""
         return int(self._arrays["counts"][0])
 
     @property
     def n_skipped(self) -> int:
-        """Number of tasks left out because their result was not finite."""
+        """Number of tasks left out because their result was not finite; asked as `n_tasks`."""
         return int(self._arrays["counts"][1])
 
     @property
@@ -207,5 +214,5 @@ class State:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         hyper, arrays = state
         # copy.copy hands over the original's own arrays
-        copies = {name: np.array(arrays[name]) for name in ARRAYS}
+        copies = {name: arrays[name].copy() for name in ARRAYS}
         self._hold(Hyperparameters(**hyper), copies)

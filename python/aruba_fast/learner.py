@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _core, checkpoint
+from . import _arrays, _check, checkpoint
 from ._state import Hyperparameters, State, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
@@ -31,7 +31,8 @@ class MetaLearner(State):
 
     Args:
         phi: First initialization, [n_parameters] float32 or float64, finite; copied. Its type is
-            that of all parameters. For softmax, [n_classes, n_features] flattened.
+            that of all parameters. For softmax, [n_classes, n_features] flattened. An array on a
+            CUDA device makes a learner that lives there: its arrays are CuPy's.
         learning_rate: First learning rate, > 0.
         zeta: Smoothing of the squared gradients, > 0: what the sum of squared gradients has to
             outweigh before the learning rate moves.
@@ -67,19 +68,22 @@ class MetaLearner(State):
         isotropic: bool = False,
         max_learning_rate: float | None = None,
     ) -> None:
-        start = _check.float_array("MetaLearner", "phi", phi, "[n_parameters]")
-        if not len(start):
+        given = _check.float_array("MetaLearner", "phi", phi, "[n_parameters]")
+        if not len(given):
             raise ValueError("MetaLearner: `phi` must not be empty: got (0,), expected >= 1 value")
+        start = _arrays.host(given)
         _check.finite("MetaLearner", "phi", start)
         hyper = Hyperparameters(learning_rate, zeta, p, decay, isotropic, max_learning_rate)
-        self._hold(hyper, initial_arrays(start, hyper))
+        arrays = initial_arrays(start, hyper)
+        self._hold(hyper, {name: _arrays.moved(arrays[name], given) for name in arrays})
 
     def __repr__(self) -> str:
         phi = self._arrays["phi"]
         hyper = ", ".join(f"{key}={value}" for key, value in asdict(self._hyper).items())
         return (
             f"MetaLearner(n_parameters={len(phi)}, dtype={phi.dtype}, {hyper}, "
-            f"n_tasks={self.n_tasks}, n_skipped={self.n_skipped})"
+            f"n_tasks={self.n_tasks}, n_skipped={self.n_skipped}"
+            f"{_arrays.shown(phi)})"
         )
 
     def rule(self, coef: float | None = None) -> OGD | ArubaPlusPlus:
@@ -104,14 +108,15 @@ class MetaLearner(State):
             OGD(learning_rate=0.5)
         """
         if coef is None:
-            return OGD(self.learning_rate)
+            return OGD._of(self.learning_rate)
         coef = _check.non_negative("MetaLearner.rule", "coef", coef)
         b, g = self.b, self.g
         if self.isotropic:
-            b, g = np.full_like(b, b.mean()), np.full_like(g, g.mean())
+            # NumPy's own order of summation: a mean made on a device would be other bits.
+            b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
         if self.max_learning_rate is not None:
             b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
-        return ArubaPlusPlus(b, g, coef)
+        return ArubaPlusPlus._of(b, g, coef)
 
     def statistics(self, run: TaskRun, weights: ArrayLike | None = None) -> TaskStatistics:
         """Sums a round of tasks into what `apply` needs; the learner is not changed.
@@ -146,11 +151,19 @@ class MetaLearner(State):
                 f"expected {phi.dtype}"
             )
         _check.shape(name, "run", run.theta_hat, (len(run), len(phi)))
+        _check.together(name, "run", run.theta_hat, "phi", phi)
         if weights is not None:
             weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
             _check.shape(name, "weights", weights, (len(run),))
-            _check.finite(name, "weights", weights, at_least=0.0)
-        return TaskStatistics(*_core.statistics(run.theta_hat, run.grad_sq, phi, weights))
+            if isinstance(weights, np.ndarray):
+                _check.finite(name, "weights", weights, at_least=0.0)
+                weights = _arrays.moved(weights, phi)
+            _check.together(name, "weights", weights, "phi", phi)
+        sums = _arrays.zeros((3, 2, len(phi)), np.float64, phi)
+        weight, counts = _arrays.zeros(2, np.float64, phi), _arrays.zeros(2, np.int64, phi)
+        native = _arrays.native(phi)
+        native.add_round(run.theta_hat, run.grad_sq, phi, weights, sums, weight, counts)
+        return TaskStatistics._of(sums, weight, counts)
 
     def apply(self, statistics: TaskStatistics, meta_step: MetaStep = None) -> None:
         """Learns from the merged statistics of one round: changes this learner.
@@ -179,18 +192,14 @@ class MetaLearner(State):
                 f"{name}: `statistics` must be TaskStatistics: got {type(statistics).__name__}, "
                 "expected TaskStatistics"
             )
-        _check.shape(name, "statistics", statistics.sums, (3, 2, len(self._arrays["phi"])))
+        phi = self._arrays["phi"]
+        _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
+        _check.together(name, "statistics", statistics.sums, "phi", phi)
         if callable(meta_step):
             meta_step = meta_step(self.n_tasks + statistics.n_tasks)
         if meta_step is not None:
             meta_step = _check.non_negative(name, "meta_step", meta_step)
-        self._state.apply(
-            statistics.sums,
-            statistics.weight_sum,
-            statistics.n_tasks,
-            statistics.n_skipped,
-            meta_step,
-        )
+        self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, meta_step)
 
     def update(
         self, run: TaskRun, *, weights: ArrayLike | None = None, meta_step: MetaStep = None
@@ -234,11 +243,12 @@ class MetaLearner(State):
             ...     af.MetaLearner.load(f"{folder}/learner.safetensors").zeta
             3.0
         """
+        arrays = {name: _arrays.host(array) for name, array in self._arrays.items()}
         try:
-            check_arrays(self._arrays)
+            check_arrays(arrays)
         except ValueError as error:
             raise ValueError(f"MetaLearner.save: {error}") from None
-        checkpoint.write(path, self._arrays, asdict(self._hyper))
+        checkpoint.write(path, arrays, asdict(self._hyper))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MetaLearner":
@@ -271,3 +281,24 @@ class MetaLearner(State):
         learner = cls.__new__(cls)
         learner._hold(hyper, arrays)
         return learner
+
+    def to(self, device: str) -> "MetaLearner":
+        """Returns a copy of this learner that lives on another device, with the same bits.
+
+        Args:
+            device: "cpu"; "cuda" for CuPy's current device, or "cuda:1" for that one.
+
+        Raises:
+            TypeError: This aruba_fast was built without CUDA.
+            ValueError: `device` is unknown.
+            ImportError: There is no CuPy.
+            CudaError: There is no such device, or no driver.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.MetaLearner(np.zeros(2)).to("cpu").device
+            'cpu'
+        """
+        copy = type(self).__new__(type(self))
+        copy._hold(self._hyper, _arrays.all_moved("MetaLearner.to", self._arrays, device))
+        return copy

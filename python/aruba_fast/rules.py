@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _arrays, _check
 
 # What the engine takes: name of the rule, its rate, its damping.
 NativeRule: TypeAlias = tuple[str, float | NDArray[Any], float | NDArray[Any] | None]
@@ -26,9 +26,7 @@ def _values(function: str, name: str, value: Any, *, positive: bool) -> float | 
         _check.finite(function, name, values, above=0.0)
     else:
         _check.finite(function, name, values, at_least=0.0)
-    values = values.copy()
-    values.flags.writeable = False
-    return values
+    return _arrays.frozen(values.copy())
 
 
 def _fitting(name: str, values: NDArray[Any], n_parameters: int) -> None:
@@ -40,10 +38,13 @@ def _fitting(name: str, values: NDArray[Any], n_parameters: int) -> None:
 
 
 def _cast(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Rounds to the type of the parameters; a value that overflows there is refused."""
+    """Rounds to the type of the parameters; a value that overflows there is refused.
+
+    On a CUDA device it becomes infinite, and tasks that are run with it are skipped: nothing waits.
+    """
     with np.errstate(over="ignore", under="ignore"):
-        result = np.ascontiguousarray(values, dtype=dtype)
-    if not np.isfinite(result).all():
+        result = _arrays.contiguous(values, dtype)
+    if isinstance(result, np.ndarray) and not np.isfinite(result).all():
         raise ValueError(
             f"run_tasks: `rule` must have a `{name}` within {dtype}: "
             f"got {float(np.abs(values).max())}, expected at most {np.finfo(dtype).max:g}"
@@ -56,6 +57,7 @@ def _show(value: float | NDArray[Any]) -> str:
         return f"{value:g}"
     if not value.size:
         return f"{value.dtype}[0]"
+    value = _arrays.host(value)
     return f"{value.dtype}[{value.size}] in [{value.min():g}, {value.max():g}]"
 
 
@@ -91,11 +93,21 @@ class OGD:
     def __repr__(self) -> str:
         return f"OGD(learning_rate={_show(self.learning_rate)})"
 
-    def _native(self, dtype: np.dtype[Any], n_parameters: int) -> NativeRule:
+    @classmethod
+    def _of(cls, learning_rate: float | NDArray[Any]) -> "OGD":
+        """The rule of a learner's own rate: copied, not checked, so that no device is waited for."""
+        rule = object.__new__(cls)
+        rate = learning_rate
+        rate = rate if isinstance(rate, float) else _arrays.frozen(rate.copy())
+        object.__setattr__(rule, "learning_rate", rate)
+        return rule
+
+    def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
         if isinstance(self.learning_rate, float):
             _cast("learning_rate", np.array(self.learning_rate), dtype)
             return "ogd", self.learning_rate, None
         _fitting("learning_rate", self.learning_rate, n_parameters)
+        _check.together("run_tasks", "rule", self.learning_rate, "tasks", like)
         return "ogd", _cast("learning_rate", self.learning_rate, dtype), None
 
 
@@ -131,7 +143,7 @@ class AdaGrad:
         object.__setattr__(self, "learning_rate", rate)
         object.__setattr__(self, "delta", _check.positive("AdaGrad", "delta", self.delta))
 
-    def _native(self, dtype: np.dtype[Any], _: int) -> NativeRule:
+    def _native(self, dtype: np.dtype[Any], _: int, __: Any) -> NativeRule:
         _cast("learning_rate", np.array(self.learning_rate), dtype)
         if not _cast("delta", np.array(self.delta), dtype) > 0:
             raise ValueError(
@@ -176,21 +188,33 @@ class ArubaPlusPlus:
     def __post_init__(self) -> None:
         b = _values("ArubaPlusPlus", "b", self.b, positive=False)
         g = _values("ArubaPlusPlus", "g", self.g, positive=True)
-        if isinstance(b, np.ndarray) and isinstance(g, np.ndarray):
+        if not isinstance(b, float) and not isinstance(g, float):
             _check.shape("ArubaPlusPlus", "g", g, b.shape)
-        coef = _check.non_negative("ArubaPlusPlus", "coef", self.coef)
+            _check.together("ArubaPlusPlus", "g", g, "b", b)
+        self._hold(b, g, _check.non_negative("ArubaPlusPlus", "coef", self.coef))
+
+    def _hold(self, b: float | NDArray[Any], g: float | NDArray[Any], coef: float) -> None:
         for name, value in (("b", b), ("g", g), ("coef", coef)):
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def _of(cls, b: NDArray[Any], g: NDArray[Any], coef: float) -> "ArubaPlusPlus":
+        """The rule of a learner's own sums: not checked, so that no device is waited for."""
+        rule = object.__new__(cls)
+        rule._hold(_arrays.frozen(b), _arrays.frozen(g), coef)
+        return rule
 
     def __repr__(self) -> str:
         return f"ArubaPlusPlus(b={_show(self.b)}, g={_show(self.g)}, coef={self.coef:g})"
 
-    def _native(self, dtype: np.dtype[Any], n_parameters: int) -> NativeRule:
+    def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
         values = []
         for name, value in (("b", self.b), ("g", self.g)):
-            if isinstance(value, np.ndarray):
-                _fitting(name, value, n_parameters)
-            values.append(np.broadcast_to(np.asarray(value, np.float64), (n_parameters,)))
+            if isinstance(value, float):
+                value = _arrays.moved(np.full(n_parameters, value), like)
+            _fitting(name, value, n_parameters)
+            _check.together("run_tasks", "rule", value, "tasks", like)
+            values.append(_arrays.contiguous(value, np.float64))
         b, g = values
         with np.errstate(over="ignore", under="ignore"):
             rate, damping = np.sqrt(b) / np.sqrt(g), self.coef / g
@@ -233,7 +257,7 @@ class EG:
         rate = _check.non_negative("EG", "learning_rate", self.learning_rate)
         object.__setattr__(self, "learning_rate", rate)
 
-    def _native(self, dtype: np.dtype[Any], _: int) -> NativeRule:
+    def _native(self, dtype: np.dtype[Any], _: int, _like: Any) -> NativeRule:
         _cast("learning_rate", np.array(self.learning_rate), dtype)
         return "eg", self.learning_rate, None
 
@@ -241,11 +265,11 @@ class EG:
 Rule: TypeAlias = OGD | AdaGrad | ArubaPlusPlus | EG
 
 
-def native(rule: object, dtype: np.dtype[Any], n_parameters: int) -> NativeRule:
-    """Translates a rule into what the engine takes, for parameters of that type and number."""
+def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
+    """Translates a rule into what the engine takes, for so many parameters beside `like`."""
     if not isinstance(rule, (OGD, AdaGrad, ArubaPlusPlus, EG)):
         raise TypeError(
             f"run_tasks: `rule` must be a within-task rule: got {type(rule).__name__}, "
             "expected OGD, AdaGrad, ArubaPlusPlus or EG"
         )
-    return rule._native(dtype, n_parameters)
+    return rule._native(dtype, n_parameters, like)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _core, rules
+from . import _arrays, _check, rules
 from ._check import Float64Array, FloatArray
 from .rules import EG, OGD, Rule
 from .statistics import TaskRun
@@ -17,6 +17,15 @@ def check_tasks(function: str, tasks: object) -> None:
     if not isinstance(tasks, Tasks):
         raise TypeError(
             f"{function}: `tasks` must be Tasks: got {type(tasks).__name__}, expected Tasks"
+        )
+
+
+def check_on_host(function: str, tasks: Tasks) -> None:
+    """Refuses tasks on a CUDA device, for what only the host computes."""
+    if not isinstance(tasks.x, np.ndarray):
+        raise TypeError(
+            f"{function}: `tasks` must live in host memory: got {_arrays.device_of(tasks.x)}, "
+            "expected tasks of NumPy arrays"
         )
 
 
@@ -66,6 +75,7 @@ def _start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArr
     if own:
         _check.shape(function, name, start, (len(tasks), start.shape[1]))
     check_type(function, tasks, name, start.dtype)
+    _check.together(function, name, start, "tasks", tasks.x)
     return start
 
 
@@ -116,7 +126,9 @@ def run_tasks(
 
     Returns:
         TaskRun of arrays of the type of `tasks`; `weight` is the number of rows. A task that
-        diverges has values that are not finite: `MetaLearner` skips and counts it.
+        diverges has values that are not finite: `MetaLearner` skips and counts it. Tasks that live
+        on a CUDA device are run there, on CuPy's current stream, and nothing waits for them; that
+        `phi` lies in the ball of `radius` is not checked there.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -136,23 +148,25 @@ def run_tasks(
     check_tasks(name, tasks)
     start = _start(name, "phi", tasks, phi)
     n_parameters = start.shape[-1]
-    kind, rate, damping = rules.native(rule, tasks.dtype, n_parameters)
+    kind, rate, damping = rules.native(rule, tasks.dtype, n_parameters, tasks.x)
     check_loss(name, tasks, loss, "phi", n_parameters)
     size = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
     if isinstance(rule, EG):
+        check_on_host(name, tasks)
         _check_eg(name, loss, ball, start)
     shape = (len(tasks), n_parameters)
-    theta_hat, grad_sq = np.empty(shape, tasks.dtype), np.empty(shape, tasks.dtype)
+    theta_hat, grad_sq = (_arrays.empty(shape, tasks.dtype, tasks.x) for _ in range(2))
     wanted = _check.boolean(name, "average", average)
-    theta_bar = np.empty(shape, tasks.dtype) if wanted else None
-    loss_out = np.empty(len(tasks))
-    _core.run_tasks(
+    theta_bar = _arrays.empty(shape, tasks.dtype, tasks.x) if wanted else None
+    loss_out = _arrays.empty(shape[:1], np.float64, tasks.x)
+    starts, stops, weights = tasks._beside_rows()
+    _arrays.native(tasks.x).run_tasks(
         tasks.x,
         tasks.y,
-        tasks.starts,
-        tasks.stops,
+        starts,
+        stops,
         start,
         kind,
         rate,
@@ -166,7 +180,7 @@ def run_tasks(
         theta_bar,
         loss_out,
     )
-    return TaskRun(theta_hat, grad_sq, theta_bar, loss_out, tasks.sizes.astype(np.float64))
+    return TaskRun(theta_hat, grad_sq, theta_bar, loss_out, weights)
 
 
 def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
@@ -197,4 +211,5 @@ def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
     check_loss("evaluate", tasks, loss, "theta", start.shape[-1])
     run = run_tasks(tasks, start, OGD(0.0), loss=loss)
     assert run.loss is not None
-    return run.loss / tasks.sizes
+    assert run.weight is not None
+    return run.loss / run.weight

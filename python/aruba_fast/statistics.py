@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from . import _check, _core
-from ._check import Float64Array, FloatArray
+from . import _arrays, _check
+from ._check import Float64Array, FloatArray, Int64Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,7 +26,7 @@ class TaskRun:
         weight: Weight of every task, for FedAvg its number of rows, float64 [n_tasks], or None.
 
     Raises:
-        TypeError: An array is of the wrong type or on a CUDA device.
+        TypeError: An array is of the wrong type, or lives elsewhere than `theta_hat`.
         ValueError: Shapes do not fit.
 
     Aliasing: contiguous arrays are referenced, not copied.
@@ -57,12 +58,14 @@ class TaskRun:
                     f"TaskRun: `{name}` must have the type of `theta_hat`: got {value.dtype}, "
                     f"expected {theta_hat.dtype}"
                 )
+            _check.together("TaskRun", name, value, "theta_hat", theta_hat)
             object.__setattr__(self, name, value)
         for name in ("loss", "weight"):
             value = getattr(self, name)
             if value is not None:
                 value = _check.float64_array("TaskRun", name, value, "[n_tasks]")
                 _check.shape("TaskRun", name, value, theta_hat.shape[:1])
+                _check.together("TaskRun", name, value, "theta_hat", theta_hat)
                 object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -72,11 +75,12 @@ class TaskRun:
         optional = [n for n in ("theta_bar", "loss", "weight") if getattr(self, n) is not None]
         return (
             f"TaskRun(n_tasks={len(self)}, n_parameters={self.theta_hat.shape[1]}, "
-            f"dtype={self.theta_hat.dtype}{''.join(f', {n}' for n in optional)})"
+            f"dtype={self.theta_hat.dtype}{''.join(f', {n}' for n in optional)}"
+            f"{_arrays.shown(self.theta_hat)})"
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class TaskStatistics:
     """All that a meta-learner needs to know of a set of tasks; `+` merges two sets.
 
@@ -92,8 +96,11 @@ class TaskStatistics:
     Args:
         sums: The three sums as pairs, float64 [3, 2, n_parameters], finite; not copied.
         weight_sum: Sum of the weights as a pair, float64 [2], finite and >= 0; not copied.
-        n_tasks: Number of tasks that were offered.
+        n_tasks: Number of tasks in the sums.
         n_skipped: Number of tasks that were left out because they were not finite.
+
+    Attributes:
+        counts: `n_tasks` and `n_skipped`, int64 [2], read-only.
 
     Raises:
         TypeError: An array is not real, or a count not an integer.
@@ -111,23 +118,77 @@ class TaskStatistics:
 
     sums: Float64Array
     weight_sum: Float64Array
-    n_tasks: int
-    n_skipped: int
+    counts: Int64Array
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, sums: ArrayLike, weight_sum: ArrayLike, n_tasks: int, n_skipped: int
+    ) -> None:
         name = "TaskStatistics"
-        sums = _check.float64_array(name, "sums", self.sums, "[3, 2, n_parameters]")
-        _check.shape(name, "sums", sums, (3, 2, sums.shape[2]))
-        _check.finite(name, "sums", sums)
-        weight_sum = _check.float64_array(name, "weight_sum", self.weight_sum, "[2]")
-        _check.shape(name, "weight_sum", weight_sum, (2,))
-        _check.finite(name, "weight_sum", weight_sum)
-        _check.non_negative(name, "weight_sum", float(weight_sum.sum()))
-        n_tasks = _check.integer(name, "n_tasks", self.n_tasks, 0)
-        n_skipped = _check.integer(name, "n_skipped", self.n_skipped, 0)
-        values = {"sums": _check.frozen(sums), "weight_sum": _check.frozen(weight_sum)}
-        for key, value in {**values, "n_tasks": n_tasks, "n_skipped": n_skipped}.items():
-            object.__setattr__(self, key, value)
+        pairs = _check.float64_array(name, "sums", sums, "[3, 2, n_parameters]")
+        _check.shape(name, "sums", pairs, (3, 2, pairs.shape[2]))
+        _check.finite(name, "sums", pairs)
+        weight = _check.float64_array(name, "weight_sum", weight_sum, "[2]")
+        _check.shape(name, "weight_sum", weight, (2,))
+        _check.together(name, "weight_sum", weight, "sums", pairs)
+        _check.finite(name, "weight_sum", weight)
+        _check.non_negative(name, "weight_sum", float(_arrays.host(weight).sum()))
+        counts = np.array(
+            [
+                _check.integer(name, "n_tasks", n_tasks, 0),
+                _check.integer(name, "n_skipped", n_skipped, 0),
+            ]
+        )
+        self._hold(pairs, weight, _arrays.moved(counts, pairs))
+
+    def _hold(self, *arrays: NDArray[Any]) -> None:
+        for name, array in zip(("sums", "weight_sum", "counts"), arrays, strict=True):
+            object.__setattr__(self, name, _arrays.frozen(array))
+
+    @classmethod
+    def _of(cls, *arrays: NDArray[Any]) -> "TaskStatistics":
+        """Holds what native code summed; checked again where that waits for no device."""
+        result = object.__new__(cls)
+        result._hold(*arrays)
+        if isinstance(result.sums, np.ndarray):
+            _check.finite("TaskStatistics", "sums", result.sums)
+            _check.finite("TaskStatistics", "weight_sum", result.weight_sum)
+        return result
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks in the sums; on a CUDA device, asking waits for it."""
+        return int(self.counts[0])
+
+    @property
+    def n_skipped(self) -> int:
+        """Number of tasks that were left out because they were not finite; asked as `n_tasks`."""
+        return int(self.counts[1])
+
+    @property
+    def device(self) -> str:
+        """Where the sums live: "cpu", or "cuda:0" and so on."""
+        return _arrays.device_of(self.sums)
+
+    def to(self, device: str) -> "TaskStatistics":
+        """Returns a copy on another device, to be sent or merged there.
+
+        Args:
+            device: As `MetaLearner.to`.
+
+        Raises:
+            TypeError: As `MetaLearner.to`.
+            ValueError: As `MetaLearner.to`.
+            ImportError: As `MetaLearner.to`.
+            CudaError: As `MetaLearner.to`.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> run = af.TaskRun(np.ones((4, 3)), np.ones((4, 3)))
+            >>> af.MetaLearner(np.zeros(3)).statistics(run).to("cpu").n_tasks
+            4
+        """
+        arrays = {"sums": self.sums, "weight": self.weight_sum, "counts": self.counts}
+        return TaskStatistics._of(*_arrays.all_moved("TaskStatistics.to", arrays, device).values())
 
     @property
     def distance(self) -> Float64Array:
@@ -157,22 +218,22 @@ class TaskStatistics:
         if not isinstance(other, TaskStatistics):
             return NotImplemented
         _check.shape("TaskStatistics", "other", other.sums, self.sums.shape)
-        sums, weight_sum = self.sums.copy(), self.weight_sum.copy()
-        _core.merge_statistics(sums, weight_sum, other.sums, other.weight_sum)
-        return TaskStatistics(
-            sums, weight_sum, self.n_tasks + other.n_tasks, self.n_skipped + other.n_skipped
+        _check.together("TaskStatistics", "other", other.sums, "self", self.sums)
+        merged = (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
+        _arrays.native(self.sums).merge_statistics(
+            *merged, other.sums, other.weight_sum, other.counts
         )
+        return TaskStatistics._of(*merged)
 
     def __radd__(self, other: object) -> "TaskStatistics":
         # sum() starts from the integer 0
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (np.array(self.sums), np.array(self.weight_sum), self.n_tasks, self.n_skipped)
-        return TaskStatistics, fields
+        return TaskStatistics._of, (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
 
     def __repr__(self) -> str:
         return (
             f"TaskStatistics(n_tasks={self.n_tasks}, n_skipped={self.n_skipped}, "
-            f"n_parameters={self.sums.shape[2]}, weight={self.weight:g})"
+            f"n_parameters={self.sums.shape[2]}, weight={self.weight:g}{_arrays.shown(self.sums)})"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _check, _core
+from . import _arrays, _check
 from ._check import FloatArray, Int64Array
 from ._layout import checked_index, checked_offsets, grouped
 
@@ -35,7 +35,7 @@ class Tasks:
 
     Raises:
         TypeError: `x` is not float32 or float64 in native byte order, `y` not real, `offsets` not
-            integers, or an array lies on a CUDA device.
+            integers, or `y` lives elsewhere than `x`.
         ValueError: Shapes do not fit, or `offsets` do not rise strictly from 0 to n_rows.
 
     Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks.
@@ -54,6 +54,7 @@ class Tasks:
     starts: Int64Array
     stops: Int64Array
     _checked: set[tuple[str, int]]
+    _on_device: tuple[Any, Any, Any] | None
 
     def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
         axes = "[n_rows, n_features]" if offsets is not None else "[n_tasks, m, n_features]"
@@ -64,6 +65,7 @@ class Tasks:
             )
         labels = _check.real_array("Tasks", "y", y)
         _check.shape("Tasks", "y", labels, features.shape[:-1])
+        _check.together("Tasks", "y", labels, "x", features)
         features = features.reshape(-1, features.shape[-1])
         if offsets is None:
             limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
@@ -71,14 +73,14 @@ class Tasks:
             limits = checked_offsets(offsets, len(features))
         # The engine trusts checked labels (softmax indexes memory with them): keep them private.
         with np.errstate(over="ignore"):
-            labels = np.array(labels, dtype=features.dtype, order="C").reshape(-1)
-        labels.flags.writeable = False
+            labels = labels.astype(features.dtype, order="C").reshape(-1)
         self._fill(features, labels, limits[:-1], limits[1:], checked=set())
 
     def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
         for name, value in zip(("x", "y", "starts", "stops"), arrays, strict=True):
-            object.__setattr__(self, name, _check.frozen(np.ascontiguousarray(value)))
+            object.__setattr__(self, name, _arrays.frozen(_arrays.contiguous(value)))
         object.__setattr__(self, "_checked", checked)
+        object.__setattr__(self, "_on_device", None)
 
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
         view = object.__new__(Tasks)
@@ -121,6 +123,7 @@ class Tasks:
         _check.shape(name, "y", labels, features.shape[:1])
         order, offsets = grouped(name, group, len(features))
         if order is not None:
+            order = _arrays.moved(order, features)
             features, labels = features[order], labels[order]
         return cls(features, labels, offsets)
 
@@ -150,7 +153,7 @@ class Tasks:
     def __repr__(self) -> str:
         return (
             f"Tasks(n_tasks={len(self)}, n_rows={self.n_rows}, "
-            f"n_features={self.n_features}, dtype={self.dtype})"
+            f"n_features={self.n_features}, dtype={self.dtype}{_arrays.shown(self.x)})"
         )
 
     def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
@@ -266,8 +269,44 @@ class Tasks:
         middle = self.starts + count
         return self._view(self.starts, middle), self._view(middle, self.stops)
 
+    @property
+    def device(self) -> str:
+        """Where the rows live: "cpu", or "cuda:0" and so on; starts and stops are on the host."""
+        return _arrays.device_of(self.x)
+
+    def to(self, device: str) -> "Tasks":
+        """Returns the same tasks with a copy of the whole table on another device.
+
+        Args:
+            device: As `MetaLearner.to`.
+
+        Raises:
+            TypeError: As `MetaLearner.to`.
+            ValueError: As `MetaLearner.to`.
+            ImportError: As `MetaLearner.to`.
+            CudaError: As `MetaLearner.to`.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.Tasks(np.ones((5, 2, 1)), np.ones((5, 2))).to("cpu").n_rows
+            10
+        """
+        rows = _arrays.all_moved("Tasks.to", {"x": self.x, "y": self.y}, device)
+        copy = object.__new__(Tasks)
+        copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked))
+        return copy
+
+    def _beside_rows(self) -> tuple[Any, Any, Any]:
+        """starts, stops and sizes where the rows live; copied to a device once."""
+        if self._on_device is None:
+            arrays = (self.starts, self.stops, self.sizes.astype(np.float64))
+            copies = tuple(_arrays.moved(array, self.x) for array in arrays)
+            object.__setattr__(self, "_on_device", copies)
+        assert self._on_device is not None
+        return self._on_device
+
     def _check_labels(self, loss: str, n_classes: int) -> None:
         """Checks all labels of the source against the loss, once for all views."""
         if (loss, n_classes) not in self._checked:
-            _core.check_labels(self.y, loss, n_classes)
+            _arrays.native(self.y).check_labels(self.y, loss, n_classes)
             self._checked.add((loss, n_classes))

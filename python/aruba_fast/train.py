@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check, _core
+from . import _arrays, _check
 from ._check import Float64Array, Int64Array
 from .learner import MetaLearner, MetaStep
 from .run import check_loss, check_tasks, check_type
@@ -26,6 +26,7 @@ class History:
             update, as `TaskRun.loss`; float64 [n_passes * n_tasks].
         task: Number of the task in the `Tasks` that were given; int64, of the same length.
         skipped: Whether the task was left out because its result was not finite; bool, likewise.
+            Of tasks on a CUDA device, `loss` and `skipped` are CuPy's arrays there.
     """
 
     loss: Float64Array
@@ -36,7 +37,7 @@ class History:
         return len(self.task)
 
     def __repr__(self) -> str:
-        return f"History(n_tasks={len(self)}, n_skipped={int(self.skipped.sum())})"
+        return f"History(n_tasks={len(self)}, n_skipped={int(_arrays.host(self.skipped).sum())})"
 
 
 def meta_train(
@@ -111,30 +112,37 @@ def meta_train(
     n_batch = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
-    norm = float(np.linalg.norm(learner.phi.astype(np.float64)))
-    # The engine's own tolerance: a projected point may lie outside by rounding.
-    if ball is not None and norm > ball * (1 + 1e-5):
-        raise ValueError(
-            f"{name}: `learner` must have its `phi` in the ball of `radius`: got norm {norm:g}, "
-            f"expected at most {ball:g}"
-        )
+    _check.together(name, "learner", learner.phi, "tasks", tasks.x)
+    if ball is not None:
+        norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64)))
+        # The engine's own tolerance: a projected point may lie outside by rounding.
+        if norm > ball * (1 + 1e-5):
+            raise ValueError(
+                f"{name}: `learner` must have its `phi` in the ball of `radius`: "
+                f"got norm {norm:g}, expected at most {ball:g}"
+            )
     if weights not in (None, "rows"):
         raise ValueError(f'{name}: `weights` must be known: got {weights!r}, expected None, "rows"')
     if meta_step is not None and not callable(meta_step):
         meta_step = _check.non_negative(name, "meta_step", meta_step)
     total = n_passes * len(tasks)
-    history = History(np.empty(total), np.empty(total, np.int64), np.zeros(total, np.bool_))
+    history = History(
+        _arrays.empty((total,), np.float64, tasks.x),
+        np.empty(total, np.int64),
+        _arrays.zeros(total, np.bool_, tasks.x),
+    )
+    starts, stops, _ = tasks._beside_rows()
     with _reports(progress, total) as report:
         # One native call per pass, for a round never crosses into the next pass.
         for done, order in zip(range(0, total, len(tasks)), orders, strict=True):
             visits = slice(done, done + len(tasks))
             history.task[visits] = order
-            _core.meta_train(
+            _arrays.native(tasks.x).meta_train(
                 tasks.x,
                 tasks.y,
-                tasks.starts,
-                tasks.stops,
-                order,
+                starts,
+                stops,
+                _arrays.moved(order, tasks.x),
                 learner._state,
                 loss,
                 n_batch,

@@ -94,7 +94,10 @@ def demo(
 def info() -> None:
     """Tell the version, the instruction set, the threads, OpenMP and CUDA."""
     table = RichTable(show_header=False, box=SIMPLE)
-    for name, value in _core.info().items():
+    found = _core.info()
+    cuda = found["cuda"]
+    found["cuda"] = cuda["problem"] or f"{cuda['versions']}, {cuda['devices']} devices"
+    for name, value in found.items():
         if isinstance(value, bool):
             value = "yes" if value else "no"
         table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))

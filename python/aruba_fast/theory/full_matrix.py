@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _check
 from .._check import Float64Array
 from ..rules import OGD
-from ..run import check_loss, check_tasks, run_tasks
+from ..run import check_loss, check_on_host, check_tasks, run_tasks
 from ..tasks import Tasks
 
 MAX_PARAMETERS = 512
@@ -259,6 +259,7 @@ def run_full_matrix(
     """Round after round of all tasks: gradients from the engine, steps with H from BLAS."""
     name = "FullMatrixLearner.run"
     check_tasks(name, tasks)
+    check_on_host(name, tasks)
     if tasks.dtype != np.float64:
         raise TypeError(f"{name}: `tasks` must be float64: got {tasks.dtype}, expected float64")
     check_loss(name, tasks, loss, "phi", len(phi))

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import _check, _core
 from .._check import Float64Array
-from ..run import check_loss, check_tasks
+from ..run import check_loss, check_on_host, check_tasks
 from ..statistics import TaskRun
 from ..tasks import Tasks
 
@@ -101,6 +101,7 @@ def best_in_hindsight(
     """
     name = "best_in_hindsight"
     check_tasks(name, tasks)
+    check_on_host(name, tasks)
     classes = _classes(name, tasks, loss, n_classes)
     check_loss(name, tasks, loss, "n_classes", classes * tasks.n_features)
     ball = 0.0 if radius is None else _check.positive(name, "radius", radius)

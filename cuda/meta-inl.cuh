@@ -1,0 +1,211 @@
+// The merging of two sums and the meta-update, two coordinates a thread.
+#pragma once
+
+#include "cpp/lane_sum.h"
+#include "launch.cuh"
+#include "reduce-inl.cuh"
+#include "tuning.h"
+#include "vector-inl.cuh"
+
+namespace aruba_fast::cuda {
+
+// kWidth neighbouring columns of three sums, high and low: 16 bytes an access for two, where the
+// rows of an odd number of columns allow it.
+template <int kWidth>
+struct SumsOf {
+  double at[6][kWidth];
+
+  __device__ __forceinline__ void load(const double* sums, std::int64_t n, std::int64_t j) {
+#pragma unroll
+    for (int row = 0; row < 6; ++row) load_vector(sums + row * n + j, at[row]);
+  }
+  __device__ __forceinline__ void store(double* sums, std::int64_t n, std::int64_t j) const {
+#pragma unroll
+    for (int row = 0; row < 6; ++row) store_vector(sums + row * n + j, at[row]);
+  }
+  // Sum `which` of column k, rounded to a double.
+  __device__ __forceinline__ double total(int which, int k) const {
+    return at[2 * which][k] + at[2 * which + 1][k];
+  }
+};
+
+template <int kWidth>
+__device__ __forceinline__ void merge_columns(double* sums, const double* other, std::int64_t n,
+                                              std::int64_t j) {
+  SumsOf<kWidth> into, from;
+  into.load(sums, n, j);
+  from.load(other, n, j);
+#pragma unroll
+  for (int row = 0; row < 6; row += 2) {
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+      Twofold<double> sum = {into.at[row][k], into.at[row + 1][k]};
+      aruba_fast::add(sum, Twofold<double>{from.at[row][k], from.at[row + 1][k]});
+      into.at[row][k] = sum.high, into.at[row + 1][k] = sum.low;
+    }
+  }
+  into.store(sums, n, j);
+}
+
+__global__ void __launch_bounds__(kMetaThreads)
+    merge_sums(double* sums, double* weight, std::int64_t* counts, const double* other_sums,
+               const double* other_weight, const std::int64_t* other_counts, std::int64_t n) {
+  const std::int64_t thread = global_index(), j = 2 * thread;
+  if (j + 2 <= n) merge_columns<2>(sums, other_sums, n, j);
+  else if (j < n) merge_columns<1>(sums, other_sums, n, j);
+  if (thread != 0) return;
+  Twofold<double> total = {weight[0], weight[1]};
+  aruba_fast::add(total, Twofold<double>{other_weight[0], other_weight[1]});
+  weight[0] = total.high, weight[1] = total.low;
+  counts[0] += other_counts[0];
+  counts[1] += other_counts[1];
+}
+
+// cpp/lane_sum.h by a block of kSumLanes threads, a lane a thread; `lanes` is shared memory.
+template <class Term>
+__device__ __forceinline__ Twofold<double> block_lane_sum(std::int64_t n, Term term,
+                                                          Twofold<double>* lanes) {
+  const std::int64_t lane = threadIdx.x;
+  Twofold<double> sum = {0, 0};
+  for (std::int64_t i = lane; i < n; i += kSumLanes) aruba_fast::add(sum, term(i));
+  lanes[lane] = sum;
+  for (std::int64_t half = kSumLanes / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (lane < half && lane + half < n) {
+      Twofold<double> both = lanes[lane];
+      aruba_fast::add(both, lanes[lane + half]);
+      lanes[lane] = both;
+    }
+  }
+  __syncthreads();
+  sum = lanes[0];
+  __syncthreads();  // before the next sum takes the lanes
+  return sum;
+}
+
+// What the kernels of one meta-update tell each other.
+struct MetaWork {
+  MetaStep<double> step;
+  double eta, totals[2];  // isotropic: the rate, and the sums of b and g that it is made of
+  std::int64_t n_tasks;   // of the round; none: nothing changes
+};
+
+// The part that is the same for every coordinate, and the learner's counts; one block.
+__global__ void __launch_bounds__(kSumLanes)
+    prepare_meta(const double* round_weight, const std::int64_t* round_counts,
+                 std::int64_t* n_tasks, std::int64_t* n_skipped, double* weight_high,
+                 double* weight_low, double rate, double zeta, double p, double decay, double cap,
+                 int has_meta_step, double meta_step, MetaWork* work) {
+  auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
+  const std::int64_t k = round_counts[0], t = *n_tasks;
+  const Twofold<double> smoothing = block_lane_sum(
+      k, [&](std::int64_t i) { return smoothing_term(static_cast<double>(t + 2 + i), p); }, lanes);
+  if (threadIdx.x != 0) return;
+  work->n_tasks = k;
+  *n_skipped += round_counts[1];
+  if (k == 0) return;
+  const double eps = rate * zeta, weight = round_weight[0] + round_weight[1];
+  Twofold<double> total_weight = {*weight_high, *weight_low};
+  aruba_fast::add(total_weight, Twofold<double>{round_weight[0], round_weight[1]});
+  const double total = total_weight.high + total_weight.low;
+  work->step = {power(1 - decay, k),
+                1 / (eps * eps),
+                1 / (zeta * zeta),
+                smoothing.high + smoothing.low,
+                weight > 0 ? 1 / weight : 0,
+                weight > 0 ? (has_meta_step ? meta_step : weight / total) : 0,
+                rate,
+                cap};
+  *n_tasks = t + k;
+  *weight_high = total_weight.high;
+  *weight_low = total_weight.low;
+}
+
+// The learner's arrays.
+template <class T>
+struct MetaArrays {
+  double *b, *g, *phi_master, *rho;
+  T *phi, *rates;
+};
+
+// kWidth neighbouring coordinates.
+template <int kWidth, class T>
+__device__ __forceinline__ void update_coordinates(const MetaArrays<T>& to, const double* sums,
+                                                   std::int64_t n, std::int64_t j,
+                                                   const MetaStep<double>& step) {
+  SumsOf<kWidth> of;
+  double b[kWidth], g[kWidth], master[kWidth], rho[kWidth];
+  T phi[kWidth], rates[kWidth];
+  of.load(sums, n, j);
+  load_vector(to.b + j, b);
+  load_vector(to.g + j, g);
+  load_vector(to.phi_master + j, master);
+  load_vector(to.rates + j, rates);
+#pragma unroll
+  for (int k = 0; k < kWidth; ++k) {
+    const double distance = of.total(0, k), grad_sq = of.total(1, k);
+    MetaCoordinate<double> at = {b[k], g[k], master[k]};
+    meta_update(at, distance, grad_sq, of.total(2, k), step);
+    b[k] = at.b, g[k] = at.g, master[k] = at.phi;
+    rho[k] = resting_ratio(distance, grad_sq, static_cast<double>(rates[k]));
+    phi[k] = static_cast<T>(at.phi);
+    rates[k] = static_cast<T>(learning_rate(at.b, at.g, step));
+  }
+  store_vector(to.b + j, b);
+  store_vector(to.g + j, g);
+  store_vector(to.phi_master + j, master);
+  store_vector(to.rho + j, rho);
+  store_vector(to.phi + j, phi);
+  store_vector(to.rates + j, rates);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kMetaThreads)
+    update_meta(double* b, double* g, double* phi_master, double* rho, T* phi, T* rates,
+                const double* sums, std::int64_t n, const MetaWork* work) {
+  const std::int64_t j = 2 * global_index();
+  if (j >= n || work->n_tasks == 0) return;
+  const MetaArrays<T> to = {b, g, phi_master, rho, phi, rates};
+  const MetaStep<double> step = work->step;
+  if (j + 2 <= n) update_coordinates<2>(to, sums, n, j, step);
+  else update_coordinates<1>(to, sums, n, j, step);
+}
+
+// ---- isotropic: sum b and sum g, a segment a block, then one block for the segments ----
+
+// Row 0 of the grid sums b, row 1 g.
+__global__ void __launch_bounds__(kSumLanes)
+    sum_segments(const double* b, const double* g, std::int64_t n, const MetaWork* work,
+                 Twofold<double>* segments) {
+  if (work->n_tasks == 0) return;
+  auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
+  const std::int64_t first = blockIdx.x * kSumSegment,
+                     length = n - first < kSumSegment ? n - first : kSumSegment;
+  const double* values = (blockIdx.y == 0 ? b : g) + first;
+  const Twofold<double> sum =
+      block_lane_sum(length, [&](std::int64_t i) { return values[i]; }, lanes);
+  if (threadIdx.x == 0)
+    segments[static_cast<std::int64_t>(blockIdx.y) * gridDim.x + blockIdx.x] = sum;
+}
+
+__global__ void __launch_bounds__(kSumLanes)
+    find_isotropic_rate(const Twofold<double>* segments, std::int64_t n_segments, MetaWork* work) {
+  if (work->n_tasks == 0) return;
+  auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
+  for (int which = 0; which < 2; ++which) {
+    const Twofold<double>* of = segments + which * n_segments;
+    const Twofold<double> sum =
+        block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes);
+    if (threadIdx.x == 0) work->totals[which] = sum.high + sum.low;
+  }
+  if (threadIdx.x == 0) work->eta = learning_rate(work->totals[0], work->totals[1], work->step);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kMetaThreads)
+    fill_rates(T* rates, std::int64_t n, const MetaWork* work) {
+  const std::int64_t j = global_index();
+  if (j < n && work->n_tasks != 0) rates[j] = static_cast<T>(work->eta);
+}
+
+}  // namespace aruba_fast::cuda

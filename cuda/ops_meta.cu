@@ -1,0 +1,144 @@
+// Across tasks, in device memory: the statistics of a round, their merging, and the meta-update.
+#include "ops_meta.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "meta-inl.cuh"
+#include "reduce-inl.cuh"
+
+namespace aruba_fast::cuda {
+namespace {
+
+// Kernels that mostly find nothing to do stride over their work with at most this many blocks (15
+// an SM of an H100).
+constexpr std::int64_t kMostBlocks = 2048;
+constexpr std::int64_t kMostRows = 65535;  // of a grid
+
+std::int64_t blocks_for(std::int64_t n, int n_threads) { return divide_up(n, n_threads); }
+
+bool in_one_pass(std::int64_t n_tasks, std::int64_t n) {
+  return n_tasks <= kTaskChunk || n >= kColumnsForOnePass;
+}
+
+// Memory of add_round: a flag whether some sum is not finite, a flag for every task, the result,
+// and the partial sums of chunks.
+struct RoundMemory {
+  unsigned *any, *flags;
+  double *result, *partials;
+  std::size_t flag_bytes, bytes;
+
+  RoundMemory(void* workspace, std::int64_t n_tasks, std::int64_t n) {
+    auto* at = static_cast<unsigned char*>(workspace);
+    const auto take = [&](std::int64_t size) {
+      unsigned char* part = at;
+      at += divide_up(size, 16) * 16;
+      return part;
+    };
+    any = reinterpret_cast<unsigned*>(take(16));
+    flags = reinterpret_cast<unsigned*>(take(4 * n_tasks));
+    flag_bytes = static_cast<std::size_t>(16 + 4 * n_tasks);
+    result = reinterpret_cast<double*>(take(8 * sum_row(n)));
+    const std::int64_t n_rows = in_one_pass(n_tasks, n) ? 0 : divide_up(n_tasks, kTaskChunk);
+    auto* rows = take(8 * sum_row(n) * n_rows);
+    partials = n_rows == 0 ? nullptr : reinterpret_cast<double*>(rows);
+    bytes = static_cast<std::size_t>(at - static_cast<unsigned char*>(workspace));
+  }
+};
+
+template <class T>
+void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::uint8_t* skipped,
+                  const RoundMemory& memory, const Stream& stream) {
+  const auto *theta_hat = static_cast<const T*>(round.theta_hat),
+             *grad_sq = static_cast<const T*>(round.grad_sq),
+             *phi = static_cast<const T*>(round.phi);
+  const std::int64_t n_tasks = round.n_tasks, n = round.n;
+  const std::int64_t n_columns = blocks_for(n + 1, kReduceThreads),
+                     n_chunks = divide_up(n_tasks, kTaskChunk);
+  const auto sum = [&](const unsigned* skip, const unsigned* wanted, unsigned* not_finite,
+                       std::int64_t n_rows) {
+    if (!memory.partials)
+      return launch(stream, {n_columns, kReduceThreads}, sum_columns<T>, theta_hat, grad_sq, phi,
+                    round.weights, skip, wanted, n_tasks, n, into.sums, into.weight, memory.result,
+                    not_finite);
+    launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)}, sum_chunks<T>,
+           theta_hat, grad_sq, phi, round.weights, skip, wanted, n_tasks, n, memory.partials);
+    launch(stream, {n_columns, kReduceThreads}, merge_chunks, memory.partials, n_chunks, n,
+           into.sums, into.weight, wanted, memory.result, not_finite);
+  };
+  check(cudaMemsetAsync(memory.any, 0, memory.flag_bytes, handle_of(stream)), "cudaMemsetAsync");
+  sum(nullptr, nullptr, memory.any, kMostRows);
+  const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), kMostBlocks);
+  launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(kMostBlocks, wide))},
+         find_not_finite<T>, theta_hat, grad_sq, phi, round.weights, memory.any, n_tasks, n,
+         memory.flags);
+  sum(memory.flags, memory.any, nullptr, divide_up(kMostBlocks, n_columns));
+  launch(
+      stream,
+      {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostBlocks), kReduceThreads},
+      commit_sums, memory.result, n, n_tasks, memory.flags, memory.any, into.sums, into.weight,
+      into.counts, skipped);
+}
+
+constexpr std::size_t kLaneBytes = kSumLanes * sizeof(Twofold<double>);
+
+template <class T>
+void apply_to(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,
+              void* workspace, const Stream& stream) {
+  auto* work = static_cast<MetaWork*>(workspace);
+  const MetaParameters& parameters = state.parameters;
+  // A rate stays a number of the parameters' type, whatever happened.
+  const double cap = std::min(parameters.max_learning_rate, double{std::numeric_limits<T>::max()});
+  launch(stream, {1, kSumLanes, kLaneBytes}, prepare_meta, statistics.weight, statistics.counts,
+         state.n_tasks, state.n_skipped, state.weight_high, state.weight_low,
+         parameters.learning_rate, parameters.zeta, parameters.p, parameters.decay, cap,
+         meta_step != nullptr, meta_step ? *meta_step : 0.0, work);
+  const Shape coordinates = {blocks_for(state.n, kMetaThreads), kMetaThreads};
+  auto *phi = static_cast<T*>(state.phi), *rates = static_cast<T*>(state.rates);
+  launch(stream, {blocks_for(divide_up(state.n, 2), kMetaThreads), kMetaThreads}, update_meta<T>,
+         state.b, state.g, state.phi_master, state.rho, phi, rates, statistics.sums, state.n, work);
+  if (!parameters.isotropic) return;
+  const std::int64_t n_segments = divide_up(state.n, kSumSegment);
+  auto* segments = reinterpret_cast<Twofold<double>*>(work + 1);
+  launch(stream, {n_segments, kSumLanes, kLaneBytes, 2}, sum_segments, state.b, state.g, state.n,
+         work, segments);
+  launch(stream, {1, kSumLanes, kLaneBytes}, find_isotropic_rate, segments, n_segments, work);
+  launch(stream, coordinates, fill_rates<T>, rates, state.n, work);
+}
+
+}  // namespace
+
+std::size_t add_round_workspace_bytes(std::int64_t n_tasks, std::int64_t n) {
+  return RoundMemory(nullptr, n_tasks, n).bytes;
+}
+
+void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint8_t* skipped,
+               void* workspace, const Stream& stream) {
+  if (round.n_tasks == 0) return;
+  const DeviceGuard guard(stream);
+  const RoundMemory memory(workspace, round.n_tasks, round.n);
+  if (round.type == Type::kFloat64) add_round_of<double>(round, into, skipped, memory, stream);
+  else add_round_of<float>(round, into, skipped, memory, stream);
+}
+
+void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int64_t n,
+           const Stream& stream) {
+  const DeviceGuard guard(stream);
+  launch(stream, {blocks_for(divide_up(n, 2), kMetaThreads), kMetaThreads}, merge_sums, into.sums,
+         into.weight, into.counts, other.sums, other.weight, other.counts, n);
+}
+
+std::size_t apply_workspace_bytes(std::int64_t n) {
+  const auto n_segments = static_cast<std::size_t>(divide_up(n, kSumSegment));
+  return sizeof(MetaWork) + 2 * n_segments * sizeof(Twofold<double>);
+}
+
+void apply(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,
+           void* workspace, const Stream& stream) {
+  const DeviceGuard guard(stream);
+  if (state.type == Type::kFloat64)
+    apply_to<double>(state, statistics, meta_step, workspace, stream);
+  else apply_to<float>(state, statistics, meta_step, workspace, stream);
+}
+
+}  // namespace aruba_fast::cuda

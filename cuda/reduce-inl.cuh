@@ -1,0 +1,240 @@
+// Sums over the tasks of a round: a column of [n_tasks, n] a thread.
+//
+// Column n, one past the last, is the weight of the tasks and their number. A partial sum of a
+// chunk of tasks, and the round's result, are rows of sum_row(n) numbers: six for each column
+// (distance, grad_sq, theta; each high, low), then the weight (high, low) and the count.
+#pragma once
+
+#include "cpp/ops_meta.h"
+#include "launch.cuh"
+#include "tuning.h"
+
+namespace aruba_fast::cuda {
+
+__host__ __device__ constexpr std::int64_t sum_row(std::int64_t n) { return 6 * n + 3; }
+
+struct ColumnSums {
+  Twofold<double> distance, grad_sq, theta;
+};
+
+__device__ __forceinline__ bool is_finite(double a) { return a - a == 0; }
+
+__device__ __forceinline__ bool is_finite(const ColumnSums& sums) {
+  const auto each = [](const Twofold<double>& sum) {
+    return is_finite(sum.high) && is_finite(sum.low);
+  };
+  return each(sums.distance) && each(sums.grad_sq) && each(sums.theta);
+}
+
+__device__ __forceinline__ ColumnSums load_sums(const double* at, std::int64_t n, std::int64_t j) {
+  return {{at[j], at[n + j]}, {at[2 * n + j], at[3 * n + j]}, {at[4 * n + j], at[5 * n + j]}};
+}
+
+__device__ __forceinline__ void store_sums(double* at, std::int64_t n, std::int64_t j,
+                                           const ColumnSums& sums) {
+  at[j] = sums.distance.high, at[n + j] = sums.distance.low;
+  at[2 * n + j] = sums.grad_sq.high, at[3 * n + j] = sums.grad_sq.low;
+  at[4 * n + j] = sums.theta.high, at[5 * n + j] = sums.theta.low;
+}
+
+__device__ __forceinline__ void add(ColumnSums& into, const ColumnSums& other) {
+  aruba_fast::add(into.distance, other.distance);
+  aruba_fast::add(into.grad_sq, other.grad_sq);
+  aruba_fast::add(into.theta, other.theta);
+}
+
+// A round's arrays as the kernels see them. `skip`: not zero for a task to be left out; null: none.
+template <class T>
+struct Round {
+  const T *theta_hat, *grad_sq, *phi;
+  const double* weights;
+  const unsigned* skip;
+  std::int64_t n_tasks, n;
+
+  __device__ double weight(std::int64_t task) const { return weights ? weights[task] : 1.0; }
+  __device__ bool skips(std::int64_t task) const { return skip && skip[task]; }
+};
+
+// Tasks first..last of column j.
+template <class T>
+__device__ __forceinline__ ColumnSums sum_column(const Round<T>& round, std::int64_t first,
+                                                 std::int64_t last, std::int64_t j) {
+  ColumnSums sums = {};
+  const double phi = round.phi[j];
+  const auto add_task = [&](double theta, double grad_sq, double weight) {
+    aruba_fast::add(sums.distance, half_square_distance(theta, phi));
+    aruba_fast::add(sums.grad_sq, grad_sq);
+    aruba_fast::add(sums.theta, weight * theta);
+  };
+  const T *theta_hat = round.theta_hat + first * round.n + j,
+          *grad_sq = round.grad_sq + first * round.n + j;
+  std::int64_t task = first;
+  for (; task + kTasksAtOnce <= last; task += kTasksAtOnce) {
+    T theta[kTasksAtOnce], squares[kTasksAtOnce];
+#pragma unroll
+    for (int k = 0; k < kTasksAtOnce; ++k) {
+      theta[k] = theta_hat[k * round.n];
+      squares[k] = grad_sq[k * round.n];
+    }
+#pragma unroll
+    for (int k = 0; k < kTasksAtOnce; ++k)
+      if (!round.skips(task + k)) add_task(theta[k], squares[k], round.weight(task + k));
+    theta_hat += kTasksAtOnce * round.n;
+    grad_sq += kTasksAtOnce * round.n;
+  }
+  for (; task < last; ++task, theta_hat += round.n, grad_sq += round.n)
+    if (!round.skips(task)) add_task(*theta_hat, *grad_sq, round.weight(task));
+  return sums;
+}
+
+struct Weights {
+  Twofold<double> weight;
+  double count;
+};
+
+__device__ __forceinline__ void store_sums(double* at, std::int64_t n, const Weights& sums) {
+  at[6 * n] = sums.weight.high, at[6 * n + 1] = sums.weight.low;
+  at[6 * n + 2] = sums.count;
+}
+
+__device__ __forceinline__ void add(Weights& into, const Weights& other) {
+  aruba_fast::add(into.weight, other.weight);
+  into.count += other.count;
+}
+
+template <class T>
+__device__ __forceinline__ Weights sum_weights(const Round<T>& round, std::int64_t first,
+                                               std::int64_t last) {
+  Weights sums = {};
+  for (std::int64_t task = first; task < last; ++task) {
+    if (round.skips(task)) continue;
+    aruba_fast::add(sums.weight, round.weight(task));
+    sums.count += 1;
+  }
+  return sums;
+}
+
+__device__ __forceinline__ std::int64_t chunk_end(std::int64_t first, std::int64_t n_tasks) {
+  return first + kTaskChunk < n_tasks ? first + kTaskChunk : n_tasks;
+}
+
+// The flag that the grid waits for; null: it never does.
+__device__ __forceinline__ bool is_idle(const unsigned* flag) { return flag && *flag == 0; }
+
+// Every chunk of every column, to its row of `partials`; the grid's rows share the chunks.
+template <class T>
+__global__ void __launch_bounds__(kReduceThreads)
+    sum_chunks(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
+               const unsigned* skip, const unsigned* wanted, std::int64_t n_tasks, std::int64_t n,
+               double* partials) {
+  if (is_idle(wanted)) return;
+  const Round<T> round = {theta_hat, grad_sq, phi, weights, skip, n_tasks, n};
+  const std::int64_t j = global_index(), n_chunks = (n_tasks + kTaskChunk - 1) / kTaskChunk;
+  if (j > n) return;
+  for (std::int64_t chunk = blockIdx.y; chunk < n_chunks; chunk += gridDim.y) {
+    const std::int64_t first = chunk * kTaskChunk, last = chunk_end(first, n_tasks);
+    double* row = partials + chunk * sum_row(n);
+    if (j < n) {
+      store_sums(row, n, j, sum_column(round, first, last, j));
+    } else {
+      store_sums(row, n, sum_weights(round, first, last));
+    }
+  }
+}
+
+__device__ __forceinline__ void store_result(double* result, std::int64_t n, std::int64_t j,
+                                             const ColumnSums& sums, unsigned* not_finite) {
+  store_sums(result, n, j, sums);
+  if (not_finite && !is_finite(sums)) atomicOr(not_finite, 1U);
+}
+
+// `into` plus all chunks in order, to `result`; raises `not_finite`.
+template <class T>
+__global__ void __launch_bounds__(kReduceThreads)
+    sum_columns(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
+                const unsigned* skip, const unsigned* wanted, std::int64_t n_tasks, std::int64_t n,
+                const double* into, const double* into_weight, double* result,
+                unsigned* not_finite) {
+  if (is_idle(wanted)) return;
+  const Round<T> round = {theta_hat, grad_sq, phi, weights, skip, n_tasks, n};
+  const std::int64_t j = global_index();
+  if (j < n) {
+    ColumnSums sums = load_sums(into, n, j);
+    for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
+      add(sums, sum_column(round, first, chunk_end(first, n_tasks), j));
+    store_result(result, n, j, sums, not_finite);
+  } else if (j == n) {
+    Weights sums = {{into_weight[0], into_weight[1]}, 0};
+    for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
+      add(sums, sum_weights(round, first, chunk_end(first, n_tasks)));
+    store_sums(result, n, sums);
+  }
+}
+
+// The same from the partial sums of the chunks, which are on their way several at a time.
+__global__ void __launch_bounds__(kReduceThreads)
+    merge_chunks(const double* partials, std::int64_t n_chunks, std::int64_t n, const double* into,
+                 const double* into_weight, const unsigned* wanted, double* result,
+                 unsigned* not_finite) {
+  if (is_idle(wanted)) return;
+  const std::int64_t j = global_index(), row = sum_row(n);
+  if (j < n) {
+    ColumnSums sums = load_sums(into, n, j);
+    std::int64_t chunk = 0;
+    for (; chunk + kChunksAtOnce <= n_chunks; chunk += kChunksAtOnce) {
+      ColumnSums parts[kChunksAtOnce];
+#pragma unroll
+      for (int k = 0; k < kChunksAtOnce; ++k) parts[k] = load_sums(partials + k * row, n, j);
+#pragma unroll
+      for (int k = 0; k < kChunksAtOnce; ++k) add(sums, parts[k]);
+      partials += kChunksAtOnce * row;
+    }
+    for (; chunk < n_chunks; ++chunk, partials += row) add(sums, load_sums(partials, n, j));
+    store_result(result, n, j, sums, not_finite);
+  } else if (j == n) {
+    Weights sums = {{into_weight[0], into_weight[1]}, 0};
+    for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
+      const double* at = partials + chunk * row + 6 * n;
+      add(sums, Weights{{at[0], at[1]}, at[2]});
+    }
+    store_sums(result, n, sums);
+  }
+}
+
+// Raises the flag of every task that would add something that is not finite; the grid's rows share
+// the tasks.
+template <class T>
+__global__ void __launch_bounds__(kReduceThreads)
+    find_not_finite(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
+                    const unsigned* wanted, std::int64_t n_tasks, std::int64_t n, unsigned* flags) {
+  if (is_idle(wanted)) return;
+  const Round<T> round = {theta_hat, grad_sq, phi, weights, nullptr, n_tasks, n};
+  const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
+  for (std::int64_t task = blockIdx.y; task < n_tasks; task += gridDim.y) {
+    for (std::int64_t j = global_index(); j < n; j += n_threads) {
+      const double theta = theta_hat[task * n + j], start = phi[j];
+      const double sum = half_square_distance(theta, start) + grad_sq[task * n + j] +
+                         abs(round.weight(task) * theta);
+      if (!is_finite(sum)) atomicOr(&flags[task], 1U);
+    }
+  }
+}
+
+// The result becomes the statistics.
+__global__ void __launch_bounds__(kReduceThreads)
+    commit_sums(const double* result, std::int64_t n, std::int64_t n_tasks, const unsigned* flags,
+                const unsigned* wanted, double* sums, double* weight, std::int64_t* counts,
+                std::uint8_t* skipped) {
+  const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
+  for (std::int64_t i = global_index(); i < 6 * n; i += n_threads) sums[i] = result[i];
+  if (skipped)
+    for (std::int64_t i = global_index(); i < n_tasks; i += n_threads)
+      skipped[i] = !is_idle(wanted) && flags[i];
+  if (global_index() != 0) return;
+  weight[0] = result[6 * n], weight[1] = result[6 * n + 1];
+  const auto n_finite = static_cast<std::int64_t>(result[6 * n + 2]);
+  counts[0] += n_finite;
+  counts[1] += n_tasks - n_finite;
+}
+
+}  // namespace aruba_fast::cuda

@@ -1,0 +1,274 @@
+// Arrays in the memory of a CUDA device as the core's Array.
+#include "device_arrays.h"
+
+#include "dlpack.h"
+
+namespace aruba_fast::python {
+namespace {
+
+// A class of a library, if the program uses that library at all.
+bool is_instance_of(py::handle object, const char* library, const char* name) {
+  const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
+  PyObject* module = PyDict_GetItemString(modules.ptr(), library);
+  return module && py::hasattr(module, name) &&
+         py::isinstance(object, py::handle(module).attr(name));
+}
+
+bool is_cupy(py::handle object) { return is_instance_of(object, "cupy", "ndarray"); }
+bool is_torch(py::handle object) { return is_instance_of(object, "torch", "Tensor"); }
+bool is_jax(py::handle object) { return is_instance_of(object, "jax", "Array"); }
+
+void* pointer_of(py::handle number) {
+  return PyLong_AsVoidPtr(py::int_(py::reinterpret_borrow<py::object>(number)).ptr());
+}
+
+// The stream that the caller works on, where its library has one.
+void* current_stream(py::handle object, int device) {
+  if (is_cupy(object))
+    return pointer_of(
+        py::module_::import("cupy").attr("cuda").attr("get_current_stream")(device).attr("ptr"));
+  if (is_torch(object))
+    return pointer_of(py::module_::import("torch").attr("cuda").attr("current_stream")(device).attr(
+        "cuda_stream"));
+  return nullptr;
+}
+
+std::string device_name(int device) { return "cuda:" + std::to_string(device); }
+
+// DLPack's and the array interface's numbers for the legacy default stream are 1 and, for CUDA
+// itself, 0.
+void* stream_from(py::handle number) {
+  void* stream = pointer_of(number);
+  return stream == reinterpret_cast<void*>(1) ? nullptr : stream;
+}
+py::int_ stream_number(void* stream) {
+  return py::int_(stream ? reinterpret_cast<std::uintptr_t>(stream) : 1);
+}
+
+void set_shape(Array& array, const char* function, py::handle shape) {
+  const py::tuple sizes = py::reinterpret_borrow<py::tuple>(shape);
+  if (sizes.size() > Array::kMaxDimensions)
+    refuse(function, array.quoted(), "have at most 8 dimensions", std::to_string(sizes.size()));
+  array.n_dimensions = static_cast<int>(sizes.size());
+  for (int i = 0; i < array.n_dimensions; ++i) array.shape[i] = py::int_(sizes[i]);
+}
+
+// stride(i) in units of `unit` for each dimension that matters.
+template <class Stride>
+bool is_contiguous(const Array& array, std::int64_t unit, Stride stride) {
+  if (array.size() == 0) return true;
+  for (int i = array.n_dimensions - 1; i >= 0; unit *= array.shape[i--])
+    if (array.shape[i] != 1 && stride(i) != unit) return false;
+  return true;
+}
+
+}  // namespace
+
+void require_device(const char* function) {
+  if (cuda::n_devices() == 0)
+    throw CudaError(std::string(function) + ": a CUDA device must be usable: got " +
+                    cuda::problem() + ", expected an NVIDIA driver and GPU");
+}
+
+DeviceArrays::DeviceArrays(const char* function) : Arrays(function, false) {
+  require_device(function);
+}
+
+void DeviceArrays::place(const Array& array, py::handle object, int device) {
+  if (stream_.device < 0) {
+    stream_ = {device, current_stream(object, device)};
+    first_ = array.name;
+  } else if (device != stream_.device) {
+    refuse<TypeError>(function_, array.quoted(),
+                      "live on the device of `" + std::string(first_) + "`", device_name(device),
+                      device_name(stream_.device));
+  } else if (is_cupy(object) || is_torch(object)) {
+    produced_on(current_stream(object, device));
+  }
+}
+
+void DeviceArrays::produced_on(void* producer) {
+  if (producer == stream_.handle) return;
+  for (void* known : producers_)
+    if (known == producer) return;
+  cuda::wait_for(stream_, producer);
+  producers_.push_back(producer);
+}
+
+void DeviceArrays::finished() const {
+  for (void* producer : producers_) cuda::wait_for({stream_.device, producer}, stream_.handle);
+}
+
+void* DeviceArrays::workspace(std::size_t n_bytes) {
+  if (n_bytes == 0) return nullptr;
+  const py::object cuda = py::module_::import("cupy").attr("cuda");
+  const py::object device = cuda.attr("Device")(stream_.device);
+  device.attr("__enter__")();
+  kept_.push_back(cuda.attr("alloc")(n_bytes));
+  device.attr("__exit__")(py::none(), py::none(), py::none());
+  return pointer_of(kept_.back().attr("ptr"));
+}
+
+void DeviceArrays::fill_from_foreign(Array& array, py::handle object, Access access) {
+  if (is_cupy(object)) return fill_from_cupy(array, object, access);
+  if (py::isinstance<py::array>(object))
+    refuse<TypeError>(function_, array.quoted(),
+                      "live on the device of `" + std::string(first_) + "`",
+                      "an array in host memory", device_name(stream_.device));
+  if (py::hasattr(object, "__dlpack_device__")) return fill_from_dlpack(array, object, access);
+  if (py::hasattr(object, "__cuda_array_interface__"))
+    return fill_from_interface(array, object, access);
+  refuse<TypeError>(function_, array.quoted(), "be an array", type_name(object));
+}
+
+void DeviceArrays::require_contiguous(Array& array, py::handle object, bool contiguous,
+                                      Access access) {
+  const auto address = reinterpret_cast<std::uintptr_t>(array.data);
+  if (address % static_cast<std::uintptr_t>(size_of(array.type)))
+    refuse<TypeError>(function_, array.quoted(), "be aligned", "a misaligned array");
+  if (contiguous) return;
+  if (access != Access::kRead)
+    refuse<TypeError>(function_, array.quoted(),
+                      "be C-contiguous and aligned, it is modified in place",
+                      "an array that would have to be copied");
+  if (is_cupy(object)) {
+    kept_.push_back(py::module_::import("cupy").attr("ascontiguousarray")(object));
+  } else if (is_torch(object)) {
+    kept_.push_back(object.attr("contiguous")());
+  } else {
+    refuse<TypeError>(function_, array.quoted(), "be C-contiguous", "a strided array");
+  }
+  fill(array, kept_.back(), access);
+}
+
+void DeviceArrays::fill_from_cupy(Array& array, py::handle object, Access access) {
+  const py::object memory = object.attr("data");
+  place(array, object, py::int_(memory.attr("device_id")));
+  if (!known_type(object.attr("dtype"), array.type))
+    refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
+                      py::repr(object.attr("dtype")),
+                      "float32, float64, or bfloat16 and float16 for gradients");
+  set_shape(array, function_, object.attr("shape"));
+  array.data = pointer_of(memory.attr("ptr"));
+  require_contiguous(array, object, object.attr("flags").attr("c_contiguous").cast<bool>(), access);
+}
+
+void* DeviceArrays::vector(py::handle object, const char* name, const py::dtype& type,
+                           std::int64_t n) {
+  if (is_cupy(object) && py::object(object.attr("dtype")).equal(type) &&
+      py::object(object.attr("shape")).equal(py::make_tuple(n)) &&
+      object.attr("flags").attr("c_contiguous").cast<bool>()) {
+    const py::object memory = object.attr("data");
+    Array array;
+    array.name = name;
+    place(array, object, py::int_(memory.attr("device_id")));
+    return pointer_of(memory.attr("ptr"));
+  }
+  refuse<TypeError>(function_, "`" + std::string(name) + "`",
+                    "be a contiguous " + std::string(py::str(type)) + " array of CuPy",
+                    type_name(object), std::to_string(n) + " entries");
+}
+
+void DeviceArrays::fill_from_dlpack(Array& array, py::handle object, Access access) {
+  const py::tuple device = object.attr("__dlpack_device__")();
+  if (device[0].cast<int>() != dlpack::kCuda)
+    refuse<TypeError>(
+        function_, array.quoted(), "live on the device of `" + std::string(first_) + "`",
+        type_name(object) +
+            (device[0].cast<int>() == dlpack::kCpu ? " in host memory" : " on another device"),
+        device_name(stream_.device));
+  place(array, object, device[1].cast<int>());
+  if (access == Access::kModify && is_jax(object))
+    refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
+                      "an array of JAX, which are immutable");
+  read_capsule(array, object, access);
+}
+
+void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) {
+  // -1: PyTorch's stream is awaited already, and waits in turn.
+  const py::int_ stream = is_torch(object) ? py::int_(-1) : stream_number(stream_.handle);
+  const py::object exported = object.attr("__dlpack__");
+  py::object capsule;
+  try {
+    try {
+      capsule = exported(py::arg("stream") = stream, py::arg("max_version") = py::make_tuple(1, 0));
+    } catch (py::error_already_set& error) {
+      if (!error.matches(PyExc_TypeError)) throw;
+      capsule = exported(py::arg("stream") = stream);  // a library of before DLPack 1.0
+    }
+  } catch (py::error_already_set& error) {
+    refuse<TypeError>(function_, array.quoted(), "be an array of a known type",
+                      type_name(object) + " (" + std::string(py::str(error.value())) + ")");
+  }
+  // Destroyed with the capsule, which keeps its name and with it its owner.
+  kept_.push_back(capsule);
+  const bool versioned = PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0;
+  void* managed =
+      PyCapsule_GetPointer(capsule.ptr(), versioned ? "dltensor_versioned" : "dltensor");
+  if (!managed) throw py::error_already_set();
+  const dlpack::Tensor& tensor = versioned ? static_cast<dlpack::ManagedVersioned*>(managed)->tensor
+                                           : static_cast<dlpack::Managed*>(managed)->tensor;
+  if (access == Access::kModify && versioned &&
+      (static_cast<dlpack::ManagedVersioned*>(managed)->flags & dlpack::kReadOnly))
+    refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
+                      "a read-only array");
+  const auto [code, bits, lanes] = tensor.type;
+  const bool real = code == dlpack::kFloat && lanes == 1;
+  if (real && bits == 32) {
+    array.type = Type::kFloat32;
+  } else if (real && bits == 64) {
+    array.type = Type::kFloat64;
+  } else if (real && bits == 16) {
+    array.type = Type::kFloat16;
+  } else if (code == dlpack::kBFloat && bits == 16 && lanes == 1) {
+    array.type = Type::kBFloat16;
+  } else {
+    refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
+                      py::hasattr(object, "dtype") ? py::str(object.attr("dtype"))
+                                                   : py::str(py::type::handle_of(object)),
+                      "float32, float64, or bfloat16 and float16 for gradients");
+  }
+  if (tensor.n_dimensions > Array::kMaxDimensions)
+    refuse(function_, array.quoted(), "have at most 8 dimensions",
+           std::to_string(tensor.n_dimensions));
+  array.n_dimensions = tensor.n_dimensions;
+  for (int i = 0; i < tensor.n_dimensions; ++i) array.shape[i] = tensor.shape[i];
+  array.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
+  require_contiguous(
+      array, object,
+      !tensor.strides || is_contiguous(array, 1, [&](int i) { return tensor.strides[i]; }), access);
+}
+
+void DeviceArrays::fill_from_interface(Array& array, py::handle object, Access access) {
+  const py::dict interface = object.attr("__cuda_array_interface__");
+  set_shape(array, function_, interface["shape"]);
+  const py::tuple data = interface["data"];
+  array.data = pointer_of(data[0]);
+  const int device = array.size() > 0      ? cuda::device_of(function_, array.data)
+                     : stream_.device >= 0 ? stream_.device
+                                           : 0;
+  const py::object stream =
+      interface.contains("stream") ? py::object(interface["stream"]) : py::object(py::none());
+  const bool first = stream_.device < 0;
+  place(array, object, device);
+  if (!stream.is_none()) {
+    if (first) stream_.handle = stream_from(stream);
+    else produced_on(stream_from(stream));
+  }
+  const py::dtype dtype = py::dtype::from_args(interface["typestr"]);
+  if (!known_type(dtype, array.type))
+    refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
+                      py::repr(dtype), "float32, float64, or bfloat16 and float16 for gradients");
+  if (access == Access::kModify && data[1].cast<bool>())
+    refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
+                      "a read-only array");
+  bool contiguous = true;
+  if (interface.contains("strides") && !interface["strides"].is_none()) {
+    const py::tuple strides = interface["strides"];
+    contiguous = is_contiguous(array, size_of(array.type),
+                               [&](int i) { return strides[i].cast<std::int64_t>(); });
+  }
+  require_contiguous(array, object, contiguous, access);
+}
+
+}  // namespace aruba_fast::python

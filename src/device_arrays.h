@@ -1,0 +1,46 @@
+// Arrays in the memory of a CUDA device as the core's Array: CuPy's by their attributes, others by
+// DLPack or __cuda_array_interface__.
+#pragma once
+
+#include "arrays.h"
+#include "cuda/device.h"
+
+namespace aruba_fast::python {
+
+// Throws CudaError when there is no device to work on.
+void require_device(const char* function);
+
+// All arrays of a call lie on one device. The call runs on the caller's current stream there: that
+// of CuPy or PyTorch, whose arrays come first; else the stream that the first array names; else the
+// legacy default stream. Whatever other stream produced an array is waited for by an event, and
+// waits for the call in turn when it is `finished`.
+class DeviceArrays : public Arrays {
+ public:
+  explicit DeviceArrays(const char* function);
+
+  const cuda::Stream& stream() const { return stream_; }
+  // Memory for the call, of CuPy's pool.
+  void* workspace(std::size_t n_bytes);
+  // After the launch: the streams that own the arrays go on only when it is done.
+  void finished() const;
+
+ protected:
+  void fill_from_foreign(Array& array, py::handle object, Access access) override;
+  void* vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n) override;
+
+ private:
+  void fill_from_cupy(Array& array, py::handle object, Access access);
+  void fill_from_dlpack(Array& array, py::handle object, Access access);
+  void fill_from_interface(Array& array, py::handle object, Access access);
+  // The first array decides where the call runs.
+  void place(const Array& array, py::handle object, int device);
+  void read_capsule(Array& array, py::handle object, Access access);
+  void require_contiguous(Array& array, py::handle object, bool contiguous, Access access);
+  void produced_on(void* producer);
+
+  cuda::Stream stream_{-1, nullptr};
+  const char* first_ = "";
+  std::vector<void*> producers_;
+};
+
+}  // namespace aruba_fast::python

@@ -1,0 +1,21 @@
+// Where arrays live: calls about those of a CUDA device go to the extension aruba_fast._cuda.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+namespace aruba_fast::python {
+
+// Of an array that is not NumPy's, or of the first one of a list.
+bool foreign_on_cuda(pybind11::handle object);
+
+// NumPy's arrays, the common case, are told by their type alone.
+inline bool on_cuda(pybind11::handle object) {
+  return !pybind11::isinstance<pybind11::array>(object) && foreign_on_cuda(object);
+}
+
+// The function of that name in aruba_fast._cuda, imported when the first device array comes; the
+// argument `name` asks for it.
+pybind11::object cuda_function(const char* function, const char* name, pybind11::handle object);
+
+}  // namespace aruba_fast::python

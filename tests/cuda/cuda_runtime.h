@@ -1,0 +1,167 @@
+// Stands in for CUDA's own header where the kernels are compiled for the CPU: the keywords and
+// built-ins that they use, and the calls of the runtime that the ops make.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "cuda_on_cpu.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+// ---- built-ins of device code ----
+
+extern thread_local uint3 threadIdx, blockIdx;
+extern thread_local dim3 blockDim, gridDim;
+
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) double2 {
+  double x, y;
+};
+struct alignas(8) ushort4 {
+  unsigned short x, y, z, w;
+};
+
+inline void __syncthreads(std::source_location at = std::source_location::current()) {
+  cuda_on_cpu::barrier(at);
+}
+inline void __syncwarp(unsigned mask = 0xffffffffU,
+                       std::source_location at = std::source_location::current()) {
+  cuda_on_cpu::collective(cuda_on_cpu::Collective::kSyncWarp, mask, 0, 0, at);
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate,
+                              std::source_location at = std::source_location::current()) {
+  return static_cast<unsigned>(
+      cuda_on_cpu::collective(cuda_on_cpu::Collective::kBallot, mask, predicate != 0, 0, at));
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
+                  std::source_location at = std::source_location::current()) {
+  static_assert(sizeof(T) <= 8);
+  const int lane = cuda_on_cpu::lane(), other = lane ^ bits;
+  const int source = other / width <= lane / width ? other : lane;
+  std::uint64_t raw = 0;
+  std::memcpy(&raw, &value, sizeof(T));
+  raw = cuda_on_cpu::collective(cuda_on_cpu::Collective::kShuffle, mask, raw, source, at);
+  std::memcpy(&value, &raw, sizeof(T));
+  return value;
+}
+template <class T>
+T __shfl_sync(unsigned mask, T value, int from, int width = 32,
+              std::source_location at = std::source_location::current()) {
+  static_assert(sizeof(T) <= 8);
+  const int lane = cuda_on_cpu::lane(), source = lane / width * width + (from & (width - 1));
+  std::uint64_t raw = 0;
+  std::memcpy(&raw, &value, sizeof(T));
+  raw = cuda_on_cpu::collective(cuda_on_cpu::Collective::kShuffle, mask, raw, source, at);
+  std::memcpy(&value, &raw, sizeof(T));
+  return value;
+}
+inline unsigned atomicOr(unsigned* p, unsigned bits) {
+  return std::atomic_ref<unsigned>(*p).fetch_or(bits, std::memory_order_relaxed);
+}
+inline unsigned atomicExch(unsigned* p, unsigned value) {
+  return std::atomic_ref<unsigned>(*p).exchange(value, std::memory_order_relaxed);
+}
+inline unsigned long long atomicMin(unsigned long long* p, unsigned long long value) {
+  std::atomic_ref<unsigned long long> at(*p);
+  unsigned long long seen = at.load(std::memory_order_relaxed);
+  while (value < seen && !at.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  }
+  return seen;
+}
+template <class T>
+T __ldg(const T* p) {
+  return *p;
+}
+
+// ---- calls of the runtime ----
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchFailure = 719,
+  cudaErrorNotReady = 600,
+  cudaErrorStreamCaptureUnsupported = 900
+};
+using cudaStream_t = struct CUstream_st*;
+using cudaEvent_t = struct CUevent_st*;
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost, cudaMemcpyDefault };
+enum cudaMemoryType {
+  cudaMemoryTypeUnregistered,
+  cudaMemoryTypeHost,
+  cudaMemoryTypeDevice,
+  cudaMemoryTypeManaged
+};
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+constexpr unsigned cudaEventDisableTiming = 2;
+
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+};
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  std::size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  void* attrs;
+  unsigned numAttrs;
+};
+
+cudaError_t cudaGetDeviceCount(int* n);
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaDriverGetVersion(int* version);
+cudaError_t cudaRuntimeGetVersion(int* version);
+cudaError_t cudaGetLastError();
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaMalloc(void** p, std::size_t n);
+cudaError_t cudaFree(void* p);
+cudaError_t cudaMallocHost(void** p, std::size_t n);
+cudaError_t cudaFreeHost(void* p);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t n, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t n, cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p);
+
+namespace cuda_on_cpu {
+// Counts a launch; an error that was asked for, or cudaSuccess.
+cudaError_t begin_launch(const cudaLaunchConfig_t& config);
+}  // namespace cuda_on_cpu
+
+template <class... P, class... A>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...),
+                               A&&... arguments) {
+  if (const cudaError_t error = cuda_on_cpu::begin_launch(*config)) return error;
+  const std::tuple<P...> copies(std::forward<A>(arguments)...);
+  cuda_on_cpu::run(config->gridDim, config->blockDim, config->dynamicSmemBytes,
+                   [&] { std::apply(kernel, copies); });
+  return cudaSuccess;
+}

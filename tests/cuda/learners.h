@@ -1,0 +1,83 @@
+// A learner in host memory and on the emulated device.
+#pragma once
+
+#include "arrays.h"
+#include "cpp/ops_meta.h"
+
+namespace aruba_fast::test {
+
+// A learner in both places.
+template <class T>
+class Learner {
+ public:
+  // Parameters up to `scale`.
+  Learner(std::int64_t n, const MetaParameters& parameters, Numbers& numbers, double scale = 1)
+      : phi_master_(scaled(numbers.vector<double>(n), scale / static_cast<double>(n))),
+        b_(numbers.vector<double>(n, 1.5)),
+        g_(numbers.vector<double>(n, 1.5)),
+        rho_(static_cast<std::size_t>(n)),
+        weight_{2, 1e-17},
+        phi_(phi_master_.begin(), phi_master_.end()),
+        rates_(scaled(numbers.vector<T>(n, 1.5), scale)),
+        counts_{5, 1},
+        on_phi_master_(phi_master_, 1),
+        on_b_(b_),
+        on_g_(g_, 1),
+        on_rho_(rho_),
+        on_weight_(weight_),
+        on_phi_(phi_, 3),
+        on_rates_(rates_, 2),
+        on_counts_(counts_) {
+    host = state(phi_master_, b_, g_, rho_, weight_, phi_, rates_, counts_, parameters);
+    device = state(on_phi_master_, on_b_, on_g_, on_rho_, on_weight_, on_phi_, on_rates_,
+                   on_counts_, parameters);
+  }
+
+  void expect_equal_state(const std::string& what) {
+    expect_same(on_phi_master_.values(), phi_master_, "phi_master, " + what);
+    expect_same(on_b_.values(), b_, "b, " + what);
+    expect_same(on_g_.values(), g_, "g, " + what);
+    expect_same(on_rho_.values(), rho_, "rho, " + what);
+    expect_same(on_weight_.values(), weight_, "weight, " + what);
+    expect_same(on_phi_.values(), phi_, "phi, " + what);
+    expect_same(on_rates_.values(), rates_, "rates, " + what);
+    expect(on_counts_.values() == counts_, "counts, " + what);
+  }
+
+ private:
+  template <class E>
+  static std::vector<E> scaled(std::vector<E> values, double scale) {
+    for (E& value : values) value = static_cast<E>(static_cast<double>(value) * scale);
+    return values;
+  }
+
+  template <class D, class P, class C>
+  MetaState state(D& phi_master, D& b, D& g, D& rho, D& weight, P& phi, P& rates, C& counts,
+                  const MetaParameters& parameters) {
+    return {phi_master.data(),
+            b.data(),
+            g.data(),
+            rho.data(),
+            phi.data(),
+            rates.data(),
+            counts.data(),
+            counts.data() + 1,
+            weight.data(),
+            weight.data() + 1,
+            static_cast<std::int64_t>(phi_.size()),
+            kType<T>,
+            parameters};
+  }
+
+  std::vector<double> phi_master_, b_, g_, rho_, weight_;
+  std::vector<T> phi_, rates_;
+  std::vector<std::int64_t> counts_;
+  DeviceArray<double> on_phi_master_, on_b_, on_g_, on_rho_, on_weight_;
+  DeviceArray<T> on_phi_, on_rates_;
+  DeviceArray<std::int64_t> on_counts_;
+
+ public:
+  MetaState host, device;
+};
+
+}  // namespace aruba_fast::test

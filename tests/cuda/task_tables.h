@@ -1,0 +1,90 @@
+// Tables of ragged tasks in host memory and on the emulated device.
+#pragma once
+
+#include "arrays.h"
+#include "cpp/ops_tasks.h"
+
+namespace aruba_fast::test {
+
+constexpr Loss kLosses[] = {Loss::kSquared,  Loss::kAbsolute, Loss::kHuber,
+                            Loss::kLogistic, Loss::kHinge,    Loss::kSoftmax};
+
+// Ragged tasks with labels for `loss`, on both sides.
+template <class T>
+class Tasks {
+ public:
+  Tasks(std::int64_t n_tasks, std::int64_t n_features, Loss loss, std::int64_t n_outputs,
+        std::uint64_t seed = 7) {
+    Numbers numbers(seed);
+    std::int64_t n_rows = 0;
+    for (std::int64_t task = 0; task < n_tasks; ++task) {
+      starts_.push_back(n_rows);
+      n_rows += 1 + task * task % 11;
+      stops_.push_back(n_rows);
+      order_.push_back((task * 5 + 3) % n_tasks);
+    }
+    x_ = numbers.vector<T>(n_rows * n_features);
+    for (T& value : x_) value /= static_cast<T>(std::sqrt(static_cast<double>(n_features)));
+    for (std::int64_t i = 0; i < n_rows; ++i) {
+      const double u = numbers.next();
+      if (loss == Loss::kLogistic) y_.push_back(u > 0);
+      else if (loss == Loss::kHinge) y_.push_back(static_cast<T>(u > 0 ? 1 : -1));
+      else if (loss == Loss::kSoftmax)
+        y_.push_back(static_cast<T>(
+            static_cast<std::int64_t>((u + 1) / 2 * 0.999 * static_cast<double>(n_outputs))));
+      else y_.push_back(static_cast<T>(4 * u));
+    }
+    n_features_ = n_features;
+  }
+
+  std::vector<T>& x() { return x_; }
+  TaskTable host(bool ordered) const {
+    return {x_.data(),
+            y_.data(),
+            starts_.data(),
+            stops_.data(),
+            ordered ? order_.data() : nullptr,
+            static_cast<std::int64_t>(starts_.size()),
+            static_cast<std::int64_t>(y_.size()),
+            n_features_,
+            kType<T>};
+  }
+
+ private:
+  std::vector<T> x_, y_;
+  std::vector<std::int64_t> starts_, stops_, order_;
+  std::int64_t n_features_;
+};
+
+// The same table in device memory, nothing of it aligned to more than an element.
+template <class T>
+class OnDevice {
+ public:
+  explicit OnDevice(const TaskTable& host)
+      : x_(copy<T>(host.x, host.n_rows * host.n_features), 1),
+        y_(copy<T>(host.y, host.n_rows), 3),
+        starts_(copy<std::int64_t>(host.starts, host.n_tasks), 1),
+        stops_(copy<std::int64_t>(host.stops, host.n_tasks), 1),
+        order_(copy<std::int64_t>(host.order, host.order ? host.n_tasks : 0), 1) {
+    table = host;
+    table.x = x_.data();
+    table.y = y_.data();
+    table.starts = starts_.data();
+    table.stops = stops_.data();
+    if (host.order) table.order = order_.data();
+  }
+
+ private:
+  template <class E>
+  static std::vector<E> copy(const void* from, std::int64_t n) {
+    const E* at = static_cast<const E*>(from);
+    return n > 0 ? std::vector<E>(at, at + n) : std::vector<E>();
+  }
+  DeviceArray<T> x_, y_;
+  DeviceArray<std::int64_t> starts_, stops_, order_;
+
+ public:
+  TaskTable table;
+};
+
+}  // namespace aruba_fast::test

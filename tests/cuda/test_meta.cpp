@@ -1,0 +1,221 @@
+// The reduction over tasks, merging and the meta-update on the emulated device against those of the
+// CPU: equal bits.
+#include "arrays.h"
+#include "cpp/lane_sum.h"
+#include "cpp/ops_meta.h"
+#include "cuda/ops_meta.h"
+#include "cuda_runtime.h"
+#include "learners.h"
+#include "small.h"
+
+namespace {
+
+using namespace aruba_fast;
+using namespace aruba_fast::test;
+
+const cuda::Stream kStream{0, nullptr};
+
+// Statistics in both places, which start from the same numbers.
+class Both {
+ public:
+  explicit Both(std::int64_t n, Numbers* from = nullptr)
+      : n_(n),
+        sums_(from ? from->vector<double>(6 * n)
+                   : std::vector<double>(static_cast<std::size_t>(6 * n))),
+        on_sums_(sums_, 1),
+        on_weight_(from ? std::vector<double>{2.5, 1e-17} : std::vector<double>(2)),
+        on_counts_(from ? std::vector<std::int64_t>{3, 1} : std::vector<std::int64_t>(2)),
+        host{sums_.data()} {
+    if (from) host = {sums_.data(), {2.5, 1e-17}, 3, 1};
+    device = {on_sums_.data(), on_weight_.data(), on_counts_.data()};
+  }
+
+  void expect_equal_sums(const std::string& what) {
+    expect_same(on_sums_.values(), sums_, "sums, " + what);
+    expect_same(on_weight_.values(), {host.weight.high, host.weight.low}, "weight, " + what);
+    expect(on_counts_.values() == std::vector<std::int64_t>{host.n_tasks, host.n_skipped},
+           "counts, " + what);
+  }
+
+ private:
+  std::int64_t n_;
+  std::vector<double> sums_;
+  DeviceArray<double> on_sums_, on_weight_;
+  DeviceArray<std::int64_t> on_counts_;
+
+ public:
+  Statistics host;
+  cuda::DeviceStatistics device;
+};
+
+std::vector<double> weights_of(Numbers& numbers, std::int64_t n_tasks) {
+  std::vector<double> weights = numbers.vector<double>(n_tasks, 1.5);
+  for (std::size_t i = 0; i < weights.size(); i += 7) weights[i] = 0;
+  return weights;
+}
+
+enum Poison { kNone, kOne, kSome, kAll, kOverflow };
+
+template <class T>
+void poison(std::vector<T>& theta_hat, std::vector<T>& grad_sq, std::int64_t n_tasks,
+            std::int64_t n, Poison how) {
+  const auto at = [n](std::int64_t task, std::int64_t j) {
+    return static_cast<std::size_t>(task * n + j % n);
+  };
+  if (how == kOne) theta_hat[at(n_tasks / 2, n / 3)] = std::numeric_limits<T>::quiet_NaN();
+  for (std::int64_t task = 0; task < n_tasks; ++task) {
+    if (how == kAll || (how == kSome && task % 3 == 1))
+      grad_sq[at(task, 7 * task)] = std::numeric_limits<T>::infinity();
+    if (how == kOverflow && task % 5 == 0)
+      theta_hat[at(task, task)] = std::numeric_limits<T>::max();
+  }
+}
+
+template <class T>
+void test_round(std::int64_t n_tasks, std::int64_t n, bool weighted, Poison how, bool from_zero) {
+  Numbers numbers(static_cast<std::uint64_t>(n_tasks * 1000 + n));
+  std::vector<T> theta_hat = numbers.vector<T>(n_tasks * n), phi = numbers.vector<T>(n),
+                 grad_sq = numbers.vector<T>(n_tasks * n, 1);
+  const std::vector<double> weights = weights_of(numbers, n_tasks);
+  if (how != kNone) poison(theta_hat, grad_sq, n_tasks, n, how);
+  Both into(n, from_zero ? nullptr : &numbers);
+  std::vector<std::uint8_t> skipped(static_cast<std::size_t>(n_tasks), 9);
+  const std::string what = std::to_string(n_tasks) + "x" + std::to_string(n) + " " +
+                           name_of(kType<T>) + " weighted " + std::to_string(weighted) +
+                           " poison " + std::to_string(how);
+  add_round("test",
+            {theta_hat.data(), grad_sq.data(), phi.data(), weighted ? weights.data() : nullptr,
+             n_tasks, n, kType<T>},
+            into.host, skipped.data());
+  const DeviceArray<T> on_theta(theta_hat, 1), on_grad_sq(grad_sq, 3), on_phi(phi, 2);
+  const DeviceArray<double> on_weights(weights, 1);
+  const DeviceArray<std::uint8_t> on_skipped(std::vector<std::uint8_t>(skipped.size(), 7));
+  // Whatever was in the workspace before must not matter.
+  const DeviceArray<unsigned char> workspace(
+      std::vector<unsigned char>(cuda::add_round_workspace_bytes(n_tasks, n), 0xff));
+  cuda_on_cpu::reset_counts();
+  cuda::add_round({on_theta.data(), on_grad_sq.data(), on_phi.data(),
+                   weighted ? on_weights.data() : nullptr, n_tasks, n, kType<T>},
+                  into.device, on_skipped.data(), workspace.data(), kStream);
+  expect_equal(cuda_on_cpu::counts().synchronizations + cuda_on_cpu::counts().copies,
+               std::int64_t{0});
+  into.expect_equal_sums(what);
+  expect(on_skipped.values() == skipped, "skipped, " + what);
+}
+
+template <class T>
+void test_rounds() {
+  unsigned order = 0;
+  for (const std::int64_t n : {1, 2, 5, 31, 127, 128, 130, 600}) {
+    for (const std::int64_t n_tasks : {1, 2, 3, 4, 5, 127, 128, 129, 300}) {
+      if (kSmall && n * n_tasks > 20000) continue;
+      cuda_on_cpu::set_order(order++ % 4);
+      for (const bool weighted : {false, true}) {
+        test_round<T>(n_tasks, n, weighted, kNone, !weighted);
+        for (const Poison how : {kOne, kSome, kAll})
+          test_round<T>(n_tasks, n, weighted, how, weighted);
+      }
+      if (sizeof(T) == 4) test_round<T>(n_tasks, n, false, kOverflow, true);
+    }
+  }
+  // The path of many columns, with more than one chunk.
+  if (!kSmall) {
+    test_round<T>(130, 65536, true, kNone, false);
+    test_round<T>(130, 65537, true, kOne, false);
+    test_round<T>(3000, 8, true, kSome, false);
+  }
+}
+
+// The sums of float64 overflow although every task is finite: the CPU throws, the device cannot,
+// and leaves sums that are not finite.
+void test_overflow() {
+  const std::vector<double> theta_hat(4, 1), grad_sq(4, 1e308), phi(2, 0.0);
+  const RoundArrays round = {theta_hat.data(), grad_sq.data(), phi.data(), nullptr, 2, 2,
+                             Type::kFloat64};
+  std::vector<double> sums(12);
+  Statistics host{sums.data()};
+  expect_throw<ValueError>("overflow of float64", [&] { add_round("test", round, host, nullptr); });
+  const Both into(2);
+  const DeviceArray<unsigned char> workspace(
+      std::vector<unsigned char>(cuda::add_round_workspace_bytes(2, 2)));
+  cuda::add_round(round, into.device, nullptr, workspace.data(), kStream);
+  expect(!std::isfinite(into.device.sums[4]), "an overflow stays visible");
+  expect_equal(into.device.counts[0], std::int64_t{2});
+}
+
+void test_merge() {
+  for (const std::int64_t n : {1, 3, 255, 256, 257, 1000}) {
+    Numbers numbers(static_cast<std::uint64_t>(n));
+    Both into(n, &numbers);
+    const Both other(n, &numbers);
+    merge(into.host, other.host, n);
+    cuda::merge(into.device, other.device, n, kStream);
+    into.expect_equal_sums("merge " + std::to_string(n));
+  }
+}
+
+template <class T>
+void test_apply() {
+  const double no_cap = std::numeric_limits<double>::infinity();
+  const MetaParameters each[] = {{0.1, 1, 1, 0, no_cap, false},
+                                 {0.1, 1, 1, 0, no_cap, true},
+                                 {0.3, 2, 0.4, 0.1, 0.25, false},
+                                 {0.3, 2, 0.4, 0.1, 0.25, true}};
+  const double steps[] = {0, 0.5, 1.5};
+  unsigned order = 0;
+  for (const std::int64_t n : {1, 2, 33, 257, 1025, 8192, 8193, 20000}) {
+    if (kSmall && n > 9000) continue;
+    for (const MetaParameters& parameters : each) {
+      for (const std::int64_t n_tasks : {0, 1, 2, 40, 2000}) {
+        cuda_on_cpu::set_order(order % 3);
+        Numbers numbers(static_cast<std::uint64_t>(n + n_tasks));
+        Learner<T> learner(n, parameters, numbers);
+        Both round(n, &numbers);
+        for (std::int64_t i = 0; i < 4 * n; ++i) {
+          round.host.sums[i] = std::fabs(round.host.sums[i]);
+          round.device.sums[i] = round.host.sums[i];
+        }
+        round.host.n_tasks = round.device.counts[0] = n_tasks;
+        const double* meta_step = order % 4 == 3 ? nullptr : &steps[order % 4];
+        ++order;
+        if (order % 13 == 0)
+          round.host.weight = {0, 0}, round.device.weight[0] = round.device.weight[1] = 0;
+        learner.host.apply(round.host, meta_step);
+        const DeviceArray<unsigned char> workspace(
+            std::vector<unsigned char>(cuda::apply_workspace_bytes(n), 0xff));
+        cuda::apply(learner.device, round.device, meta_step, workspace.data(), kStream);
+        learner.expect_equal_state("n " + std::to_string(n) + " tasks " + std::to_string(n_tasks) +
+                                   " isotropic " + std::to_string(parameters.isotropic) +
+                                   " decay " + std::to_string(parameters.decay));
+      }
+    }
+  }
+}
+
+// cpp/lane_sum.h against long double.
+void test_lane_sum() {
+  Numbers numbers(3);
+  for (const std::int64_t n : {0, 1, 2, 1023, 1024, 1025, 5000, 100001}) {
+    const std::vector<double> values = numbers.vector<double>(n);
+    long double exact = 0;
+    for (const double value : values) exact += value;
+    const Twofold<double> sum =
+        lane_sum(n, [&](std::int64_t i) { return values[static_cast<std::size_t>(i)]; });
+    expect(std::fabs(static_cast<double>(exact) - (sum.high + sum.low)) <=
+               1e-15 * (1 + std::fabs(static_cast<double>(exact))),
+           "lane_sum of " + std::to_string(n));
+  }
+}
+
+}  // namespace
+
+int main() {
+  test_lane_sum();
+  test_rounds<float>();
+  test_rounds<double>();
+  test_overflow();
+  test_merge();
+  test_apply<float>();
+  test_apply<double>();
+  return report("meta");
+}

@@ -1,0 +1,139 @@
+"""The CUDA device that tests run on: a real one, or the kernels on the CPU under CuPy's own arrays.
+
+ARUBA_TEST_DEVICE is `emulated` (if not set) or `real`. The emulated `_cuda` is the target
+`_cuda_emulated` of the build; ARUBA_CUDA_EMULATED_MODULE names its file or folder where it is not in
+build/*/emulated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+import sysconfig
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+REAL = os.environ.get("ARUBA_TEST_DEVICE", "emulated") == "real"
+ROOT = Path(__file__).parents[1]
+
+
+def emulated_module():
+    """The newest emulated `_cuda` for this interpreter, or None."""
+    name = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if named := os.environ.get("ARUBA_CUDA_EMULATED_MODULE"):
+        path = Path(named) / name if Path(named).is_dir() else Path(named)
+        return path if path.exists() else None
+    found = ROOT.glob(f"build/*/emulated/{name}")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def missing():
+    """Why there is no device to test on, or None."""
+    if importlib.util.find_spec("cupy") is None:
+        return "no CuPy: pip install 'aruba_fast[cuda13]'"
+    if not REAL and emulated_module() is None:
+        return "no emulated _cuda: build with -DARUBA_CUDA_EMULATED=ON"
+    return None
+
+
+def require():
+    """Skips where there is no device to test on; in CI that is a failure."""
+    if reason := missing():
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+class Machine:
+    """Controls of the machine that runs kernels on the CPU."""
+
+    COUNTS = ("launches", "copies", "allocations", "synchronizations", "waits")
+
+    def __init__(self, path):
+        self._library = ctypes.CDLL(str(path))
+        self._library.machine_last_stream.restype = ctypes.c_void_p
+
+    def counts(self):
+        out = (ctypes.c_int64 * len(self.COUNTS))()
+        self._library.machine_counts(out)
+        return dict(zip(self.COUNTS, out, strict=True))
+
+    def reset(self):
+        self._library.machine_reset_counts()
+
+    def set_devices(self, n, error=0):
+        self._library.machine_set_devices(n, error)
+
+    def fail_next(self, call, error):
+        self._library.machine_fail_next(call.encode(), error)
+
+    def set_order(self, order):
+        self._library.machine_set_order(order)
+
+    def last_launch(self):
+        """Device and stream of the last launch."""
+        return self._library.machine_last_device(), self._library.machine_last_stream() or 0
+
+    @contextmanager
+    def capturing(self):
+        """A stream is captured: calls that a capture does not allow fail."""
+        self._library.machine_set_capturing(1)
+        try:
+            yield
+        finally:
+            self._library.machine_set_capturing(0)
+
+
+machine = None
+
+
+@contextmanager
+def installed():
+    """The emulated `_cuda` in the place of the real one, and CuPy over host memory."""
+    global machine
+    if REAL:
+        yield
+        return
+    import emulated_cupy
+
+    import aruba_fast
+
+    path = emulated_module()
+    spec = importlib.util.spec_from_file_location("aruba_fast._cuda", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    before = sys.modules.get("aruba_fast._cuda")
+    sys.modules["aruba_fast._cuda"] = aruba_fast._cuda = module
+    machine = Machine(path)
+    try:
+        with emulated_cupy.installed():
+            yield
+    finally:
+        machine = None
+        del aruba_fast._cuda, sys.modules["aruba_fast._cuda"]
+        if before is not None:
+            sys.modules["aruba_fast._cuda"] = aruba_fast._cuda = before
+
+
+def array(values):
+    """A copy on the device."""
+    import cupy
+
+    return cupy.asarray(values)
+
+
+def host(values):
+    """A copy in host memory, of arrays of either."""
+    import cupy
+
+    if not isinstance(values, cupy.ndarray):
+        return values
+    if REAL:
+        return cupy.asnumpy(values)
+    import emulated_cupy
+
+    return emulated_cupy.host(values).copy()
