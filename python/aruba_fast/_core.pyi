@@ -3,7 +3,6 @@ Native core of aruba_fast.
 """
 
 from __future__ import annotations
-from aruba_fast import CudaError
 import collections.abc
 import numpy.typing
 import typing
@@ -26,6 +25,11 @@ __all__: list[str] = [
     "set_num_threads",
     "step",
 ]
+
+class CudaError(RuntimeError):
+    """
+    The CUDA driver or runtime refused, or there is none; the message tells what is missing.
+    """
 
 class MetaState:
     """
