@@ -2,6 +2,7 @@
 #include "ops_meta.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -38,22 +39,31 @@ void merge_tile(double* into, std::int64_t into_stride, const double* from,
                      from + row * from_stride, from + (row + 1) * from_stride, n});
 }
 
-// Adds the round to sums, chunk after chunk in every column.
-void sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums) {
+bool all_finite(const double* values, std::int64_t n) {
+  double zero = 0;
+  for (std::int64_t i = 0; i < n; ++i) zero += values[i] - values[i];
+  return zero == 0;
+}
+
+// Adds the round to sums, chunk after chunk in every column. False if a sum is not finite.
+bool sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums) {
   const std::int64_t n_tiles = divide_up(round.n, kTile),
                      n_chunks = divide_up(round.n_tasks, kTaskChunk);
   const std::int64_t stride = divide_up(std::min(round.n, kTile), 8) * 8 + kPadding;
   const bool parallel = round.n_tasks * round.n > kParallelFrom;
   const auto columns = [&](std::int64_t tile) { return std::min(round.n - tile * kTile, kTile); };
   if (n_tiles >= 4 * n_threads() || n_chunks == 1) {
+    std::atomic<bool> finite{true};
     for_each(n_tiles, parallel, [&](std::int64_t tile) {
       alignas(64) double partial[6 * (kTile + kPadding)];
       for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
         reduce_tile(round, skip, chunk, tile, stride, partial);
         merge_tile(sums + tile * kTile, round.n, partial, stride, columns(tile));
       }
+      for (int row = 0; row < 6; ++row)
+        if (!all_finite(sums + row * round.n + tile * kTile, columns(tile))) finite = false;
     });
-    return;
+    return finite;
   }
   const std::int64_t wave = std::min(kWave, n_chunks), size = 6 * stride;
   std::vector<double> partials(static_cast<std::size_t>(wave * n_tiles * size));
@@ -67,12 +77,7 @@ void sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums)
       merge_tile(sums + i % n_tiles * kTile, round.n, partials.data() + i * size, stride,
                  columns(i % n_tiles));
   }
-}
-
-bool all_finite(const double* values, std::int64_t n) {
-  double zero = 0;
-  for (std::int64_t i = 0; i < n; ++i) zero += values[i] - values[i];
-  return zero == 0;
+  return all_finite(sums, 6 * round.n);
 }
 
 // A task is finite when all that it would add to the sums is.
@@ -95,11 +100,10 @@ bool is_finite(const RoundArrays& round, std::int64_t task) {
 
 void add_round(const char* function, const RoundArrays& round, Statistics& into,
                std::uint8_t* skipped) {
-  const std::int64_t n_sums = 6 * round.n;
-  const std::vector<double> before(into.sums, into.sums + n_sums);
+  const bool fresh = into.n_tasks + into.n_skipped == 0;  // then the sums are all zero
+  const std::vector<double> before(into.sums, into.sums + (fresh ? 0 : 6 * round.n));
   std::vector<std::uint8_t> skip;
-  sum_round(round, nullptr, into.sums);
-  if (!all_finite(into.sums, n_sums)) {
+  if (!sum_round(round, nullptr, into.sums)) {
     skip.resize(static_cast<std::size_t>(round.n_tasks));
     for_each(divide_up(round.n_tasks, kTaskChunk), round.n_tasks * round.n > kParallelFrom,
              [&](std::int64_t chunk) {
@@ -109,9 +113,9 @@ void add_round(const char* function, const RoundArrays& round, Statistics& into,
                      !(round.type == Type::kFloat64 ? is_finite<double>(round, task)
                                                     : is_finite<float>(round, task));
              });
-    std::copy(before.begin(), before.end(), into.sums);
-    sum_round(round, skip.data(), into.sums);
-    if (!all_finite(into.sums, n_sums))
+    if (fresh) std::fill_n(into.sums, 6 * round.n, 0.0);
+    else std::copy(before.begin(), before.end(), into.sums);
+    if (!sum_round(round, skip.data(), into.sums))
       throw ValueError(std::string(function) +
                        ": the sums over the tasks must be finite: got an overflow of float64");
   }

@@ -185,9 +185,18 @@ ARUBA_RULE RegisterOf<float, 32>::type load_first_half(const float* p, int n) {
 
 template <class T>
 ARUBA_RULE void store_first(T* p, Pack<T> a, int n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << n) - 1), a.v);
+  else _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1U << n) - 1), a.v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(p, (__m256i)first_lanes<T>(n), a.v);
+  else _mm256_maskstore_pd(p, (__m256i)first_lanes<T>(n), a.v);
+#else
   alignas(ARUBA_REGISTER_BYTES) T lanes[Pack<T>::kWidth];
   store(lanes, a);
   for (int i = 0; i < n; ++i) p[i] = lanes[i];
+#endif
 }
 
 // Asks for the cache line at p; beyond the data it does nothing.
@@ -260,6 +269,7 @@ ARUBA_RULE Floats load_as(const Float16* p) {
 
 template <class T, class G>
 ARUBA_RULE Pack<T> load_first_as(const G* p, int n) {
+  if constexpr (std::is_same_v<T, G>) return load_first(p, n, first_lanes<T>(n));
   G lanes[Pack<T>::kWidth] = {};
   std::memcpy(lanes, p, static_cast<std::size_t>(n) * sizeof(G));
   return load_as<T>(lanes);

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -134,3 +135,14 @@ def test_importing_the_package_loads_nothing_of_cuda():
     assert "aruba_fast._cuda" not in modules
     assert "cupy" not in modules
     assert not re.search(r"_cuda\.|libcuda|cudart|nvrtc", maps)
+
+
+@pytest.mark.parametrize(
+    "command", [["tools/gpu.sh"], [sys.executable, "benchmarks/gpu_report.py"]]
+)
+def test_what_needs_a_device_fails_with_the_reason(command):
+    """`make gpu` and `make bench-gpu`."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no CUDA device can be used: cudaErrorInsufficientDriver" in done.stderr
