@@ -77,8 +77,9 @@ class Tasks:
         self._fill(features, labels, limits[:-1], limits[1:], checked=set())
 
     def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
+        """Takes contiguous arrays: x, y, starts, stops."""
         for name, value in zip(("x", "y", "starts", "stops"), arrays, strict=True):
-            object.__setattr__(self, name, _arrays.frozen(_arrays.contiguous(value)))
+            object.__setattr__(self, name, _arrays.frozen(value))
         object.__setattr__(self, "_checked", checked)
         object.__setattr__(self, "_on_device", None)
 
@@ -159,7 +160,7 @@ class Tasks:
     def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
         """Selects tasks by number, slice, boolean mask or array of numbers, as a view."""
         chosen = index if isinstance(index, slice) else checked_index(index, len(self))
-        starts, stops = (np.atleast_1d(rows[chosen]) for rows in (self.starts, self.stops))
+        starts, stops = (np.ascontiguousarray(rows[chosen]) for rows in (self.starts, self.stops))
         if not len(starts):
             raise ValueError(
                 "Tasks: `index` must select something: got 0 tasks, expected at least 1"
