@@ -3,6 +3,7 @@ Native core of aruba_fast.
 """
 
 from __future__ import annotations
+import aruba_fast._arrays
 import collections.abc
 import numpy.typing
 import typing
@@ -62,11 +63,14 @@ class MetaState:
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     learning_rate: typing.Any,
     delta: typing.Any,
@@ -89,7 +93,8 @@ def adagrad_step(
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -116,13 +121,17 @@ def add_round(
 
 def aruba_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     b: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     g: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     coef: typing.Any,
 ) -> None:
@@ -145,7 +154,8 @@ def aruba_step(
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -301,15 +311,19 @@ def set_num_threads(n: typing.Any) -> None:
 
 def step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     learning_rate: float
     | numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
 ) -> None:
     """
@@ -319,7 +333,8 @@ def step(
         theta   <- theta - learning_rate * grad
 
     Args:
-        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified.
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified. NumPy's,
+            or another library's through DLPack or __cuda_array_interface__; all arrays of a call live on one device.
         grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16, widened before use.
         learning_rate: A number for all, or an array of theta's type: one rate for each coordinate, or for each of the last
             dimension (theta [n_tasks, d] with rates [d]). For a list of parameters, a number or a list. In units of theta / grad.
@@ -327,11 +342,13 @@ def step(
 
     Returns:
         None: theta and grad_sq are modified in place. Large arrays are worked on by all threads, and the result is the same bits for
-        any number of them.
+        any number of them. On a CUDA device it is one kernel launch on the caller's current stream (of CuPy or PyTorch), which waits for
+        the streams that other arrays come from; nothing waits for the device, and the call can be captured in a graph.
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af
