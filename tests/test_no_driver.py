@@ -81,6 +81,7 @@ print(json.dumps({name: error_of(call) for name, call in calls.items()}))
 @pytest.fixture(scope="module", autouse=True)
 def _without_driver():
     if importlib.util.find_spec("aruba_fast._cuda") is None:
+        assert "ARUBA_CUDA_GATES" not in os.environ, "make cuda-gates builds aruba_fast with CUDA"
         pytest.skip("this aruba_fast was built without CUDA: make cuda-gates builds and tests it")
     cupy = pytest.importorskip("cupy", reason="pip install aruba_fast[cuda13]")
     try:

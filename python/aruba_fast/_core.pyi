@@ -14,12 +14,14 @@ __all__: list[str] = [
     "adagrad_step",
     "add_round",
     "aruba_step",
+    "best_in_hindsight",
     "check_labels",
     "get_num_threads",
     "info",
     "merge_statistics",
     "meta_train",
     "on_cuda",
+    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
     "step",
@@ -169,6 +171,27 @@ def aruba_step(
     Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.
     """
 
+def best_in_hindsight(
+    x: typing.Any,
+    y: typing.Any,
+    starts: typing.Any,
+    stops: typing.Any,
+    loss: str,
+    n_classes: typing.SupportsInt | typing.SupportsIndex,
+    batch_size: typing.SupportsInt | typing.SupportsIndex,
+    n_epochs: typing.SupportsInt | typing.SupportsIndex,
+    radius: typing.SupportsFloat | typing.SupportsIndex,
+    regularization: typing.SupportsFloat | typing.SupportsIndex,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex,
+    theta_star: typing.Any,
+    loss_out: typing.Any,
+    gap: typing.Any,
+    no_minimizer: typing.Any,
+) -> None:
+    """
+    The least loss of every task, into the output arrays.
+    """
+
 def check_labels(
     y: typing.Any, loss: str, n_classes: typing.SupportsInt | typing.SupportsIndex
 ) -> None:
@@ -228,6 +251,24 @@ def meta_train(
 def on_cuda(value: typing.Any) -> bool:
     """
     Whether an array, or the first of a list, lives in the memory of a CUDA device.
+    """
+
+def regret_upper_bound(
+    rule: str,
+    theta_star: typing.Any,
+    phi: typing.Any,
+    grad_sq: typing.Any,
+    rate: typing.Any,
+    damping: typing.Any,
+    n_rounds: typing.Any,
+    gradient_weight: typing.SupportsFloat | typing.SupportsIndex,
+    diameter: typing.SupportsFloat | typing.SupportsIndex,
+    value: typing.Any,
+    d_phi: typing.Any,
+    d_rate: typing.Any,
+) -> None:
+    """
+    The bound on the regret of every task, into the output arrays.
     """
 
 def run_tasks(
