@@ -74,6 +74,7 @@ def adagrad_step(
     *,
     learning_rate: typing.Any,
     delta: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     AdaGrad step, the single-task rule that ARUBA extends.
@@ -87,6 +88,7 @@ def adagrad_step(
         grad_sq: Accumulated squared gradients, of theta's type and shape. Modified.
         learning_rate: The base rate, not negative, in units of theta.
         delta: Smoothing, positive, in units of grad^2.
+        grad_type: As in `step`.
 
     Returns:
         None: theta and grad_sq are modified in place.
@@ -134,6 +136,7 @@ def aruba_step(
     | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     coef: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     ARUBA++ step: the meta-learned rate, refined by the task's own gradients.
@@ -148,6 +151,7 @@ def aruba_step(
         b: Accumulated squared distances, of theta's type and shape, or [d] for theta [n_tasks, d]. Not modified.
         g: The task's own copy of the accumulated squared gradients, of theta's type and shape, positive. Modified.
         coef: Weight of the task's own squared gradients, not negative; 0 keeps the meta-learned rate.
+        grad_type: As in `step`.
 
     Returns:
         None: theta and g are modified in place.
@@ -325,6 +329,7 @@ def step(
     | aruba_fast._arrays.ForeignArray
     | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
+    grad_type: str | None = None,
 ) -> None:
     """
     Preconditioned gradient step, with the statistics of ARUBA in the same pass.
@@ -339,6 +344,8 @@ def step(
         learning_rate: A number for all, or an array of theta's type: one rate for each coordinate, or for each of the last
             dimension (theta [n_tasks, d] with rates [d]). For a list of parameters, a number or a list. In units of theta / grad.
         grad_sq: Sums of squared gradients, as theta. Modified. None: no statistics are kept.
+        grad_type: "bfloat16" or "float16": gradients of type uint16 are the words of that type, for whoever has no such type in NumPy
+            (torch: grad.view(torch.uint16)). None: such gradients are refused.
 
     Returns:
         None: theta and grad_sq are modified in place. Large arrays are worked on by all threads, and the result is the same bits for

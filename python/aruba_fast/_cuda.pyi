@@ -64,6 +64,7 @@ def adagrad_step(
     *,
     learning_rate: typing.Any,
     delta: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     As aruba_fast.adagrad_step, on the arrays' device.
@@ -97,6 +98,7 @@ def aruba_step(
     | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     coef: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     As aruba_fast.aruba_step, on the arrays' device.
@@ -191,6 +193,7 @@ def step(
     | aruba_fast._arrays.ForeignArray
     | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
+    grad_type: str | None = None,
 ) -> None:
     """
     As aruba_fast.step, on the arrays' device.
