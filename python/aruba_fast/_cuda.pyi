@@ -3,6 +3,7 @@ What aruba_fast._core does, on the arrays of a CUDA device.
 """
 
 from __future__ import annotations
+import aruba_fast._arrays
 import collections.abc
 import numpy.typing
 import typing
@@ -52,11 +53,14 @@ class MetaState:
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     learning_rate: typing.Any,
     delta: typing.Any,
@@ -80,13 +84,17 @@ def add_round(
 
 def aruba_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     b: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     g: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     coef: typing.Any,
 ) -> None:
@@ -169,15 +177,19 @@ def run_tasks(
 
 def step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     learning_rate: float
     | numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
 ) -> None:
     """
