@@ -95,7 +95,7 @@ bench-gpu-check: $(VENV)/.package $(VENV)/.bench $(VENV)/.emulated
 cuda-gates: CUDA_VERSION := 13.0.88
 cuda-gates: $(VENV)/.cuda $(VENV)/.gates
 	$(BIN)/python tools/cuda_gates.py $(ARGS) $(SITE)/aruba_fast/_cuda.*.so
-	$(BIN)/python -m pytest -q tests/test_cuda_gates.py tests/test_no_driver.py
+	ARUBA_CUDA_GATES=1 $(BIN)/python -m pytest -q tests/test_cuda_gates.py tests/test_no_driver.py
 
 # The kernels' C++ tests on the CPU: plain, under ASan + UBSan, under TSan, which is the race check,
 # and with planted faults, each of which must be found.

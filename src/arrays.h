@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct ArraysArgument : py::object {
 };
 struct RatesArgument : py::object {
   PYBIND11_OBJECT_DEFAULT(RatesArgument, object, [](PyObject* p) { return p != nullptr; })
+};
+struct GradTypeArgument : py::object {
+  PYBIND11_OBJECT_DEFAULT(GradTypeArgument, object, [](PyObject* p) { return p != nullptr; })
 };
 
 // A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are
@@ -49,16 +53,25 @@ class Arrays {
     return static_cast<T*>(vector(object, name, py::dtype::of<T>(), n));
   }
   const char* function() const { return function_; }
+  // From here on, uint16 arrays are the words of this type, "bfloat16" or "float16"; None: they are
+  // refused.
+  void read_words_as(py::handle type);
 
  protected:
   Arrays(const char* function, bool on_host) : function_(function), on_host_(on_host) {}
   void fill(Array& array, py::handle object, Access access);
+  // False for a type that is none of the kernels', nor words that were said to be one.
+  bool known(const dlpack::DataType& given, Type& type) const;
   // Whatever is not NumPy's; off the host, NumPy's too. Only that costs a virtual call.
   virtual void fill_from_foreign(Array& array, py::handle object, Access access);
   virtual void* vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n);
 
+  // A floating-point type of NumPy or ml_dtypes in native byte order, or words.
+  bool known_type(const py::dtype& dtype, Type& type) const;
+
   const char* function_;
   std::vector<py::object> kept_;
+  std::optional<Type> words_;
 
  private:
   void fill_from_numpy(Array& array, py::handle object, Access access);
@@ -72,8 +85,6 @@ class Arrays {
   std::vector<std::vector<Array>> lists_;
 };
 
-// A floating-point type of NumPy or ml_dtypes in native byte order.
-bool known_type(const py::dtype& dtype, Type& type);
 std::string type_name(py::handle object);
 bool is_number(py::handle object);
 double number(const char* function, const char* name, py::handle object);
@@ -90,4 +101,8 @@ struct pybind11::detail::handle_type_name<aruba_fast::python::ArraysArgument> {
 template <>
 struct pybind11::detail::handle_type_name<aruba_fast::python::RatesArgument> {
   static constexpr auto name = const_name("float | " ARUBA_ARRAYS);
+};
+template <>
+struct pybind11::detail::handle_type_name<aruba_fast::python::GradTypeArgument> {
+  static constexpr auto name = const_name("str | None");
 };

@@ -212,7 +212,7 @@ void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) 
       (static_cast<dlpack::ManagedVersioned*>(managed)->flags & dlpack::kReadOnly))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "a read-only array");
-  if (!known_type(tensor.type, array.type))
+  if (!known(tensor.type, array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
                       py::hasattr(object, "dtype") ? py::str(object.attr("dtype"))
                                                    : py::str(py::type::handle_of(object)),

@@ -136,6 +136,19 @@ class Device:
         Device.current = self.before
 
 
+class Event:
+    """`cupy.cuda.Event`: a test says whether it is done, and sees which stream waits for it."""
+
+    all_done = True
+
+    def __init__(self, stream):
+        self.recorded_on, self.waited_for_on = stream, []
+
+    @property
+    def done(self):
+        return Event.all_done
+
+
 class Stream:
     """`cupy.cuda.Stream`: a number that kernels are launched on, and which one is current."""
 
@@ -150,6 +163,12 @@ class Stream:
 
     def __exit__(self, *_):
         Stream.current = self.before
+
+    def record(self):
+        return Event(self.ptr)
+
+    def wait_event(self, event):
+        event.waited_for_on.append(self.ptr)
 
 
 def get_current_stream(device_id=-1):  # noqa: ARG001 (CuPy's name for it)

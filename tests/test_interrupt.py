@@ -39,6 +39,10 @@ def many_tasks():
     stop_within(lambda: af.run_tasks(tasks, np.zeros(8), af.OGD(0.1), loss="squared",
                                      n_epochs=10_000))
 
+def hindsight():
+    wide = af.Tasks(rng.standard_normal((600, 500, 200)), (rng.random((600, 500)) < 0.5) * 1.0)
+    stop_within(lambda: af.best_in_hindsight(wide, "logistic", regularization=1.0))
+
 def stop_within(call):
     print("ready", flush=True)
     try:
@@ -75,7 +79,8 @@ print("done")
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "what", ["short_rounds", "long_rounds", "giant_round", "one_giant_task", "many_tasks"]
+    "what",
+    ["short_rounds", "long_rounds", "giant_round", "one_giant_task", "many_tasks", "hindsight"],
 )
 @pytest.mark.parametrize("n_threads", ["1", "2"])
 def test_ctrl_c_stops_within_a_second_and_leaves_complete_rounds(what, n_threads):

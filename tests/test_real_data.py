@@ -5,31 +5,16 @@ The tables lie outside the repository: in the folder that ARUBA_FAST_DATA names,
 """
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from real_data import people
 
 import aruba_fast as af
-from aruba_fast import datasets, demo
+from aruba_fast import demo
 from aruba_fast.demo import methods, protocol
 
 pytestmark = pytest.mark.slow
-
-FOLDER = Path(
-    os.environ.get("ARUBA_FAST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
-)
-
-
-def people(name):
-    path = FOLDER / f"{name}.npz"
-    if not path.is_file():
-        reason = f"{path} is missing: set ARUBA_FAST_DATA to the folder of the real data"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return datasets.load_table(path)
 
 
 @pytest.fixture(scope="module")

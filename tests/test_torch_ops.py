@@ -125,6 +125,14 @@ def test_half_gradients_are_widened_first(half):
     assert torch.equal(*sums)
 
 
+def test_words_of_a_named_type_are_that_type():
+    grad = torch.randn(33).bfloat16()
+    theta = [torch.zeros(33), torch.zeros(33)]
+    af.step(theta[0], grad, 0.5)
+    af.step(theta[1], grad.view(torch.uint16), 0.5, grad_type="bfloat16")
+    assert torch.equal(*theta)
+
+
 def test_gradients_of_any_strides():
     """Every order of the dimensions, steps between elements, expanded and misaligned ones."""
     grad = torch.randn(2, 3, 4)

@@ -21,47 +21,87 @@ from ._core import (
 
 if TYPE_CHECKING:
     from .learner import MetaLearner
-    from .rules import OGD, AdaGrad, ArubaPlusPlus
+    from .rules import EG, OGD, AdaGrad, ArubaPlusPlus
     from .run import evaluate, run_tasks
     from .statistics import TaskRun, TaskStatistics
     from .tasks import Tasks
+    from .theory.bounds import regret_upper_bound
+    from .theory.full_matrix import FullMatrixLearner, FullMatrixRun
+    from .theory.hindsight import Hindsight, best_in_hindsight, regret
+    from .theory.initialization import InitializationExperts, dynamic_regret, dynamic_regret_bound
+    from .theory.scale import ScaleLearner
+    from .theory.similarity import task_similarity
+    from .theory.simplex import SimplexLearner
+    from .theory.transfer import MetaAverage, TransferRisk, transfer_risk
     from .train import History, meta_train
 
 __all__ = [
+    "EG",
     "OGD",
     "AdaGrad",
     "ArubaPlusPlus",
     "CudaError",
+    "FullMatrixLearner",
+    "FullMatrixRun",
+    "Hindsight",
     "History",
+    "InitializationExperts",
+    "MetaAverage",
     "MetaLearner",
+    "ScaleLearner",
+    "SimplexLearner",
     "TaskRun",
     "TaskStatistics",
     "Tasks",
+    "TransferRisk",
     "adagrad_step",
     "aruba_step",
+    "best_in_hindsight",
+    "dynamic_regret",
+    "dynamic_regret_bound",
     "evaluate",
     "get_num_threads",
     "info",
     "meta_train",
+    "regret",
+    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
     "step",
+    "task_similarity",
+    "transfer_risk",
 ]
 
 # Imported when first asked for: all of them would take a quarter of the time that NumPy takes, and
 # a program that only steps needs none.
 _HOMES = {
+    "EG": "rules",
     "OGD": "rules",
     "AdaGrad": "rules",
     "ArubaPlusPlus": "rules",
+    "FullMatrixLearner": "theory.full_matrix",
+    "FullMatrixRun": "theory.full_matrix",
+    "Hindsight": "theory.hindsight",
     "History": "train",
+    "InitializationExperts": "theory.initialization",
+    "MetaAverage": "theory.transfer",
     "MetaLearner": "learner",
+    "ScaleLearner": "theory.scale",
+    "SimplexLearner": "theory.simplex",
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
     "Tasks": "tasks",
+    "TransferRisk": "theory.transfer",
+    "best_in_hindsight": "theory.hindsight",
+    "dynamic_regret": "theory.initialization",
+    "dynamic_regret_bound": "theory.initialization",
     "evaluate": "run",
     "meta_train": "train",
+    "regret": "theory.hindsight",
+    "regret_upper_bound": "theory.bounds",
     "run_tasks": "run",
+    "task_similarity": "theory.similarity",
+    "transfer_risk": "theory.transfer",
 }
 
 

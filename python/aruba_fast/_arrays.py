@@ -117,6 +117,22 @@ def moved(array: NDArray[Any], like: Any) -> NDArray[Any]:
         return copy
 
 
+def recorded(like: Any) -> Any:
+    """Returns an event after what was enqueued on the current stream beside `like`, or None."""
+    if isinstance(like, np.ndarray):
+        return None
+    with beside(like):
+        return namespace(like).cuda.get_current_stream().record()
+
+
+def await_event(event: Any, like: Any) -> None:
+    """Makes the current stream, which may be another one by now, wait for what was recorded."""
+    # Not asked of an event that is done: a stream that is captured must not wait for it.
+    if event is not None and not event.done:
+        with beside(like):
+            namespace(like).cuda.get_current_stream().wait_event(event)
+
+
 def host(array: Any) -> NDArray[Any]:
     """Returns an array in host memory: itself, or a copy that waits for the device."""
     result: NDArray[Any] = array if isinstance(array, np.ndarray) else array.get()

@@ -3,6 +3,7 @@ Native core of aruba_fast.
 """
 
 from __future__ import annotations
+import aruba_fast._arrays
 import collections.abc
 import numpy.typing
 import typing
@@ -13,12 +14,14 @@ __all__: list[str] = [
     "adagrad_step",
     "add_round",
     "aruba_step",
+    "best_in_hindsight",
     "check_labels",
     "get_num_threads",
     "info",
     "merge_statistics",
     "meta_train",
     "on_cuda",
+    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
     "step",
@@ -60,14 +63,18 @@ class MetaState:
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     learning_rate: typing.Any,
     delta: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     AdaGrad step, the single-task rule that ARUBA extends.
@@ -81,13 +88,15 @@ def adagrad_step(
         grad_sq: Accumulated squared gradients, of theta's type and shape. Modified.
         learning_rate: The base rate, not negative, in units of theta.
         delta: Smoothing, positive, in units of grad^2.
+        grad_type: As in `step`.
 
     Returns:
         None: theta and grad_sq are modified in place.
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -114,15 +123,20 @@ def add_round(
 
 def aruba_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     b: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     g: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     coef: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     ARUBA++ step: the meta-learned rate, refined by the task's own gradients.
@@ -137,13 +151,15 @@ def aruba_step(
         b: Accumulated squared distances, of theta's type and shape, or [d] for theta [n_tasks, d]. Not modified.
         g: The task's own copy of the accumulated squared gradients, of theta's type and shape, positive. Modified.
         coef: Weight of the task's own squared gradients, not negative; 0 keeps the meta-learned rate.
+        grad_type: As in `step`.
 
     Returns:
         None: theta and g are modified in place.
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -153,6 +169,27 @@ def aruba_step(
         (array([-1., -2.]), array([4., 4.]))
 
     Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.
+    """
+
+def best_in_hindsight(
+    x: typing.Any,
+    y: typing.Any,
+    starts: typing.Any,
+    stops: typing.Any,
+    loss: str,
+    n_classes: typing.SupportsInt | typing.SupportsIndex,
+    batch_size: typing.SupportsInt | typing.SupportsIndex,
+    n_epochs: typing.SupportsInt | typing.SupportsIndex,
+    radius: typing.SupportsFloat | typing.SupportsIndex,
+    regularization: typing.SupportsFloat | typing.SupportsIndex,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex,
+    theta_star: typing.Any,
+    loss_out: typing.Any,
+    gap: typing.Any,
+    no_minimizer: typing.Any,
+) -> None:
+    """
+    The least loss of every task, into the output arrays.
     """
 
 def check_labels(
@@ -216,6 +253,24 @@ def on_cuda(value: typing.Any) -> bool:
     Whether an array, or the first of a list, lives in the memory of a CUDA device.
     """
 
+def regret_upper_bound(
+    rule: str,
+    theta_star: typing.Any,
+    phi: typing.Any,
+    grad_sq: typing.Any,
+    rate: typing.Any,
+    damping: typing.Any,
+    n_rounds: typing.Any,
+    gradient_weight: typing.SupportsFloat | typing.SupportsIndex,
+    diameter: typing.SupportsFloat | typing.SupportsIndex,
+    value: typing.Any,
+    d_phi: typing.Any,
+    d_rate: typing.Any,
+) -> None:
+    """
+    The bound on the regret of every task, into the output arrays.
+    """
+
 def run_tasks(
     x: typing.Any,
     y: typing.Any,
@@ -260,16 +315,21 @@ def set_num_threads(n: typing.Any) -> None:
 
 def step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     learning_rate: float
     | numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
+    grad_type: str | None = None,
 ) -> None:
     """
     Preconditioned gradient step, with the statistics of ARUBA in the same pass.
@@ -278,19 +338,24 @@ def step(
         theta   <- theta - learning_rate * grad
 
     Args:
-        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified.
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified. NumPy's,
+            or another library's through DLPack or __cuda_array_interface__; all arrays of a call live on one device.
         grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16, widened before use.
         learning_rate: A number for all, or an array of theta's type: one rate for each coordinate, or for each of the last
             dimension (theta [n_tasks, d] with rates [d]). For a list of parameters, a number or a list. In units of theta / grad.
         grad_sq: Sums of squared gradients, as theta. Modified. None: no statistics are kept.
+        grad_type: "bfloat16" or "float16": gradients of type uint16 are the words of that type, for whoever has no such type in NumPy
+            (torch: grad.view(torch.uint16)). None: such gradients are refused.
 
     Returns:
         None: theta and grad_sq are modified in place. Large arrays are worked on by all threads, and the result is the same bits for
-        any number of them.
+        any number of them. On a CUDA device it is one kernel launch on the caller's current stream (of CuPy or PyTorch), which waits for
+        the streams that other arrays come from; nothing waits for the device, and the call can be captured in a graph.
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af

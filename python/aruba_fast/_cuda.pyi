@@ -3,6 +3,7 @@ What aruba_fast._core does, on the arrays of a CUDA device.
 """
 
 from __future__ import annotations
+import aruba_fast._arrays
 import collections.abc
 import numpy.typing
 import typing
@@ -52,14 +53,18 @@ class MetaState:
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     learning_rate: typing.Any,
     delta: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     As aruba_fast.adagrad_step, on the arrays' device.
@@ -80,15 +85,20 @@ def add_round(
 
 def aruba_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     b: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     g: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     coef: typing.Any,
+    grad_type: str | None = None,
 ) -> None:
     """
     As aruba_fast.aruba_step, on the arrays' device.
@@ -169,16 +179,21 @@ def run_tasks(
 
 def step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     learning_rate: float
     | numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
+    grad_type: str | None = None,
 ) -> None:
     """
     As aruba_fast.step, on the arrays' device.

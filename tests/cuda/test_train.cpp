@@ -71,7 +71,8 @@ void test_meta_train() {
   unsigned order = 0;
   for (const How& how : kHow)
     for (const std::int64_t d : {1, 8, 37, 200}) {
-      if (d == 200 && (kSmall || how.options.n_outputs > 1)) continue;
+      if (d == 200 && how.options.n_outputs > 1) continue;
+      if (kSmall && d != 8) continue;
       for (const bool poisoned : {false, true}) {
         cuda_on_cpu::set_order(order++ % 3);
         test_how<T>(how, d, kSmall ? 31 : 301, poisoned);
@@ -104,7 +105,7 @@ void test_synchronizations() {
 
 // Ctrl-C ends the loop between two rounds.
 void test_interrupt() {
-  const std::int64_t n_tasks = kSmall ? 2000 : 20000;
+  const std::int64_t n_tasks = kSmall ? 500 : 20000;
   const Tasks<float> tasks(n_tasks, 5, Loss::kSquared, 1);
   const OnDevice<float> device(tasks.host(false));
   Numbers numbers(1);
