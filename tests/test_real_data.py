@@ -1,15 +1,14 @@
 """What ARUBA must show on real people's data, with one protocol and nothing tuned for any of them.
 
-The tables lie outside the repository: in the folder that ARUBA_FAST_DATA names, or in
-`../shared/data`. Each claim is one on the mean over ten splits of the people.
+The tables lie outside the repository: see real.py. Each claim is one on the mean
+over ten splits of the people.
 """
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+import real
 
 import aruba_fast as af
 from aruba_fast import datasets, demo
@@ -17,19 +16,9 @@ from aruba_fast.demo import methods, protocol
 
 pytestmark = pytest.mark.slow
 
-FOLDER = Path(
-    os.environ.get("ARUBA_FAST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
-)
-
 
 def people(name):
-    path = FOLDER / f"{name}.npz"
-    if not path.is_file():
-        reason = f"{path} is missing: set ARUBA_FAST_DATA to the folder of the real data"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return datasets.load_table(path)
+    return datasets.load_table(real.require(f"{name}.npz"))
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,11 @@ def load_table(path: str | os.PathLike[str]) -> Table:
         OSError: The file cannot be read.
         ValueError: The file is damaged, no archive or not in the schema; the message names the
             file and the reason.
+
+    Example:
+        >>> from aruba_fast.datasets import load_table
+        >>> load_table("lenk.npz")  # doctest: +SKIP
+        Table(n_tasks=180, n_rows=3600, n_features=14)
     """
     return _files.parsed("load_table", Path(path), "a table of tasks", _read)
 

@@ -42,12 +42,32 @@ class Sequences(NamedTuple):
 
 
 def encode(text: ArrayLike) -> NDArray[np.uint8]:
-    """Returns the numbers of the symbols of an ASCII text, uint8 bytes [n]; see `SYMBOLS`."""
+    """Returns the numbers of the symbols of a text; see `SYMBOLS`.
+
+    Args:
+        text: ASCII, uint8 bytes [n_characters].
+
+    Returns:
+        uint8 [n_characters], from 1 to 97.
+
+    Raises:
+        TypeError: `text` is not of bytes.
+    """
     return _NUMBER[_bytes("encode", text)]
 
 
 def decode(symbols: ArrayLike) -> str:
-    """Returns the text of numbers of symbols [n]; padding is left out.
+    """Returns the text that numbers of symbols stand for.
+
+    Args:
+        symbols: Integers of any shape, from 0 to 97; padding is left out.
+
+    Returns:
+        The text, row after row.
+
+    Raises:
+        TypeError: `symbols` are no integers.
+        ValueError: One of them is no symbol.
 
     Example:
         >>> import numpy as np
