@@ -19,7 +19,7 @@ export ARUBA_CUDA_EMULATED_MODULE ?= $(abspath $(BUILD)/emulated)
 CPP := $(shell find cpp cuda src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
-STUB := python/aruba_fast/_core.pyi
+STUBS := python/aruba_fast
 
 .PHONY: demo test bench bench-check gpu bench-gpu bench-gpu-check cuda-gates cuda-emulated \
   lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
@@ -93,7 +93,7 @@ bench-gpu-check: $(VENV)/.package $(VENV)/.bench $(VENV)/.emulated
 cuda-gates: CUDA_VERSION := 13.0.88
 cuda-gates: $(VENV)/.cuda $(VENV)/.gates
 	$(BIN)/python tools/cuda_gates.py $(ARGS) $(SITE)/aruba_fast/_cuda.*.so
-	$(BIN)/python -m pytest -q tests/test_cuda_gates.py tests/test_no_driver.py
+	ARUBA_CUDA_GATES=1 $(BIN)/python -m pytest -q tests/test_cuda_gates.py tests/test_no_driver.py
 
 # The kernels' C++ tests on the CPU: plain, under ASan + UBSan, under TSan, which is the race check,
 # and with planted faults, each of which must be found.
@@ -105,23 +105,24 @@ cuda-emulated: $(VENV)/.created
 
 # ---- what a developer runs ---------------------------------------------------------------------
 
-lint: $(VENV)/.package $(VENV)/.lint
+lint: $(VENV)/.package $(VENV)/.lint $(VENV)/.emulated
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
-	tools/stubs.sh build/stubs/_core.pyi
-	diff -u $(STUB) build/stubs/_core.pyi || { echo "The stub is out of date: make stubs"; exit 1; }
-	$(BIN)/python -m mypy.stubtest aruba_fast._core --allowlist tools/stubtest.txt
+	tools/stubs.sh build/stubs
+	for name in _core _cuda; do diff -u $(STUBS)/$$name.pyi build/stubs/$$name.pyi || \
+	  { echo "The stub is out of date: make stubs"; exit 1; }; done
+	tools/stubs.sh --test
 
 format: $(VENV)/.package $(VENV)/.lint
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP)
 
-stubs: $(VENV)/.package $(VENV)/.lint
-	tools/stubs.sh $(STUB)
+stubs: $(VENV)/.package $(VENV)/.lint $(VENV)/.emulated
+	tools/stubs.sh $(STUBS)
 
 sanitize: sanitize-address sanitize-thread
 

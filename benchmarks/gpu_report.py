@@ -45,7 +45,7 @@ def fastest(device: Device, runs: dict[str, Any], seconds: float) -> dict[str, f
 
 def race(device: Device, work: Work, seconds: float) -> dict[str, Any]:
     """Times all entrants of one work in turns with a device copy; answers are asserted first."""
-    if device.free_bytes() < 3 * work.n_bytes:
+    if device.free_bytes() < 4 * work.n_bytes:  # inputs, and what each entrant writes
         return {"work": work, "seconds": {}, "errors": {}, "absent": {"ours": "too little memory"}}
     inputs = work.inputs()
     expected = work.expected(inputs)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_engine
+import bench_hindsight
 import bench_many_tensors
 import bench_reduction
 import bench_step
@@ -21,7 +22,13 @@ from race import Work, bandwidth_run, error, interleaved_minima
 
 import aruba_fast as af
 
-WORKS = bench_step.WORKS + bench_many_tensors.WORKS + bench_reduction.WORKS + bench_engine.WORKS
+WORKS = (
+    bench_step.WORKS
+    + bench_many_tensors.WORKS
+    + bench_reduction.WORKS
+    + bench_engine.WORKS
+    + bench_hindsight.WORKS
+)
 
 
 def race(work: Work, seconds: float) -> dict[str, Any]:

@@ -12,7 +12,15 @@ namespace aruba_fast {
 // Types of (theta, gradient) that the step kernels exist for.
 enum Gradient { kFloat, kDouble, kFloatFromBFloat16, kFloatFromFloat16, kGradients };
 enum StepRule { kOgdStep, kAdaGradStep, kArubaStep, kStepRules };
-enum TaskRule { kOgdTask, kAdaGradTask, kArubaTask, kTaskRules };
+// The first kTaskRules run on every device, EG on the host alone.
+enum TaskRule {
+  kOgdTask,
+  kAdaGradTask,
+  kArubaTask,
+  kTaskRules,
+  kEgTask = kTaskRules,
+  kHostTaskRules
+};
 
 // n_rows rows of n contiguous coordinates; all rows share `rates`, or `rate` where that is null.
 struct StepCall {
@@ -68,6 +76,35 @@ struct TasksCall {
 };
 constexpr int kMaxSlots = 64;
 
+// Least losses in hindsight: a thread's share of the tasks. `scratch` holds hindsight_numbers(...)
+// numbers of float64 for the longest task, 64-byte aligned.
+struct HindsightCall {
+  const void *x, *y;
+  const std::int64_t *starts, *stops;
+  std::int64_t n_tasks, n_features, n_classes, batch_size, n_epochs;  // n_classes 1: one output
+  Loss loss_kind;
+  double radius, regularization, tolerance;  // radius 0: unbounded
+  double *theta_star, *loss, *gap;
+  std::uint8_t* no_minimizer;
+  std::int64_t* next;
+  const bool* stop;
+  void (*poll)(void*);
+  void* poll_context;
+  double* scratch;
+};
+
+// Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be
+// null.
+enum BoundRule { kPreconditionedBound, kEgBound, kAdaGradBound, kArubaBound, kBoundRules };
+struct BoundCall {
+  const double *theta_star, *phi, *grad_sq;
+  const double *rates, *dampings;  // null: the numbers below
+  const double* n_rounds;          // null: not wanted
+  double rate, damping, gradient_weight, diameter;
+  std::int64_t phi_stride, first, last, n;  // phi_stride 0: one phi for all
+  double *value, *d_phi, *d_rate;           // d_rate as rates, or a number for each task
+};
+
 struct Kernels {
   const char* name;
   int register_bytes;
@@ -75,7 +112,11 @@ struct Kernels {
   void (*reduce[2])(const ReduceCall&);
   void (*merge)(const MergeCall&);
   void (*meta[2])(const MetaCall&);
-  void (*tasks[kTaskRules][2])(const TasksCall&);
+  void (*tasks[kHostTaskRules][2])(const TasksCall&);
+  void (*hindsight[2])(const HindsightCall&);
+  std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
+                                    std::int64_t n_classes);
+  void (*bound[kBoundRules])(const BoundCall&);
 };
 
 // What this build and this processor offer; the last one is the fastest.

@@ -1,7 +1,10 @@
 // The table of kernels of one instruction set; isa_*.cpp include this and nothing else.
 #pragma once
 
+#include "bound-inl.h"
+#include "eg-inl.h"
 #include "elementwise-inl.h"
+#include "hindsight-inl.h"
 #include "kernels.h"
 #include "meta-inl.h"
 #include "reduce-inl.h"
@@ -27,7 +30,11 @@ const Kernels kTable = {
     {meta<float>, meta<double>},
     {{run_tasks<float, Ogd>, run_tasks<double, Ogd>},
      {run_tasks<float, AdaGrad>, run_tasks<double, AdaGrad>},
-     {run_tasks<float, ArubaPlusPlus>, run_tasks<double, ArubaPlusPlus>}},
+     {run_tasks<float, ArubaPlusPlus>, run_tasks<double, ArubaPlusPlus>},
+     {run_eg_tasks<float>, run_eg_tasks<double>}},
+    {hindsight<float>, hindsight<double>},
+    hindsight_numbers,
+    {bound<PreconditionedBound>, bound<EgBound>, bound<AdaGradBound>, bound<ArubaBound>},
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -16,7 +16,7 @@ struct Entry {
   std::int64_t* data;     // on the device
   std::int64_t* staging;  // pinned: what the device was told, or will be
   std::size_t size;
-  void* copied_on;  // the stream of the copy
+  bool is_copied;  // the device has been seen to have it
   cudaEvent_t copied, used;
   std::uint64_t turn;  // of its last use
   bool captured;
@@ -46,6 +46,12 @@ bool is_capturing(const Stream& stream) {
   return status != cudaStreamCaptureStatusNone;
 }
 
+bool is_done(cudaEvent_t event) {
+  if (cudaEventQuery(event) == cudaSuccess) return true;
+  cudaGetLastError();  // that it is not is no error
+  return false;
+}
+
 class TableCache {
  public:
   std::mutex mutex;
@@ -71,7 +77,9 @@ class TableCache {
       if (entry->captured || entry->device != stream.device || entry->size != table.size() ||
           std::memcmp(entry->staging, table.data(), bytes) != 0)
         continue;
-      if (entry->copied_on != stream.handle)
+      // The copy may be under way on another stream, or on one of the same name that is gone.
+      if (!entry->is_copied) entry->is_copied = is_done(entry->copied);
+      if (!entry->is_copied)
         check(cudaStreamWaitEvent(handle_of(stream), entry->copied, 0), "cudaStreamWaitEvent");
       return entry.get();
     }
@@ -85,9 +93,8 @@ class TableCache {
     for (const auto& entry : entries_) {
       const bool fits = !entry->captured && entry->device == stream.device &&
                         entry->capacity >= size && (!oldest || entry->turn < oldest->turn);
-      if (fits && cudaEventQuery(entry->used) == cudaSuccess) oldest = entry.get();
+      if (fits && is_done(entry->used)) oldest = entry.get();
     }
-    cudaGetLastError();  // cudaErrorNotReady is no error
     return oldest;
   }
 
@@ -121,7 +128,7 @@ class TableCache {
           "cudaMemcpyAsync");
     entry.captured = capturing;
     if (!capturing) check(cudaEventRecord(entry.copied, handle_of(stream)), "cudaEventRecord");
-    entry.copied_on = stream.handle;
+    entry.is_copied = false;
     entry.size = table.size();
   }
 

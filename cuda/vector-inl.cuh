@@ -77,7 +77,12 @@ __device__ __forceinline__ void store_vector(float* p, const float (&from)[2]) {
 }
 __device__ __forceinline__ void store_vector(double* p, const double (&from)[2]) {
   if (reinterpret_cast<std::uintptr_t>(p) % 16 == 0) {
+#if defined(__CUDACC__)
+    // A plain store of a double2 ends as two of 8 bytes, shared with the other branch.
+    __stwb(reinterpret_cast<double2*>(p), make_double2(from[0], from[1]));
+#else
     *reinterpret_cast<double2*>(p) = {from[0], from[1]};
+#endif
   } else {
     p[0] = from[0], p[1] = from[1];
   }

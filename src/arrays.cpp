@@ -37,10 +37,14 @@ bool is_usual_type(const void* descriptor, Type& type) {
 
 // NumPy's own type numbers; ml_dtypes registers bfloat16 under a number of its own, known by its
 // name.
-bool known_type(const py::dtype& dtype, Type& type) {
+bool Arrays::known_type(const py::dtype& dtype, Type& type) const {
   const char order = dtype.byteorder();
   if (order != '=' && order != '|') return false;
   switch (dtype.num()) {
+    case 4:
+      if (!words_) return false;
+      type = *words_;
+      return true;
     case 11:
       type = Type::kFloat32;
       return true;
@@ -56,6 +60,15 @@ bool known_type(const py::dtype& dtype, Type& type) {
   if (dtype.itemsize() != 2 || std::string(py::str(dtype)) != "bfloat16") return false;
   type = Type::kBFloat16;
   return true;
+}
+
+void Arrays::read_words_as(py::handle type) {
+  if (type.is_none()) return;
+  for (const Type known : {Type::kBFloat16, Type::kFloat16})
+    if (py::isinstance<py::str>(type) && type.cast<std::string>() == name_of(known)) words_ = known;
+  if (!words_)
+    refuse(function_, "`grad_type`", "name the type of uint16 gradients", py::repr(type),
+           "'bfloat16', 'float16' or None");
 }
 
 // Host arrays of other libraries through DLPack; NumPy does the protocol.

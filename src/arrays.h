@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct ArraysArgument : py::object {
 };
 struct RatesArgument : py::object {
   PYBIND11_OBJECT_DEFAULT(RatesArgument, object, [](PyObject* p) { return p != nullptr; })
+};
+struct GradTypeArgument : py::object {
+  PYBIND11_OBJECT_DEFAULT(GradTypeArgument, object, [](PyObject* p) { return p != nullptr; })
 };
 
 // A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are
@@ -48,6 +52,9 @@ class Arrays {
     return static_cast<T*>(vector(object, name, py::dtype::of<T>(), n));
   }
   const char* function() const { return function_; }
+  // From here on, uint16 arrays are the words of this type, "bfloat16" or "float16"; None: they are
+  // refused.
+  void read_words_as(py::handle type);
 
  protected:
   Arrays(const char* function, bool on_host) : function_(function), on_host_(on_host) {}
@@ -56,8 +63,12 @@ class Arrays {
   virtual void fill_from_foreign(Array& array, py::handle object, Access access);
   virtual void* vector(py::handle object, const char* name, const py::dtype& type, std::int64_t n);
 
+  // A floating-point type of NumPy or ml_dtypes in native byte order, or words.
+  bool known_type(const py::dtype& dtype, Type& type) const;
+
   const char* function_;
   std::vector<py::object> kept_;
+  std::optional<Type> words_;
 
  private:
   void fill_from_numpy(Array& array, py::handle object, Access access);
@@ -69,16 +80,15 @@ class Arrays {
   std::vector<std::vector<Array>> lists_;
 };
 
-// A floating-point type of NumPy or ml_dtypes in native byte order.
-bool known_type(const py::dtype& dtype, Type& type);
 std::string type_name(py::handle object);
 bool is_number(py::handle object);
 double number(const char* function, const char* name, py::handle object);
 
 }  // namespace aruba_fast::python
 
-#define ARUBA_ARRAYS \
-  "numpy.typing.NDArray[typing.Any] | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]"
+#define ARUBA_ARRAYS                                                      \
+  "numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray | " \
+  "collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]"
 template <>
 struct pybind11::detail::handle_type_name<aruba_fast::python::ArraysArgument> {
   static constexpr auto name = const_name(ARUBA_ARRAYS);
@@ -86,4 +96,8 @@ struct pybind11::detail::handle_type_name<aruba_fast::python::ArraysArgument> {
 template <>
 struct pybind11::detail::handle_type_name<aruba_fast::python::RatesArgument> {
   static constexpr auto name = const_name("float | " ARUBA_ARRAYS);
+};
+template <>
+struct pybind11::detail::handle_type_name<aruba_fast::python::GradTypeArgument> {
+  static constexpr auto name = const_name("str | None");
 };

@@ -222,6 +222,8 @@ void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) 
     array.type = Type::kFloat16;
   } else if (code == dlpack::kBFloat && bits == 16 && lanes == 1) {
     array.type = Type::kBFloat16;
+  } else if (words_ && code == dlpack::kUnsigned && bits == 16 && lanes == 1) {
+    array.type = *words_;
   } else {
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
                       py::hasattr(object, "dtype") ? py::str(object.attr("dtype"))

@@ -7,7 +7,7 @@
 namespace aruba_fast::python::dlpack {
 
 constexpr int kCpu = 1, kCuda = 2;
-constexpr std::uint8_t kFloat = 2, kBFloat = 4;
+constexpr std::uint8_t kUnsigned = 1, kFloat = 2, kBFloat = 4;
 constexpr std::uint64_t kReadOnly = 1;
 
 struct Device {

@@ -24,7 +24,7 @@ void translate(std::exception_ptr error) {
 
 void define_cuda_error(py::module_& core) {
   PyObject* type = PyErr_NewExceptionWithDoc(
-      "aruba_fast.CudaError",
+      "aruba_fast._core.CudaError",
       "The CUDA driver or runtime refused, or there is none; the message tells what is missing.",
       PyExc_RuntimeError, nullptr);
   if (!type) throw py::error_already_set();

@@ -20,9 +20,11 @@ double hyperparameter(const char* function, const char* name, py::handle object,
 
 StepArguments preconditioned_arguments(Arrays& arrays, py::handle theta, py::handle grad,
                                        py::handle learning_rate,
-                                       const std::optional<ArraysArgument>& grad_sq) {
+                                       const std::optional<ArraysArgument>& grad_sq,
+                                       py::handle grad_type) {
   StepArguments arguments{arrays.function(), kOgdStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
+  arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
   if (is_number(learning_rate))
     arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
@@ -32,9 +34,10 @@ StepArguments preconditioned_arguments(Arrays& arrays, py::handle theta, py::han
 }
 
 StepArguments aruba_arguments(Arrays& arrays, py::handle theta, py::handle grad, py::handle b,
-                              py::handle g, py::handle coef) {
+                              py::handle g, py::handle coef, py::handle grad_type) {
   StepArguments arguments{arrays.function(), kArubaStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
+  arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
   arguments.rates = arrays.all(b, "b", Access::kRead);
   arguments.state = arrays.all(g, "g", Access::kModify);
@@ -43,9 +46,11 @@ StepArguments aruba_arguments(Arrays& arrays, py::handle theta, py::handle grad,
 }
 
 StepArguments adagrad_arguments(Arrays& arrays, py::handle theta, py::handle grad,
-                                py::handle grad_sq, py::handle learning_rate, py::handle delta) {
+                                py::handle grad_sq, py::handle learning_rate, py::handle delta,
+                                py::handle grad_type) {
   StepArguments arguments{arrays.function(), kAdaGradStep, {}, {}, {}, {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
+  arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
   arguments.state = arrays.all(grad_sq, "grad_sq", Access::kModify);
   arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);

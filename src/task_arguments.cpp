@@ -25,7 +25,9 @@ TaskRule rule_named(const char* function, const std::string& name) {
   if (name == "ogd") return kOgdTask;
   if (name == "adagrad") return kAdaGradTask;
   if (name == "aruba++") return kArubaTask;
-  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'", "ogd, adagrad or aruba++");
+  if (name == "eg") return kEgTask;
+  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'",
+         "ogd, adagrad, aruba++ or eg");
 }
 
 // A rate or damping: a number, or an entry for each parameter.
@@ -108,6 +110,8 @@ RunArguments::RunArguments(Arrays& arrays, py::handle x, py::handle y, py::handl
   rule.rates = parameter_array(arrays, "rate", rate, table.type, n, rule.rate);
   rule.dampings = parameter_array(arrays, "damping", damping, table.type, n, rule.damping);
   options = options_of(function, table, loss, n, batch_size, n_epochs, radius);
+  if (rule.rule == kEgTask && (options.n_outputs > 1 || options.radius > 0))
+    refuse(function, "`rule`", "be one that knows classes and balls", "'eg'");
   const auto output = [&](const char* name, py::handle object) {
     return arrays.exact(object, name, table.type, {table.n_tasks, n}).data;
   };

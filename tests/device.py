@@ -1,8 +1,8 @@
 """The CUDA device that tests run on: a real one, or the kernels on the CPU under CuPy's own arrays.
 
 ARUBA_TEST_DEVICE is `emulated` (if not set) or `real`. The emulated `_cuda` is the target
-`_cuda_emulated` of the build; ARUBA_CUDA_EMULATED_MODULE names its file or folder where it is not in
-build/*/emulated.
+`_cuda_emulated` of the build; ARUBA_CUDA_EMULATED_MODULE names its file or folder where it is not
+in build/*/emulated.
 """
 
 from __future__ import annotations

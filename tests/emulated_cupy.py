@@ -1,4 +1,4 @@
-"""CuPy without a GPU: real `cupy.ndarray` objects over host memory, what they compute done by NumPy.
+"""CuPy without a GPU: real `cupy.ndarray` objects over host memory, NumPy computes for them.
 
 CuPy's own hook for foreign implementations of its element-wise functions is used; what else needs a
 driver is replaced: allocation, copies, streams and devices.
@@ -51,7 +51,7 @@ class ndarray(cupy.ndarray):  # noqa: N801 (CuPy's name for it)
     def copy(self, order="C"):
         return array(host(self), order)
 
-    def astype(self, dtype, order="K", casting="unsafe", subok=None, copy=True):
+    def astype(self, dtype, order="K"):
         with np.errstate(all="ignore"):
             return array(host(self).astype(dtype), order if order != "K" else "C")
 
@@ -129,6 +129,19 @@ class Device:
         Device.current = self.before
 
 
+class Event:
+    """`cupy.cuda.Event`: a test says whether it is done, and sees which stream waits for it."""
+
+    all_done = True
+
+    def __init__(self, stream):
+        self.recorded_on, self.waited_for_on = stream, []
+
+    @property
+    def done(self):
+        return Event.all_done
+
+
 class Stream:
     """`cupy.cuda.Stream`: a number that kernels are launched on, and which one is current."""
 
@@ -143,6 +156,12 @@ class Stream:
 
     def __exit__(self, *_):
         Stream.current = self.before
+
+    def record(self):
+        return Event(self.ptr)
+
+    def wait_event(self, event):
+        event.waited_for_on.append(self.ptr)
 
 
 def get_current_stream(device_id=-1):  # noqa: ARG001 (CuPy's name for it)

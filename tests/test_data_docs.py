@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-import real
+import real_data
 from test_docs import FLAGS, ROOT, code_blocks
 
 from aruba_fast import datasets
@@ -19,8 +19,8 @@ def test_the_code_of_the_page_runs(monkeypatch):
     if not page.exists() and not os.environ.get("CI"):
         pytest.skip("tests are run without the source tree around them")
     for name in ("omniglot28.npz", "shakespeare_bosak.npz", "mnist_writers14.npz"):
-        real.require(name)
-    monkeypatch.setenv("ARUBA_FAST_DATA", str(real.FOLDER))
+        real_data.require(name)
+    monkeypatch.setenv("ARUBA_FAST_DATA", str(real_data.FOLDER))
     blocks = code_blocks(page)
     assert len(blocks) == 4
     space = {"__name__": "data"}

@@ -189,7 +189,10 @@ def test_a_build_without_cuda(monkeypatch):
     there, host = device.array(np.ones((3, 2), F32)), np.ones((3, 2), F32)
     monkeypatch.delattr(af, "_cuda")
     monkeypatch.setitem(sys.modules, "aruba_fast._cuda", None)
-    without = "host memory, this aruba_fast was built without CUDA: got .* on a CUDA device, expected a NumPy array, or a build with nvcc"
+    without = (
+        "host memory, this aruba_fast was built without CUDA: got .* on a CUDA device, "
+        "expected a NumPy array, or a build with nvcc"
+    )
     for function, name, attempt in (
         ("step", "theta", lambda: af.step(there, there, 0.5)),
         ("step", "theta", lambda: af.step([Interface(there)], [there], 0.5)),
@@ -201,7 +204,7 @@ def test_a_build_without_cuda(monkeypatch):
     ):
         with pytest.raises(TypeError, match=f"^{function}: `{name}` must live in {without}$"):
             attempt()
-    with pytest.raises(TypeError, match="MetaLearner.to: `device`.*without CUDA: got 'cuda'"):
+    with pytest.raises(TypeError, match=r"MetaLearner.to: `device`.*without CUDA: got 'cuda'"):
         af.MetaLearner(host[0]).to("cuda")
     assert af.info()["cuda"] == {
         "built": False, "versions": None, "devices": 0, "problem": "built without CUDA"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 
 import device
 import numpy as np
@@ -26,6 +27,10 @@ def state(learner):
 
 def some_tasks(rng, dtype=np.float32, loss="squared", d=5):
     return pack([task_data(loss, rng, n, d) for n in (3, 8, 1, 6, 4) * 4], dtype)
+
+
+def _keep(seen, *report):
+    seen.append(report)
 
 
 def equal(got, expected):
@@ -104,13 +109,13 @@ def test_progress_and_exceptions_leave_whole_rounds(rng):
     tasks = some_tasks(rng)
     reports = []
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def meta_step(n_tasks):
         reports.append(n_tasks)
         if n_tasks > 12:
-            raise Enough
+            raise EnoughError
         return 0.5
 
     learners = [
@@ -118,15 +123,11 @@ def test_progress_and_exceptions_leave_whole_rounds(rng):
         af.MetaLearner(np.zeros(5, np.float32)).to("cuda"),
     ]
     for its_tasks, learner in zip((tasks, tasks.to("cuda")), learners, strict=True):
-        with pytest.raises(Enough):
+        with pytest.raises(EnoughError):
             af.meta_train(its_tasks, learner, loss="squared", round_size=4, meta_step=meta_step)
         seen = []
-        af.meta_train(
-            its_tasks,
-            learner,
-            loss="squared",
-            progress=lambda done, total: seen.append((done, total)),
-        )
+        report = partial(_keep, seen)
+        af.meta_train(its_tasks, learner, loss="squared", progress=report)
         assert seen[-1] == (20, 20)
     assert reports == [4, 8, 12, 16] * 2
     assert state(learners[1]) == state(learners[0])
@@ -266,6 +267,25 @@ def test_labels_are_checked_on_the_device_once(rng):
         for tasks_of_round in tasks.rounds(1):
             af.run_tasks(tasks_of_round, wide, af.OGD(0.1), loss="softmax")
         assert device.machine.counts()["synchronizations"] == 1
+
+
+def test_offsets_are_on_the_device_before_another_stream_reads_them(rng, monkeypatch):
+    """They are copied once, on the stream that is current then; no user knows of that copy."""
+    if device.REAL:
+        pytest.skip("streams are numbers on the emulated device only")
+    import emulated_cupy
+
+    monkeypatch.setattr(emulated_cupy.Event, "all_done", False)
+    tasks, phi = some_tasks(rng).to("cuda"), device.array(np.zeros(5, np.float32))
+    for pointer in (4096, 4096, 8192):
+        with emulated_cupy.Stream(pointer):
+            af.run_tasks(tasks, phi, af.OGD(0.1), loss="squared")
+    *_, event = tasks._on_device
+    assert (event.recorded_on, event.waited_for_on) == (4096, [4096, 4096, 8192])
+    monkeypatch.setattr(emulated_cupy.Event, "all_done", True)
+    with emulated_cupy.Stream(512):
+        af.run_tasks(tasks, phi, af.OGD(0.1), loss="squared")
+    assert 512 not in event.waited_for_on
 
 
 def test_a_round_can_be_captured(rng):

@@ -36,12 +36,12 @@ class Case:
 
 
 ROWS = {
-    "Tasks y": ("Tasks: `y` .* `x`", lambda c: af.Tasks(there(4, 2), ones(4), [0, 4])),
-    "Tasks x": ("Tasks: `y` .* `x`", lambda c: af.Tasks(ones(4, 2), there(4), [0, 4])),
-    "TaskRun grad_sq": ("TaskRun: `grad_sq`", lambda c: af.TaskRun(there(2, 2), ones(2, 2))),
+    "Tasks y": ("Tasks: `y` .* `x`", lambda _: af.Tasks(there(4, 2), ones(4), [0, 4])),
+    "Tasks x": ("Tasks: `y` .* `x`", lambda _: af.Tasks(ones(4, 2), there(4), [0, 4])),
+    "TaskRun grad_sq": ("TaskRun: `grad_sq`", lambda _: af.TaskRun(there(2, 2), ones(2, 2))),
     "TaskRun loss": (
         "TaskRun: `loss`",
-        lambda c: af.TaskRun(ones(2, 2), ones(2, 2), loss=there(2, dtype=np.float64)),
+        lambda _: af.TaskRun(ones(2, 2), ones(2, 2), loss=there(2, dtype=np.float64)),
     ),
     "statistics run": ("`run` .* `phi`", lambda c: c.learner.statistics(c.run_there)),
     "statistics run there": ("`run` .* `phi`", lambda c: c.learner_there.statistics(c.run)),
@@ -70,7 +70,7 @@ ROWS = {
             c.tasks, ones(2), af.ArubaPlusPlus(there(2), there(2), 1.0), loss="squared"
         ),
     ),
-    "aruba++": ("ArubaPlusPlus: `g` .* `b`", lambda c: af.ArubaPlusPlus(there(2), ones(2), 1.0)),
+    "aruba++": ("ArubaPlusPlus: `g` .* `b`", lambda _: af.ArubaPlusPlus(there(2), ones(2), 1.0)),
     "evaluate": (
         "evaluate: `theta` .* `tasks`",
         lambda c: af.evaluate(c.tasks, there(2), loss="squared"),

@@ -1,4 +1,4 @@
-"""Steps on arrays of a CUDA device: the table of the CPU kernels, compared with them bit for bit."""
+"""Steps on arrays of a CUDA device: the table of the CPU kernels, bit for bit the same."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-import real
+import real_data
 from scipy import stats
 
 from aruba_fast.datasets import Episodes, load_omniglot
@@ -94,7 +94,7 @@ def test_only_the_chosen_classes_are_drawn():
 
 
 def test_meta_train_and_meta_test_never_share_a_character():
-    data = load_omniglot(real.require("omniglot28.npz"))
+    data = load_omniglot(real_data.require("omniglot28.npz"))
     train, test = data.split_characters(1200, seed=5)
     seen = Episodes(data.images, train, n_way=20, rotations=True).batch(0, 500)
     unseen = Episodes(data.images, test, n_way=20, rotations=True).batch(0, 500)
@@ -159,7 +159,7 @@ def digest(batch):
 def test_the_episodes_are_those_of_other_machines():
     made = Episodes(coded(), n_way=5, k_shot=1, n_query=15, rotations=True, seed=4)
     assert digest(made.batch(0, 100)) == "0aa6ddbfdff2a6f6"
-    data = load_omniglot(real.require("omniglot28.npz"))
+    data = load_omniglot(real_data.require("omniglot28.npz"))
     train, _ = data.split_characters()
     drawn = Episodes(1 - data.images, train, n_way=20, k_shot=5, n_query=1, rotations=True)
     assert digest(drawn.batch(1000, 20)) == "e27a82981c7fb14e"

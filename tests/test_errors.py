@@ -138,6 +138,21 @@ def test_half_precision_is_for_gradients_of_float32_only(function, name, half):
         refused(function, {name: spoiled}, TypeError, "`grad`.*(float16|bfloat16)", dtype=F64)
 
 
+@pytest.mark.parametrize("function", WRITTEN)
+@pytest.mark.parametrize("grad_type", ["float32", "bf16", 16, np.float16], ids=str)
+def test_grad_type_names_a_half_type(function, grad_type):
+    refused(function, {"grad_type": grad_type}, ValueError, "`grad_type`.*'bfloat16', 'float16'")
+
+
+@every_array
+def test_words_are_gradients_of_a_named_type_only(function, name):
+    words = np.ones((3, 4), np.uint16)
+    refused(function, {name: words}, TypeError, f"`{name}`.*uint16")
+    if name != "grad":
+        spoiled = {name: words, "grad_type": "bfloat16"}
+        refused(function, spoiled, TypeError, f"`{name}`.*bfloat16")
+
+
 @every_output
 @pytest.mark.parametrize(
     ("spoil", "message"),

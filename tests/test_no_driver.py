@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,7 @@ print(json.dumps({name: error_of(call) for name, call in calls.items()}))
 @pytest.fixture(scope="module", autouse=True)
 def _without_driver():
     if importlib.util.find_spec("aruba_fast._cuda") is None:
+        assert "ARUBA_CUDA_GATES" not in os.environ, "make cuda-gates builds aruba_fast with CUDA"
         pytest.skip("this aruba_fast was built without CUDA: make cuda-gates builds and tests it")
     cupy = pytest.importorskip("cupy", reason="pip install aruba_fast[cuda13]")
     try:
@@ -134,3 +136,14 @@ def test_importing_the_package_loads_nothing_of_cuda():
     assert "aruba_fast._cuda" not in modules
     assert "cupy" not in modules
     assert not re.search(r"_cuda\.|libcuda|cudart|nvrtc", maps)
+
+
+@pytest.mark.parametrize(
+    "command", [["tools/gpu.sh"], [sys.executable, "benchmarks/gpu_report.py"]]
+)
+def test_what_needs_a_device_fails_with_the_reason(command):
+    """`make gpu` and `make bench-gpu`."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no CUDA device can be used: cudaErrorInsufficientDriver" in done.stderr

@@ -6,7 +6,7 @@ import sys
 import drawings
 import numpy as np
 import pytest
-import real
+import real_data
 
 from aruba_fast.datasets import Omniglot, load_omniglot
 
@@ -36,7 +36,7 @@ def assert_same(got, expected):
 
 @pytest.fixture(scope="module")
 def whole():
-    return load_omniglot(real.require("omniglot28.npz"))
+    return load_omniglot(real_data.require("omniglot28.npz"))
 
 
 # ---- the data ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +133,36 @@ def test_import_is_light_and_starts_no_threads():
         f"print([m for m in {heavy.split()} if m in sys.modules], count() - before)"
     )
     assert run_python(code) == "[] 0\n"
+
+
+def test_import_takes_hardly_longer_than_numpys():
+    """Processor time, the best of seven: at most 1.2 of NumPy's, with NumPy's own in it."""
+    show = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
+
+    def best(module):
+        return min(float(run_python(show.format(module))) for _ in range(7))
+
+    assert best("numpy, aruba_fast") <= 1.2 * best("numpy")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_import_touches_no_cuda_library():
+    code = (
+        "import aruba_fast, sys; aruba_fast.MetaLearner; print(*sys.modules); "
+        "print(open('/proc/self/maps').read())"
+    )
+    modules, maps = run_python(code).split("\n", 1)
+    assert "aruba_fast._cuda" not in modules.split()
+    assert "aruba_fast._core" in modules.split()
+    assert [
+        line for line in maps.splitlines() if re.search("libcuda|cudart|nvrtc|_cuda[.]", line)
+    ] == []
+
+
+def test_cupy_imports_beside_us_without_a_driver():
+    pytest.importorskip("cupy", reason="pip install 'aruba_fast[cuda13]'")
+    code = "import aruba_fast as af, cupy; print(af.info()['cuda']['problem'] is None)"
+    assert run_python(code) in ("True\n", "False\n")
 
 
 def test_version_and_info_agree():

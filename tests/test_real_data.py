@@ -1,24 +1,20 @@
 """What ARUBA must show on real people's data, with one protocol and nothing tuned for any of them.
 
-The tables lie outside the repository: see real.py. Each claim is one on the mean
-over ten splits of the people.
+The tables lie outside the repository: in the folder that ARUBA_FAST_DATA names, or in
+`../shared/data`. Each claim is one on the mean over ten splits of the people.
 """
 
 import json
 
 import numpy as np
 import pytest
-import real
+from real_data import people
 
 import aruba_fast as af
-from aruba_fast import datasets, demo
+from aruba_fast import demo
 from aruba_fast.demo import methods, protocol
 
 pytestmark = pytest.mark.slow
-
-
-def people(name):
-    return datasets.load_table(real.require(f"{name}.npz"))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-import real
+import real_data
 
 from aruba_fast.datasets import SYMBOLS, decode, encode, load_shakespeare, sequences
 
@@ -40,7 +40,7 @@ def as_bytes(text):
 
 @pytest.fixture(scope="module")
 def whole():
-    return load_shakespeare(real.require("shakespeare_bosak.npz"))
+    return load_shakespeare(real_data.require("shakespeare_bosak.npz"))
 
 
 # ---- the data ------------------------------------------------------------------------------------

@@ -201,3 +201,21 @@ def test_foreign_outputs_that_cannot_be_written_are_refused():
     with pytest.raises(TypeError, match="step: `theta`"):
         af.step(Foreign(theta), np.ones((4, 6), np.float32), 0.5)
     np.testing.assert_array_equal(theta, before)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_words_of_a_half_type(kernel, name, rng):
+    """uint16 gradients with their type named: the bits of gradients of that type."""
+    dtype = np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else np.float16)
+    values = kernel_arguments(kernel, rng, (1003,))
+    typed = {k: v.astype(dtype if k == "grad" else np.float32) for k, v in values.items()}
+    words = {k: v.copy() for k, v in typed.items()}
+    kernel.call(typed)
+    function = getattr(af, kernel.name.removesuffix("_grad_sq"))
+    own = {"aruba_step": {"coef": 0.75}, "adagrad_step": {"learning_rate": 0.5, "delta": 0.125}}
+    positional = [words[k] if k != "grad" else words[k].view(np.uint16) for k in kernel.arguments]
+    statistics = {"grad_sq": positional.pop()} if kernel.name == "step_grad_sq" else {}
+    function(*positional, grad_type=name, **statistics, **own.get(function.__name__, {}))
+    for written in kernel.written:
+        np.testing.assert_array_equal(words[written], typed[written])

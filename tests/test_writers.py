@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-import real
+import real_data
 
 import aruba_fast as af
 from aruba_fast.datasets import load_mnist_writers
@@ -25,7 +25,7 @@ def write(path, rng=None, **changes):
 
 @pytest.fixture(scope="module")
 def whole():
-    return load_mnist_writers(real.require("mnist_writers14.npz"))
+    return load_mnist_writers(real_data.require("mnist_writers14.npz"))
 
 
 def test_mnist_is_that_of_its_authors(whole):

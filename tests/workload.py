@@ -173,9 +173,45 @@ def online(rng, put=as_is):
                 )
 
 
+def hindsight(rng):
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            for d, bound in ((3, {"radius": 0.5}), (17, {"regularization": 0.2})):
+                tasks = tasks_for(loss, rng, d, dtype)
+                found = af.best_in_hindsight(tasks, loss, **bound)
+                name = f"hindsight {np.dtype(dtype).name} {loss} d={d}"
+                yield name, fingerprint(found.theta_star, found.loss, found.gap)
+
+
+def simplex_and_bounds(rng):
+    for dtype in DTYPES:
+        for d in (3, 17, 40):
+            tasks, phi = tasks_for("logistic", rng, d, dtype), np.full(d, 1 / d)
+            name = f"{np.dtype(dtype).name} d={d}"
+            for options in ({}, {"batch_size": 4, "n_epochs": 2, "average": True}):
+                run = af.run_tasks(tasks, phi.astype(dtype), af.EG(0.5), loss="logistic", **options)
+                yield (
+                    f"eg {name} {sorted(options)}",
+                    fingerprint(run.theta_hat, run.grad_sq, run.loss),
+                )
+            star, rates = rng.dirichlet(np.ones(d), len(tasks)), 0.1 + rng.random(d)
+            for rule in (
+                af.OGD(0.3),
+                af.OGD(rates),
+                af.AdaGrad(0.3, 0.5),
+                af.ArubaPlusPlus(rates, 2.0, 0.5),
+                af.EG(0.5),
+            ):
+                parts = af.regret_upper_bound(
+                    run, star, phi, rule, n_rounds=tasks.sizes, gradient=True
+                )
+                yield f"bound {name} {rule}", fingerprint(*parts)
+
+
 def main():
     hashes = {}
-    for seed, part in enumerate((kernels, engine, extremes, reductions, online)):
+    parts = (kernels, engine, extremes, reductions, online, hindsight, simplex_and_bounds)
+    for seed, part in enumerate(parts):
         with np.errstate(all="ignore"):
             for what, value in part(np.random.default_rng(seed)):
                 assert what not in hashes, what

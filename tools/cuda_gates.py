@@ -20,7 +20,7 @@ from machine_code import Kernel, MachineCode, read
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 TABLE = Path(__file__).with_name("cuda_resources.txt")
 # Kernels whose time is memory's: every one has a path of 16-byte loads and stores.
-ELEMENTWISE = re.compile(r"^(step|merge|update_meta)")
+ELEMENTWISE = re.compile(r"^(step|merge_sums|update_meta)")
 # Kernels whose rules (rules/meta.h: TwoSum, distances) have no fma: one there is a contraction.
 WITHOUT_FMA = re.compile(r"^(sum_|merge|commit|find_not_finite)")
 # Kernels whose state lies in shared memory or in global, which is known at run time only.
@@ -30,7 +30,7 @@ PLAIN = re.compile(
     "|".join(
         (
             # memory: caches may be hinted at; asynchronous copies and volatile are not plain
-            rf"(ld|st)\.(param|global|shared|const)(\.(nc|cs|cg|ca))?(\.v[24])?\.[bfsu]{_BITS}",
+            rf"(ld|st)\.(param|global|shared|const)(\.(nc|cs|cg|ca|wb))?(\.v[24])?\.[bfsu]{_BITS}",
             rf"mov\.([bfsu]{_BITS}|pred)",
             r"cvta(\.to)?\.(global|shared)\.u64",
             # integers

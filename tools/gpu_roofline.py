@@ -57,9 +57,10 @@ class Item:
 
     Bytes and operations are counted in rules/, instructions in the SASS of sm_90 (nvcc 13.0.88): a
     vector of a step costs about 100 beside its arithmetic; four tasks of a column of the reduction
-    are 88 DADD, 8 DMUL and 8 conversions in 140; a round of a task with 8, 64, 512, 4096 features
-    143 (of a warp, for four tasks), 190, 626 and 8 x 695. A correctly rounded division or root is 8
-    instructions beside the special one, in float32 as in float64.
+    are 88 DADD, 8 DMUL and 8 conversions in 142; a round of a task with 8, 64, 512, 4096 features
+    148 (of a warp, for four tasks), 167, 375 and 8 x 510; merging 336 for two columns, the
+    meta-update 672. A correctly rounded division or root is 8 instructions beside the special one,
+    in float32 as in float64.
     """
 
     label: str
@@ -104,23 +105,23 @@ ITEMS = (
          24, 16, 0, 19, 0, 69, 48, 2, N26),
     Item("many tensors in one launch", "step_arrays<Ogd, float, float>", "coordinate",
          16, 8, 2, 0, 0, 32, 64, 4, N26),
-    Item("round reduction, float32", "sum_rounds<float>", "task and column",
+    Item("round reduction, float32", "sum_columns<float>", "task and column",
          8, 0, 0, 24, 2, 35, 32, 1000, ROUND),
-    Item("round reduction, float64", "sum_rounds<double>", "task and column",
+    Item("round reduction, float64", "sum_columns<double>", "task and column",
          16, 0, 0, 24, 0, 34, 64, 1000, ROUND),
     Item("merging of two sums", "merge_sums", "column",
-         96, 48, 0, 33, 0, 144, 96, 1, N24),
+         96, 48, 0, 33, 0, 168, 192, 2, N24),
     Item("meta-update, float32", "update_meta<float>", "column",
-         76, 40, 0, 45, 3, 200, 76, 1, N24),
+         76, 40, 0, 45, 3, 336, 152, 2, N24),
     Item("logistic tasks, d = 8", "run_tasks<float, Ogd, WarpTeam<float, 8>, 8, 1, false, 128>",
-         "round", 36, 0, 456, 0, 0, 1144, 4, 12.5, rounds(8)),
-    Item("logistic tasks, d = 64", "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 4, false, 128>",
-         "round", 260, 0, 2400, 0, 0, 6080, 8, 3.125, rounds(64)),
+         "round", 36, 0, 464, 0, 0, 1184, 4, 12.5, rounds(8)),
+    Item("logistic tasks, d = 64", "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 2, false, 128>",
+         "round", 260, 0, 2144, 0, 0, 5344, 8, 3.125, rounds(64)),
     Item("logistic tasks, d = 512",
          "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, false, 128>",
-         "round", 2052, 0, 3904, 0, 0, 20032, 64, 3.125, rounds(512)),
+         "round", 2052, 0, 3936, 0, 0, 12000, 64, 3.125, rounds(512)),
     Item("logistic tasks, d = 4096", "run_tasks<float, Ogd, BlockTeam<float>, 32, 16, false, 256>",
-         "round", 16388, 0, 39168, 0, 0, 177920, 64, 0.390625, rounds(4096)),
+         "round", 16388, 0, 39424, 0, 0, 130560, 64, 0.390625, rounds(4096)),
 )  # fmt: skip
 
 

@@ -29,10 +29,21 @@ esac
 "$python" -m pip install -q --no-build-isolation --no-deps --upgrade --target "$build/site" . \
   -Cbuild-dir="$build/cmake" -Cinstall.strip=false -Ccmake.define.ARUBA_SANITIZE="$kind" -Ccmake.define.ARUBA_CUDA=OFF
 
+# Device tests: the CUDA kernels run on the CPU, sanitized too. Their race check is that of the C++
+# tests (make cuda-emulated), where every CUDA thread is a thread to TSan.
+marks="not slow"
+if [ "$kind" = address ]; then
+  .venv/bin/cmake -S . -B "$build/cmake" -DARUBA_CUDA_EMULATED=ON --log-level=WARNING
+  .venv/bin/cmake --build "$build/cmake" --target _cuda_emulated
+  export ARUBA_CUDA_EMULATED_MODULE=$build/cmake/emulated
+else
+  marks+=" and not gpu"
+fi
+
 # Randomized addresses may collide with the sanitizers' shadow memory.
 fixed=()
 setarch -R true 2>/dev/null && fixed=(setarch -R)
-suite=("${fixed[@]}" "$python" -m pytest -q -m "not slow" -p no:cacheprovider "$@")
+suite=("${fixed[@]}" "$python" -m pytest -q -m "$marks" -p no:cacheprovider "$@")
 export PYTHONPATH=$build/site PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1
 export ARUBA_SANITIZED=$kind
 rm -f "$build"/log.*

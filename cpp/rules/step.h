@@ -3,9 +3,10 @@
 //   preconditioned OGD   s <- s + grad^2;  theta <- theta - eta grad
 //   AdaGrad              s <- s + grad^2;  theta <- theta - eta0 grad / sqrt(s + delta)
 //   ARUBA++              eta = sqrt(b / g'), g' <- g' + c grad^2;  theta <- theta - eta grad
+//   exponentiated grad.  z <- z - eta grad;  z <- z - log sum e^z;  theta = e^z
 //
-// Every rule has one form: step(theta, s, grad, rate, damping) moves theta and the accumulator s
-// and returns the rate it used.
+// Every rule but the last has one form: step(theta, s, grad, rate, damping) moves theta and the
+// accumulator s and returns the rate it used.
 #pragma once
 
 #include "rule.h"
@@ -54,6 +55,14 @@ struct ArubaPlusPlus {
     grad_sq = fma(grad, grad, grad_sq);
     theta = fma(-eta, grad, theta);
     return eta;
+  }
+};
+
+// A log-weight of exponentiated gradient, before the weights are scaled to a sum of one.
+struct ExponentiatedGradient {
+  template <class V>
+  ARUBA_RULE static void step(V& log_weight, V grad, V rate) {
+    log_weight = fma(-rate, grad, log_weight);
   }
 };
 

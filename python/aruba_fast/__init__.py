@@ -6,6 +6,9 @@ Tasks with linear models are run whole in native code (`Tasks`, `run_tasks`, `me
 other models bring gradients to `step`, `aruba_step` and `adagrad_step`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._core import (
     CudaError,
     adagrad_step,
@@ -15,39 +18,106 @@ from ._core import (
     set_num_threads,
     step,
 )
-from .learner import MetaLearner
-from .rules import OGD, AdaGrad, ArubaPlusPlus
-from .run import evaluate, run_tasks
-from .statistics import TaskRun, TaskStatistics
-from .tasks import Tasks
-from .train import History, meta_train
+
+if TYPE_CHECKING:
+    from .learner import MetaLearner
+    from .rules import EG, OGD, AdaGrad, ArubaPlusPlus
+    from .run import evaluate, run_tasks
+    from .statistics import TaskRun, TaskStatistics
+    from .tasks import Tasks
+    from .theory.bounds import regret_upper_bound
+    from .theory.full_matrix import FullMatrixLearner, FullMatrixRun
+    from .theory.hindsight import Hindsight, best_in_hindsight, regret
+    from .theory.initialization import InitializationExperts, dynamic_regret, dynamic_regret_bound
+    from .theory.scale import ScaleLearner
+    from .theory.similarity import task_similarity
+    from .theory.simplex import SimplexLearner
+    from .theory.transfer import MetaAverage, TransferRisk, transfer_risk
+    from .train import History, meta_train
 
 __all__ = [
+    "EG",
     "OGD",
     "AdaGrad",
     "ArubaPlusPlus",
     "CudaError",
+    "FullMatrixLearner",
+    "FullMatrixRun",
+    "Hindsight",
     "History",
+    "InitializationExperts",
+    "MetaAverage",
     "MetaLearner",
+    "ScaleLearner",
+    "SimplexLearner",
     "TaskRun",
     "TaskStatistics",
     "Tasks",
+    "TransferRisk",
     "adagrad_step",
     "aruba_step",
+    "best_in_hindsight",
+    "dynamic_regret",
+    "dynamic_regret_bound",
     "evaluate",
     "get_num_threads",
     "info",
     "meta_train",
+    "regret",
+    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
     "step",
+    "task_similarity",
+    "transfer_risk",
 ]
 
+# Imported when first asked for: all of them would take a quarter of the time that NumPy takes, and
+# a program that only steps needs none.
+_HOMES = {
+    "EG": "rules",
+    "OGD": "rules",
+    "AdaGrad": "rules",
+    "ArubaPlusPlus": "rules",
+    "FullMatrixLearner": "theory.full_matrix",
+    "FullMatrixRun": "theory.full_matrix",
+    "Hindsight": "theory.hindsight",
+    "History": "train",
+    "InitializationExperts": "theory.initialization",
+    "MetaAverage": "theory.transfer",
+    "MetaLearner": "learner",
+    "ScaleLearner": "theory.scale",
+    "SimplexLearner": "theory.simplex",
+    "TaskRun": "statistics",
+    "TaskStatistics": "statistics",
+    "Tasks": "tasks",
+    "TransferRisk": "theory.transfer",
+    "best_in_hindsight": "theory.hindsight",
+    "dynamic_regret": "theory.initialization",
+    "dynamic_regret_bound": "theory.initialization",
+    "evaluate": "run",
+    "meta_train": "train",
+    "regret": "theory.hindsight",
+    "regret_upper_bound": "theory.bounds",
+    "run_tasks": "run",
+    "task_similarity": "theory.similarity",
+    "transfer_risk": "theory.transfer",
+}
 
-def __getattr__(name: str) -> str:
-    """Looks the version up in the installed metadata, its only place, when it is asked for."""
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for; the version is looked up in the metadata, its only place."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("aruba_fast")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """All public names, those not imported yet included."""
+    return sorted({*globals(), *__all__, "__version__"})

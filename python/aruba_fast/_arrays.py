@@ -4,12 +4,22 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+
+
+class ForeignArray(Protocol):
+    """An array of another library: CuPy's, PyTorch's, JAX's and all others that speak DLPack."""
+
+    def __dlpack__(self, *args: Any, **keywords: Any) -> Any:
+        """Hands the memory over."""
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        """Tells where the memory is."""
 
 
 def cuda_module(function: str, name: str, value: object) -> ModuleType:
@@ -98,12 +108,29 @@ def zeros(shape: tuple[int, ...] | int, dtype: Any, like: Any) -> Any:
         return namespace(like).zeros(shape, dtype)
 
 
-def moved(array: NDArray[Any], like: Any) -> Any:
+def moved(array: NDArray[Any], like: Any) -> NDArray[Any]:
     """Returns a host array where `like` lives: itself, or a copy on the device."""
     if isinstance(like, np.ndarray):
         return array
     with beside(like):
-        return namespace(like).asarray(array)
+        copy: NDArray[Any] = namespace(like).asarray(array)
+        return copy
+
+
+def recorded(like: Any) -> Any:
+    """Returns an event after what was enqueued on the current stream beside `like`, or None."""
+    if isinstance(like, np.ndarray):
+        return None
+    with beside(like):
+        return namespace(like).cuda.get_current_stream().record()
+
+
+def await_event(event: Any, like: Any) -> None:
+    """Makes the current stream, which may be another one by now, wait for what was recorded."""
+    # Not asked of an event that is done: a stream that is captured must not wait for it.
+    if event is not None and not event.done:
+        with beside(like):
+            namespace(like).cuda.get_current_stream().wait_event(event)
 
 
 def host(array: Any) -> NDArray[Any]:
@@ -112,16 +139,17 @@ def host(array: Any) -> NDArray[Any]:
     return result
 
 
-def contiguous(array: Any, dtype: Any = None) -> Any:
+def contiguous(array: Any, dtype: Any = None) -> NDArray[Any]:
     """Returns an aligned C-contiguous array, without a copy where that is possible."""
     if isinstance(array, np.ndarray):
         return np.require(array, dtype, requirements=("C", "A"))
-    return namespace(array).ascontiguousarray(array, dtype)
+    result: NDArray[Any] = namespace(array).ascontiguousarray(array, dtype)
+    return result
 
 
-def frozen(array: Any) -> Any:
+def frozen(array: Any) -> NDArray[Any]:
     """Returns a view that cannot be written through; CuPy has no such views, there it can."""
-    view = array.view()
+    view: NDArray[Any] = array.view()
     if isinstance(view, np.ndarray):
         view.flags.writeable = False
     return view

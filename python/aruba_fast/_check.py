@@ -195,3 +195,16 @@ def together(function: str, name: str, value: Any, other: str, beside: Any) -> N
         raise TypeError(
             f"{function}: `{name}` must live where `{other}` does: got {got}, expected {expected}"
         )
+
+
+def on_simplex(function: str, name: str, value: NDArray[Any], *, positive: bool = False) -> None:
+    """Refuses points with a coordinate below zero, or at zero, or with a sum that is not one."""
+    tolerance = 64.0 * float(np.finfo(value.dtype).eps) * value.shape[-1]
+    off = np.abs(value.sum(axis=-1) - 1.0)
+    outside = value <= 0.0 if positive else value < 0.0
+    if outside.any() or not (off <= tolerance).all():
+        raise ValueError(
+            f"{function}: `{name}` must lie on the simplex: got a least coordinate of "
+            f"{float(value.min()):g} and a sum off by {float(off.max()):g}, "
+            f"expected {'> 0' if positive else '>= 0'} and a sum of 1"
+        )

@@ -3,25 +3,34 @@ Native core of aruba_fast.
 """
 
 from __future__ import annotations
+import aruba_fast._arrays
 import collections.abc
-import numpy
 import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "CudaError",
     "MetaState",
     "adagrad_step",
+    "add_round",
     "aruba_step",
+    "best_in_hindsight",
     "check_labels",
     "get_num_threads",
     "info",
     "merge_statistics",
     "meta_train",
+    "on_cuda",
+    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
-    "statistics",
     "step",
 ]
+
+class CudaError(RuntimeError):
+    """
+    The CUDA driver or runtime refused, or there is none; the message tells what is missing.
+    """
 
 class MetaState:
     """
@@ -46,12 +55,7 @@ class MetaState:
         max_learning_rate: typing.Any,
     ) -> None: ...
     def apply(
-        self,
-        sums: typing.Any,
-        weight: typing.Any,
-        n_tasks: typing.SupportsInt | typing.SupportsIndex,
-        n_skipped: typing.SupportsInt | typing.SupportsIndex,
-        meta_step: typing.Any,
+        self, sums: typing.Any, weight: typing.Any, counts: typing.Any, meta_step: typing.Any
     ) -> None:
         """
         The meta-update by the sums of one round.
@@ -59,11 +63,14 @@ class MetaState:
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     learning_rate: typing.Any,
     delta: typing.Any,
@@ -86,7 +93,8 @@ def adagrad_step(
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -98,15 +106,32 @@ def adagrad_step(
     Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 2011.
     """
 
+def add_round(
+    theta_hat: typing.Any,
+    grad_sq: typing.Any,
+    phi: typing.Any,
+    weights: typing.Any,
+    sums: typing.Any,
+    weight: typing.Any,
+    counts: typing.Any,
+) -> None:
+    """
+    Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place.
+    """
+
 def aruba_step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     b: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     g: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     coef: typing.Any,
 ) -> None:
@@ -129,7 +154,8 @@ def aruba_step(
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -139,6 +165,27 @@ def aruba_step(
         (array([-1., -2.]), array([4., 4.]))
 
     Source: Khodak, Balcan, Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019.
+    """
+
+def best_in_hindsight(
+    x: typing.Any,
+    y: typing.Any,
+    starts: typing.Any,
+    stops: typing.Any,
+    loss: str,
+    n_classes: typing.SupportsInt | typing.SupportsIndex,
+    batch_size: typing.SupportsInt | typing.SupportsIndex,
+    n_epochs: typing.SupportsInt | typing.SupportsIndex,
+    radius: typing.SupportsFloat | typing.SupportsIndex,
+    regularization: typing.SupportsFloat | typing.SupportsIndex,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex,
+    theta_star: typing.Any,
+    loss_out: typing.Any,
+    gap: typing.Any,
+    no_minimizer: typing.Any,
+) -> None:
+    """
+    The least loss of every task, into the output arrays.
     """
 
 def check_labels(
@@ -159,14 +206,17 @@ def info() -> dict:
 
     Returns:
         dict: version, isa (the instruction set in use; ARUBA_ISA in the environment overrides it), isas (those this processor and build
-        offer), threads, openmp, compiler, cuda.
+        offer), threads, openmp, compiler, cuda: a dict of built, versions (of CUDA's runtime and driver), devices (how many can be
+        used) and problem (why there are none, or None). Asking makes no CUDA context.
     """
 
 def merge_statistics(
-    sums_into: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+    sums_into: typing.Any,
     weight_into: typing.Any,
+    counts_into: typing.Any,
     sums: typing.Any,
     weight: typing.Any,
+    counts: typing.Any,
 ) -> None:
     """
     Adds one round's sums to another's, compensated, in place.
@@ -192,6 +242,29 @@ def meta_train(
 ) -> None:
     """
     Runs the tasks in this order, a meta-update after every round.
+    """
+
+def on_cuda(value: typing.Any) -> bool:
+    """
+    Whether an array, or the first of a list, lives in the memory of a CUDA device.
+    """
+
+def regret_upper_bound(
+    rule: str,
+    theta_star: typing.Any,
+    phi: typing.Any,
+    grad_sq: typing.Any,
+    rate: typing.Any,
+    damping: typing.Any,
+    n_rounds: typing.Any,
+    gradient_weight: typing.SupportsFloat | typing.SupportsIndex,
+    diameter: typing.SupportsFloat | typing.SupportsIndex,
+    value: typing.Any,
+    d_phi: typing.Any,
+    d_rate: typing.Any,
+) -> None:
+    """
+    The bound on the regret of every task, into the output arrays.
     """
 
 def run_tasks(
@@ -236,24 +309,21 @@ def set_num_threads(n: typing.Any) -> None:
         >>> af.set_num_threads(None)
     """
 
-def statistics(
-    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, weights: typing.Any
-) -> tuple:
-    """
-    Sums over the tasks of a round: (sums [3, 2, d], weight [2], n_tasks, n_skipped).
-    """
-
 def step(
     theta: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     grad: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     learning_rate: float
     | numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]],
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
     *,
     grad_sq: numpy.typing.NDArray[typing.Any]
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
 ) -> None:
     """
@@ -263,7 +333,8 @@ def step(
         theta   <- theta - learning_rate * grad
 
     Args:
-        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified.
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model in one call). Modified. NumPy's,
+            or another library's through DLPack or __cuda_array_interface__; all arrays of a call live on one device.
         grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16, widened before use.
         learning_rate: A number for all, or an array of theta's type: one rate for each coordinate, or for each of the last
             dimension (theta [n_tasks, d] with rates [d]). For a list of parameters, a number or a list. In units of theta / grad.
@@ -271,11 +342,13 @@ def step(
 
     Returns:
         None: theta and grad_sq are modified in place. Large arrays are worked on by all threads, and the result is the same bits for
-        any number of them.
+        any number of them. On a CUDA device it is one kernel launch on the caller's current stream (of CuPy or PyTorch), which waits for
+        the streams that other arrays come from; nothing waits for the device, and the call can be captured in a graph.
 
     Raises:
         ValueError: A wrong shape or value, or a modified argument that overlaps another one. Nothing was changed.
-        TypeError: A wrong type, an array on another device, or a modified argument that is read-only or not C-contiguous.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
 
     Example:
         >>> import numpy as np, aruba_fast as af

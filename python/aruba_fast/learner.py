@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _arrays, _check, checkpoint
+from . import _arrays, _check
 from ._state import Hyperparameters, State, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
@@ -248,6 +248,9 @@ class MetaLearner(State):
             check_arrays(arrays)
         except ValueError as error:
             raise ValueError(f"MetaLearner.save: {error}") from None
+        # Half of the time that importing this package would take is for files and checksums.
+        from . import checkpoint
+
         checkpoint.write(path, arrays, asdict(self._hyper))
 
     @classmethod
@@ -265,6 +268,8 @@ class MetaLearner(State):
             ValueError: The file is damaged, truncated, of a newer version or not a MetaLearner; the
                 message names the file and the reason.
         """
+        from . import checkpoint
+
         try:
             arrays, values, checksum = checkpoint.read(path)
             if set(values) != {field.name for field in fields(Hyperparameters)}:

@@ -1,4 +1,4 @@
-"""The within-task rules: `OGD`, `AdaGrad` and `ArubaPlusPlus`, as frozen values."""
+"""The within-task rules: `OGD`, `AdaGrad`, `ArubaPlusPlus` and `EG`, as frozen values."""
 
 import numbers
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ class OGD:
 
     @classmethod
     def _of(cls, learning_rate: float | NDArray[Any]) -> "OGD":
-        """The rule of a learner's own rate: copied, not checked, so that no device is waited for."""
+        """The rule of a learner's own rate, copied and not checked: no device is waited for."""
         rule = object.__new__(cls)
         rate = learning_rate
         rate = rate if isinstance(rate, float) else _arrays.frozen(rate.copy())
@@ -221,14 +221,55 @@ class ArubaPlusPlus:
         return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", damping, dtype)
 
 
-Rule: TypeAlias = OGD | AdaGrad | ArubaPlusPlus
+@dataclass(frozen=True)
+class EG:
+    """Exponentiated gradient: online mirror descent with the negative entropy, on the simplex.
+
+        z <- z - learning_rate * grad;  z <- z - log sum_j exp(z_j);  theta = exp(z)
+
+    For linear models whose parameters are weights >= 0 that sum to one, such as a mixture of
+    experts: regret at most KL(theta*, phi) / learning_rate + learning_rate/2 sum |grad|_inf^2,
+    where a dimension costs its logarithm only. The start `phi` has to be positive: a coordinate
+    without weight never gets any.
+
+    In the result of `run_tasks`, `grad_sq` is the sum of |grad|_inf^2 over the rounds, in every
+    coordinate: what the bound and `SimplexLearner` need.
+
+    Args:
+        learning_rate: Float, finite and >= 0.
+
+    Raises:
+        TypeError: `learning_rate` is not a real number.
+        ValueError: `learning_rate` is negative or not finite.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> tasks = af.Tasks([[[1.0, 0.0, 0.0]]], [[0.0]])
+        >>> af.run_tasks(tasks, np.full(3, 1 / 3), af.EG(1.5), loss="squared").theta_hat
+        array([[0.23269654, 0.38365173, 0.38365173]])
+
+    Source: Kivinen, Warmuth, Information and Computation 132 (1997).
+    """
+
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        rate = _check.non_negative("EG", "learning_rate", self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
+
+    def _native(self, dtype: np.dtype[Any], _: int, _like: Any) -> NativeRule:
+        _cast("learning_rate", np.array(self.learning_rate), dtype)
+        return "eg", self.learning_rate, None
+
+
+Rule: TypeAlias = OGD | AdaGrad | ArubaPlusPlus | EG
 
 
 def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
     """Translates a rule into what the engine takes, for so many parameters beside `like`."""
-    if not isinstance(rule, (OGD, AdaGrad, ArubaPlusPlus)):
+    if not isinstance(rule, (OGD, AdaGrad, ArubaPlusPlus, EG)):
         raise TypeError(
             f"run_tasks: `rule` must be a within-task rule: got {type(rule).__name__}, "
-            "expected OGD, AdaGrad or ArubaPlusPlus"
+            "expected OGD, AdaGrad, ArubaPlusPlus or EG"
         )
     return rule._native(dtype, n_parameters, like)

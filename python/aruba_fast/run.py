@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from . import _arrays, _check, rules
 from ._check import Float64Array, FloatArray
-from .rules import OGD, Rule
+from .rules import EG, OGD, Rule
 from .statistics import TaskRun
 from .tasks import Tasks
 
@@ -17,6 +17,15 @@ def check_tasks(function: str, tasks: object) -> None:
     if not isinstance(tasks, Tasks):
         raise TypeError(
             f"{function}: `tasks` must be Tasks: got {type(tasks).__name__}, expected Tasks"
+        )
+
+
+def check_on_host(function: str, tasks: Tasks) -> None:
+    """Refuses tasks on a CUDA device, for what only the host computes."""
+    if not isinstance(tasks.x, np.ndarray):
+        raise TypeError(
+            f"{function}: `tasks` must live in host memory: got {_arrays.device_of(tasks.x)}, "
+            "expected tasks of NumPy arrays"
         )
 
 
@@ -70,6 +79,19 @@ def _start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArr
     return start
 
 
+def _check_eg(function: str, loss: str, radius: float | None, start: FloatArray) -> None:
+    """Refuses what does not go with the simplex."""
+    if loss == "softmax":
+        raise ValueError(
+            f"{function}: `loss` must have one score with EG: got 'softmax', expected another"
+        )
+    if radius is not None:
+        raise ValueError(
+            f"{function}: `radius` must be None with EG: got {radius}, for the simplex is its bound"
+        )
+    _check.on_simplex(function, "phi", start, positive=True)
+
+
 def run_tasks(
     tasks: Tasks,
     phi: ArrayLike,
@@ -94,7 +116,7 @@ def run_tasks(
         tasks: The tasks.
         phi: Start of every task, [n_parameters], or one per task, [n_tasks, n_parameters]; of the
             type of `tasks`.
-        rule: OGD, AdaGrad or ArubaPlusPlus.
+        rule: OGD, AdaGrad, ArubaPlusPlus or EG; for EG `phi` lies inside the simplex.
         loss: Name of the loss.
         batch_size: Consecutive rows of a round; the last round of an epoch may have fewer.
         n_epochs: Passes over the rows of a task.
@@ -131,6 +153,9 @@ def run_tasks(
     size = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
+    if isinstance(rule, EG):
+        check_on_host(name, tasks)
+        _check_eg(name, loss, ball, start)
     shape = (len(tasks), n_parameters)
     theta_hat, grad_sq = (_arrays.empty(shape, tasks.dtype, tasks.x) for _ in range(2))
     wanted = _check.boolean(name, "average", average)

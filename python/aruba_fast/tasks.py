@@ -54,7 +54,7 @@ class Tasks:
     starts: Int64Array
     stops: Int64Array
     _checked: set[tuple[str, int]]
-    _on_device: tuple[Any, Any, Any] | None
+    _on_device: tuple[Any, Any, Any, Any] | None
 
     def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
         axes = "[n_rows, n_features]" if offsets is not None else "[n_tasks, m, n_features]"
@@ -77,8 +77,9 @@ class Tasks:
         self._fill(features, labels, limits[:-1], limits[1:], checked=set())
 
     def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
+        """Takes contiguous arrays: x, y, starts, stops."""
         for name, value in zip(("x", "y", "starts", "stops"), arrays, strict=True):
-            object.__setattr__(self, name, _arrays.frozen(_arrays.contiguous(value)))
+            object.__setattr__(self, name, _arrays.frozen(value))
         object.__setattr__(self, "_checked", checked)
         object.__setattr__(self, "_on_device", None)
 
@@ -159,7 +160,7 @@ class Tasks:
     def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
         """Selects tasks by number, slice, boolean mask or array of numbers, as a view."""
         chosen = index if isinstance(index, slice) else checked_index(index, len(self))
-        starts, stops = (np.atleast_1d(rows[chosen]) for rows in (self.starts, self.stops))
+        starts, stops = (np.ascontiguousarray(rows[chosen]) for rows in (self.starts, self.stops))
         if not len(starts):
             raise ValueError(
                 "Tasks: `index` must select something: got 0 tasks, expected at least 1"
@@ -301,9 +302,11 @@ class Tasks:
         if self._on_device is None:
             arrays = (self.starts, self.stops, self.sizes.astype(np.float64))
             copies = tuple(_arrays.moved(array, self.x) for array in arrays)
-            object.__setattr__(self, "_on_device", copies)
+            object.__setattr__(self, "_on_device", (*copies, _arrays.recorded(self.x)))
         assert self._on_device is not None
-        return self._on_device
+        starts, stops, sizes, event = self._on_device
+        _arrays.await_event(event, self.x)
+        return starts, stops, sizes
 
     def _check_labels(self, loss: str, n_classes: int) -> None:
         """Checks all labels of the source against the loss, once for all views."""

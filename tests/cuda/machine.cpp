@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <numeric>
-#include <random>
-#include <vector>
 
 #include "cuda_runtime.h"
-#include "fiber.h"
+#include "machine.h"
 
 thread_local uint3 threadIdx, blockIdx;
 thread_local dim3 blockDim, gridDim;
@@ -23,70 +20,17 @@ unsigned first_order() {
 }
 thread_local unsigned order = first_order();
 
-enum class State { kReady, kAtBarrier, kInCollective, kDone };
-
-struct Thread {
-  explicit Thread(std::size_t number) : fiber(number) {}
-
-  Fiber fiber;
-  uint3 index;
-  int lane, warp;
-  State state;
-  std::source_location at;
-  // What it brings to a collective, and takes away.
-  Collective kind;
-  unsigned mask;
-  int source;
-  std::uint64_t value, result;
-};
-
-struct Warp {
-  unsigned live, arrived;
-  char memory_order;
-};
-
-class Machine {
- public:
-  void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
-  void barrier(std::source_location at);
-  std::uint64_t collective(Collective kind, unsigned mask, std::uint64_t value, int source,
-                           std::source_location at);
-  int lane() const { return current_->lane; }
-  unsigned char* shared() { return shared_; }
-  bool running() const { return current_ != nullptr; }
-
- private:
-  static void entry();
-  void run_block();
-  void start_threads();
-  void go_on();
-  void switch_to(Thread& thread);
-  void open_barrier();
-  void complete(Thread& last);
-  void wait();
-  void unwind();
-  template <class Index>
-  void arrange(std::vector<Index>& numbers);
-  std::string place(const Thread& thread) const;
-
-  std::vector<std::unique_ptr<Thread>> pool_;
-  std::vector<Warp> warps_;
-  std::vector<int> queue_, batch_;
-  const std::function<void()>* body_ = nullptr;
-  Thread* current_ = nullptr;
-  unsigned char* shared_ = nullptr;
-  int n_threads_ = 0, n_alive_ = 0, n_waiting_ = 0;
-  bool aborting_ = false;
-  std::string fault_;
-  std::source_location barrier_at_;
-  std::mt19937 random_;
-  // Addresses that stand for an order of memory: barriers take turns, so that a thread that is
-  // already at the next one is not seen by those that still leave this one.
-  char launch_begins_ = 0, launch_ends_ = 0, barrier_order_[2] = {};
-  int turn_ = 0;
-};
+// Neighbouring blocks have fibers of their own where races are looked for: what one fiber does is
+// in order, whatever block it plays.
+#if defined(CUDA_ON_CPU_RACES)
+constexpr int kPools = 2;
+#else
+constexpr int kPools = 1;
+#endif
 
 thread_local Machine machine;
+
+}  // namespace
 
 std::string Machine::place(const Thread& thread) const {
   const auto text = [](uint3 i) {
@@ -111,7 +55,7 @@ void Machine::run(dim3 grid, dim3 block, std::size_t shared_bytes,
   body_ = &body;
   n_threads_ = static_cast<int>(block.x * block.y * block.z);
   random_.seed(order);
-  while (pool_.size() < static_cast<std::size_t>(n_threads_))
+  while (pool_.size() < static_cast<std::size_t>(kPools * n_threads_))
     pool_.push_back(std::make_unique<Thread>(pool_.size()));
   warps_.resize(static_cast<std::size_t>(n_threads_ + 31) / 32);
   // Room for all now: a fiber that moved these would be seen by ThreadSanitizer.
@@ -133,6 +77,7 @@ void Machine::run(dim3 grid, dim3 block, std::size_t shared_bytes,
     blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                 static_cast<unsigned>(i / grid.x / grid.y)};
     shared_ = shared[static_cast<std::size_t>(i)].get();
+    first_ = first_ == 0 ? (kPools - 1) * n_threads_ : 0;
     run_block();
     if (!fault_.empty()) break;
   }
@@ -148,7 +93,7 @@ void Machine::run_block() {
   while (!queue_.empty() && fault_.empty()) go_on();
   if (fault_.empty() && n_alive_ > 0) {
     for (int i = 0; i < n_threads_ && fault_.empty(); ++i) {
-      const Thread& thread = *pool_[static_cast<std::size_t>(i)];
+      const Thread& thread = at(i);
       if (thread.state != State::kDone)
         fault_ =
             std::string(thread.state == State::kAtBarrier ? "__syncthreads" : "a warp collective") +
@@ -165,7 +110,7 @@ void Machine::start_threads() {
   queue_.clear();
   for (Warp& warp : warps_) warp = {0, 0, 0};
   for (int i = 0; i < n_threads_; ++i) {
-    Thread& thread = *pool_[static_cast<std::size_t>(i)];
+    Thread& thread = at(i);
     const unsigned n = static_cast<unsigned>(i);
     thread.index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / (blockDim.x * blockDim.y)};
     thread.lane = i % 32;
@@ -184,7 +129,7 @@ void Machine::go_on() {
   queue_.clear();
   arrange(batch_);
   for (const int i : batch_) {
-    switch_to(*pool_[static_cast<std::size_t>(i)]);
+    switch_to(at(i));
     if (!fault_.empty()) return;
   }
 }
@@ -199,7 +144,7 @@ void Machine::switch_to(Thread& thread) {
 void Machine::unwind() {
   aborting_ = true;
   for (int i = 0; i < n_threads_; ++i) {
-    Thread& thread = *pool_[static_cast<std::size_t>(i)];
+    Thread& thread = at(i);
     const bool started = thread.at.line() != 0;
     if (thread.state != State::kDone && started) switch_to(thread);
   }
@@ -234,7 +179,7 @@ void Machine::open_barrier() {
   n_waiting_ = 0;
   turn_ = 1 - turn_;
   for (int i = 0; i < n_threads_; ++i) {
-    Thread& thread = *pool_[static_cast<std::size_t>(i)];
+    Thread& thread = at(i);
     if (thread.state != State::kAtBarrier) continue;
     thread.state = State::kReady;
     queue_.push_back(i);
@@ -281,13 +226,11 @@ std::uint64_t Machine::collective(Collective kind, unsigned mask, std::uint64_t 
 // All lanes of the mask are there.
 void Machine::complete(Thread& last) {
   Warp& warp = warps_[static_cast<std::size_t>(last.warp)];
-  const auto at = [&](int lane) -> Thread& {
-    return *pool_[static_cast<std::size_t>(32 * last.warp + lane)];
-  };
+  const auto in_lane = [&](int lane) -> Thread& { return at(32 * last.warp + lane); };
   std::uint64_t ballot = 0;
   for (int lane = 0; lane < 32; ++lane) {
     if (!(last.mask >> lane & 1U)) continue;
-    const Thread& thread = at(lane);
+    const Thread& thread = in_lane(lane);
     if (thread.mask != last.mask || thread.kind != last.kind || thread.at.line() != last.at.line())
       throw Fault("a warp collective that lanes reach at different places: " + place(last) +
                   " and " + place(thread));
@@ -297,15 +240,13 @@ void Machine::complete(Thread& last) {
   }
   for (int lane = 0; lane < 32; ++lane) {
     if (!(last.mask >> lane & 1U)) continue;
-    Thread& thread = at(lane);
-    thread.result = last.kind == Collective::kShuffle ? at(thread.source).value : ballot;
+    Thread& thread = in_lane(lane);
+    thread.result = last.kind == Collective::kShuffle ? in_lane(thread.source).value : ballot;
     thread.state = State::kReady;
     queue_.push_back(32 * last.warp + lane);
   }
   warp.arrived &= ~last.mask;
 }
-
-}  // namespace
 
 void set_order(unsigned number) { order = number; }
 

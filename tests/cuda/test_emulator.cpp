@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -100,6 +101,29 @@ __global__ void last_block_wins(int* out) { *out = static_cast<int>(blockIdx.x);
 
 __global__ void add_up(unsigned* out) { atomicOr(out, 1U << threadIdx.x % 32); }
 
+// A shuffle orders no memory: what lane 0 wrote, the others must not read after it.
+__global__ void read_after_shuffle(float* out) {
+  float* at = shared_floats();
+  if (threadIdx.x == 0) at[0] = 1;
+  out[threadIdx.x] = __shfl_sync(0xffffffffU, 2.0F, 0) + at[0];
+}
+
+__global__ void read_after_syncwarp(float* out) {
+  float* at = shared_floats();
+  if (threadIdx.x == 0) at[0] = 1;
+  __syncwarp();
+  out[threadIdx.x] = at[0];
+}
+
+// Races on purpose, for ThreadSanitizer to report.
+void race(const std::string& which) {
+  int last = 0;
+  std::vector<float> out(32);
+  if (which == "threads") launch(1, 8, 0, last_thread_wins, &last);
+  if (which == "blocks") launch(8, 1, 0, last_block_wins, &last);
+  if (which == "shuffle") launch(1, 32, 4, read_after_shuffle, out.data());
+}
+
 void test_what_is_computed() {
   for (unsigned order = 0; order < 5; ++order) {
     cuda_on_cpu::set_order(order);
@@ -124,6 +148,9 @@ void test_what_is_computed() {
     launch(1, 100, 400, pass_on, passed.data(), 7);
     for (int i = 0; i < 100; ++i)
       expect_equal(passed[static_cast<std::size_t>(i)], static_cast<float>((i + 93) % 100));
+    std::vector<float> ordered(32);
+    launch(1, 32, 4, read_after_syncwarp, ordered.data());
+    for (const float each : ordered) expect_equal(each, 1.0F);
     unsigned bits = 0;
     launch(1, 64, 0, add_up, &bits);
     expect_equal(bits, 0xffffffffU);
@@ -190,7 +217,11 @@ void test_runtime() {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 2) {
+    race(argv[1]);
+    return 0;
+  }
   test_what_is_computed();
 #if !defined(__SANITIZE_THREAD__)
   test_order();

@@ -218,6 +218,56 @@ void test_table_is_kept() {
   expect_equal(cuda_on_cpu::counts().allocations, std::int64_t{0});
 }
 
+// A table whose copy the device has not been seen to finish: the next use waits for it, once known
+// to be there nobody waits.
+void test_table_is_waited_for() {
+  const auto device = [](const StepArguments& arguments) { cuda::step(arguments, kStream); };
+  List<float, float> list(20, 1000);
+  list.run(kOgdStep, true, device);
+  cuda_on_cpu::reset_counts();
+  cuda_on_cpu::fail_next("cudaEventQuery", cudaErrorNotReady);
+  list.run(kOgdStep, true, device);
+  expect_equal(cuda_on_cpu::counts().waits, std::int64_t{1});
+  expect_equal(cuda_on_cpu::counts().copies, std::int64_t{0});
+  expect_equal(int{cudaGetLastError()}, int{cudaSuccess});
+  cuda_on_cpu::fail_next("cudaEventQuery", cudaErrorNotReady);
+  list.run(kOgdStep, true, device);
+  list.run(kOgdStep, true, device);
+  expect_equal(cuda_on_cpu::counts().waits, std::int64_t{2});
+  cuda_on_cpu::fail_next("", cudaSuccess);
+}
+
+// The caller's stream is used, on its device, and the device that was current is so again.
+void test_stream() {
+  cuda_on_cpu::set_devices(2);
+  int handle = 0;
+  std::vector<float> a(8), b(8);
+  const Array theta = view("theta", a.data(), {8}), grad = view("grad", b.data(), {8});
+  cuda::step({"step", kOgdStep, {&theta, 1}, {&grad, 1}, {}, {}, 0.1, 0}, {1, &handle});
+  expect_equal(cuda_on_cpu::last_device(), 1);
+  expect(cuda_on_cpu::last_stream() == &handle, "the caller's stream");
+  int current = 7;
+  cudaGetDevice(&current);
+  expect_equal(current, 0);
+  cuda_on_cpu::reset_counts();
+  cuda::wait_for({1, &handle}, nullptr);
+  expect_equal(cuda_on_cpu::counts().waits, std::int64_t{1});
+  cuda::wait_for({1, &handle}, &handle);
+  expect_equal(cuda_on_cpu::counts().waits, std::int64_t{1});
+  expect_equal(cuda_on_cpu::counts().synchronizations, std::int64_t{0});
+  cuda_on_cpu::set_devices(1);
+  expect_equal(cuda::n_devices(), 1);
+  expect_equal(cuda::device_of("step", a.data()), 0);
+  cuda_on_cpu::set_devices(0, cudaErrorInsufficientDriver);
+  expect_equal(cuda::n_devices(), 0);
+  expect(cuda::problem().find("install or update the driver") != std::string::npos,
+         cuda::problem());
+  cuda_on_cpu::set_devices(0);
+  expect(cuda::problem().find("no CUDA-capable device") != std::string::npos, cuda::problem());
+  cuda_on_cpu::set_devices(1);
+  expect(cuda::problem().empty(), "no problem");
+}
+
 void test_mixed_types() {
   Numbers numbers(5);
   std::vector<float> a = numbers.vector<float>(100);
@@ -280,6 +330,8 @@ int main() {
   test_shared_rates<float, BFloat16>();
   test_lists();
   test_table_is_kept();
+  test_table_is_waited_for();
+  test_stream();
   test_mixed_types();
   test_errors();
   return report("step");

@@ -1,4 +1,4 @@
-"""The commands `demo`, `info` and `bench` of `aruba-fast`."""
+"""The commands `demo`, `info` and `bench` of `aruba-fast`; what all commands share."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 
 @contextmanager
-def _in_one_sentence() -> Iterator[None]:
+def in_one_sentence() -> Iterator[None]:
     """Turns a refused file or argument into one sentence, and Ctrl-C into a clean end."""
     try:
         yield
@@ -36,7 +36,7 @@ def _in_one_sentence() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Any]:
+def progress_bar(title: str) -> Iterator[Any]:
     """A progress bar on standard error, as a function of (done, total)."""
     with Progress(
         TextColumn(title),
@@ -72,13 +72,13 @@ def demo(
     from .. import datasets
     from ..demo import Settings, run, table
 
-    with _in_one_sentence():
+    with in_one_sentence():
         for path in (json_file, figure):
             if path is not None and not path.parent.is_dir():
                 raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
         people = datasets.load_wages() if data is None else datasets.load_table(data)
         settings = Settings(n_seeds=seeds, first_seed=seed, shots=shots)
-        with _progress("meta-learning") as report:
+        with progress_bar("meta-learning") as report:
             result = run(people, settings, report)
         Console().print(table.render(result))
         if json_file is not None:
@@ -114,7 +114,7 @@ def bench() -> None:
         column.no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
-    with _in_one_sentence(), _progress("measuring") as report:
+    with in_one_sentence(), progress_bar("measuring") as report:
         for row in measurements.rows(report):
             table.add_row(*row)
     Console().print(table, f"{_core.get_num_threads()} threads. {measurements.LEGEND}")

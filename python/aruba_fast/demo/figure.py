@@ -30,7 +30,7 @@ _LOOK = {
     ARUBA: ("#2f7fc1", "-", "o", 2.0),
     ARUBA_PLUS: ("#0b3c7d", "-", "D", 2.0),
 }
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "text.color": _INK,
@@ -70,17 +70,17 @@ def draw(result: Result, path: str | os.PathLike[str]) -> None:
     # Short of viridis' yellow, which is too pale for letters.
     colors = [to_hex(c) for c in mpl.colormaps["viridis"](np.linspace(0.0, 0.82, len(shown)))]
     height = max(4.4, 1.6 + _LINE * len(shown))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         # A figure of its own, without pyplot: no window system, no global state.
         figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(wspace=0.04))
         rates, errors, path_axes = figure.subplots(1, 3, width_ratios=[1.0, 1.05, 1.05])
         _draw_rates(rates, result, shown, colors)
         _draw_errors(errors, result, _LINE / height)
         _draw_path(path_axes, result, shown, colors, _LINE / height)
-        _save(figure, Path(path))
+        save(figure, Path(path))
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Writes the file: the same one for the same result, without a date and a version in it."""
     if path.suffix.lower() != ".png":
         figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)

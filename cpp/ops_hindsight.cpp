@@ -1,0 +1,83 @@
+// The least loss of every task in hindsight, and the bounds on the regret against it.
+#include "ops_hindsight.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace aruba_fast {
+namespace {
+
+// Rows times squared parameters, some 0.2 ms: less than that is not worth a second thread.
+constexpr double kParallelFrom = 1e5;
+// Of bounds: tasks a part, and coordinates in all below which there is one part.
+constexpr std::int64_t kBoundTasks = 256, kParallelBounds = std::int64_t{1} << 17;
+
+}  // namespace
+
+void best_in_hindsight(const TaskTable& table, const HindsightOptions& options, Watch& watch,
+                       const HindsightOutputs& outputs) {
+  std::int64_t most_rows = 0;
+  double work = 0;
+  for (std::int64_t i = 0; i < table.n_tasks; ++i) {
+    const std::int64_t rows = table.stops[i] - table.starts[i];
+    const double parameters = static_cast<double>(table.n_features * options.n_classes);
+    most_rows = std::max(most_rows, rows);
+    work += static_cast<double>(rows) * parameters * parameters;
+  }
+  const int threads = work < kParallelFrom
+                          ? 1
+                          : static_cast<int>(std::min<std::int64_t>(n_threads(), table.n_tasks));
+  const std::int64_t numbers =
+      kernels().hindsight_numbers(most_rows, table.n_features, options.n_classes) + 8;
+  // Each thread's own allocation, untouched memory costs nothing.
+  std::vector<std::unique_ptr<double[]>> scratch(static_cast<std::size_t>(threads));
+  for (auto& own : scratch) own.reset(new double[static_cast<std::size_t>(numbers)]);
+  std::int64_t next = 0;
+  const HindsightCall call = {table.x,
+                              table.y,
+                              table.starts,
+                              table.stops,
+                              table.n_tasks,
+                              table.n_features,
+                              options.n_classes,
+                              options.batch_size,
+                              options.n_epochs,
+                              options.loss,
+                              options.radius,
+                              options.regularization,
+                              options.tolerance,
+                              outputs.theta_star,
+                              outputs.loss,
+                              outputs.gap,
+                              outputs.no_minimizer,
+                              &next,
+                              &watch.stop,
+                              nullptr,
+                              nullptr,
+                              nullptr};
+  const auto body = [&](int thread) {
+    HindsightCall own = call;
+    const auto address =
+        reinterpret_cast<std::uintptr_t>(scratch[static_cast<std::size_t>(thread)].get());
+    own.scratch = reinterpret_cast<double*>((address + 63) / 64 * 64);
+    if (thread == 0) {
+      own.poll = Watch::poll;
+      own.poll_context = &watch;
+    }
+    kernels().hindsight[table.type == Type::kFloat64](own);
+  };
+  on_threads(threads, body, watch);
+  if (watch.stop) throw Interrupted("best_in_hindsight: interrupted");
+}
+
+void regret_upper_bound(BoundRule rule, const BoundCall& call, std::int64_t n_tasks) {
+  const std::int64_t parts = (n_tasks + kBoundTasks - 1) / kBoundTasks;
+  for_each(parts, n_tasks * call.n >= kParallelBounds, [&](std::int64_t part) {
+    BoundCall own = call;
+    own.first = part * kBoundTasks;
+    own.last = std::min(n_tasks, own.first + kBoundTasks);
+    kernels().bound[rule](own);
+  });
+}
+
+}  // namespace aruba_fast
