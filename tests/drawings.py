@@ -1,4 +1,4 @@
-"""Characters in the files that Omniglot's authors publish, made from 28 x 28 pixels."""
+"""A little Omniglot, and the files of its authors made from its 28 x 28 pixels."""
 
 import io
 import zipfile
@@ -6,8 +6,33 @@ import zipfile
 import numpy as np
 from PIL import Image
 
+from aruba_fast.datasets import Omniglot
+
 # The pixel of 105 that is nearest to the middle of each of 28: of 3.75 (i + 1/2), never a tie.
 NEAREST = np.floor(3.75 * (np.arange(28) + 0.5)).astype(int)
+
+
+def small(rng, background=(3, 2), evaluation=(4,)):
+    """A little Omniglot of random dots: alphabets of the given sizes."""
+    sizes = np.array([*background, *evaluation])
+    n = sizes.sum()
+    return Omniglot(
+        rng.integers(0, 2, (n, 20, 28, 28), dtype=np.uint8),
+        np.repeat(np.arange(len(sizes)), sizes),
+        np.concatenate([np.arange(size) + 1 for size in sizes]),
+        rng.permutation(n) + 1,
+        # The first of the evaluation set would be the first of all by name.
+        ("Korean_(x)", "N_Ko", "Angelic", "ULOG")[: len(sizes)],
+        np.arange(len(sizes)) >= len(background),
+    )
+
+
+def assert_same(got, expected):
+    for name in ("images", "alphabet", "character", "global_id", "evaluation"):
+        a, b = getattr(got, name), getattr(expected, name)
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype, name
+    assert got.alphabet_names == expected.alphabet_names
 
 
 def enlarged(images):

@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import drawings
 import pytest
-from test_omniglot import assert_same, small
+from drawings import assert_same, small
 
-from aruba_fast.datasets import download, download_omniglot, load_omniglot
+from aruba_fast.datasets import _download, download, download_omniglot, load_omniglot
 
 pooch = pytest.importorskip("pooch")
 CONTENT = b"some data" * 1000
@@ -95,11 +95,10 @@ def test_omniglot_comes_as_its_authors_publish_it(server, rng, tmp_path, monkeyp
         content = (published / name).read_bytes()
         server.files[f"/{name}"] = content
         checksums[f"{server.url}/{name}"] = hashlib.sha256(content).hexdigest()
-    module = sys.modules["aruba_fast.datasets.download"]
-    genuine = dict(module._OMNIGLOT)
+    genuine = dict(_download._OMNIGLOT)
     assert [url.rpartition("/")[2] for url in genuine] == [url.rpartition("/")[2]
                                                            for url in checksums]  # fmt: skip
-    monkeypatch.setattr(module, "_OMNIGLOT", checksums)
+    monkeypatch.setattr(_download, "_OMNIGLOT", checksums)
     folder = download_omniglot(tmp_path / "here")
     assert folder == tmp_path / "here"
     assert_same(load_omniglot(folder, partial=True), data)
@@ -110,6 +109,7 @@ def test_omniglot_comes_as_its_authors_publish_it(server, rng, tmp_path, monkeyp
     [
         (("ftp://x/y", SHA256), "download: `url` must be an address: got 'ftp://x/y', expected"),
         (("http://x/", SHA256), "download: `url` must be an address: got 'http://x/', expected"),
+        (("http://x/a/..", SHA256), "download: `url` must be an address: got 'http://x/a/..', exp"),
         (("http://x/y", "abc"), "download: `sha256` must be a checksum: got 'abc', expected 64"),
         (("http://x/y", SHA256), "download: `folder` must be given where ARUBA_FAST_DATA names"),
     ],

@@ -4,7 +4,7 @@ Only NumPy is needed for what is embedded and for `.npz` files; the extra `[data
 for image files and `pooch` for downloads, which are imported when they are used.
 """
 
-from .download import download, download_omniglot
+from ._download import download, download_omniglot
 from .episodes import Episode, Episodes
 from .omniglot import Omniglot, load_omniglot
 from .shakespeare import Shakespeare, load_shakespeare

@@ -12,8 +12,8 @@ from . import _draw
 
 Float32Array = NDArray[np.float32]
 
-# What is gathered at once. Batches of 100 5-way 5-shot episodes with 15 queries, a second, on one
-# busy AVX2 core: 10 000 with 2**16, 16 000 with 2**17 and 2**18, 9 900 with 2**20, 7 700 with 2**23.
+# What is gathered at once. 5-way 5-shot episodes with 15 queries, a second, in batches of 100 on
+# one busy AVX2 core: 10 000 for 2**16, 16 000 for 2**17 and 2**18, 9 900 for 2**20.
 _CHUNK_BYTES = 1 << 18
 
 

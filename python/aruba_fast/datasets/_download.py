@@ -47,7 +47,7 @@ def download(url: str, sha256: str, folder: str | os.PathLike[str] | None = None
     """
     address = urlsplit(url)
     name = address.path.rpartition("/")[2]
-    if address.scheme not in ("http", "https") or not name:
+    if address.scheme not in ("http", "https") or name in ("", ".", ".."):
         raise ValueError(
             f"download: `url` must be an address: got {url!r}, expected http(s)://.../name"
         )
