@@ -1,4 +1,4 @@
-"""The real tables outside the repository: found, or skipped with the reason; in CI they must be."""
+"""The real data outside the repository: found, or skipped with the reason; in CI they must be."""
 
 import os
 from pathlib import Path
@@ -15,16 +15,21 @@ FOLDER = Path(
 TABLES = ("wages", "lenk", "school", "parkinson")
 
 
-def people(name):
-    if name == "wages":
-        return datasets.load_wages()
-    path = FOLDER / f"{name}.npz"
+def require(name):
+    """The path of a file of the real data."""
+    path = FOLDER / name
     if not path.is_file():
         reason = f"{path} is missing: set ARUBA_FAST_DATA to the folder of the real data"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return datasets.load_table(path)
+    return path
+
+
+def people(name):
+    if name == "wages":
+        return datasets.load_wages()
+    return datasets.load_table(require(f"{name}.npz"))
 
 
 def standardized(name, label=lambda y: y):

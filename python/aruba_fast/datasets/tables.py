@@ -2,18 +2,17 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._check import Float64Array, Int64Array
+from .._check import Float64Array, Int64Array
+from . import _files
 
 _REQUIRED = ("x", "y", "task", "task_names", "feature_names", "info")
 
@@ -66,7 +65,7 @@ def load_wages() -> Table:
 
     Source: Cornwell and Rupert, Journal of Applied Econometrics 3 (1988).
     """
-    with resources.as_file(resources.files(__package__) / "data" / "wages.npz") as path:
+    with resources.as_file(resources.files("aruba_fast") / "data" / "wages.npz") as path:
         return load_table(path)
 
 
@@ -88,32 +87,17 @@ def load_table(path: str | os.PathLike[str]) -> Table:
         OSError: The file cannot be read.
         ValueError: The file is damaged, no archive or not in the schema; the message names the
             file and the reason.
+
+    Example:
+        >>> from aruba_fast.datasets import load_table
+        >>> load_table("lenk.npz")  # doctest: +SKIP
+        Table(n_tasks=180, n_rows=3600, n_features=14)
     """
-    content = Path(path).read_bytes()
-    try:
-        return _table(_arrays(content))
-    except ValueError as error:
-        raise ValueError(
-            f"load_table: `path` must be a table of tasks: got {os.fspath(path)!r}, "
-            f"which is refused: {error}"
-        ) from None
+    return _files.parsed("load_table", Path(path), "a table of tasks", _read)
 
 
-def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    """Reads the arrays of the schema, and no others."""
-    if not zipfile.is_zipfile(BytesIO(content)):
-        raise ValueError("it is no archive, or not a whole one; expected an .npz file")
-    try:
-        with np.load(BytesIO(content), allow_pickle=False) as archive:
-            names = archive.files
-            arrays = {name: archive[name] for name in (*_REQUIRED, "test") if name in names}
-    # zipfile, the decompressors behind it and NumPy raise a dozen types on a damaged archive.
-    except Exception as error:
-        raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from None
-    missing = [name for name in _REQUIRED if name not in arrays]
-    if missing:
-        raise ValueError(f"it has no array {', '.join(missing)}; it has {names}")
-    return arrays
+def _read(path: Path) -> Table:
+    return _table(_files.arrays(path, _REQUIRED, ("test",)))
 
 
 def _table(arrays: Mapping[str, NDArray[Any]]) -> Table:
@@ -123,28 +107,23 @@ def _table(arrays: Mapping[str, NDArray[Any]]) -> Table:
         raise ValueError(f"`x` has the shape {x.shape}, expected [n_rows, n_features], not empty")
     rows, features = x.shape
     y = _numbers("y", arrays["y"])
-    _shape("y", y, (rows,))
+    _files.shape("y", y, (rows,))
     task = arrays["task"]
-    _shape("task", task, (rows,))
+    _files.shape("task", task, (rows,))
     if task.dtype.kind not in "iu":
         raise ValueError(f"`task` is {task.dtype}, expected integers")
     task = task.astype(np.int64)
     if task[0] != 0 or not np.isin(np.diff(task), (0, 1)).all():
         raise ValueError("`task` is not sorted from 0 to n_tasks - 1 without a gap")
-    task_names = _strings("task_names", arrays["task_names"], int(task[-1]) + 1)
-    feature_names = _strings("feature_names", arrays["feature_names"], features)
+    task_names = _files.strings("task_names", arrays["task_names"], int(task[-1]) + 1)
+    feature_names = _files.strings("feature_names", arrays["feature_names"], features)
     info = _info(arrays["info"])
     if "test" not in arrays:
         return Table(x, y, task, task_names, feature_names, info)
     test = _numbers("test", arrays["test"]) != 0
-    _shape("test", test, (rows,))
+    _files.shape("test", test, (rows,))
     order = np.lexsort((test, task))
     return Table(x[order], y[order], task, task_names, feature_names, info, test[order])
-
-
-def _shape(name: str, value: NDArray[Any], expected: tuple[int, ...]) -> None:
-    if value.shape != expected:
-        raise ValueError(f"`{name}` has the shape {value.shape}, expected {expected}")
 
 
 def _numbers(name: str, value: NDArray[Any]) -> Float64Array:
@@ -154,13 +133,6 @@ def _numbers(name: str, value: NDArray[Any]) -> Float64Array:
     if not np.isfinite(result).all():
         raise ValueError(f"`{name}` has {int((~np.isfinite(result)).sum())} values not finite")
     return result
-
-
-def _strings(name: str, value: NDArray[Any], length: int) -> tuple[str, ...]:
-    _shape(name, value, (length,))
-    if value.dtype.kind != "U":
-        raise ValueError(f"`{name}` is {value.dtype}, expected strings")
-    return tuple(value.tolist())
 
 
 def _info(value: NDArray[Any]) -> Mapping[str, Any]:
