@@ -35,11 +35,14 @@ OBJECTS = documented()
 
 
 def signature_and_text(name):
-    """The parameters of a public object, and its docstring without pybind11's line for them."""
+    """The parameters of a public object, and its docstring without pybind11's lines for them."""
     public, text = OBJECTS[name], inspect.getdoc(OBJECTS[name])
     if public is af.CudaError:
         return [], text
     if inspect.isbuiltin(public):
+        overloads = list(re.finditer(rf"^\d\. {name}\(", text, re.MULTILINE))
+        if overloads:  # the last one has every parameter, and the text
+            text = text[overloads[-1].start() :]
         line, _, text = text.partition("\n")
         return re.findall(r"(\w+): ", line), text.strip()
     return list(inspect.signature(public).parameters), text

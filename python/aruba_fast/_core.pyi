@@ -313,6 +313,7 @@ def set_num_threads(n: typing.Any) -> None:
         >>> af.set_num_threads(None)
     """
 
+@typing.overload
 def step(
     theta: numpy.typing.NDArray[typing.Any]
     | aruba_fast._arrays.ForeignArray
@@ -329,7 +330,25 @@ def step(
     | aruba_fast._arrays.ForeignArray
     | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
     | None = None,
-    grad_type: str | None = None,
+) -> None: ...
+@typing.overload
+def step(
+    theta: numpy.typing.NDArray[typing.Any]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
+    grad: numpy.typing.NDArray[typing.Any]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
+    learning_rate: float
+    | numpy.typing.NDArray[typing.Any]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
+    *,
+    grad_sq: numpy.typing.NDArray[typing.Any]
+    | aruba_fast._arrays.ForeignArray
+    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
+    | None = None,
+    grad_type: str | None,
 ) -> None:
     """
     Preconditioned gradient step, with the statistics of ARUBA in the same pass.

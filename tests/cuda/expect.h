@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdio>
+#include <exception>
 #include <iostream>
 #include <source_location>
 #include <string>
@@ -34,8 +35,14 @@ void expect_throw(const std::string& text, Body body,
   expect(false, "expected an exception: " + text, at);
 }
 
-// The exit status of the test.
-inline int report(const char* name) {
+// Runs a test; its exit status. An exception that nobody expected is a failure like any other.
+template <class Body>
+int report(const char* name, Body body) {
+  try {
+    body();
+  } catch (const std::exception& error) {
+    expect(false, error.what());
+  }
   std::printf("%s: %d expectations, %d failed\n", name, n_expected, n_failed);
   return n_failed == 0 && n_expected > 0 ? 0 : 1;
 }

@@ -222,11 +222,12 @@ int main(int argc, char** argv) {
     race(argv[1]);
     return 0;
   }
-  test_what_is_computed();
+  return report("emulator", [] {
+    test_what_is_computed();
 #if !defined(__SANITIZE_THREAD__)
-  test_order();
+    test_order();
 #endif
-  test_faults();
-  test_runtime();
-  return report("emulator");
+    test_faults();
+    test_runtime();
+  });
 }

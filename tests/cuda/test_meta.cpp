@@ -212,12 +212,13 @@ void test_lane_sum() {
 }  // namespace
 
 int main() {
-  test_lane_sum();
-  test_rounds<float>();
-  test_rounds<double>();
-  test_overflow();
-  test_merge();
-  test_apply<float>();
-  test_apply<double>();
-  return report("meta");
+  return report("meta", [] {
+    test_lane_sum();
+    test_rounds<float>();
+    test_rounds<double>();
+    test_overflow();
+    test_merge();
+    test_apply<float>();
+    test_apply<double>();
+  });
 }

@@ -321,18 +321,19 @@ void test_errors() {
 }  // namespace
 
 int main() {
-  test_flat<float, float>();
-  test_flat<double, double>();
-  test_flat<float, BFloat16>();
-  test_flat<float, Float16>();
-  test_shared_rates<float, float>();
-  test_shared_rates<double, double>();
-  test_shared_rates<float, BFloat16>();
-  test_lists();
-  test_table_is_kept();
-  test_table_is_waited_for();
-  test_stream();
-  test_mixed_types();
-  test_errors();
-  return report("step");
+  return report("step", [] {
+    test_flat<float, float>();
+    test_flat<double, double>();
+    test_flat<float, BFloat16>();
+    test_flat<float, Float16>();
+    test_shared_rates<float, float>();
+    test_shared_rates<double, double>();
+    test_shared_rates<float, BFloat16>();
+    test_lists();
+    test_table_is_kept();
+    test_table_is_waited_for();
+    test_stream();
+    test_mixed_types();
+    test_errors();
+  });
 }

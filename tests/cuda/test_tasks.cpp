@@ -143,13 +143,14 @@ void test_parts() {
 }  // namespace
 
 int main() {
-  test_every_option<float>();
-  test_every_option<double>();
-  test_long_rows<float>();
-  test_long_rows<double>();
-  test_softmax();
-  test_extremes<float>();
-  test_extremes<double>();
-  test_parts();
-  return report("tasks");
+  return report("tasks", [] {
+    test_every_option<float>();
+    test_every_option<double>();
+    test_long_rows<float>();
+    test_long_rows<double>();
+    test_softmax();
+    test_extremes<float>();
+    test_extremes<double>();
+    test_parts();
+  });
 }

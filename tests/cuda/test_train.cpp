@@ -167,11 +167,12 @@ void test_labels() {
 }  // namespace
 
 int main() {
-  test_meta_train<float>();
-  test_meta_train<double>();
-  test_synchronizations();
-  test_interrupt();
-  test_labels<float>();
-  test_labels<double>();
-  return report("train");
+  return report("train", [] {
+    test_meta_train<float>();
+    test_meta_train<double>();
+    test_synchronizations();
+    test_interrupt();
+    test_labels<float>();
+    test_labels<double>();
+  });
 }
