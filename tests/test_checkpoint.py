@@ -113,6 +113,12 @@ DAMAGE = {
     ),
     "nan": (with_arrays(b=np.array([1.0, 1.0, np.nan, 1.0, 1.0])), "`b`.*nan"),
     "negative": (with_arrays(g=-np.ones(5)), "`g`"),
+    "overflow in units of eps^2": (
+        lambda data: with_arrays(b=np.full(5, 1e300))(
+            with_hyperparameter("learning_rate", 1e100)(data)
+        ),
+        "`b`.*1e\\+300",
+    ),
     "negative count": (with_arrays(counts=np.array([-1, 0])), "`counts`"),
     "nan hyperparameter": (with_hyperparameter("zeta", float("nan")), "zeta"),
     "negative hyperparameter": (with_hyperparameter("learning_rate", -1.0), "learning_rate"),

@@ -82,8 +82,8 @@ def initial_arrays(phi: FloatArray, hyper: Hyperparameters) -> dict[str, NDArray
     }
 
 
-def check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Refuses arrays that are not the whole, finite state of a learner."""
+def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> None:
+    """Refuses arrays that are not the whole, finite state of a learner, in the spec's units too."""
     if set(arrays) != set(ARRAYS):
         raise ValueError(f"holds {sorted(arrays)}, expected {sorted(ARRAYS)}")
     phi = arrays["phi"]
@@ -97,13 +97,14 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
         if found != wanted:
             raise ValueError(f"`{name}` is {found[0]} {found[1]}, expected {wanted[0]} {wanted[1]}")
     rho = arrays["rho"]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rounded = arrays["phi_master"].astype(phi.dtype)
+        b, g = hyper.eps**2 * arrays["b"], hyper.zeta**2 * arrays["g"]
     good = {
         "phi_master": np.isfinite(arrays["phi_master"]),
         "phi": np.isfinite(phi) & (phi == rounded),
-        "b": np.isfinite(arrays["b"]) & (arrays["b"] > 0),
-        "g": np.isfinite(arrays["g"]) & (arrays["g"] > 0),
+        "b": np.isfinite(arrays["b"]) & (arrays["b"] > 0) & np.isfinite(b),
+        "g": np.isfinite(arrays["g"]) & (arrays["g"] > 0) & np.isfinite(g),
         "rate": np.isfinite(arrays["rate"]) & (arrays["rate"] >= 0),
         "rho": np.isnan(rho) | (rho >= 0),
         "counts": arrays["counts"] >= 0,

@@ -245,7 +245,7 @@ class MetaLearner(State):
         """
         arrays = {name: _arrays.host(array) for name, array in self._arrays.items()}
         try:
-            check_arrays(arrays)
+            check_arrays(arrays, self._hyper)
         except ValueError as error:
             raise ValueError(f"MetaLearner.save: {error}") from None
         # Half of the time that importing this package would take is for files and checksums.
@@ -275,7 +275,7 @@ class MetaLearner(State):
             if set(values) != {field.name for field in fields(Hyperparameters)}:
                 raise ValueError(f"wrong hyperparameters {sorted(values)}")
             hyper = Hyperparameters(**values)
-            check_arrays(arrays)
+            check_arrays(arrays, hyper)
             if checkpoint.checksum(arrays, values) != checksum:
                 raise ValueError("damaged (its checksum is another)")
         except (ValueError, TypeError) as error:

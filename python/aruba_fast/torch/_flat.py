@@ -141,8 +141,8 @@ class FlatState:
             if found is None or (found.dtype, found.shape) != (now.dtype, now.shape):
                 got = "nothing" if found is None else f"{found.dtype} {found.shape}"
                 raise ValueError(f"`{name}` is {got}, expected {now.dtype} {now.shape}")
-        for k, block in enumerate(self.slices):
-            check_arrays(_block(host, k, block))
+        for k, (block, (_, hyper)) in enumerate(zip(self.slices, self.blocks, strict=True)):
+            check_arrays(_block(host, k, block), hyper)
         for name, now in zip(names, self._round(), strict=True):
             found = given.get(name)
             if given and (
