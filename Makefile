@@ -96,6 +96,7 @@ cuda-gates: CUDA_VERSION := 13.0.88
 cuda-gates: $(VENV)/.cuda $(VENV)/.gates
 	$(BIN)/python tools/cuda_gates.py $(ARGS) $(SITE)/aruba_fast/_cuda.*.so
 	ARUBA_CUDA_GATES=1 $(BIN)/python -m pytest -q tests/test_cuda_gates.py tests/test_no_driver.py
+	rm $(VENV)/.package $(VENV)/.cuda  # the suite runs without the real _cuda: installed anew
 
 # The kernels' C++ tests on the CPU: plain, under ASan + UBSan, under TSan, which is the race check,
 # and with planted faults, each of which must be found.
