@@ -34,8 +34,8 @@ class BoundRow {
             call.dampings ? call.dampings + j : nullptr, d_phi ? d_phi + j : nullptr,
             d_rate ? d_rate + j : nullptr);
     if (whole < call.n) rest(whole, d_phi, d_rate);
-    call.value[task] = sum(value_);
-    if (call.d_rate && !call.rates) call.d_rate[task] = sum(slope_);
+    call.value[task] = fold_eight(value_);
+    if (call.d_rate && !call.rates) call.d_rate[task] = fold_eight(slope_);
   }
 
  private:
@@ -63,10 +63,7 @@ class BoundRow {
   void rest(std::int64_t j, double* d_phi, double* d_rate) {
     PaddedBound padding = {};
     const std::size_t bytes = static_cast<std::size_t>(call_.n - j) * sizeof(double);
-    for (int k = 0; k < kPad; ++k) {
-      padding.phi[k] = padding.theta_star[k];
-      padding.rates[k] = padding.dampings[k] = 1;
-    }
+    for (int k = 0; k < kPad; ++k) padding.rates[k] = padding.dampings[k] = 1;
     std::memcpy(padding.theta_star, theta_star_ + j, bytes);
     std::memcpy(padding.phi, phi_ + j, bytes);
     std::memcpy(padding.grad_sq, grad_sq_ + j, bytes);
@@ -93,12 +90,6 @@ class BoundRow {
     }
     if (d_phi) std::memcpy(d_phi + j, to_phi, bytes);
     if (d_rate) std::memcpy(d_rate + j, to_rate, bytes);
-  }
-
-  static double sum(const Doubles* lanes) {
-    double l[kPad];
-    for (int k = 0; k < kRegs; ++k) store(l + k * kWidth, lanes[k]);
-    return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
   }
 
   const BoundCall& call_;

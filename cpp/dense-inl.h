@@ -12,6 +12,14 @@ constexpr std::int64_t kPad = 8;
 
 ARUBA_RULE constexpr std::int64_t padded(std::int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 
+// The sum of the eight virtual lanes, folded from the outside in.
+ARUBA_RULE double fold_eight(const Doubles* lanes) {
+  double l[kPad];
+#pragma GCC unroll 4
+  for (int k = 0; k < kPad / Doubles::kWidth; ++k) store(l + k * Doubles::kWidth, lanes[k]);
+  return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+}
+
 // sum_i a_i b_i over padded(n) numbers.
 ARUBA_RULE double dot(const double* a, const double* b, std::int64_t n) {
   constexpr int kWidth = Doubles::kWidth, kRegs = kPad / kWidth;
@@ -23,10 +31,7 @@ ARUBA_RULE double dot(const double* a, const double* b, std::int64_t n) {
     for (int k = 0; k < kRegs; ++k)
       lanes[k] = fma(load(a + i + k * kWidth), load(b + i + k * kWidth), lanes[k]);
   }
-  double l[kPad];
-#pragma GCC unroll 4
-  for (int k = 0; k < kRegs; ++k) store(l + k * kWidth, lanes[k]);
-  return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+  return fold_eight(lanes);
 }
 
 // body(i) for every register of padded(n) numbers.

@@ -1,8 +1,7 @@
 // Upper bounds on a task's regret as functions of the initialization phi and the rate eta: each
 // coordinate's share of U and its derivatives.
 //
-//   preconditioned   a^2 / (2 eta) + c eta s                          a = theta* - phi, s = sum
-//   grad^2
+//   preconditioned   a^2 / (2 eta) + c eta s            a = theta* - phi, s = sum grad^2
 //                    c = 1/2 tight, 1 in the blog's form; with one eta for all it is OGD's
 //   EG               theta* log(theta* / phi) / eta + eta s / (2 n)   s = sum |grad|_inf^2
 //   AdaGrad          D^2 r / (2 eta) + eta (r - sqrt(delta))          r = sqrt(s + delta)

@@ -1,9 +1,10 @@
 // Across tasks: what a task adds to the statistics, sums that do not depend on their grouping, and
 // the meta-update.
 //
-//   task        distance += (theta_hat - phi)^2 / 2,  grad_sq += sum grad^2,  theta_sum += w
-//   theta_hat      (compensated float64) round       b <- (1 - decay)^K b + distance / eps^2 +
-//   sum_k 1/(t+k+1)^p,   g likewise with grad_sq / zeta^2
+//   task        distance += (theta_hat - phi)^2 / 2,  grad_sq += sum grad^2,
+//               theta_sum += w theta_hat                       (compensated float64)
+//   round       b <- (1 - decay)^K b + distance / eps^2 + sum_k 1/(t+k+1)^p,
+//               g likewise with grad_sq / zeta^2
 //               phi <- phi + alpha (theta_sum / W - phi)
 //               eta = learning_rate sqrt(b) / sqrt(g), at most the cap
 //               rho = sum (theta_hat - phi)^2 / (eta^2 grad_sq)
