@@ -42,7 +42,7 @@ def write(
         "hyperparameters": dict(hyperparameters),
         "sha256": checksum(arrays, hyperparameters),
     }
-    _replace(path, save(dict(arrays), metadata={"aruba_fast": json.dumps(header)}))
+    replace(path, save(dict(arrays), metadata={"aruba_fast": json.dumps(header)}))
 
 
 def checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, Any]) -> str:
@@ -55,7 +55,16 @@ def checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, A
     return digest.hexdigest()
 
 
-def _replace(path: str | os.PathLike[str], data: bytes) -> None:
+def replace(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file; if that fails, the old one stands and nothing is left beside it.
+
+    Args:
+        path: The file; a symbolic link is followed.
+        data: All that it will hold.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     target = Path(os.path.realpath(os.fspath(path)))
     temporary = target.with_name(f".aruba_fast-{secrets.token_hex(8)}.tmp")
     file = temporary.open("xb")

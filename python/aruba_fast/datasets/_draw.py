@@ -13,6 +13,7 @@ from .._check import Int64Array
 # Streams of one seed that have nothing to do with each other.
 SPLIT = 0
 EPISODES = 1
+BATCHES = 2
 
 
 def words(seed: int, stream: int, start: int, rows: int, columns: int) -> NDArray[np.uint64]:
@@ -20,7 +21,7 @@ def words(seed: int, stream: int, start: int, rows: int, columns: int) -> NDArra
 
     Args:
         seed: Any integer from 0 to 2**63 - 1.
-        stream: `SPLIT` or `EPISODES`.
+        stream: `SPLIT`, `EPISODES` or `BATCHES`.
         start: The first row.
         rows: Number of rows.
         columns: Words a row, a multiple of 4: what one step of the counter gives.

@@ -1,0 +1,153 @@
+"""Several runs at a time, each in a process of its own, with one progress and one end."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from .runs import Interrupted, Progress, Stop, stoppable
+
+# A signal is noticed this many seconds after it came, at most.
+_PATIENCE = 0.2
+
+
+class Job(Protocol):
+    """What a process does: a picklable object that is called with `progress` and `stop`."""
+
+    def __call__(self, progress: Progress, stop: Stop) -> Any:
+        """Does the work; returns something picklable."""
+
+
+@dataclass
+class _Worker:
+    number: int
+    process: Any
+    pipe: Connection
+    done: int = 0
+
+
+def run_all(
+    jobs: Sequence[Job], sizes: Sequence[int], n_workers: int, progress: Progress | None = None
+) -> list[Any]:
+    """Does all jobs, `n_workers` at a time; a job's error ends all of them.
+
+    Args:
+        jobs: What is to be done, the longest first.
+        sizes: How many steps each has, for the progress.
+        n_workers: Number of processes; with 1 everything happens in this one.
+        progress: Called with (steps done, steps of all).
+
+    Returns:
+        What the jobs returned, in their order.
+
+    Raises:
+        Interrupted: Ctrl-C; every job has saved what it had.
+        Exception: What a job raised, after all others have been stopped.
+    """
+    total, finished = sum(sizes), 0
+    report = (lambda _done, _total: None) if progress is None else progress
+    report(0, total)
+    if n_workers == 1:
+        results = []
+        with stoppable() as stop:
+            for job, size in zip(jobs, sizes, strict=True):
+                results.append(job(_Part(report, finished, total), stop))
+                finished += size
+                report(finished, total)
+        return results
+    return _in_processes(jobs, sizes, n_workers, report)
+
+
+@dataclass
+class _Part:
+    """The progress of one job as a part of that of all."""
+
+    report: Progress
+    before: int
+    total: int
+
+    def __call__(self, done: int, _total: int) -> None:
+        self.report(self.before + done, self.total)
+
+
+def _in_processes(
+    jobs: Sequence[Job], sizes: Sequence[int], n_workers: int, report: Progress
+) -> list[Any]:
+    # Neither PyTorch's threads nor OpenMP's survive a fork.
+    context = multiprocessing.get_context("spawn")
+    waiting = list(range(len(jobs)))
+    results: list[Any] = [None] * len(jobs)
+    failure: BaseException | None = None
+    running: list[_Worker] = []
+    done = [0] * len(jobs)
+    with stoppable() as stop:
+        while running or (waiting and failure is None):
+            if stop.requested and failure is None:
+                failure = Interrupted("interrupted before a run had begun")
+                _end(running)
+            while waiting and failure is None and len(running) < n_workers:
+                number = waiting.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(jobs[number], theirs))
+                process.start()
+                theirs.close()
+                running.append(_Worker(number, process, ours))
+            for pipe in wait([worker.pipe for worker in running], timeout=_PATIENCE):
+                worker = next(w for w in running if w.pipe is pipe)
+                try:
+                    kind, value = worker.pipe.recv()
+                except EOFError:
+                    worker.process.join()
+                    kind = "failed"
+                    value = RuntimeError(f"a process died with status {worker.process.exitcode}")
+                if kind == "progress":
+                    done[worker.number] = value
+                    report(sum(done), sum(sizes))
+                    continue
+                worker.process.join()
+                worker.pipe.close()
+                running.remove(worker)
+                if kind == "result":
+                    results[worker.number] = value
+                    done[worker.number] = sizes[worker.number]
+                    report(sum(done), sum(sizes))
+                elif failure is None or _says_more(value, failure):
+                    failure = value
+                    _end(running)
+    if failure is not None:
+        raise failure
+    return results
+
+
+def _says_more(new: BaseException, old: BaseException) -> bool:
+    """The sentence of a run that has saved is worth more than that of the one who waited."""
+    return isinstance(old, Interrupted) and "saved" in str(new) and "saved" not in str(old)
+
+
+def _end(running: Sequence[_Worker]) -> None:
+    """Asks the others to save and end; a terminal's Ctrl-C has reached them already."""
+    for worker in running:
+        if worker.process.pid is not None and worker.process.is_alive():
+            os.kill(worker.process.pid, signal.SIGTERM)
+
+
+def _work(job: Job, pipe: Connection) -> None:
+    """What happens in a process."""
+    try:
+        with stoppable(patient=True) as stop:
+            result = job(lambda done, _total: pipe.send(("progress", done)), stop)
+        pipe.send(("result", result))
+    except BrokenPipeError:
+        return
+    except BaseException as error:
+        pipe.send(("failed", _picklable(error)))
+
+
+def _picklable(error: BaseException) -> BaseException:
+    kept: tuple[type[BaseException], ...] = (Interrupted, KeyboardInterrupt, ValueError, OSError)
+    if type(error) in kept:
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
