@@ -27,8 +27,8 @@ def in_one_sentence() -> Iterator[None]:
     """Turns a refused file or argument into one sentence, and Ctrl-C into a clean end."""
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo("aruba-fast: interrupted", err=True)
+    except KeyboardInterrupt as interrupt:
+        typer.echo(f"aruba-fast: {str(interrupt) or 'interrupted'}", err=True)
         raise typer.Exit(130) from None
     except (ValueError, OSError) as error:
         typer.echo(f"aruba-fast: {error}", err=True)

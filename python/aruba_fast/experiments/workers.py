@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -143,11 +144,11 @@ def _work(job: Job, pipe: Connection) -> None:
     except BrokenPipeError:
         return
     except BaseException as error:
-        pipe.send(("failed", _picklable(error)))
+        pipe.send(("failed", _told(error)))
 
 
-def _picklable(error: BaseException) -> BaseException:
-    kept: tuple[type[BaseException], ...] = (Interrupted, KeyboardInterrupt, ValueError, OSError)
-    if type(error) in kept:
+def _told(error: BaseException) -> BaseException:
+    """What is told in a sentence goes as it is; of anything else the place is wanted too."""
+    if isinstance(error, (KeyboardInterrupt, ValueError, OSError)):
         return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    return RuntimeError("".join(traceback.format_exception(error)))

@@ -56,6 +56,7 @@ def compare(
     seeds: int = 1,
     first_seed: int = 0,
     data: str | os.PathLike[str] | None = None,
+    partial: bool = False,
     device: str = "cpu",
     compiled: bool = False,
     workers: int = 1,
@@ -72,6 +73,7 @@ def compare(
         seeds: Number of trainings of a method.
         first_seed: The first of their seeds.
         data: Where Omniglot is; None for the folder that ARUBA_FAST_DATA names.
+        partial: Whether a part of it is accepted.
         device: Where PyTorch computes.
         compiled: Whether it compiles the network.
         workers: Runs at a time, each in a process and on one thread.
@@ -105,6 +107,7 @@ def compare(
             evaluation or EvaluationSettings(),
             where,
             None if data is None else Path(data),
+            partial,
             device,
             compiled,
             None if tensorboard is None else Path(tensorboard),

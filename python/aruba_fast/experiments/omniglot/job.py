@@ -37,6 +37,7 @@ class OmniglotJob:
         evaluation: Of its tests.
         folder: Where its files are: NAME-seedN.safetensors to go on from, NAME-seedN.json.
         data: Where Omniglot is; None for the folder that ARUBA_FAST_DATA names.
+        partial: Whether a part of it is accepted.
         device: Where PyTorch computes.
         compiled: Whether it compiles the network.
         tensorboard: Folder of its logs, or None.
@@ -48,6 +49,7 @@ class OmniglotJob:
     evaluation: EvaluationSettings
     folder: Path
     data: Path | None = None
+    partial: bool = False
     device: str = "cpu"
     compiled: bool = False
     tensorboard: Path | None = None
@@ -76,7 +78,7 @@ class OmniglotJob:
         # run does. It also makes the bits independent of their number.
         torch.set_num_threads(1)
         _core.set_num_threads(1)
-        data = load_omniglot(self.data)
+        data = load_omniglot(self.data, partial=self.partial)
         train, test = data.split_characters(self.settings.n_train, self.settings.split_seed)
         training = OmniglotTraining(
             *(data.images, train, self.method, self.settings, self.seed),

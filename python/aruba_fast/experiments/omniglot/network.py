@@ -4,7 +4,7 @@ import torch
 
 # Layers of the network in their order, the last the head.
 LAYERS = ("conv 1", "conv 2", "conv 3", "conv 4", "head")
-_FILTERS = 64
+FILTERS = 64
 # TensorFlow's default, with which Reptile was run; PyTorch's is 1e-5.
 _EPS = 1e-3
 
@@ -28,13 +28,13 @@ def network(n_way: int, seed: int) -> torch.nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[torch.nn.Module] = []
-        for n_in in (1, _FILTERS, _FILTERS, _FILTERS):
-            convolution = torch.nn.Conv2d(n_in, _FILTERS, 3, stride=2, padding=1, bias=False)
+        for n_in in (1, FILTERS, FILTERS, FILTERS):
+            convolution = torch.nn.Conv2d(n_in, FILTERS, 3, stride=2, padding=1, bias=False)
             torch.nn.init.xavier_uniform_(convolution.weight)
-            normalization = torch.nn.BatchNorm2d(_FILTERS, eps=_EPS, track_running_stats=False)
+            normalization = torch.nn.BatchNorm2d(FILTERS, eps=_EPS, track_running_stats=False)
             layers += [convolution, normalization, torch.nn.ReLU()]
         # 28 pixels are 14, 7, 4 and 2 after the convolutions.
-        head = torch.nn.Linear(_FILTERS * 2 * 2, n_way)
+        head = torch.nn.Linear(FILTERS * 2 * 2, n_way)
         torch.nn.init.xavier_uniform_(head.weight)
         torch.nn.init.zeros_(head.bias)
     return torch.nn.Sequential(*layers, torch.nn.Flatten(), head)

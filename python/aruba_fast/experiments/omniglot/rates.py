@@ -7,6 +7,7 @@ import torch
 
 from ... import _arrays
 from ...torch import MetaOptimizer
+from .network import FILTERS
 
 # As many as draw a distribution smoothly.
 QUANTILES = tuple(np.linspace(0.0, 1.0, 41).round(3).tolist())
@@ -22,9 +23,10 @@ def rates_of(meta: MetaOptimizer, model: torch.nn.Module) -> list[dict[str, Any]
 
     Returns:
         For every tensor: `layer`, such as "conv 2", `parameter` ("weight" or "bias"), `quantiles`
-        of its rates at `QUANTILES`; `filters`, the geometric mean of the rates of every filter (of
-        a row of the head); `moved`, the root mean square of theta_hat - phi per coordinate and
-        task, and `gradient` that of a task's gradient sums, both without the smoothing.
+        of its rates at `QUANTILES`; `filters`, for every filter the geometric mean of the rates of
+        its weights, and of the head's weights that it feeds; `moved`, the root mean square of
+        theta_hat - phi over coordinates and tasks, and `gradient`, the root of a task's mean sum of
+        squared gradients, both without the smoothing.
     """
     learned = zip(meta.parameters, meta.learning_rates(), *_sums(meta), strict=True)
     of_tensor = {id(p): values for p, *values in learned}
@@ -36,19 +38,26 @@ def rates_of(meta: MetaOptimizer, model: torch.nn.Module) -> list[dict[str, Any]
         number += kind == "conv"
         for name, parameter in layer.named_parameters():
             rates, moved, gradient = of_tensor[id(parameter)]
-            logs = rates.double().log().reshape(len(rates), -1)
+            logs = rates.double().log()
             cuts = torch.quantile(logs.flatten(), torch.tensor(QUANTILES, dtype=logs.dtype)).exp()
             found.append(
                 {
                     "layer": "head" if kind == "head" else f"{kind} {number}",
                     "parameter": name,
                     "quantiles": _short(cuts),
-                    "filters": _short(logs.mean(dim=1).exp()),
+                    "filters": _short(_by_filter(logs, kind == "head").exp()),
                     "moved": float(moved.mean().sqrt()),
                     "gradient": float(gradient.mean().sqrt()),
                 }
             )
     return found
+
+
+def _by_filter(logs: torch.Tensor, is_head: bool) -> torch.Tensor:
+    """The means over all axes but that of the filters; in the head that is within the second."""
+    if is_head and logs.ndim == 2:
+        return logs.reshape(len(logs), FILTERS, -1).mean(dim=(0, 2))
+    return logs.reshape(len(logs), -1).mean(dim=1)
 
 
 def _short(values: torch.Tensor) -> list[float]:

@@ -1,0 +1,204 @@
+"""Two pictures: accuracy by method, and the learned rates along the network."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from ..._check import Float64Array
+from ...demo.figure import STYLE, save
+from .comparison import Row, rows
+from .methods import ARUBA, ARUBA_PLUS, ISOTROPIC
+from .network import LAYERS
+from .rates import QUANTILES
+
+# What is ours in blue, the rivals warm, as in the demo's figure.
+_COLORS = {ISOTROPIC: "#7fb8d6", ARUBA: "#2f7fc1", ARUBA_PLUS: "#0b3c7d"}
+_RIVAL, _INK, _FAINT, _GRID = "#e07b39", "#22252b", "#7b818d", "#e8eaee"
+# From the image to the head; the head is the warm one.
+_LAYER_COLORS = ("#0b3c7d", "#2f6fb3", "#4f9bc9", "#8fc1d9", "#e07b39")
+_SIDE = 8  # 64 filters are a square
+
+
+def draw_accuracy(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Draws a panel for each test: accuracy and two standard errors of every method.
+
+    Args:
+        result: What `compare` returned.
+        path: The file; its ending names the format.
+
+    Raises:
+        ValueError: The format is not known.
+        OSError: The file cannot be written.
+    """
+    found = rows(result)
+    tests = list(dict.fromkeys((row.shots, row.transductive) for row in found))
+    n_methods = len({row.method for row in found})
+    with mpl.rc_context(STYLE):
+        figure = Figure(
+            figsize=(4.9 * len(tests) + 0.8, 1.5 + 0.34 * n_methods),
+            layout=ConstrainedLayoutEngine(wspace=0.05),
+        )
+        panels = figure.subplots(1, len(tests), squeeze=False)[0]
+        for axes, test in zip(panels, tests, strict=True):
+            of_test = [row for row in found if (row.shots, row.transductive) == test]
+            _draw_test(axes, of_test, result)
+        save(figure, Path(path))
+
+
+def _draw_test(axes: Axes, found: list[Row], result: dict[str, Any]) -> None:
+    heights = np.arange(len(found))[::-1]
+    for row, height in zip(found, heights.tolist(), strict=True):
+        color, value = _COLORS.get(row.method, _RIVAL), 100 * row.accuracy
+        error = 200 * row.standard_error
+        axes.errorbar(
+            value, height, xerr=error, fmt="o", color=color, markersize=7, elinewidth=2.2, zorder=3
+        )
+        axes.annotate(
+            f"{value:.1f}",
+            (value + error, height),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontsize=9,
+        )
+    axes.set_yticks(heights, [row.title for row in found])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.margins(x=0.14)
+    axes.set_ylim(-0.6, len(found) - 0.4)
+    n_way, first = result["runs"][0]["settings"]["n_way"], found[0]
+    kind = "transductive" if first.transductive else "inductive"
+    axes.set_title(f"{n_way}-way {first.shots}-shot, {kind}")
+    axes.set_xlabel(f"accuracy, %; {first.n_tasks} tasks, bars: two standard errors")
+
+
+def draw_rates(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Draws the rates that the first run of ARUBA has learned, by layer and by filter.
+
+    Args:
+        result: What `compare` returned.
+        path: The file; its ending names the format.
+
+    Raises:
+        ValueError: No run has learned a rate for every weight, or the format is not known.
+        OSError: The file cannot be written.
+    """
+    run = next((run for run in result["runs"] if run["method"] == ARUBA), None)
+    if run is None:
+        raise ValueError("draw_rates: `result` must hold a run of aruba: got none")
+    weights = {
+        entry["layer"]: entry
+        for entry in run["rates"]
+        if entry["layer"] in LAYERS and entry["parameter"] == "weight"
+    }
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(12.6, 5.2), layout=ConstrainedLayoutEngine(wspace=0.03))
+        parts: Any = figure.subfigures(1, 2, width_ratios=[1.0, 1.05])
+        left, right = parts
+        _draw_layers(left.subplots(), weights, run["settings"]["learning_rate"])
+        _draw_filters(right, weights)
+        figure.suptitle(reading(weights), x=0.012, ha="left", fontsize=13, fontweight="bold")
+        save(figure, Path(path))
+
+
+def reading(weights: dict[str, dict[str, Any]]) -> str:
+    """The sentence above the picture: what the medians of the layers say, whatever that is."""
+    medians = {layer: median(weights[layer]) for layer in LAYERS}
+    head, body = medians[LAYERS[-1]], [medians[layer] for layer in LAYERS[:-1]]
+    if head > max(body):
+        return (
+            f"Lower layers move less than the head: its median rate is {head / body[0]:.1f} times "
+            f"that of {LAYERS[0]}"
+        )
+    fastest = max(LAYERS, key=lambda layer: medians[layer])
+    slowest = min(LAYERS, key=lambda layer: medians[layer])
+    return (
+        f"Rates by layer: {fastest} may move most, {slowest} least "
+        f"(medians {medians[fastest]:.2g} and {medians[slowest]:.2g})"
+    )
+
+
+def median(entry: dict[str, Any]) -> float:
+    """The median rate of a tensor."""
+    return float(entry["quantiles"][QUANTILES.index(0.5)])
+
+
+def _draw_layers(axes: Axes, weights: dict[str, dict[str, Any]], start: float) -> None:
+    for x, (layer, color) in enumerate(zip(LAYERS, _LAYER_COLORS, strict=True)):
+        cuts = np.array(weights[layer]["quantiles"])
+        heights, widths = _density(np.log(cuts))
+        half = 0.42 * widths / widths.max()
+        axes.fill_betweenx(np.exp(heights), x - half, x + half, color=color, alpha=0.30, lw=0)
+        quarter, middle, upper = (cuts[QUANTILES.index(q)] for q in (0.25, 0.5, 0.75))
+        axes.vlines(x, quarter, upper, color=color, linewidth=5)
+        axes.scatter(x, middle, s=58, color="white", edgecolor=color, linewidth=2.2, zorder=3)
+        axes.annotate(
+            f"{middle:.2g}",
+            (x, middle),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            color=_INK,
+            fontsize=9,
+        )
+    axes.axhline(start, color=_FAINT, linewidth=1.2, linestyle=(0, (4, 2)), zorder=0)
+    axes.annotate(
+        "start",
+        (0.0, start),
+        xycoords=("axes fraction", "data"),
+        xytext=(3, 3),
+        textcoords="offset points",
+        color=_FAINT,
+        fontsize=8.5,
+    )
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(range(len(LAYERS)), LAYERS)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_ylabel("learned rate √(b / g) of a weight")
+    axes.set_title("Every weight, from the image to the head")
+
+
+def _density(logs: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Where the logarithms of the rates are, from their quantiles: positions, and how many."""
+    grid = np.linspace(logs[0], logs[-1], 200)
+    share = np.interp(grid, logs + 1e-9 * np.arange(len(logs)), QUANTILES)
+    raw = np.gradient(share, grid) if logs[-1] > logs[0] else np.ones_like(grid)
+    kernel = np.exp(-0.5 * (np.arange(-20, 21) / 6.0) ** 2)
+    widths: Float64Array = np.convolve(raw, kernel / kernel.sum(), mode="same")
+    return grid, widths
+
+
+def _draw_filters(part: Any, weights: dict[str, dict[str, Any]]) -> None:
+    """A square of 64 for each layer: a filter of a convolution, or what one feeds to the head."""
+    panels = part.subplots(1, len(LAYERS))
+    values = [np.array(weights[layer]["filters"]) for layer in LAYERS]
+    everything = np.concatenate(values)
+    norm = LogNorm(everything.min(), everything.max() * (1.0 + 1e-9))
+    for axes, layer, rates in zip(panels, LAYERS, values, strict=True):
+        picture = axes.imshow(
+            np.sort(rates)[::-1].reshape(_SIDE, _SIDE), cmap="viridis", norm=norm, aspect="equal"
+        )
+        axes.set_title(layer, fontsize=9.5, fontweight="normal", loc="center", pad=5)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    bar = part.colorbar(
+        picture, ax=list(panels), location="bottom", shrink=0.6, aspect=40, pad=0.04
+    )
+    bar.set_label("geometric mean of the rates of a filter's weights (of the head: by filter)")
+    bar.outline.set_visible(False)
