@@ -1,5 +1,6 @@
 """The comparison: every method trained with every seed, tested on the same tasks."""
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ... import _check
 from ..logs import require_tensorboard
@@ -96,6 +98,7 @@ def compare(
     _check.integer("omniglot", "seeds", seeds, 1)
     _check.integer("omniglot", "seed", first_seed, 0)
     _check.integer("omniglot", "workers", workers, 1)
+    _check_device(device)
     if tensorboard is not None:
         require_tensorboard()
     where = Path(folder)
@@ -117,6 +120,38 @@ def compare(
     ]
     result = {"runs": run_all(jobs, [job.size for job in jobs], workers, progress)}
     write_json(where / "omniglot.json", result)
+    return result
+
+
+def _check_device(name: str) -> None:
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise ValueError(
+            f"omniglot: `device` must be one of PyTorch's: got {name!r}, expected cpu or cuda, say"
+        ) from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"omniglot: `device` must be there: got {name!r}, expected cpu, because PyTorch finds "
+            "no CUDA device"
+        )
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Reads what `compare` wrote.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not such a file.
+    """
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows(result)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"omniglot: `show` must be a file that this command wrote: got {str(path)!r}, which is "
+            f"refused: {type(error).__name__}: {error}"
+        ) from None
     return result
 
 
