@@ -275,6 +275,10 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
     with pytest.raises(ValueError, match="its `meta_iterations` is 4, expected 5"):
         job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, meta_iterations=5))(print, Stop())
+    (tmp_path / "sgd-0.1-seed1.json").write_text("[")
+    with pytest.raises(ValueError, match=r"`out` must hold files .*sgd-0.1-seed1.json.*refused"):
+        job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
+    (tmp_path / "sgd-0.1-seed1.json").unlink()
     # What SGD does not use it does not mind.
     job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, zeta=3.0))(lambda *_: None, Stop())
 
