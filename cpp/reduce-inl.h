@@ -82,6 +82,8 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks, bool
 
 template <class T, bool kWeighted>
 void reduce_tasks(const ReduceCall& call) {
+  // 32 operations a register and task: arithmetic bounds this (17.8 ms; 8 tasks at once 19.0;
+  // Fast2Sum of the larger and the smaller for the sums of squares 20.5).
   constexpr int kTasks = 4;
   std::int64_t tasks[kTasks];
   int waiting = 0;
