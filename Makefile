@@ -66,7 +66,7 @@ $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 # ---- what a user runs --------------------------------------------------------------------------
 
 demo: $(VENV)/.cli
-	$(BIN)/aruba-fast demo $(ARGS)
+	$(BIN)/aruba-fast demo --figure demo.png $(ARGS)
 
 # Half an hour on two cores; ARGS='--scale paper --device cuda' is Reptile's own setting.
 omniglot: $(VENV)/.test-torch
