@@ -16,6 +16,7 @@ from jax_models import (
     jax,
     jnp,
     lax,
+    need,
     parameters,
     rates_of,
     train,
@@ -82,7 +83,8 @@ def test_float64_equals_numpy_and_follows_the_equations(rng):
                 grad = gradient("mlp")(theta, *batch("vector", rng, np.float64))
                 updates, at = inner.update(grad, at, theta)
                 theta = jax.tree.map(jnp.add, theta, updates)
-                exact, squares = exact - oracle.learning_rate * flat(grad), squares + flat(grad) ** 2
+                exact = exact - oracle.learning_rate * flat(grad)
+                squares = squares + flat(grad) ** 2
                 twin.step(grad)
             twin.end()
             runs.append((theta, at.grad_sq, exact, squares))
@@ -208,7 +210,7 @@ def test_derivatives_go_through_the_steps():
 
 def test_optax_chains_it(rng):
     """Clipping before it is part of the gradient; `apply_updates` adds what comes out."""
-    optax = pytest.importorskip("optax", reason="no optax: pip install optax")
+    optax = need("optax")
     phi, rate, grads = tasks_of_gradients(rng, n=8, n_tasks=1, n_steps=2)
     chain = optax.chain(optax.clip(0.5), aj.within_task(jnp.asarray(rate)))
     theta, state = jnp.asarray(phi), chain.init(phi)
@@ -284,7 +286,8 @@ def test_many_small_tasks_are_summed_side_by_side(rng):
     assert (float(found.weight.high), int(found.n_tasks)) == (weight, n)
     np.testing.assert_allclose(wide(found.distance), distance, rtol=2.0**-44)
     np.testing.assert_allclose(wide(found.grad_sq), squares, rtol=2.0**-44)
-    np.testing.assert_allclose(wide(found.theta_sum), thetas, rtol=0, atol=2.0**-44 * np.abs(hat).sum())
+    size = np.abs(hat).sum()
+    np.testing.assert_allclose(wide(found.theta_sum), thetas, rtol=0, atol=2.0**-44 * size)
 
 
 def test_a_task_that_is_not_finite_is_left_out_whole_and_counted(rng):
@@ -354,8 +357,8 @@ def test_the_rule_is_that_of_numpy(isotropic, rng, tmp_path):
     phi = {"a": jnp.asarray(rng.standard_normal((4, 5)).astype(np.float32)), "z": jnp.ones(3)}
     state = aj.init(phi, isotropic=isotropic, learning_rate=0.5, max_learning_rate=0.6)
     hat, squares = (
-        jax.tree.map(lambda v: jnp.asarray(f((3, *v.shape)), np.float32), phi)
-        for f in (rng.standard_normal, rng.random)
+        {name: jnp.asarray(draw((3, *leaf.shape)), np.float32) for name, leaf in phi.items()}
+        for draw in (rng.standard_normal, rng.random)
     )
     state = aj.apply(state, aj.statistics(state.phi, hat, squares))
     learners = aj.to_learners(state)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from jax_models import aj
+from jax_models import aj, need
 from test_docs import FLAGS, ROOT, code_blocks
 
 OBJECTS = {name: getattr(aj, name) for name in aj.__all__}
@@ -36,8 +36,9 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     page = ROOT / "docs" / "jax.md"
     if not page.exists() and not os.environ.get("CI"):
         pytest.skip("tests are run without the source tree around them")
+    need("optax")
     blocks = code_blocks(page)
-    assert len(blocks) >= 4
+    assert len(blocks) >= 7
     monkeypatch.chdir(tmp_path)
     space = {"__name__": "page"}
     for number, block in enumerate(blocks):

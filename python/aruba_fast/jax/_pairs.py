@@ -15,7 +15,7 @@ from jax import lax
 from jax import numpy as jnp
 
 # Digits that the lower factor of a split keeps at most, one less than half of the mantissa.
-_BITS = {np.dtype(np.float32): (np.uint32, 12), np.dtype(np.float64): (np.uint64, 27)}
+_BITS: dict[Any, Any] = {np.dtype(np.float32): (np.uint32, 12), np.dtype(np.float64): (np.uint64, 27)}
 
 # Up to so many pairs are summed one after the other.
 _ROW = 32
@@ -56,13 +56,13 @@ def settled(pair: Pair) -> Pair:
 
 
 def quick_sum(x: Any, y: Any) -> Pair:
-    """x + y exactly where |x| >= |y| (Dekker)."""
+    """Returns x + y exactly where |x| >= |y| (Dekker)."""
     s = x + y
     return Pair(s, y - (s - x))
 
 
 def two_sum(x: Any, y: Any) -> Pair:
-    """x + y exactly (Knuth)."""
+    """Returns x + y exactly (Knuth)."""
     s = x + y
     part = s - x
     return Pair(s, (x - (s - part)) + (y - part))
@@ -81,11 +81,12 @@ def split(x: Any) -> Pair:
 @split.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     # To a derivative the number is one: bits have none.
-    return split(*primals), Pair(*tangents, jnp.zeros_like(tangents[0]))
+    (tangent,) = tangents
+    return split(*primals), Pair(tangent, jnp.zeros_like(tangent))
 
 
 def two_product(x: Any, y: Any) -> Pair:
-    """x * y exactly, but for underflow; every step is, as none needs more digits than there are."""
+    """Returns x * y exactly, but for underflow: no step needs more digits than there are."""
     a, b = split(x), split(y)
     first = two_sum(a.high * b.high, a.high * b.low)
     second = two_sum(first.high, a.low * b.high)
@@ -94,37 +95,37 @@ def two_product(x: Any, y: Any) -> Pair:
 
 
 def add(x: Pair, y: Pair) -> Pair:
-    """x + y."""
+    """Returns x + y."""
     s, t = two_sum(x.high, y.high), two_sum(x.low, y.low)
     s = quick_sum(s.high, s.low + t.high)
     return quick_sum(s.high, s.low + t.low)
 
 
 def multiply(x: Pair, y: Pair) -> Pair:
-    """x * y."""
+    """Returns x * y."""
     p = two_product(x.high, y.high)
     return quick_sum(p.high, p.low + (x.high * y.low + x.low * y.high))
 
 
 def fused(x: Pair, y: Pair, z: Pair) -> Pair:
-    """x * y + z; of float64 rounded once."""
+    """Returns x * y + z; of float64 rounded once."""
     return settled(add(multiply(x, y), z))
 
 
 def negative(x: Pair) -> Pair:
-    """-x."""
+    """Returns -x."""
     return Pair(-x.high, -x.low)
 
 
 def divide(x: Pair, y: Pair) -> Pair:
-    """x / y; corrected, so that a device's own division may be off by some ulp."""
+    """Returns x / y; corrected, so that a device's own division may be off by some ulp."""
     first = x.high / y.high
     rest = add(x, negative(multiply(single(first), y)))
     return quick_sum(first, rest.high / y.high)
 
 
 def square_root(x: Pair) -> Pair:
-    """sqrt(x) for x > 0, corrected as `divide`."""
+    """Returns sqrt(x) for x > 0, corrected as `divide`."""
     first = lax.optimization_barrier(jnp.sqrt(x.high))
     rest = add(x, negative(two_product(first, first)))
     return quick_sum(first, rest.high / (first + first))
@@ -156,13 +157,13 @@ def total(pairs: Pair) -> Pair:
 
     zero = single(jnp.zeros((n_columns, *pairs.high.shape[1:]), pairs.high.dtype))
     rows_of = Pair(rows(pairs.high), rows(pairs.low))
-    row, _ = lax.scan(lambda sum, row: (add(sum, row), None), zero, rows_of)
+    row, _ = lax.scan(lambda sums, row: (add(sums, row), None), zero, rows_of)
     return total(row) if n_columns > 1 else Pair(row.high[0], row.low[0])
 
 
 @jax.custom_jvp
 def fma(x: Any, y: Any, z: Any) -> Any:
-    """x * y + z rounded once, as the native kernels do.
+    """Returns x * y + z rounded once, as the native kernels do.
 
     But for about one in 10^7, where what is lost of the low parts decides between two neighbours.
     """

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-MASTERS = {
+MASTERS: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "bfloat16": np.dtype(np.float32),
     "float16": np.dtype(np.float32),
@@ -18,6 +18,11 @@ MASTERS = {
 def is_concrete(value: Any) -> bool:
     """Whether the values of an array can be looked at: not those of a function being traced."""
     return not isinstance(value, jax.core.Tracer)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a tree is one leaf by itself, without dimensions."""
+    return jax.tree_util.treedef_is_leaf(jax.tree.structure(value)) and not np.ndim(value)
 
 
 def master_type(function: str, name: str, leaf: Any) -> np.dtype[Any]:
@@ -48,7 +53,7 @@ def leaves_as(function: str, name: str, tree: Any, other: str, beside: Any) -> l
 def rates_for(function: str, name: str, given: Any, tree: Any) -> list[Any]:
     """Returns a value a leaf of `tree`: of shape () or its own, from one number or such a tree."""
     leaves = jax.tree.leaves(tree)
-    if jax.tree_util.treedef_is_leaf(jax.tree.structure(given)) and jnp.ndim(given) == 0:
+    if is_number(given):
         return [jnp.asarray(given)] * len(leaves)
     values = leaves_as(function, name, given, "updates", tree)
     for value, leaf in zip(values, leaves, strict=True):
@@ -60,9 +65,7 @@ def rates_for(function: str, name: str, given: Any, tree: Any) -> list[Any]:
     return values
 
 
-def shapes(
-    function: str, name: str, leaves: list[Any], expected: list[tuple[int, ...]]
-) -> None:
+def shapes(function: str, name: str, leaves: list[Any], expected: list[tuple[int, ...]]) -> None:
     """Refuses leaves that are not of the expected shapes."""
     for leaf, shape in zip(leaves, expected, strict=True):
         if leaf.shape != shape:
@@ -72,9 +75,7 @@ def shapes(
             )
 
 
-def number(
-    function: str, name: str, value: Any, check: Callable[[str, str, object], float]
-) -> Any:
+def number(function: str, name: str, value: Any, check: Callable[[str, str, object], float]) -> Any:
     """Returns a checked float, or an array of JAX, whose value may not exist yet, as it is."""
     if not isinstance(value, jax.Array):
         return check(function, name, value.item() if isinstance(value, np.ndarray) else value)

@@ -80,9 +80,9 @@ def _learned(state: MetaState, statistics: Statistics, meta_step: Any) -> MetaSt
     weight = add(state.weight, statistics.weight)
     one, zero = single(jnp.ones((), wide)), single(jnp.zeros((), wide))
     some = statistics.weight.high > 0
-    of_round = where(some, statistics.weight, one)
+    of_round = settled(where(some, statistics.weight, one))
     if meta_step is None:
-        meta_step = divide(of_round, where(some, weight, one))
+        meta_step = divide(of_round, settled(where(some, weight, one)))
     elif not isinstance(meta_step, Pair):
         meta_step = single(meta_step.astype(wide))
     alpha = where(some, meta_step, zero)
@@ -158,7 +158,7 @@ def rule(state: MetaState, coef: Any = None) -> GradientTransformation:
 
 @jax.jit
 def _accumulated(state: MetaState) -> tuple[Any, Any]:
-    """b and g in the spec's units as ARUBA++ needs them, or the means of their blocks."""
+    """Returns b and g in the spec's units, or their means over what has one rate, as for a rule."""
     hyper, wide = state.hyper, state.weight.high.dtype
     b, g = (full(state.masters[name]) for name in ("b", "g"))
     if state.isotropic:
@@ -205,7 +205,7 @@ def _limited(pair: Pair) -> Pair:
 
 
 def _rho(statistics: Statistics, rate: Any) -> Any:
-    """sum (theta_hat - phi)^2 / (eta^2 sum grad^2)."""
+    """Returns sum (theta_hat - phi)^2 / (eta^2 sum grad^2)."""
     distance, grad_sq = statistics.distance, statistics.grad_sq
     ratio = divide(divide(add(distance, distance), grad_sq), two_product(rate, rate))
     return jnp.where(grad_sq.high > 0, ratio.high, jnp.nan)

@@ -146,7 +146,7 @@ def init(
         raise ValueError(
             f"init: `isotropic` must be known: got {isotropic!r}, expected False, True or 'tensor'"
         )
-    one_rate = isotropic == "tensor" or isotropic
+    one_rate: Any = isotropic == "tensor" or isotropic
     hyper = Hyperparameters(learning_rate, zeta, p, decay, one_rate, max_learning_rate)
     wide = wide_type(dtype)
     if wide == np.float32:

@@ -196,7 +196,8 @@ def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Sta
     finite = finite.reshape(-1)[:n_tasks]
     weights = total(single(jnp.where(finite, weight, 0)))
     n_kept = finite.sum(dtype=jax.dtypes.canonicalize_dtype(int))
-    return Statistics(*map(total, sums), weights, n_kept, n_tasks - n_kept)
+    distance, grad_sq, theta_sum = map(total, sums)
+    return Statistics(distance, grad_sq, theta_sum, weights, n_kept, n_tasks - n_kept)
 
 
 def _is_pair(node: Any) -> bool:

@@ -149,8 +149,7 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
 
 def _numbers_checked(function: str, name: str, value: Any, *, positive: bool = False) -> Any:
     """Returns one number checked; of a tree only its uses tell what it must be."""
-    structure = jax.tree.structure(value)
-    if structure.num_leaves != 1 or jnp.ndim(value) or not jax.tree_util.treedef_is_leaf(structure):
+    if not _trees.is_number(value):
         return value
     check = _check.positive if positive else _check.non_negative
     return _trees.number(function, name, value, check)
