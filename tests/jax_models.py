@@ -130,14 +130,14 @@ def ulps(got, expected, beside=None):
     return float(np.where(both_nan, 0.0, away).max())
 
 
-def assert_learned(state, learners, limit=2.0):
-    """State and learners agree within 2 ulp of the parameters' type."""
+def assert_learned(state, learners, limit=2.0, largest=None):
+    """State and learners agree within 2 ulp of the parameters' type, phi of what it came from."""
     whole = [np.concatenate([np.atleast_1d(getattr(x, key)) for x in learners]) for key in "bg"]
     phi = np.concatenate([x.phi for x in learners])
     rate = np.concatenate([np.broadcast_to(x.learning_rate, x.phi.shape) for x in learners])
     rho = np.concatenate([x.rho for x in learners])
     found = {
-        "phi": ulps(flat(state.phi), phi),
+        "phi": ulps(flat(state.phi), phi, largest),
         "learning_rate": ulps(rates_of(state), rate.astype(phi.dtype)),
         "b": ulps(flat(state.b), whole[0]),
         "g": ulps(flat(state.g), whole[1]),
@@ -182,7 +182,7 @@ def train(state, name, rng, *, twin, n_rounds=3, n_steps=3, meta_step=0.5):
     weights, kind, dtype = np.array([1.0, 2.0, 0.5]), SHAPES[name][2], state.layout.dtype
     worst = {}
     for _ in range(n_rounds):
-        inner, runs = aj.within_task(state.learning_rate), []
+        inner, runs, sizes = aj.within_task(state.learning_rate), [], []
         for _ in weights:
             theta, at = state.phi, inner.init(state.phi)
             largest = np.abs(flat(theta))
@@ -198,10 +198,11 @@ def train(state, name, rng, *, twin, n_rounds=3, n_steps=3, meta_step=0.5):
                 assert ulps(flat(at.grad_sq), expected[1]) <= 2
             twin.end()
             runs.append((theta, at.grad_sq))
+            sizes.append(largest)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
         found = aj.statistics(state.phi, *stacked, weights)
         state = aj.apply(state, found, meta_step)
         twin.update(weights, meta_step)
-        for key, value in assert_learned(state, twin.learners).items():
+        for key, value in assert_learned(state, twin.learners, largest=sizes).items():
             worst[key] = max(value, worst.get(key, 0.0))
     return state, worst

@@ -90,7 +90,7 @@ def test_one_is_not_lost_beside_two_to_the_25(way):
 
 @ways
 def test_fma_rounds_once(way, rng):
-    """Also where product and summand cancel; half-way cases are one in ten million."""
+    """Also where product and summand cancel."""
     n = 20_000
     x, y = (rng.standard_normal(n).astype(np.float32) for _ in range(2))
     near = -(np.float64(x) * y) * (1 + 2.0 ** -rng.integers(1, 30, n))

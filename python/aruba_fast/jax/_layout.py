@@ -15,8 +15,8 @@ from . import _trees
 class Layout:
     """Structure, shapes and type of the parameters; static where the state is traced.
 
-    One vector, because the arithmetic of pairs takes hundreds of operations, which XLA would
-    compile for every leaf anew: 0.7 s each.
+    One vector, because the arithmetic of pairs takes a thousand operations, which XLA would compile
+    for every leaf anew: an update of two leaves took 2.8 s to compile, of one vector 1.0.
     """
 
     structure: Any
