@@ -66,7 +66,7 @@ $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 # ---- what a user runs --------------------------------------------------------------------------
 
 demo: $(VENV)/.cli
-	$(BIN)/aruba-fast demo $(ARGS)
+	$(BIN)/aruba-fast demo --figure demo.png $(ARGS)
 
 test: $(VENV)/.package $(TEST) $(VENV)/.emulated
 	$(BIN)/python -m pytest $(ARGS)

@@ -50,7 +50,8 @@ def our_step(round: Round) -> Entrant:
         updates, state = inner.update(grad, state, theta)
         return theta + updates, state
 
-    return entrant(jax, lambda: step(at.phi, inner.init(at.phi), at.grad), ("theta", "grad_sq"))
+    state = inner.init(at.phi)
+    return entrant(jax, lambda: step(at.phi, state, at.grad), ("theta", "grad_sq"))
 
 
 def step_formulas(round: Round) -> Entrant:
