@@ -158,6 +158,20 @@ def test_a_task_is_the_same_under_jit_vmap_and_scan(rng):
         assert ulps(state.grad_sq[k], squares) <= 2
 
 
+def test_a_long_task_does_not_drift_from_the_kernel(rng):
+    """A thousand steps: sums of float32 would differ by dozens of ulp if each rounded otherwise."""
+    phi, rate, grads = tasks_of_gradients(rng, n=500, n_tasks=1, n_steps=1000)
+    theta, state = jax.jit(scanned(aj.within_task(jnp.asarray(rate))))(phi, grads[0])
+    expected, squares, largest = phi.copy(), np.zeros_like(phi), np.abs(phi)
+    for grad in grads[0]:
+        af.step(expected, grad, rate, grad_sq=squares)
+        largest = np.maximum(largest, np.abs(expected))
+    np.testing.assert_array_equal(state.grad_sq, squares)
+    np.testing.assert_array_equal(theta + state.rest, expected)
+    assert ulps(theta, expected, [largest]) <= 2
+    assert (theta != expected).any(), "no weight crossed zero"
+
+
 @pytest.mark.parametrize("coef", [0.0, 0.3])
 def test_aruba_plus_plus_is_the_kernel(coef, rng):
     phi, _, grads = tasks_of_gradients(rng, n_tasks=1)

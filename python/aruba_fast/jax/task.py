@@ -31,9 +31,12 @@ class WithinTaskState(NamedTuple):
 
     Args:
         grad_sq: Sum of the task's squared gradients, a tree as the parameters.
+        rest: What the last sum of parameters and update was rounded off by, as `grad_sq`: without
+            it a weight that crosses zero would lose digits that the kernel keeps.
     """
 
     grad_sq: Any
+    rest: Any
 
 
 class ArubaPlusPlusState(NamedTuple):
@@ -41,9 +44,11 @@ class ArubaPlusPlusState(NamedTuple):
 
     Args:
         g: The task's own g, a tree as the parameters.
+        rest: As `WithinTaskState.rest`.
     """
 
     g: Any
+    rest: Any
 
 
 def within_task(learning_rate: Any) -> GradientTransformation:
@@ -60,7 +65,7 @@ def within_task(learning_rate: Any) -> GradientTransformation:
             numbers and arrays.
 
     Returns:
-        A `GradientTransformation`; its state is `WithinTaskState(grad_sq)`.
+        A `GradientTransformation`; its state is `WithinTaskState(grad_sq, rest)`.
 
     Raises:
         TypeError: The number is none; in use: parameters or gradients are of the wrong type.
@@ -80,14 +85,16 @@ def within_task(learning_rate: Any) -> GradientTransformation:
     learning_rate = _numbers_checked(name, "learning_rate", learning_rate)
 
     def init(params: Any) -> WithinTaskState:
-        return WithinTaskState(jax.tree.map(_zeros_like(name), params))
+        zeros = jax.tree.map(_zeros_like(name), params)
+        return WithinTaskState(zeros, zeros)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, WithinTaskState]:
         grads, sums, theta = _step_leaves(name, updates, state.grad_sq, "grad_sq", params)
         rates = _trees.rates_for(name, "learning_rate", learning_rate, updates)
-        moved, squares = _ogd(rates, grads, sums, theta)
+        rest = jax.tree.leaves(state.rest)
+        moved, *after = _ogd(rates, grads, sums, theta, rest)
         rebuilt = jax.tree.structure(updates).unflatten
-        return rebuilt(moved), WithinTaskState(rebuilt(squares))
+        return rebuilt(moved), WithinTaskState(*map(rebuilt, after))
 
     return GradientTransformation(init, update)
 
@@ -107,7 +114,7 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
         coef: What a squared gradient adds to g', >= 0.
 
     Returns:
-        A `GradientTransformation`; its state is `ArubaPlusPlusState(g)`.
+        A `GradientTransformation`; its state is `ArubaPlusPlusState(g, rest)`.
 
     Raises:
         TypeError: An argument is not real; in use: as `within_task`.
@@ -135,14 +142,15 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
         leaves, structure = jax.tree.flatten(zeros)
         first = _trees.rates_for(name, "g", g, params)
         own = [z + v.astype(z.dtype) for z, v in zip(leaves, first, strict=True)]
-        return ArubaPlusPlusState(structure.unflatten(own))
+        return ArubaPlusPlusState(structure.unflatten(own), zeros)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ArubaPlusPlusState]:
         grads, own, theta = _step_leaves(name, updates, state.g, "g", params)
         over = _trees.rates_for(name, "b", b, updates)
-        moved, after = _lowered(over, own, coef, grads, theta)
+        rest = jax.tree.leaves(state.rest)
+        moved, *after = _lowered(over, own, coef, grads, theta, rest)
         rebuilt = jax.tree.structure(updates).unflatten
-        return rebuilt(moved), ArubaPlusPlusState(rebuilt(after))
+        return rebuilt(moved), ArubaPlusPlusState(*map(rebuilt, after))
 
     return GradientTransformation(init, update)
 
@@ -192,25 +200,33 @@ def _step_leaves(
 
 
 @jax.jit
-def _ogd(rates: Any, grads: Any, sums: Any, theta: Any) -> tuple[list[Any], list[Any]]:
-    moved = [_moved(*leaf) for leaf in zip(rates, grads, theta, strict=True)]
-    return moved, [fma(grad, grad, total) for grad, total in zip(grads, sums, strict=True)]
+def _ogd(rates: Any, grads: Any, sums: Any, theta: Any, rest: Any) -> tuple[Any, Any, Any]:
+    """Returns the updates, the sums of squares and the rests."""
+    moves = [_moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
+    squares = [fma(grad, grad, total) for grad, total in zip(grads, sums, strict=True)]
+    return [move for move, _ in moves], squares, [left for _, left in moves]
 
 
 @jax.jit
-def _lowered(b: Any, g: Any, coef: Any, grads: Any, theta: Any) -> tuple[list[Any], list[Any]]:
-    moved, after = [], []
-    for over, own, grad, start in zip(b, g, grads, theta, strict=True):
+def _lowered(b: Any, g: Any, coef: Any, grads: Any, theta: Any, rest: Any) -> tuple[Any, Any, Any]:
+    """Returns the updates, the next g and the rests."""
+    rates, after = [], []
+    for over, own, grad in zip(b, g, grads, strict=True):
         # Without the barriers XLA makes sqrt(b) * rsqrt(g) of it, and multiplies within the fma:
         # other last digits than the kernel's.
         root = lax.optimization_barrier(jnp.sqrt(own))
         square = lax.optimization_barrier(grad * grad)
-        moved.append(_moved(jnp.sqrt(over.astype(own.dtype)) / root, grad, start))
+        rates.append(jnp.sqrt(over.astype(own.dtype)) / root)
         after.append(fma(jnp.asarray(coef, own.dtype), square, own))
-    return moved, after
+    moves = [_moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
+    return [move for move, _ in moves], after, [left for _, left in moves]
 
 
-def _moved(rate: Any, grad: Any, theta: Any) -> Any:
-    """Returns what has to be added to theta, to come where the native kernel comes."""
+def _moved(rate: Any, grad: Any, theta: Any, rest: Any) -> tuple[Any, Any]:
+    """Returns what has to be added to theta, and how far that sum is from where the kernel is."""
     step = -rate.astype(grad.dtype)
-    return step * grad if theta is None else fma(step, grad, theta) - theta
+    if theta is None:
+        return step * grad, rest
+    at = fma(step, grad, theta + rest)
+    move = at - theta
+    return move, at - (theta + move)
