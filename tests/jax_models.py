@@ -177,6 +177,20 @@ class Twin:
         self.runs = []
 
 
+def scanned(inner):
+    """A whole task under scan: last iterate and state."""
+
+    def run(phi, grads):
+        def step(carry, grad):
+            theta, state = carry
+            updates, state = inner.update(grad, state, theta)
+            return (theta + updates, state), None
+
+        return lax.scan(step, (phi, inner.init(phi)), grads)[0]
+
+    return run
+
+
 def train(state, name, rng, *, twin, n_rounds=3, n_steps=3, meta_step=0.5):
     """Rounds of three tasks; the twin goes along and is compared at every step."""
     weights, kind, dtype = np.array([1.0, 2.0, 0.5]), SHAPES[name][2], state.layout.dtype
