@@ -141,8 +141,11 @@ def assert_learned(state, learners, limit=2.0, largest=None):
         "learning_rate": ulps(rates_of(state), rate.astype(phi.dtype)),
         "b": ulps(flat(state.b), whole[0]),
         "g": ulps(flat(state.g), whole[1]),
-        "rho": ulps(flat(state.rho), rho),
     }
+    if largest is None:
+        found["rho"] = ulps(flat(state.rho), rho)
+    else:  # a ratio of differences, which the last digits of the iterates change
+        np.testing.assert_allclose(flat(state.rho), rho, rtol=1e-4)
     assert max(found.values()) <= limit, found
     assert int(state.n_tasks) == learners[0].n_tasks
     assert int(state.n_skipped) == learners[0].n_skipped
