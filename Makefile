@@ -56,9 +56,9 @@ $(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
 	touch $@
 
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-EXTRAS := test test-torch lint bench gates gpu
-# Nobody downloads PyTorch to test a NumPy library; the gate does.
-TEST := $(VENV)/.test$(if $(CI),-torch)
+EXTRAS := test test-frameworks lint bench gates gpu
+# Nobody downloads PyTorch and JAX to test a NumPy library; the gate does.
+TEST := $(VENV)/.test$(if $(CI),-frameworks)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 	$(PIP) install 'aruba_fast[$*]'
 	touch $@

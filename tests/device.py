@@ -103,7 +103,7 @@ def installed():
     import aruba_fast
 
     path = emulated_module()
-    # pybind11 keeps modules by name: under its own, it would be the real one once that was imported.
+    # pybind11 keeps modules by name: under its own, it would be the real one, once imported.
     spec = importlib.util.spec_from_file_location("emulated._cuda", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
