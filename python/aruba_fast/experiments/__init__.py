@@ -1,4 +1,4 @@
-"""The experiments behind `aruba-fast omniglot`: what is learned from real people's data.
+"""The experiments behind `aruba-fast omniglot` and `shakespeare`: learning from people's own data.
 
 `runs`, `workers` and `logs` are what every long experiment shares: a run that is seeded, saved,
 stopped and resumed; several at a time; their measurements for TensorBoard.
