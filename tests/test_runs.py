@@ -16,7 +16,7 @@ from jobs import Dying, Failing, Walk, WalkJob
 
 from aruba_fast import checkpoint
 from aruba_fast.experiments import logs
-from aruba_fast.experiments.runs import KIND, Interrupted, Run, Stop, stoppable
+from aruba_fast.experiments.runs import KIND, Interrupted, Run, Saved, Stop, stoppable
 from aruba_fast.experiments.workers import run_all
 
 SETTINGS = {"seed": 0, "rate": 0.1}
@@ -43,7 +43,7 @@ def finish(path, n_rounds, stop_at=None, settings=SETTINGS, every=3):
 def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, stops):
     whole, walk = finish(tmp_path / "whole", 10)
     for stop in stops:
-        with pytest.raises(Interrupted, match=rf"saved after {stop} of 10 rounds: the same .*part"):
+        with pytest.raises(Saved, match=rf"saved after {stop} of 10 rounds: the same .*part"):
             finish(tmp_path / "part", 10, stop)
     part, resumed = finish(tmp_path / "part", 10)
     np.testing.assert_array_equal(walk.position, resumed.position)
@@ -74,7 +74,7 @@ def test_a_measurement_that_is_interrupted_comes_after_the_resumption(tmp_path):
         stop.requested = True
         stop.check()
 
-    with pytest.raises(Interrupted, match="saved after 3 of 10"):
+    with pytest.raises(Saved, match="saved after 3 of 10"):
         run.finish(stop, None, interrupted, 3)
     again, _ = finish(tmp_path / "run", 10)
     whole, _ = finish(tmp_path / "whole", 10)
@@ -200,12 +200,26 @@ def test_ctrl_c_saves_every_process(tmp_path):
             came.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Interrupted, match=r"saved after \d+ of 6000 rounds"):
+    with pytest.raises(Saved, match=r"saved after \d+ of 6000 rounds"):
         run_all(jobs, [6000] * 3, 2, progress)
     assert time.monotonic() - came[0] < 2.0
     done = [Run(Walk(seed), tmp_path / str(seed), {"seed": seed}, 6000).n_done for seed in range(2)]
     assert sum(done) > 20
     assert not (tmp_path / "2").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_before_anything_has_begun(tmp_path, capfd):
+    """Processes that are still importing when a terminal's Ctrl-C comes end without a word."""
+
+    def progress(done, _total):
+        assert done == 0
+        timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        run_all([WalkJob(tmp_path / "walk", 0, 6000, 0.01)] * 2, [6000] * 2, 2, progress)
+    assert capfd.readouterr().err == ""
 
 
 def test_measurements_go_to_tensorboard(tmp_path, monkeypatch):

@@ -20,13 +20,20 @@ from .. import checkpoint
 
 KIND = "Run"
 _KEPT = ("n_done", "seconds", "cpu_seconds", "history")
+# What is heard as a request to stop: Ctrl-C, and a polite kill.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = "interrupted: the same command goes on from what is saved"
 Progress = Callable[[int, int], object]
 # What is measured of a run, at one round: numbers by name.
 Measurement = dict[str, float]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with a sentence that says how far the run has come."""
+    """Ctrl-C, with a sentence."""
+
+
+class Saved(Interrupted):
+    """Ctrl-C, after which the run was saved; the sentence says how far it had come."""
 
 
 class Training(Protocol):
@@ -59,7 +66,7 @@ class Stop:
     def check(self) -> None:
         """Raises `Interrupted` if it has been: for long rounds, whose start is saved already."""
         if self.requested:
-            raise Interrupted("interrupted: the same command goes on from what is saved")
+            raise Interrupted(STOPPED)
 
 
 @contextmanager
@@ -86,7 +93,7 @@ def stoppable(*, patient: bool = False) -> Iterator[Stop]:
             raise Interrupted("interrupted twice: what was saved before stands")
         stop.requested = True
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in SIGNALS}
     try:
         yield stop
     finally:
@@ -175,7 +182,7 @@ class Run:
             on_measured: Called with every new measurement, as a log does.
 
         Raises:
-            Interrupted: A stop was requested; the rounds done are saved.
+            Saved: A stop was requested; the rounds done are saved.
         """
         saved = time.monotonic()
         while True:
@@ -204,10 +211,10 @@ class Run:
                 self.save()
                 saved = now
 
-    def _saved(self) -> Interrupted:
+    def _saved(self) -> Saved:
         """Saves, and says so."""
         self.save()
-        return Interrupted(
+        return Saved(
             f"interrupted and saved after {self.n_done} of {self.n_rounds} rounds: the same "
             f"command goes on from {self.path}"
         )

@@ -1,15 +1,15 @@
 """Several runs at a time, each in a process of its own, with one progress and one end."""
 
 import multiprocessing
-import os
 import signal
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from .runs import Interrupted, Progress, Stop, stoppable
+from .runs import SIGNALS, STOPPED, Interrupted, Progress, Saved, Stop, stoppable
 
 # A signal is noticed this many seconds after it came, at most.
 _PATIENCE = 0.2
@@ -27,7 +27,7 @@ class _Worker:
     number: int
     process: Any
     pipe: Connection
-    done: int = 0
+    has_begun: bool = False
 
 
 def run_all(
@@ -87,13 +87,14 @@ def _in_processes(
     with stoppable() as stop:
         while running or (waiting and failure is None):
             if stop.requested and failure is None:
-                failure = Interrupted("interrupted before a run had begun")
+                failure = Interrupted(STOPPED)
                 _end(running)
             while waiting and failure is None and len(running) < n_workers:
                 number = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(jobs[number], theirs))
-                process.start()
+                with _signals_held():
+                    process.start()
                 theirs.close()
                 running.append(_Worker(number, process, ours))
             for pipe in wait([worker.pipe for worker in running], timeout=_PATIENCE):
@@ -104,6 +105,9 @@ def _in_processes(
                     worker.process.join()
                     kind = "failed"
                     value = RuntimeError(f"a process died with status {worker.process.exitcode}")
+                worker.has_begun = True
+                if kind == "begun":
+                    continue
                 if kind == "progress":
                     done[worker.number] = value
                     report(sum(done), sum(sizes))
@@ -115,7 +119,8 @@ def _in_processes(
                     results[worker.number] = value
                     done[worker.number] = sizes[worker.number]
                     report(sum(done), sum(sizes))
-                elif failure is None or _says_more(value, failure):
+                elif failure is None or (type(failure) is Interrupted and isinstance(value, Saved)):
+                    # How far a run has come says more than that it was stopped.
                     failure = value
                     _end(running)
     if failure is not None:
@@ -123,22 +128,42 @@ def _in_processes(
     return results
 
 
-def _says_more(new: BaseException, old: BaseException) -> bool:
-    """The sentence of a run that has saved is worth more than that of the one who waited."""
-    return isinstance(old, Interrupted) and "saved" in str(new) and "saved" not in str(old)
-
-
 def _end(running: Sequence[_Worker]) -> None:
-    """Asks the others to save and end; a terminal's Ctrl-C has reached them already."""
+    """Asks the others to save and end; who has not begun, still importing, has nothing to save."""
     for worker in running:
-        if worker.process.pid is not None and worker.process.is_alive():
-            os.kill(worker.process.pid, signal.SIGTERM)
+        if worker.has_begun:
+            worker.process.terminate()
+        else:
+            worker.process.kill()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals wait, in this process until the end of the context; one started in it lets them in.
+
+    Without it, Ctrl-C would end a process in the middle of an import, with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _let_signals_in() -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _work(job: Job, pipe: Connection) -> None:
     """What happens in a process."""
     try:
         with stoppable(patient=True) as stop:
+            _let_signals_in()
+            pipe.send(("begun", None))
             result = job(lambda done, _total: pipe.send(("progress", done)), stop)
         pipe.send(("result", result))
     except BrokenPipeError:

@@ -75,8 +75,8 @@ class EvaluationSettings:
     batch: int = 5
     steps: int = 50
     n_tasks: int = 1000
-    n_choosing: int = 200
-    every: int = 2000
+    n_choosing: int = 100
+    every: int = 5000
     n_looking: int = 100
 
     def __post_init__(self) -> None:
