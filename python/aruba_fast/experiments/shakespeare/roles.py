@@ -88,10 +88,8 @@ class Roles:
 
     def of_round(self, number: int) -> Int64Array:
         """The distinct roles that take part in a round."""
-        n = self._settings.n_clients
-        even = n + n % 2  # a row of random words is a multiple of four long
-        words = _draw.words(self._seed, _draw.CLIENTS, number, 1, 2 * even)
-        return self.seen[_draw.distinct(words, min(even, len(self.seen)))[0, :n]]
+        order = _draw.shuffled(len(self.seen), self._seed, _draw.CLIENTS, number)
+        return self.seen[order[: self._settings.n_clients]]
 
     def order(self, number: int, slot: int, n: int) -> Int64Array:
         """The order of the n windows of the role in this slot of a round."""
