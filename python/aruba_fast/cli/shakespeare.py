@@ -49,7 +49,7 @@ def shakespeare(
     ] = None,
 ) -> None:
     """FedAvg and FedAvg+ARUBA on the roles of Shakespeare, before and after personalization."""
-    from ..experiments import require_torch
+    from ..experiments import require_device, require_torch
 
     with in_one_sentence():
         require_torch("shakespeare")
@@ -66,13 +66,16 @@ def shakespeare(
                 raise FileNotFoundError(f"there is no folder {folder} to write to")
         if tensorboard is not None:
             require_tensorboard()
-        load_shakespeare(data)  # refused here, before any process begins
+        # Refused here, before any process begins.
+        chosen_methods = planned(methods)
+        load_shakespeare(data)
+        require_device("shakespeare", device)
         chosen = SCALES[scale] if rounds is None else replace(SCALES[scale], n_rounds=rounds)
         out.mkdir(parents=True, exist_ok=True)
         jobs = [
             ShakespeareJob(method, number, chosen, out, data, device, tensorboard)
             for number in range(seed, seed + seeds)
-            for method in planned(methods)
+            for method in chosen_methods
         ]
         n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         with progress_bar("rounds") as report:

@@ -21,3 +21,25 @@ def require_torch(command: str) -> None:
             f"{command}: PyTorch must be installed: got no module named 'torch', "
             "expected it from pip install 'aruba_fast[torch]'"
         )
+
+
+def require_device(command: str, device: str) -> None:
+    """Refuses a device that PyTorch does not have, before any work is begun.
+
+    Args:
+        command: The name of the command.
+        device: As PyTorch names it.
+
+    Raises:
+        ValueError: PyTorch cannot compute there; the message has its reason.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{command}: `device` must be one that PyTorch has: got {device!r} ({reason}), "
+            "expected cpu, cuda or cuda:NUMBER"
+        ) from None

@@ -27,6 +27,11 @@ class Estimate(NamedTuple):
         n = len(values)
         return cls(float(values.mean()), float(values.std(ddof=1) / n**0.5) if n > 1 else np.nan)
 
+    @property
+    def signed(self) -> str:
+        """As a difference."""
+        return f"{'+' if self.mean >= 0.0 else ''}{self}"
+
     def __str__(self) -> str:
         error = "" if np.isnan(self.error) else f"±{self.error:.2f}".replace("±0.", "±.")
         return f"{self.mean:.2f}{error}"

@@ -42,15 +42,8 @@ def render(result: Result) -> RenderableType:
         for line in lines:
             table.add_row(*line)
         parts.append(table)
-    parts += [
-        Text(f"{name}: {gain.mean:+.2f}{_error(gain.error)}")
-        for name, gain in result.claims().items()
-    ]
+    parts += [Text(f"{name}: {gain.signed}") for name, gain in result.claims().items()]
     return Group(*parts, Text(_legend(result), style="dim"))
-
-
-def _error(error: float) -> str:
-    return "" if error != error else f" ±{error:.2f}"
 
 
 def _legend(result: Result) -> str:
