@@ -48,6 +48,6 @@ SCALES = {
         n_layers=2, n_hidden=256, stride=1, batch_size=10, n_rounds=500, n_evaluated=None
     ),
     "laptop": Settings(
-        n_layers=1, n_hidden=128, stride=80, batch_size=4, n_rounds=300, n_evaluated=150
+        n_layers=1, n_hidden=128, stride=80, batch_size=4, n_rounds=200, n_evaluated=150
     ),
 }
