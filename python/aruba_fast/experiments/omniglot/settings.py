@@ -124,4 +124,7 @@ def of_scale(
         sizes |= {"n_tasks": 400, "n_choosing": 60, "every": 1000, "n_looking": 40}
     if meta_iterations is not None:
         training = replace(training, meta_iterations=meta_iterations)
-    return training, EvaluationSettings(**{**sizes, **test})
+    found = EvaluationSettings(**{**sizes, **test})
+    # Who asks for few tasks does not wait for many on the way.
+    few = {name: min(found.n_tasks, getattr(found, name)) for name in ("n_choosing", "n_looking")}
+    return training, replace(found, **few)

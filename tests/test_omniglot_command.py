@@ -1,0 +1,201 @@
+"""`aruba-fast omniglot`: what it prints, writes and refuses; its table and its pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from drawings import small, write_npz
+from PIL import Image
+from torch_models import torch
+from typer.testing import CliRunner
+
+import aruba_fast.cli.omniglot  # adds the command
+from aruba_fast import checkpoint, experiments
+from aruba_fast.cli.app import app
+from aruba_fast.experiments.omniglot import figure, rows
+from aruba_fast.experiments.omniglot.network import LAYERS
+from aruba_fast.experiments.omniglot.rates import QUANTILES
+from aruba_fast.experiments.omniglot.table import best_rate, markdown
+from aruba_fast.experiments.runs import KIND
+
+TINY = ("--partial", "--train-characters", "6", "--ways", "2", "--meta-iterations", "2")
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_npz(tmp_path / "omniglot28.npz", small(np.random.default_rng(0)))
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["omniglot", *map(str, arguments)])
+
+
+def test_the_command_trains_tests_prints_and_draws(tmp_path, data):
+    own = ("--data", data, "--out", tmp_path / "runs", "--json", tmp_path / "all.json")
+    few = ("--shots", "1", "--test-tasks", "1", "--workers", "1", "--figures", tmp_path)
+    run = invoke(*TINY, *own, *few, "--methods", "sgd-0.1, aruba", "--seeds", "2", "--inductive")
+    assert run.exit_code == 0, run.output
+    for part in ("2-way, 2 meta-iterations", "1-shot, inductive", "SGD 0.1", "ARUBA++"):
+        assert part in run.output
+    result = json.loads((tmp_path / "all.json").read_text())
+    assert result == json.loads((tmp_path / "runs" / "omniglot.json").read_text())
+    assert [(one["method"], one["seed"]) for one in result["runs"]] == [
+        *(("sgd-0.1", 0), ("aruba", 0), ("sgd-0.1", 1), ("aruba", 1))
+    ]
+    for one in result["runs"]:
+        assert {test["n_tasks"] for test in one["tests"]} == {1}
+        assert one["evaluation"]["steps"] == 50
+        _, facts, _ = checkpoint.read(
+            tmp_path / "runs" / f"{one['method']}-seed{one['seed']}.safetensors", KIND
+        )
+        assert facts["n_done"] == one["settings"]["meta_iterations"] == 2
+    (chosen,) = [test for test in result["runs"][1]["tests"] if test["coef"] is not None]
+    best = max(accuracy for _, accuracy in chosen["tried"])
+    assert [chosen["coef"], best] == next(pair for pair in chosen["tried"] if pair[1] == best)
+    for name in ("accuracy.png", "rates.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.width > 600
+    again = invoke(*TINY, *own, *few, "--methods", "aruba", "--seeds", "1", "--inductive")
+    assert again.exit_code == 0, again.output
+    assert json.loads((tmp_path / "all.json").read_text())["runs"][0] == result["runs"][1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--methods", "adagrad"), "`methods` must be known: got 'adagrad'"),
+        (("--scale", "moon"), "`scale` must be known: got 'moon', expected laptop or paper"),
+        (("--data", "nowhere"), "nowhere"),
+        (("--figures", "nowhere"), "there is no folder nowhere to write to"),
+        (("--json", "nowhere/all.json"), "there is no folder nowhere to write to"),
+        (("--train-characters", "9"), "`n_train` must leave a character for meta-testing: got 9"),
+        (("--ways", "5"), "`n_way` must not exceed the number of classes: got 5"),
+        (("--shots", "20"), "`k_shot` + `n_query` must not exceed the examples of a class"),
+    ],
+)
+def test_refused_in_one_sentence(tmp_path, data, arguments, sentence):
+    base = (*TINY, "--data", data, "--out", tmp_path / "runs", "--workers", "1", "--test-tasks", 1)
+    run = invoke(*base, "--methods", "sgd-0.1", *arguments)
+    assert run.exit_code == 1
+    assert sentence in " ".join(run.output.split())
+    assert "Traceback" not in run.output
+
+
+def test_without_torch_or_compiler(tmp_path, data, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    run = invoke(
+        *(*TINY, "--data", data, "--out", tmp_path, "--workers", "1", "--compile"),
+        *("--methods", "adam", "--test-tasks", "1", "--shots", "1"),
+    )
+    assert run.exit_code == 0, run.output
+    assert "There is no C++ compiler here: the network is not compiled." in run.output
+    monkeypatch.setattr(experiments, "find_spec", lambda _: None)
+    run = invoke(*TINY)
+    assert run.exit_code == 1
+    assert "omniglot: PyTorch must be installed" in " ".join(run.output.split())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_saves_and_says_so(tmp_path, data):
+    """From a terminal, whose signal comes to all processes; and the same command goes on."""
+    code = "from aruba_fast.cli import main; main()"
+    command = [sys.executable, "-c", code, "omniglot", *TINY, "--data", str(data), "--workers", "2"]
+    command += ["--meta-iterations", "100000", "--methods", "adam,aruba", "--test-tasks", "1"]
+    command += ["--out", str(tmp_path / "runs")]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
+    )
+    out = tmp_path / "runs"
+    while not out.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(3.0)  # the processes import, or train already: both end in a sentence
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    sentence = " ".join(error.split())
+    assert "aruba-fast: interrupted" in sentence
+    assert "the same command goes on" in sentence
+    assert "Traceback" not in error
+    for file in out.iterdir():
+        assert checkpoint.read(file, KIND)[1]["n_done"] > 0
+
+
+def result_of(medians, **tests):
+    """A result as `compare` returns it, with the given medians by layer and accuracies."""
+    spread = np.exp(np.linspace(-1.0, 1.0, len(QUANTILES)))
+    rates = [
+        {
+            "layer": layer,
+            "parameter": "weight",
+            "quantiles": (value * spread).tolist(),
+            "filters": np.geomspace(value / 2, value * 2, 64).tolist(),
+        }
+        for layer, value in zip(LAYERS, medians, strict=True)
+    ]
+    own = {"n_way": 5, "meta_iterations": 10, "learning_rate": 1.0}
+    common = {"standard_error": 0.01, "n_tasks": 100, "transductive": True, "shots": 1}
+    runs = []
+    for method, accuracy in tests.items():
+        name = method.replace("sgd_", "sgd-0.")
+        test = {"method": name, "accuracy": accuracy, "coef": None, **common}
+        runs.append({"method": name, "seed": 0, "settings": own, "rates": rates, "tests": [test]})
+    return {"runs": runs}
+
+
+def test_the_table_orders_and_finds_the_best_rate():
+    result = result_of([1.0] * 5, aruba=0.95, sgd_3=0.91, sgd_1=0.9, adam=0.94)
+    found = rows(result)
+    assert [row.method for row in found] == ["adam", "sgd-0.1", "sgd-0.3", "aruba"]
+    assert best_rate(found) is found[2]
+    assert best_rate(found[:1]) is None
+    result["runs"] += [{**run, "seed": 1} for run in result_of([1.0] * 5, aruba=0.97)["runs"]]
+    (aruba,) = [row for row in rows(result) if row.method == "aruba"]
+    assert aruba.seeds == (0.95, 0.97)
+    assert aruba.accuracy == pytest.approx(0.96)
+    assert markdown(result).splitlines() == [
+        "| method | 1-shot |",
+        "|---|---:|",
+        "| Reptile, Adam | 94.0 ± 1.0 |",
+        "| Reptile, SGD 0.1 | 90.0 ± 1.0 |",
+        "| Reptile, SGD 0.3 | 91.0 ± 1.0 |",
+        "| ARUBA | 96.0 ± 1.0 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("medians", "sentence"),
+    [
+        ((0.1, 0.2, 0.2, 0.3, 0.5), "Lower layers move less than the head: its median rate is 5.0"),
+        ((0.1, 0.9, 0.2, 0.3, 0.5), "Rates by layer: conv 2 may move most, conv 1 least"),
+        ((0.5, 0.4, 0.3, 0.2, 0.1), "Rates by layer: conv 1 may move most, head least"),
+    ],
+)
+def test_the_picture_says_what_the_rates_say(tmp_path, medians, sentence):
+    result = result_of(medians, aruba=0.9)
+    weights = {entry["layer"]: entry for entry in result["runs"][0]["rates"]}
+    assert figure.reading(weights).startswith(sentence)
+    figure.draw_rates(result, tmp_path / "rates.svg")
+    assert (tmp_path / "rates.svg").stat().st_size > 1000
+
+
+def test_pictures_that_cannot_be_drawn(tmp_path):
+    with pytest.raises(ValueError, match="`result` must hold a run of aruba: got none"):
+        figure.draw_rates(result_of([1.0] * 5, adam=0.9), tmp_path / "rates.png")
+    with pytest.raises(ValueError, match="abc"):
+        figure.draw_accuracy(result_of([1.0] * 5, adam=0.9), tmp_path / "accuracy.abc")
+    assert aruba_fast.cli.omniglot.omniglot.__doc__

@@ -1,0 +1,354 @@
+"""Reptile on Omniglot: training and testing against naive ones, resumption, command, pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawings import small, write_npz
+from few_shot import Rule, adapt, forward, passes, predictions
+from torch_models import torch
+
+from aruba_fast import checkpoint
+from aruba_fast.datasets import Episodes
+from aruba_fast.experiments.omniglot import EvaluationSettings, Settings, compare, of_scale
+from aruba_fast.experiments.omniglot.batches import mini_batches
+from aruba_fast.experiments.omniglot.evaluation import evaluate
+from aruba_fast.experiments.omniglot.job import OmniglotJob
+from aruba_fast.experiments.omniglot.methods import Method
+from aruba_fast.experiments.omniglot.network import LAYERS, network
+from aruba_fast.experiments.omniglot.rates import QUANTILES, rates_of
+from aruba_fast.experiments.omniglot.training import OmniglotTraining, paper
+from aruba_fast.experiments.runs import KIND, Saved, Stop
+
+NAMES = ("adam", "sgd-0.1", "isotropic", "aruba")
+SETTINGS = Settings(
+    n_way=2,
+    train_shots=3,
+    inner_batch=4,
+    inner_steps=3,
+    meta_batch=2,
+    meta_iterations=4,
+    learning_rate=0.2,
+    zeta=0.1,
+    n_train=6,
+)
+EVALUATION = EvaluationSettings(
+    shots=(1, 3), batch=2, steps=3, n_tasks=6, n_choosing=2, every=2, n_looking=2
+)
+DATA = small(np.random.default_rng(0))
+methods = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def made(name, settings=SETTINGS, seed=3):
+    train, _ = DATA.split_characters(settings.n_train, settings.split_seed)
+    return OmniglotTraining(DATA.images, train, Method.of(name), settings, seed)
+
+
+@pytest.mark.parametrize(("n", "batch", "steps"), [(6, 4, 5), (5, 5, 3), (7, 3, 1), (3, 8, 4)])
+def test_mini_batches_are_reptiles(n, batch, steps):
+    """Every pass is a permutation, batches straddle passes, and a task depends on its number."""
+    found = mini_batches(7, 11, 40, n_samples=n, batch=batch, steps=steps)
+    assert found.shape == (40, steps, batch)
+    flat = found.reshape(40, -1)
+    n_passes = -(-flat.shape[1] // n)
+    for task in flat:
+        for k in range(n_passes):
+            part = task[k * n : (k + 1) * n]
+            assert len(set(part.tolist())) == len(part)
+    longer = mini_batches(7, 11, 40, n_samples=n, batch=n, steps=n_passes)
+    for task, orders in zip(found, longer, strict=True):
+        expected = passes(lambda k, orders=orders: orders[k].tolist(), n, batch, steps)
+        np.testing.assert_array_equal(task, expected)
+    alone = mini_batches(7, 20, 1, n_samples=n, batch=batch, steps=steps)
+    np.testing.assert_array_equal(found[9], alone[0])
+    assert len({task.tobytes() for task in longer}) == 40  # tasks have orders of their own
+    first = [(longer[:, 0, 0] == sample).mean() for sample in range(n)]
+    assert max(first) < 3.5 / n
+
+
+def test_the_network_follows_its_equations():
+    state = torch.random.get_rng_state()
+    model = network(5, seed=1)
+    assert (torch.random.get_rng_state() == state).all()
+    x = torch.rand(6, 1, 28, 28)
+    expected = forward(model, x)
+    np.testing.assert_allclose(model(x).detach().numpy(), expected.numpy(), atol=2e-5)
+    assert sum(p.numel() for p in model.parameters()) == 9 * 64 + 3 * 9 * 64**2 + 8 * 64 + 5 * 257
+    # Glorot's uniform: bound sqrt(6 / (fan in + fan out)).
+    for k, fans in ((0, 9 + 9 * 64), (3, 9 * 128), (13, 256 + 5)):
+        weight, bound = model[k].weight, (6 / fans) ** 0.5
+        assert weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+    same, other = network(5, seed=1), network(5, seed=2)
+    assert torch.equal(model[0].weight, same[0].weight)
+    assert not torch.equal(model[0].weight, other[0].weight)
+
+
+@methods
+def test_training_is_reptile(name):
+    """phi, and b and g where rates are learned, after four meta-iterations of a naive Reptile."""
+    training, settings = made(name), SETTINGS
+    model, method = made(name).model, training.method
+    train, _ = DATA.split_characters(6, 0)
+    episodes = Episodes(DATA.images, train, n_way=2, k_shot=3, n_query=0, rotations=True, seed=3)
+    phi = [p.detach().clone() for p in model.parameters()]
+    eps2, zeta2, t = 0.02**2, 0.1**2, 1
+    b, g = ([torch.full_like(p, v, dtype=torch.float64) for p in phi] for v in (eps2, zeta2))
+    adam = Rule("adam", 1e-3, second=[torch.zeros_like(p) for p in phi])
+    for number in range(settings.meta_iterations):
+        training.round(number)
+        rates = [torch.sqrt(x / y).float() for x, y in zip(b, g, strict=True)]
+        if name == "isotropic":
+            ratio = sum(x.sum() for x in b) / sum(y.sum() for y in g)
+            rates = [torch.full_like(p, ratio.sqrt().item()) for p in phi]
+        hats = []
+        for task in range(2):
+            index = 2 * number + task
+            some = episodes[index]
+            x, y = paper(some.support_x, torch.device("cpu")), torch.from_numpy(some.support_y)
+            assert torch.equal(x, 1.0 - torch.from_numpy(some.support_x)[:, None])
+            (batches,) = mini_batches(3, index, 1, n_samples=6, batch=4, steps=3)
+            rule = {"adam": adam, "sgd-0.1": Rule("sgd", 0.1)}.get(name) or Rule("sgd", rates)
+            hat = [p.detach() for p in adapt(model, rule, x, y, batches).parameters()]
+            hats.append(hat)
+            squares, rule.squares = rule.squares, None
+            smooth = 1.0 / (t + 1)
+            b = [
+                v + 0.5 * (h.double() - p.double()) ** 2 + eps2 * smooth
+                for v, h, p in zip(b, hat, phi, strict=True)
+            ]
+            g = [v + s + zeta2 * smooth for v, s in zip(g, squares, strict=True)]
+            t += 1
+        step = 1.0 - number / settings.meta_iterations
+        phi = [
+            p + step * (sum(h[k].double() for h in hats) / 2 - p).float() for k, p in enumerate(phi)
+        ]
+        with torch.no_grad():
+            for p, value in zip(model.parameters(), phi, strict=True):
+                p.copy_(value)
+    start = network(2, seed=3).parameters()
+    assert max((p - q).abs().max().item() for p, q in zip(phi, start, strict=True)) > 1e-3
+    for found, expected in zip(training.model.parameters(), phi, strict=True):
+        np.testing.assert_allclose(found.detach().numpy(), expected.numpy(), atol=3e-5)
+    assert training.meta.n_tasks == 8
+    assert training.meta.n_skipped == 0
+    if method.kind in ("isotropic", "aruba"):
+        (learner,) = training.meta.learners
+        for found, expected in ((learner.b, b), (learner.g, g)):
+            flat = torch.cat([v.flatten() for v in expected]).numpy()
+            np.testing.assert_allclose(found, flat, rtol=2e-3, atol=1e-9)
+
+
+@methods
+@pytest.mark.parametrize("transductive", [True, False])
+def test_evaluation_is_reptiles(name, transductive):
+    """The right answers of every task, counted by a naive test of the same network."""
+    training = made(name)
+    training.round(0)
+    before = [p.detach().clone() for p in training.model.parameters()]
+    state = training.state()
+    _, test = DATA.split_characters(6, 0)
+    episodes = Episodes(DATA.images, test, n_way=2, k_shot=3, n_query=4, seed=5)
+    settings = replace(EVALUATION, transductive=transductive, steps=5)
+    coefs = (None, 50.0) if name == "aruba" else (None,)
+    for coef in coefs:
+        right = evaluate(training, episodes, 12, settings, coef=coef)
+        expected = []
+        for index in range(12):
+            some = episodes[index]
+            support, query = (paper(v, torch.device("cpu")) for v in (some.support_x, some.query_x))
+            (batches,) = mini_batches(5, index, 1, n_samples=6, batch=2, steps=5)
+            rule = _rule(training, coef)
+            model = adapt(training.model, rule, support, torch.from_numpy(some.support_y), batches)
+            found = predictions(model, support, query, transductive)
+            expected.append((found.numpy() == some.query_y).sum())
+        assert right.tolist() == expected
+    assert 0 < right.sum() < 12 * 8
+    for p, value in zip(training.model.parameters(), before, strict=True):
+        assert torch.equal(p, value)
+    assert_same_state(training.state(), state)
+
+
+def _rule(training, coef):
+    if coef is not None:
+        (learner,) = training.meta.learners
+        shapes = [p.shape for p in training.meta.parameters]
+        parts = [
+            torch.from_numpy(values).float().split([shape.numel() for shape in shapes])
+            for values in (learner.b, learner.g)
+        ]
+        b, g = ([v.reshape(s) for v, s in zip(part, shapes, strict=True)] for part in parts)
+        return Rule("aruba++", b=b, g=g, coef=coef)
+    if training.method.kind == "adam":
+        state = training.inner.state_dict()["state"]
+        assert state[0]["step"] == 6  # two tasks of three steps: it is kept over tasks
+        return Rule("adam", 1e-3, second=[s["exp_avg_sq"] for s in state.values()], n_steps=6)
+    return Rule("sgd", 0.1 if training.method.kind == "sgd" else training.meta.learning_rates())
+
+
+def assert_same_state(found, expected):
+    assert found[1] == expected[1]
+    assert found[0].keys() == expected[0].keys()
+    for name, values in expected[0].items():
+        np.testing.assert_array_equal(found[0][name], values)
+        assert found[0][name].dtype == values.dtype
+
+
+def test_queries_share_their_batch_or_do_not():
+    """Transductive answers depend on the other queries; inductive ones do not."""
+    training = made("sgd-0.1")
+    _, test = DATA.split_characters(6, 0)
+    few, many = (Episodes(DATA.images, test, n_way=2, k_shot=3, n_query=n, seed=5) for n in (1, 9))
+    alone = replace(EVALUATION, transductive=False)
+    answers = {
+        settings.transductive: [evaluate(training, e, 30, settings) for e in (few, many)]
+        for settings in (EVALUATION, alone)
+    }
+    assert all((v[1] >= 0).all() for v in answers.values())
+    assert (answers[True][1] != answers[False][1]).any()
+
+
+def job(tmp_path, name, **changes):
+    path = tmp_path / "omniglot28.npz"
+    if not path.exists():
+        write_npz(path, DATA)
+    given = {"settings": SETTINGS, "evaluation": EVALUATION, "data": path, "partial": True}
+    return OmniglotJob(Method.of(name), 1, folder=tmp_path, **{**given, **changes})
+
+
+def stopping(at):
+    """A stop that is requested when the progress has come to some number, and a progress."""
+    stop = Stop()
+
+    def progress(done, _total):
+        stop.requested = done == at
+
+    return progress, stop
+
+
+@methods
+def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, name):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    whole.mkdir()
+    part.mkdir()
+    seen = []
+    expected = job(whole, name)(lambda done, total: seen.append((done, total)), Stop())
+    assert seen[-1] == (job(whole, name).size,) * 2
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    for at in (1, 3):
+        with pytest.raises(Saved, match=rf"saved after {at} of 4 rounds"):
+            job(part, name)(*stopping(at))
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        job(part, name)(*stopping(4 + 2 * 8))  # in the middle of the tests
+    assert job(part, name)(lambda *_: None, Stop()).keys() == expected.keys()
+    stem = f"{name}-seed1"
+    files = [checkpoint.read(folder / f"{stem}.safetensors", KIND) for folder in (whole, part)]
+    assert files[0][0].keys() == files[1][0].keys()
+    for key, values in files[0][0].items():
+        np.testing.assert_array_equal(values, files[1][0][key], err_msg=key)
+    results = [json.loads((folder / f"{stem}.json").read_text()) for folder in (whole, part)]
+    for result in results:
+        assert result.pop("seconds") > 0
+        assert result.pop("cpu_seconds") > 0
+    assert results[0] == results[1]
+    assert [entry["round"] for entry in results[0]["history"]] == [2, 4]
+    assert len(results[0]["tests"]) == (4 if name == "aruba" else 2)
+    # Other tests of the same training are added; the same are not done again.
+    more = replace(EVALUATION, shots=(1, 2), transductive=False)
+    again = job(whole, name, evaluation=more)(lambda *_: None, Stop())
+    assert again["tests"][: len(results[0]["tests"])] == results[0]["tests"]
+    assert len(again["tests"]) == 2 * len(results[0]["tests"])
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
+    with pytest.raises(ValueError, match="its `meta_iterations` is 4, expected 5"):
+        job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, meta_iterations=5))(print, Stop())
+    # What SGD does not use it does not mind.
+    job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, zeta=3.0))(lambda *_: None, Stop())
+
+
+def test_rates_are_those_of_the_layers():
+    training = made("aruba")
+    for number in range(3):
+        training.round(number)
+    found = rates_of(training.meta, training.model)
+    rates = dict(zip(training.model.parameters(), training.meta.learning_rates(), strict=True))
+    assert [entry["layer"] for entry in found if entry["parameter"] == "weight"] == [
+        *(f"{kind} {k}" for k in (1, 2, 3, 4) for kind in ("conv", "norm")),
+        LAYERS[-1],
+    ]
+    sizes = [p.numel() for p in training.meta.parameters]
+    (learner,) = training.meta.learners
+    prior = 1 + sum(1 / (t + 1) for t in range(1, 7))
+    g = np.split(learner.g - 0.01 * prior, np.cumsum(sizes)[:-1])
+    b = np.split(learner.b - 0.0004 * prior, np.cumsum(sizes)[:-1])
+    for k, (entry, (parameter, rate)) in enumerate(zip(found, rates.items(), strict=True)):
+        values = rate.double().numpy()
+        cuts = np.quantile(np.log(values), QUANTILES)
+        np.testing.assert_allclose(np.log(entry["quantiles"]), cuts, atol=1e-3)
+        logs = np.log(values)
+        if entry["layer"] == "head" and logs.ndim == 2:
+            expected = logs.reshape(2, 64, 4).mean(axis=(0, 2))
+        else:
+            expected = logs.reshape(len(values), -1).mean(axis=1)
+        np.testing.assert_allclose(np.log(entry["filters"]), expected, atol=1e-3)
+        assert entry["gradient"] == pytest.approx(np.sqrt(g[k].mean() / 6), rel=1e-9)
+        assert entry["moved"] == pytest.approx(np.sqrt(2 * b[k].mean() / 6), rel=1e-6)
+        assert parameter.shape == rate.shape
+
+
+@pytest.mark.parametrize("n_way", [5, 20])
+def test_scales(n_way):
+    training, test = of_scale("paper", n_way)
+    wide = n_way == 20
+    assert training.meta_iterations == (200_000 if wide else 100_000)
+    assert (training.inner_batch, training.inner_steps) == ((20, 10) if wide else (10, 5))
+    assert (training.adam_rate, test.batch) == ((5e-4, 10) if wide else (1e-3, 5))
+    assert (test.n_tasks, test.steps, test.shots) == (10_000, 50, (1, 5))
+    small_training, small_test = of_scale("laptop", n_way, shots=(2,))
+    assert replace(small_training, meta_iterations=training.meta_iterations) == training
+    assert small_training.meta_iterations < 10_000
+    assert (small_test.steps, small_test.shots) == (50, (2,))
+    assert of_scale("paper", n_way, 7)[0].meta_iterations == 7
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Method.of("rmsprop"), "`methods` must be known: got 'rmsprop', expected adam"),
+        (lambda: Method.of("sgd"), "`methods` must be known: got 'sgd'"),
+        (lambda: Method.of("sgd--1"), "`methods` must be known"),
+        (lambda: Method.of("sgd-inf"), "`methods` must be known"),
+        (lambda: Method.of("aruba-1"), "`methods` must be known"),
+        (lambda: of_scale("moon"), "`scale` must be known: got 'moon', expected laptop or paper"),
+        (lambda: Settings(n_way=1), "omniglot: `n_way` must be"),
+        (lambda: Settings(inner_steps=0), "omniglot: `inner_steps` must be"),
+        (lambda: Settings(zeta=0.0), "omniglot: `zeta` must be"),
+        (lambda: Settings(p=-1.0), "omniglot: `p` must not be negative"),
+        (lambda: Settings(meta_step=float("nan")), "omniglot: `meta_step` must be"),
+        (lambda: EvaluationSettings(shots=()), "`shots` must not be empty"),
+        (lambda: EvaluationSettings(shots=(0,)), "omniglot: `shots` must be"),
+        (lambda: EvaluationSettings(n_tasks=0), "omniglot: `n_tasks` must be"),
+        (lambda: EvaluationSettings(every=-1), "omniglot: `every` must be"),
+        (lambda: compare(["adam", "adam"], folder="."), "`methods` must be distinct.*adam, adam"),
+        (lambda: compare([], folder="."), "at least one: got none"),
+        (lambda: compare(["adam"], folder=".", seeds=0), "omniglot: `seeds` must be"),
+        (lambda: compare(["adam"], folder=".", workers=0), "omniglot: `workers` must be"),
+        (lambda: compare(["adam"], folder=".", first_seed=-1), "omniglot: `seed` must be"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
