@@ -400,3 +400,22 @@ def test_the_paper_is_the_papers():
     assert (paper.n_rounds, paper.n_clients, paper.batch_size) == (500, 10, 10)
     assert (paper.role_fraction, paper.line_fraction, paper.stride) == (0.8, 0.8, 1)
     assert paper.n_evaluated is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_hidden": 0}, "`n_hidden` must be in range: got 0"),
+        ({"n_rounds": 1.5}, "`n_rounds` must be an integer: got float"),
+        ({"stride": 8}, "`stride` must not skip characters: got 8, expected at most `length` = 7"),
+        ({"line_fraction": 1.0}, "`line_fraction` must be a fraction: got 1.0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be positive: got 0.0"),
+        ({"zeta": -1.0}, "`zeta` must be positive: got -1.0"),
+        ({"p": -1.0}, "`p` must not be negative: got -1.0"),
+        ({"n_evaluated": 0}, "`n_evaluated` must be in range: got 0"),
+    ],
+)
+def test_bad_settings_are_refused(change, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        replace(SMALL, **change)
+    assert str(caught.value).startswith(f"shakespeare: {message}")

@@ -69,8 +69,8 @@ def omniglot(
 
     with in_one_sentence():
         require_torch("omniglot")
+        from ..experiments.files import write_json
         from ..experiments.omniglot import compare, of_scale
-        from ..experiments.omniglot.job import write_json
         from ..experiments.omniglot.table import render
 
         for folder in (figures, None if json_file is None else json_file.parent):

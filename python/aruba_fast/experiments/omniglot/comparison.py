@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ... import _check
+from ..files import write_json
 from ..logs import require_tensorboard
 from ..runs import Progress
 from ..workers import run_all
-from .job import OmniglotJob, write_json
+from .job import OmniglotJob
 from .methods import ADAM, ARUBA, ARUBA_PLUS, ISOTROPIC, RATES, SGD, Method
 from .settings import EvaluationSettings, Settings
 

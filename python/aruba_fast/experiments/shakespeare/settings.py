@@ -1,6 +1,10 @@
 """The settings of the Shakespeare experiment: the paper's, and those that two cores can do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from ... import _check
+
+_NAME = "shakespeare"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,25 @@ class Settings:
     learning_rate: float = 1.0
     zeta: float | None = None
     p: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.name in ("n_evaluated", "zeta"):
+                continue
+            if field.name.endswith("_fraction"):
+                _check.fraction(_NAME, field.name, value)
+            elif field.name == "p":
+                _check.non_negative(_NAME, field.name, value)
+            elif field.name in ("learning_rate", "zeta"):
+                _check.positive(_NAME, field.name, value)
+            else:
+                _check.integer(_NAME, field.name, value, 1)
+        if self.stride > self.length:
+            raise ValueError(
+                f"{_NAME}: `stride` must not skip characters: got {self.stride}, "
+                f"expected at most `length` = {self.length}"
+            )
 
 
 SCALES = {
