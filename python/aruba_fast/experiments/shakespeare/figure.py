@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ...demo.figure import STYLE, save
-from .methods import ARUBA, FEDAVG, ISOTROPIC, LEARNED, RATES, Method
+from .methods import ARUBA, FEDAVG, ISOTROPIC, LEARNED, PLUS, RATES, Method
 from .result import BEFORE, Estimate, Result
 from .roles import KINDS
 
@@ -53,13 +53,16 @@ def _colors(methods: list[Method]) -> dict[str, str]:
     return {**found, ISOTROPIC: _ISOTROPIC, ARUBA: _OURS}
 
 
-def _best_way(result: Result, method: Method, kind: str) -> tuple[str, Estimate]:
-    """The learned rates where there are; else the best fixed one on these very roles."""
-    ways = [LEARNED] if method.kind != FEDAVG else [f"{rate:g}" for rate in RATES]
-    found = [(way, result.estimate(method.name, kind, way)) for way in ways]
-    return max(
-        ((way, each) for way, each in found if each is not None), key=lambda pair: pair[1].mean
-    )
+def _after(result: Result, method: Method, kind: str) -> list[tuple[str, str, Estimate]]:
+    """Marker, label and accuracy of what is drawn: what is learned; or the best fixed rate."""
+    if method.kind != FEDAVG:
+        ways = [("D", "", LEARNED), ("o", "ARUBA++", PLUS)]
+    else:
+        fixed = {f"{rate:g}": result.estimate(method.name, kind, f"{rate:g}") for rate in RATES}
+        best = max(fixed, key=lambda way: fixed[way] or Estimate(-np.inf, np.nan))
+        ways = [("o", f"at {best}", best)]
+    found = [(m, label, result.estimate(method.name, kind, way)) for m, label, way in ways]
+    return [(marker, label, each) for marker, label, each in found if each is not None]
 
 
 def _accuracies(axes: Axes, result: Result, colors: dict[str, str]) -> None:
@@ -70,23 +73,22 @@ def _accuracies(axes: Axes, result: Result, colors: dict[str, str]) -> None:
         y = row + 0.6 * (row // 2)
         before = result.estimate(method.name, kind, BEFORE)
         assert before is not None
-        way, after = _best_way(result, method, kind)
-        color = colors[method.name]
-        axes.plot([before.mean, after.mean], [y, y], color=color, linewidth=1.2, alpha=0.6)
-        for each, filled in ((before, False), (after, True)):
+        after, color = _after(result, method, kind), colors[method.name]
+        means = [before.mean, *(each.mean for _, _, each in after)]
+        axes.plot([min(means), max(means)], [y, y], color=color, linewidth=1.2, alpha=0.6)
+        for marker, _, each in (("o", "", before), *after):
             axes.errorbar(
                 each.mean,
                 y,
                 xerr=None if np.isnan(each.error) else each.error,
-                marker="o",
-                markersize=6,
+                marker=marker,
+                markersize=5 if marker == "D" else 6,
                 color=color,
-                markerfacecolor=color if filled else "white",
+                markerfacecolor="white" if each is before else color,
                 elinewidth=1.0,
-                label="_",
             )
-        rate = "learned rates" if way == LEARNED else f"at {way}"
-        axes.annotate(rate, (after.mean, y), (7, -3), textcoords="offset points", fontsize=7.5)
+        label = after[-1][1]
+        axes.annotate(label, (max(means), y), (7, -3), textcoords="offset points", fontsize=7.5)
         ticks.append((y, f"{method.title}, {kind}"))
     axes.set_yticks(*zip(*ticks, strict=True))
     axes.tick_params(axis="y", length=0)
@@ -96,8 +98,8 @@ def _accuracies(axes: Axes, result: Result, colors: dict[str, str]) -> None:
         "always a space", (trivial, ticks[-1][0]), (4, 8), textcoords="offset points", fontsize=8
     )
     axes.margins(x=0.14)
-    axes.set_xlabel("characters predicted rightly, % (open: before, filled: after)")
-    axes.set_title("Accuracy before and after personalization")
+    axes.set_xlabel("accuracy, %; open: before, filled: after, diamond: learned rates as they are")
+    axes.set_title("Before and after personalization")
     axes.grid(axis="x", color="#e8eaee", linewidth=0.8)
 
 
@@ -149,5 +151,5 @@ def _rates(axes: Axes, result: Result) -> None:
     axes.set_yticks(range(len(names)), [_layer(name) for name in reversed(names)])
     axes.axvline(runs[0]["about"]["learning_rate"], color="#8a909c", linestyle=(0, (1, 1.5)))
     axes.set_xscale("log")
-    axes.set_xlabel("rate η (5, 25, 50, 75 and 95 % of the weights; dotted: where all start)")
+    axes.set_xlabel("rate η: 5, 25, 50, 75, 95 % of the weights")
     axes.grid(axis="x", color="#e8eaee", linewidth=0.8)

@@ -10,6 +10,7 @@ from .methods import ARUBA, FEDAVG, LEARNED, PLUS, RATES, Method
 from .roles import KINDS
 
 BEFORE = "before"
+_NAMES = {LEARNED: "learned rates", PLUS: "ARUBA++"}
 # The columns of the table: how a role was personalized.
 WAYS = (BEFORE, *(f"{rate:g}" for rate in RATES), LEARNED, PLUS)
 
@@ -83,39 +84,36 @@ class Result:
         return Estimate.of(list(by_seed.values()))
 
     def claims(self) -> dict[str, Estimate]:
-        """Differences, seed by seed, that the experiment is about; those whose runs are there."""
-        names = [method.name for method in self.methods]
-        fixed = [f"{FEDAVG}-{rate:g}" for rate in RATES]
+        """Differences, seed by seed, that the experiment is about; those whose runs are there.
+
+        The rival's best rate is chosen on the very roles that are tested, in its favour.
+        """
+        fixed = [f"{rate:g}" for rate in RATES]
+        of_grid = [method.name for method in self.methods if method.rate in RATES]
+        rivals = {
+            "FedAvg, best of the grid, at its best rate": (of_grid, fixed),
+            "FedAvg at rate 1, at its best rate": ([f"{FEDAVG}-1"], fixed),
+            "the same φ, at its best rate": ([ARUBA], fixed),
+            "the same φ, not personalized": ([ARUBA], [BEFORE]),
+        }
         found = {}
         for kind in reversed(KINDS):
-            # The best of all on the very roles that are tested, in the rival's favour.
-            rivals = {
-                f"FedAvg, the best of {len(RATES)} rates, personalized at the best of them": [
-                    self.shares(name, kind, f"{rate:g}")
-                    for name in fixed
-                    if name in names
-                    for rate in RATES
-                ],
-                f"the same initialization, personalized at the best of {len(RATES)} rates": [
-                    self.shares(ARUBA, kind, f"{rate:g}") for rate in RATES if ARUBA in names
-                ],
-                "FedAvg at rate 1, personalized at the best of 3 rates": [
-                    self.shares("fedavg-1", kind, f"{rate:g}")
-                    for rate in RATES
-                    if "fedavg-1" in names
-                ],
-                "the same initialization, not personalized": [
-                    self.shares(ARUBA, kind, BEFORE) for _ in [0] if ARUBA in names
-                ],
-            }
             for way in (LEARNED, PLUS):
-                ours = self.shares(ARUBA, kind, way) if ARUBA in names else []
-                for rival, candidates in rivals.items():
-                    if ours and candidates and all(len(c) == len(ours) for c in candidates):
-                        best = max(candidates, key=lambda shares: float(np.mean(shares)))
-                        gains = (np.array(ours) - np.array(best)).tolist()
-                        found[f"{kind}, {way} − {rival}"] = Estimate.of(gains)
+                ours = self._by_seed(ARUBA, kind, way)
+                for rival, (names, ways) in rivals.items():
+                    candidates = [
+                        self._by_seed(name, kind, each) for name in names for each in ways
+                    ]
+                    candidates = [each for each in candidates if each.keys() & ours.keys()]
+                    if candidates:
+                        best = max(candidates, key=lambda each: float(np.mean([*each.values()])))
+                        gains = [ours[seed] - best[seed] for seed in ours if seed in best]
+                        found[f"{kind}, {_NAMES[way]} against {rival}"] = Estimate.of(gains)
         return found
+
+    def _by_seed(self, method: str, kind: str, way: str) -> dict[int, float]:
+        seeds = [run["about"]["seed"] for run in self.of(method)]
+        return dict(zip(seeds, self.shares(method, kind, way), strict=False))
 
     def as_json(self) -> dict[str, Any]:
         """All numbers, as plain Python."""
