@@ -74,6 +74,28 @@ def test_the_command_trains_tests_prints_and_draws(tmp_path, data):
     assert json.loads((tmp_path / "all.json").read_text())["runs"][0] == result["runs"][1]
 
 
+def test_numbers_are_shown_again(tmp_path):
+    result = result_of([0.1, 0.2, 0.2, 0.3, 0.5], aruba=0.95, adam=0.94)
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps(result))
+    run = invoke("--show", path, "--json", tmp_path / "copy.json", "--figures", tmp_path)
+    assert run.exit_code == 0, run.output
+    assert "95.0 ± 1.0" in run.output
+    assert json.loads((tmp_path / "copy.json").read_text()) == result
+    assert (tmp_path / "rates.png").exists()
+    path.write_text('{"walks": []}')
+    run = invoke("--show", path)
+    assert run.exit_code == 1
+    assert "`show` must be a file that this command wrote" in " ".join(run.output.split())
+
+
+def test_a_device_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = invoke("--device", "cuda", "--out", tmp_path)
+    assert run.exit_code == 1
+    assert "`device` must be there: got 'cuda', expected cpu" in " ".join(run.output.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -135,17 +157,20 @@ def test_ctrl_c_saves_and_says_so(tmp_path, data):
         assert checkpoint.read(file, KIND)[1]["n_done"] > 0
 
 
-def result_of(medians, **tests):
-    """A result as `compare` returns it, with the given medians by layer and accuracies."""
+def result_of(moved, **tests):
+    """A result as `compare` returns it, with the given movement by layer and accuracies."""
     spread = np.exp(np.linspace(-1.0, 1.0, len(QUANTILES)))
     rates = [
         {
             "layer": layer,
             "parameter": "weight",
             "quantiles": (value * spread).tolist(),
-            "filters": np.geomspace(value / 2, value * 2, 64).tolist(),
+            "size": 0.5,
+            "moved": value,
+            "filter_rates": np.geomspace(value / 2, value * 2, 64).tolist(),
+            "filter_moved": np.geomspace(value / 2, value * 2, 64).tolist(),
         }
-        for layer, value in zip(LAYERS, medians, strict=True)
+        for layer, value in zip(LAYERS, moved, strict=True)
     ]
     own = {"n_way": 5, "meta_iterations": 10, "learning_rate": 1.0}
     common = {"standard_error": 0.01, "n_tasks": 100, "transductive": True, "shots": 1}
@@ -178,17 +203,27 @@ def test_the_table_orders_and_finds_the_best_rate():
 
 
 @pytest.mark.parametrize(
-    ("medians", "sentence"),
+    ("moved", "sentence"),
     [
-        ((0.1, 0.2, 0.2, 0.3, 0.5), "Lower layers move less than the head: its median rate is 5.0"),
-        ((0.1, 0.9, 0.2, 0.3, 0.5), "Rates by layer: conv 2 may move most, conv 1 least"),
-        ((0.5, 0.4, 0.3, 0.2, 0.1), "Rates by layer: conv 1 may move most, head least"),
+        (
+            (0.01, 0.02, 0.02, 0.03, 0.2),
+            "Lower layers move less than the head: in a task conv 1 by 2 % of its weights, the "
+            "head by 40 %",
+        ),
+        (
+            (0.01, 0.2, 0.02, 0.03, 0.02),
+            "In a task conv 2 moves most, by 40 % of its weights, conv 1 least, by 2 %",
+        ),
+        (
+            (0.05, 0.04, 0.03, 0.02, 0.01),
+            "In a task conv 1 moves most, by 10 % of its weights, head least, by 2 %",
+        ),
     ],
 )
-def test_the_picture_says_what_the_rates_say(tmp_path, medians, sentence):
-    result = result_of(medians, aruba=0.9)
+def test_the_picture_says_what_the_layers_do(tmp_path, moved, sentence):
+    result = result_of(moved, aruba=0.9)
     weights = {entry["layer"]: entry for entry in result["runs"][0]["rates"]}
-    assert figure.reading(weights).startswith(sentence)
+    assert figure.reading(weights) == sentence
     figure.draw_rates(result, tmp_path / "rates.svg")
     assert (tmp_path / "rates.svg").stat().st_size > 1000
 

@@ -303,7 +303,7 @@ def test_rates_are_those_of_the_layers():
             expected = logs.reshape(2, 64, 4).mean(axis=(0, 2))
         else:
             expected = logs.reshape(len(values), -1).mean(axis=1)
-        np.testing.assert_allclose(np.log(entry["filters"]), expected, atol=1e-3)
+        np.testing.assert_allclose(np.log(entry["filter_rates"]), expected, atol=1e-3)
         assert entry["gradient"] == pytest.approx(np.sqrt(g[k].mean() / 6), rel=1e-9)
         assert entry["moved"] == pytest.approx(np.sqrt(2 * b[k].mean() / 6), rel=1e-6)
         assert parameter.shape == rate.shape
@@ -347,6 +347,10 @@ def test_scales(n_way):
         (lambda: compare(["adam"], folder=".", seeds=0), "omniglot: `seeds` must be"),
         (lambda: compare(["adam"], folder=".", workers=0), "omniglot: `workers` must be"),
         (lambda: compare(["adam"], folder=".", first_seed=-1), "omniglot: `seed` must be"),
+        (
+            lambda: compare(["adam"], folder=".", device="abacus"),
+            "`device` must be one of PyTorch's: got 'abacus', expected cpu or cuda",
+        ),
     ],
 )
 def test_what_is_refused(call, message):

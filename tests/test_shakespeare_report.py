@@ -147,7 +147,7 @@ def test_bad_input_is_one_sentence(tmp_path, play):
         (["--methods", "adam", *out], "shakespeare: `methods` must be known: got 'adam', expected"),
         (["--json", tmp_path / "no" / "a.json", *out], "there is no folder"),
         (["--data", tmp_path], "load_shakespeare: `path` "),
-        (["--device", "abacus", *out], "shakespeare: `device` must be one that PyTorch has: got"),
+        (["--device", "abacus", *out], "shakespeare: `device` must be one of PyTorch's: got"),
     ):
         failed_in_one_sentence(aruba_fast("shakespeare", *arguments), sentence)
     assert not (tmp_path / "runs").exists()

@@ -57,6 +57,10 @@ def omniglot(
         int | None, typer.Option(min=1, help="Runs at a time, one a core if absent.")
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs.")] = None,
+    show: Annotated[
+        Path | None,
+        typer.Option(help="Show the numbers of this file, written by --json; train nothing."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all numbers to this file.")
     ] = None,
@@ -70,41 +74,45 @@ def omniglot(
     with in_one_sentence():
         require_torch("omniglot")
         from ..experiments.files import write_json
-        from ..experiments.omniglot import compare, of_scale
+        from ..experiments.omniglot import compare, of_scale, read_result
+        from ..experiments.omniglot.methods import ARUBA
         from ..experiments.omniglot.table import render
 
         for folder in (figures, None if json_file is None else json_file.parent):
             if folder is not None and not folder.is_dir():
                 raise FileNotFoundError(f"there is no folder {folder} to write to")
-        given = {"n_tasks": test_tasks, "shots": tuple(shots) if shots else None}
-        settings, evaluation = of_scale(
-            scale,
-            ways,
-            meta_iterations,
-            transductive=transductive,
-            **{name: value for name, value in given.items() if value is not None},
-        )
-        settings = replace(settings, n_train=train_characters)
-        if compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
-            typer.echo("There is no C++ compiler here: the network is not compiled.", err=True)
-            compiled = False
-        n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        with progress_bar("meta-iterations") as bar:
-            result = compare(
-                None if methods is None else [name.strip() for name in methods.split(",")],
-                settings,
-                evaluation,
-                folder=out,
-                seeds=seeds,
-                first_seed=seed,
-                data=data,
-                partial=partial,
-                device=device,
-                compiled=compiled,
-                workers=n_cores if workers is None else workers,
-                tensorboard=tensorboard,
-                progress=bar,
+        if show is not None:
+            result = read_result(show)
+        else:
+            given = {"n_tasks": test_tasks, "shots": tuple(shots) if shots else None}
+            settings, evaluation = of_scale(
+                scale,
+                ways,
+                meta_iterations,
+                transductive=transductive,
+                **{name: value for name, value in given.items() if value is not None},
             )
+            settings = replace(settings, n_train=train_characters)
+            if compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
+                typer.echo("There is no C++ compiler here: the network is not compiled.", err=True)
+                compiled = False
+            n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+            with progress_bar("meta-iterations") as bar:
+                result = compare(
+                    None if methods is None else [name.strip() for name in methods.split(",")],
+                    settings,
+                    evaluation,
+                    folder=out,
+                    seeds=seeds,
+                    first_seed=seed,
+                    data=data,
+                    partial=partial,
+                    device=device,
+                    compiled=compiled,
+                    workers=n_cores if workers is None else workers,
+                    tensorboard=tensorboard,
+                    progress=bar,
+                )
         Console().print(render(result))
         if json_file is not None:
             write_json(json_file, result)
@@ -112,5 +120,5 @@ def omniglot(
             from ..experiments.omniglot.figure import draw_accuracy, draw_rates
 
             draw_accuracy(result, figures / "accuracy.png")
-            if any("rates" in run for run in result["runs"]):
+            if any(run["method"] == ARUBA for run in result["runs"]):
                 draw_rates(result, figures / "rates.png")

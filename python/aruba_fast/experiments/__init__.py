@@ -31,15 +31,19 @@ def require_device(command: str, device: str) -> None:
         device: As PyTorch names it.
 
     Raises:
-        ValueError: PyTorch cannot compute there; the message has its reason.
+        ValueError: PyTorch does not know it, or finds none.
     """
     import torch
 
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        found = torch.device(device)
+    except RuntimeError:
         raise ValueError(
-            f"{command}: `device` must be one that PyTorch has: got {device!r} ({reason}), "
-            "expected cpu, cuda or cuda:NUMBER"
+            f"{command}: `device` must be one of PyTorch's: got {device!r}, "
+            "expected cpu or cuda, say"
         ) from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"{command}: `device` must be there: got {device!r}, expected cpu, because PyTorch "
+            "finds no CUDA device"
+        )

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -79,6 +80,8 @@ def _in_processes(
 ) -> list[Any]:
     # Neither PyTorch's threads nor OpenMP's survive a fork.
     context = multiprocessing.get_context("spawn")
+    # It is started with the first process otherwise, and lets in the signals that are to wait.
+    resource_tracker.ensure_running()
     waiting = list(range(len(jobs)))
     results: list[Any] = [None] * len(jobs)
     failure: BaseException | None = None

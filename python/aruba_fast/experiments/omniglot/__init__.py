@@ -4,7 +4,7 @@
 `comparison` does all of it; `table` and `figure` show the result.
 """
 
-from .comparison import METHODS, Row, compare, rows
+from .comparison import METHODS, Row, compare, read_result, rows
 from .settings import SCALES, EvaluationSettings, Settings, of_scale
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "Settings",
     "compare",
     "of_scale",
+    "read_result",
     "rows",
 ]

@@ -1,5 +1,6 @@
 """The comparison: every method trained with every seed, tested on the same tasks."""
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ... import _check
+from .. import require_device
 from ..files import write_json
 from ..logs import require_tensorboard
 from ..runs import Progress
@@ -97,6 +99,7 @@ def compare(
     _check.integer("omniglot", "seeds", seeds, 1)
     _check.integer("omniglot", "seed", first_seed, 0)
     _check.integer("omniglot", "workers", workers, 1)
+    require_device("omniglot", device)
     if tensorboard is not None:
         require_tensorboard()
     where = Path(folder)
@@ -118,6 +121,24 @@ def compare(
     ]
     result = {"runs": run_all(jobs, [job.size for job in jobs], workers, progress)}
     write_json(where / "omniglot.json", result)
+    return result
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Reads what `compare` wrote.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not such a file.
+    """
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows(result)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"omniglot: `show` must be a file that this command wrote: got {str(path)!r}, which is "
+            f"refused: {type(error).__name__}: {error}"
+        ) from None
     return result
 
 

@@ -24,7 +24,6 @@ _COLORS = {ISOTROPIC: "#7fb8d6", ARUBA: "#2f7fc1", ARUBA_PLUS: "#0b3c7d"}
 _RIVAL, _INK, _FAINT, _GRID = "#e07b39", "#22252b", "#7b818d", "#e8eaee"
 # From the image to the head; the head is the warm one.
 _LAYER_COLORS = ("#0b3c7d", "#2f6fb3", "#4f9bc9", "#8fc1d9", "#e07b39")
-_SIDE = 8  # 64 filters are a square
 
 
 def draw_accuracy(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -102,29 +101,30 @@ def draw_rates(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
         if entry["layer"] in LAYERS and entry["parameter"] == "weight"
     }
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12.6, 5.2), layout=ConstrainedLayoutEngine(wspace=0.03))
+        figure = Figure(figsize=(13.0, 6.2), layout=ConstrainedLayoutEngine(wspace=0.03))
         parts: Any = figure.subfigures(1, 2, width_ratios=[1.0, 1.05])
         left, right = parts
+        above, below = right.subfigures(2, 1, height_ratios=[1.25, 1.0])
         _draw_layers(left.subplots(), weights, run["settings"]["learning_rate"])
-        _draw_filters(right, weights)
+        _draw_movement(above.subplots(), weights)
+        _draw_filters(below, weights)
         figure.suptitle(reading(weights), x=0.012, ha="left", fontsize=13, fontweight="bold")
         save(figure, Path(path))
 
 
 def reading(weights: dict[str, dict[str, Any]]) -> str:
-    """The sentence above the picture: what the medians of the layers say, whatever that is."""
-    medians = {layer: median(weights[layer]) for layer in LAYERS}
-    head, body = medians[LAYERS[-1]], [medians[layer] for layer in LAYERS[:-1]]
+    """The sentence above the picture: what the layers' movement says, whatever that is."""
+    moved = {layer: weights[layer]["moved"] / weights[layer]["size"] for layer in LAYERS}
+    head, body = moved[LAYERS[-1]], [moved[layer] for layer in LAYERS[:-1]]
     if head > max(body):
         return (
-            f"Lower layers move less than the head: its median rate is {head / body[0]:.1f} times "
-            f"that of {LAYERS[0]}"
+            f"Lower layers move less than the head: in a task {LAYERS[0]} by {100 * body[0]:.2g} % "
+            f"of its weights, the head by {100 * head:.2g} %"
         )
-    fastest = max(LAYERS, key=lambda layer: medians[layer])
-    slowest = min(LAYERS, key=lambda layer: medians[layer])
+    most, least = (f(LAYERS, key=lambda layer: moved[layer]) for f in (max, min))
     return (
-        f"Rates by layer: {fastest} may move most, {slowest} least "
-        f"(medians {medians[fastest]:.2g} and {medians[slowest]:.2g})"
+        f"In a task {most} moves most, by {100 * moved[most]:.2g} % of its weights, {least} least, "
+        f"by {100 * moved[least]:.2g} %"
     )
 
 
@@ -169,7 +169,36 @@ def _draw_layers(axes: Axes, weights: dict[str, dict[str, Any]], start: float) -
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.set_ylabel("learned rate √(b / g) of a weight")
-    axes.set_title("Every weight, from the image to the head")
+    axes.set_title("Learned rates, from the image to the head")
+
+
+def _draw_movement(axes: Axes, weights: dict[str, dict[str, Any]]) -> None:
+    """How far a task moves the weights of every filter, and of the layer as a whole."""
+    for x, (layer, color) in enumerate(zip(LAYERS, _LAYER_COLORS, strict=True)):
+        entry = weights[layer]
+        filters = np.sort(100 * np.array(entry["filter_moved"]) / entry["size"])
+        whole = 100 * entry["moved"] / entry["size"]
+        moving = filters[filters > 0]
+        aside = np.linspace(-0.32, 0.32, len(moving))
+        axes.scatter(x + aside, moving, s=9, color=color, alpha=0.55, linewidths=0)
+        axes.hlines(whole, x - 0.38, x + 0.38, color=color, linewidth=2.4, zorder=3)
+        axes.annotate(
+            f"{whole:.2g} %",
+            (x - 0.38, whole),
+            xytext=(0, 4),
+            textcoords="offset points",
+            color=_INK,
+            fontsize=9,
+        )
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(range(len(LAYERS)), LAYERS)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_ylabel("θ̂ − φ, % of the weights")
+    axes.set_title("How far a task moves them: layers, and their filters")
 
 
 def _density(logs: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -185,20 +214,23 @@ def _density(logs: Float64Array) -> tuple[Float64Array, Float64Array]:
 def _draw_filters(part: Any, weights: dict[str, dict[str, Any]]) -> None:
     """A square of 64 for each layer: a filter of a convolution, or what one feeds to the head."""
     panels = part.subplots(1, len(LAYERS))
-    values = [np.array(weights[layer]["filters"]) for layer in LAYERS]
+    values = [np.array(weights[layer]["filter_rates"]) for layer in LAYERS]
     everything = np.concatenate(values)
     norm = LogNorm(everything.min(), everything.max() * (1.0 + 1e-9))
     for axes, layer, rates in zip(panels, LAYERS, values, strict=True):
-        picture = axes.imshow(
-            np.sort(rates)[::-1].reshape(_SIDE, _SIDE), cmap="viridis", norm=norm, aspect="equal"
-        )
+        side = int(np.sqrt(len(rates)))
+        square = np.sort(rates)[::-1].reshape(side, side)
+        picture = axes.imshow(square, cmap="viridis", norm=norm, aspect="equal")
         axes.set_title(layer, fontsize=9.5, fontweight="normal", loc="center", pad=5)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_visible(False)
     bar = part.colorbar(
-        picture, ax=list(panels), location="bottom", shrink=0.6, aspect=40, pad=0.04
+        picture, ax=list(panels), location="bottom", shrink=0.7, aspect=40, pad=0.04
     )
-    bar.set_label("geometric mean of the rates of a filter's weights (of the head: by filter)")
+    bar.ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    bar.ax.xaxis.set_major_formatter("{x:g}")
+    bar.ax.xaxis.set_minor_formatter(NullFormatter())
+    bar.set_label("learned rate of a filter: geometric mean over its weights")
     bar.outline.set_visible(False)

@@ -22,11 +22,12 @@ def rates_of(meta: MetaOptimizer, model: torch.nn.Module) -> list[dict[str, Any]
         model: The network, whose parameters it learns.
 
     Returns:
-        For every tensor: `layer`, such as "conv 2", `parameter` ("weight" or "bias"), `quantiles`
-        of its rates at `QUANTILES`; `filters`, for every filter the geometric mean of the rates of
-        its weights, and of the head's weights that it feeds; `moved`, the root mean square of
-        theta_hat - phi over coordinates and tasks, and `gradient`, the root of a task's mean sum of
-        squared gradients, both without the smoothing.
+        For every tensor: `layer`, such as "conv 2"; `parameter`, "weight" or "bias"; `quantiles` of
+        its rates at `QUANTILES`; `size`, the root mean square of phi; `moved`, that of
+        theta_hat - phi over all tasks, and `gradient`, the root of a task's mean sum of squared
+        gradients, both without the smoothing; `filter_rates`, for every filter the geometric mean
+        of the rates of its weights, and of the head's weights that it feeds; `filter_moved`,
+        `moved` in the same way.
     """
     learned = zip(meta.parameters, meta.learning_rates(), *_sums(meta), strict=True)
     of_tensor = {id(p): values for p, *values in learned}
@@ -38,26 +39,28 @@ def rates_of(meta: MetaOptimizer, model: torch.nn.Module) -> list[dict[str, Any]
         number += kind == "conv"
         for name, parameter in layer.named_parameters():
             rates, moved, gradient = of_tensor[id(parameter)]
-            logs = rates.double().log()
+            logs = rates.double().cpu().log()
             cuts = torch.quantile(logs.flatten(), torch.tensor(QUANTILES, dtype=logs.dtype)).exp()
             found.append(
                 {
                     "layer": "head" if kind == "head" else f"{kind} {number}",
                     "parameter": name,
                     "quantiles": _short(cuts),
-                    "filters": _short(_by_filter(logs, kind == "head").exp()),
+                    "size": float(parameter.detach().double().square().mean().sqrt()),
                     "moved": float(moved.mean().sqrt()),
                     "gradient": float(gradient.mean().sqrt()),
+                    "filter_rates": _short(_by_filter(logs, kind == "head").exp()),
+                    "filter_moved": _short(_by_filter(moved, kind == "head").sqrt()),
                 }
             )
     return found
 
 
-def _by_filter(logs: torch.Tensor, is_head: bool) -> torch.Tensor:
+def _by_filter(values: torch.Tensor, is_head: bool) -> torch.Tensor:
     """The means over all axes but that of the filters; in the head that is within the second."""
-    if is_head and logs.ndim == 2:
-        return logs.reshape(len(logs), FILTERS, -1).mean(dim=(0, 2))
-    return logs.reshape(len(logs), -1).mean(dim=1)
+    if is_head and values.ndim == 2:
+        return values.reshape(len(values), FILTERS, -1).mean(dim=(0, 2))
+    return values.reshape(len(values), -1).mean(dim=1)
 
 
 def _short(values: torch.Tensor) -> list[float]:
@@ -75,5 +78,8 @@ def _sums(meta: MetaOptimizer) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     moved = 2.0 * (b - own["learning_rate"] ** 2 * prior) / n_tasks
     gradient = (g - prior) / n_tasks
     sizes = [p.numel() for p in meta.parameters]
-    split = [torch.from_numpy(np.maximum(v, 0.0)).split(sizes) for v in (moved, gradient)]
-    return list(split[0]), list(split[1])
+    shaped = [
+        [v.reshape(p.shape) for v, p in zip(parts.split(sizes), meta.parameters, strict=True)]
+        for parts in (torch.from_numpy(np.maximum(v, 0.0)) for v in (moved, gradient))
+    ]
+    return shaped[0], shaped[1]
