@@ -316,8 +316,10 @@ def without_time(result):
     return kept
 
 
-@pytest.mark.parametrize("method", ["aruba", "fedavg-0.1"])
-@pytest.mark.parametrize("stops", [(1,), (2, 4), (5, 7), (1, 2, 3, 4, 5, 6)], ids=str)
+@pytest.mark.parametrize(
+    ("method", "stops"),
+    [("aruba", (2, 4)), ("aruba", (1, 2, 3, 4, 5, 6)), ("fedavg-0.1", (1, 5, 7))],
+)
 def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, play, method, stops):
     whole = job(tmp_path / "whole", play, method)(lambda *_: None, Stop())
     part = job(tmp_path / "part", play, method)
@@ -332,9 +334,9 @@ def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, play, method, s
             part(progress, stop)
     resumed = part(lambda *_: None, Stop())
     assert without_time(resumed) == without_time(whole)
-    for name in (f"{part.stem}.json",):
-        saved, other = (json.loads((tmp_path / f / name).read_text()) for f in ("whole", "part"))
-        assert without_time(saved) == without_time(other) == without_time(whole)
+    for folder in ("whole", "part"):
+        saved = json.loads((tmp_path / folder / f"{part.stem}.json").read_text())
+        assert without_time(saved) == without_time(whole)
 
 
 def test_two_processes_give_the_bits_of_one(tmp_path, play):

@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
     @property
     def signed(self) -> str:
         """As a difference."""
-        return f"{'+' if self.mean >= 0.0 else ''}{self}"
+        return f"{'+' if self.mean >= 0.0 else ''}{self}".replace("-", "−")
 
     def __str__(self) -> str:
         error = "" if np.isnan(self.error) else f"±{self.error:.2f}".replace("±0.", "±.")
