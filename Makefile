@@ -56,9 +56,9 @@ $(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
 	touch $@
 
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-EXTRAS := test test-torch lint bench gates gpu
-# Nobody downloads PyTorch to test a NumPy library; the gate does.
-TEST := $(VENV)/.test$(if $(CI),-torch)
+EXTRAS := test test-frameworks lint bench gates gpu
+# Nobody downloads PyTorch and JAX to test a NumPy library; the gate does.
+TEST := $(VENV)/.test$(if $(CI),-frameworks)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 	$(PIP) install 'aruba_fast[$*]'
 	touch $@
@@ -66,7 +66,7 @@ $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 # ---- what a user runs --------------------------------------------------------------------------
 
 demo: $(VENV)/.cli
-	$(BIN)/aruba-fast demo $(ARGS)
+	$(BIN)/aruba-fast demo --figure demo.png $(ARGS)
 
 # Half an hour on two cores; ARGS='--scale paper --device cuda' is Reptile's own setting.
 omniglot: $(VENV)/.test-torch

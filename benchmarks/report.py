@@ -14,6 +14,7 @@ from typing import Any
 
 import bench_engine
 import bench_hindsight
+import bench_jax
 import bench_many_tensors
 import bench_reduction
 import bench_step
@@ -30,6 +31,7 @@ WORKS = (
     + bench_engine.WORKS
     + bench_hindsight.WORKS
     + bench_torch.WORKS
+    + bench_jax.WORKS
 )
 
 

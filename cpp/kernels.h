@@ -32,20 +32,22 @@ struct StepCall {
   std::int64_t n_rows, n;
 };
 
-// Sums over tasks first..last of columns begin..end, from zero, into six rows of `stride`:
-// distance, grad_sq, theta; high, low.
+// Sums over tasks first..last of columns begin..end into six rows of `stride`, which need hold
+// nothing: distance, grad_sq, theta; high, low.
 struct ReduceCall {
   const void *theta_hat, *grad_sq, *phi;
   const double* weights;     // null: all one
   const std::uint8_t* skip;  // null: none
   std::int64_t first, last, begin, end, n, stride;
   double* sums;
+  bool columns_follow;  // the next call is for the next columns, else for more tasks
 };
 
 struct MergeCall {
   double *into_high, *into_low;
   const double *high, *low;
   std::int64_t n;
+  bool into_nothing;  // as if into_high and into_low were zero; they are not read
 };
 
 struct MetaCall {
@@ -110,8 +112,9 @@ struct Kernels {
   int register_bytes;
   void (*step[kStepRules][kGradients])(const StepCall&);
   void (*reduce[2])(const ReduceCall&);
-  void (*merge)(const MergeCall&);
+  bool (*merge)(const MergeCall&);  // false: a sum is not finite
   void (*meta[2])(const MetaCall&);
+  bool (*finite)(const float* values, std::int64_t n);
   void (*tasks[kHostTaskRules][2])(const TasksCall&);
   void (*hindsight[2])(const HindsightCall&);
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,

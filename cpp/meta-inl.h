@@ -46,14 +46,43 @@ ARUBA_RULE void store_lanes(T* p, Doubles a, int lanes) {
   std::memcpy(p, padded, static_cast<std::size_t>(lanes) * sizeof(T));
 }
 
-inline void merge(const MergeCall& call) {
+inline bool merge(const MergeCall& call) {
   double* const arrays[4] = {call.into_high, call.into_low, const_cast<double*>(call.high),
                              const_cast<double*>(call.low)};
-  over_registers<2>(call.n, arrays, [](std::int64_t, int, double* const* at) {
-    Sum sum = load_sum(at[0], at[1]);
+  Doubles zero(0.0);  // nan as soon as a sum is not finite
+  over_registers<2>(call.n, arrays, [&](std::int64_t, int, double* const* at) {
+    Sum sum = call.into_nothing ? Sum{Doubles(0.0), Doubles(0.0)} : load_sum(at[0], at[1]);
     add(sum, load_sum(at[2], at[3]));
     store_sum(at[0], at[1], sum);
+    zero = zero + ((sum.high - sum.high) + (sum.low - sum.low));
   });
+  double lanes[Doubles::kWidth], total = 0;
+  store(lanes, zero);
+  for (const double lane : lanes) total += lane;
+  return total == 0;
+}
+
+// Whether all values are.
+inline bool finite(const float* values, std::int64_t n) {
+  constexpr int kWidth = Floats::kWidth;
+  Floats zero[4] = {Floats(0.0F), Floats(0.0F), Floats(0.0F), Floats(0.0F)};
+  std::int64_t i = 0;
+  for (; i + 4 * kWidth <= n; i += 4 * kWidth) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      const Floats value = load(values + i + k * kWidth);
+      zero[k] = zero[k] + (value - value);
+    }
+  }
+  for (; i < n; i += kWidth) {
+    const int lanes = n - i < kWidth ? static_cast<int>(n - i) : kWidth;
+    const Floats value = load_first_as<float>(values + i, lanes);
+    zero[0] = zero[0] + (value - value);
+  }
+  float lanes[kWidth], total = 0;
+  store(lanes, (zero[0] + zero[1]) + (zero[2] + zero[3]));
+  for (const float lane : lanes) total += lane;
+  return total == 0;
 }
 
 template <class T>

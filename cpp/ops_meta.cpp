@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include "lane_sum.h"
 #include "parallel.h"
@@ -16,6 +17,9 @@ namespace {
 // cost more than that saves (AVX-512, [1000, 100 000]: 256 29 ms, 512 23, 1024 20.5, 2048 18.6,
 // 8192 19.2).
 constexpr std::int64_t kTile = 2048;
+// With few tasks the sums are most of what is moved, and stay in the first-level cache (24 KB; 1024
+// and 256 columns take the same time).
+constexpr std::int64_t kFewTasks = 16, kSmallTile = 512;
 constexpr std::int64_t kPadding = 8;  // keeps the six rows of sums off the same cache sets
 constexpr std::int64_t kWave = 64;    // chunks in flight when there are few columns
 constexpr std::int64_t kParallelFrom = std::int64_t(1) << 15;
@@ -23,45 +27,59 @@ constexpr std::int64_t kParallelFrom = std::int64_t(1) << 15;
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 int index_of(Type type) { return type == Type::kFloat64; }
 
-// One tile of columns of one chunk of tasks.
+// Columns begin..end of one chunk of tasks.
 void reduce_tile(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk,
-                 std::int64_t tile, std::int64_t stride, double* sums) {
-  kernels().reduce[index_of(round.type)](
-      {round.theta_hat, round.grad_sq, round.phi, round.weights, skip, chunk * kTaskChunk,
-       std::min(round.n_tasks, (chunk + 1) * kTaskChunk), tile * kTile,
-       std::min(round.n, (tile + 1) * kTile), round.n, stride, sums});
+                 std::int64_t begin, std::int64_t end, std::int64_t stride, double* sums) {
+  kernels().reduce[index_of(round.type)]({round.theta_hat, round.grad_sq, round.phi, round.weights,
+                                          skip, chunk * kTaskChunk,
+                                          std::min(round.n_tasks, (chunk + 1) * kTaskChunk), begin,
+                                          end, round.n, stride, sums, round.n_tasks <= kFewTasks});
 }
 
-void merge_tile(double* into, std::int64_t into_stride, const double* from,
-                std::int64_t from_stride, std::int64_t n) {
+// False if a sum is not finite.
+bool merge_tile(double* into, std::int64_t into_stride, const double* from,
+                std::int64_t from_stride, std::int64_t n, bool into_nothing = false) {
+  bool finite = true;
   for (int row = 0; row < 6; row += 2)
-    kernels().merge({into + row * into_stride, into + (row + 1) * into_stride,
-                     from + row * from_stride, from + (row + 1) * from_stride, n});
+    finite &= kernels().merge({into + row * into_stride, into + (row + 1) * into_stride,
+                               from + row * from_stride, from + (row + 1) * from_stride, n,
+                               into_nothing});
+  return finite;
 }
 
-bool all_finite(const double* values, std::int64_t n) {
-  double zero = 0;
-  for (std::int64_t i = 0; i < n; ++i) zero += values[i] - values[i];
-  return zero == 0;
+// body(tile) for each of n tiles, neighbours on the same thread.
+void for_each_in_runs(std::int64_t n, bool parallel,
+                      const std::function<void(std::int64_t)>& body) {
+  const std::int64_t run = divide_up(n, parallel ? n_threads() : 1);
+  for_each(divide_up(n, run), parallel, [&](std::int64_t part) {
+    for (std::int64_t i = part * run; i < std::min(n, (part + 1) * run); ++i) body(i);
+  });
 }
 
-// Adds the round to sums, chunk after chunk in every column. False if a sum is not finite.
-bool sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums) {
-  const std::int64_t n_tiles = divide_up(round.n, kTile),
-                     n_chunks = divide_up(round.n_tasks, kTaskChunk);
-  const std::int64_t stride = divide_up(std::min(round.n, kTile), 8) * 8 + kPadding;
+// Adds the round to sums, or starts them with it, chunk after chunk in every column. False if a sum
+// is not finite.
+bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, double* sums) {
+  const std::int64_t width = round.n_tasks > kFewTasks ? kTile : kSmallTile,
+                     n_tiles = divide_up(round.n, width),
+                     n_chunks = std::max(divide_up(round.n_tasks, kTaskChunk), std::int64_t(1)),
+                     stride = divide_up(std::min(round.n, width), 8) * 8 + kPadding;
   const bool parallel = round.n_tasks * round.n > kParallelFrom;
-  const auto columns = [&](std::int64_t tile) { return std::min(round.n - tile * kTile, kTile); };
+  const auto reduce = [&](std::int64_t chunk, std::int64_t tile, double* partial) {
+    reduce_tile(round, skip, chunk, tile * width, std::min(round.n, (tile + 1) * width), stride,
+                partial);
+  };
+  const auto merge = [&](std::int64_t chunk, std::int64_t tile, const double* partial) {
+    return merge_tile(sums + tile * width, round.n, partial, stride,
+                      std::min(round.n - tile * width, width), start && chunk == 0);
+  };
+  std::atomic<bool> finite{true};
   if (n_tiles >= 4 * n_threads() || n_chunks == 1) {
-    std::atomic<bool> finite{true};
-    for_each(n_tiles, parallel, [&](std::int64_t tile) {
+    (width == kTile ? for_each : for_each_in_runs)(n_tiles, parallel, [&](std::int64_t tile) {
       alignas(64) double partial[6 * (kTile + kPadding)];
       for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
-        reduce_tile(round, skip, chunk, tile, stride, partial);
-        merge_tile(sums + tile * kTile, round.n, partial, stride, columns(tile));
+        reduce(chunk, tile, partial);
+        if (!merge(chunk, tile, partial)) finite = false;
       }
-      for (int row = 0; row < 6; ++row)
-        if (!all_finite(sums + row * round.n + tile * kTile, columns(tile))) finite = false;
     });
     return finite;
   }
@@ -70,14 +88,12 @@ bool sum_round(const RoundArrays& round, const std::uint8_t* skip, double* sums)
   for (std::int64_t first = 0; first < n_chunks; first += wave) {
     const std::int64_t n = std::min(wave, n_chunks - first);
     for_each(n * n_tiles, parallel, [&](std::int64_t i) {
-      reduce_tile(round, skip, first + i / n_tiles, i % n_tiles, stride,
-                  partials.data() + i * size);
+      reduce(first + i / n_tiles, i % n_tiles, partials.data() + i * size);
     });
     for (std::int64_t i = 0; i < n * n_tiles; ++i)
-      merge_tile(sums + i % n_tiles * kTile, round.n, partials.data() + i * size, stride,
-                 columns(i % n_tiles));
+      if (!merge(first + i / n_tiles, i % n_tiles, partials.data() + i * size)) finite = false;
   }
-  return all_finite(sums, 6 * round.n);
+  return finite;
 }
 
 // A task is finite when all that it would add to the sums is.
@@ -96,14 +112,27 @@ bool is_finite(const RoundArrays& round, std::int64_t task) {
   return true;
 }
 
+// All of the statistics but their sums.
+void count_tasks(const RoundArrays& round, const std::uint8_t* skip, Statistics& into) {
+  for (std::int64_t first = 0; first < round.n_tasks; first += kTaskChunk) {
+    Twofold<double> weight = {0, 0};
+    for (std::int64_t task = first; task < std::min(round.n_tasks, first + kTaskChunk); ++task) {
+      const bool out = skip && skip[task];
+      if (!out) add(weight, round.weights ? round.weights[task] : 1.0);
+      ++(out ? into.n_skipped : into.n_tasks);
+    }
+    add(into.weight, weight);
+  }
+}
+
 }  // namespace
 
 void add_round(const char* function, const RoundArrays& round, Statistics& into,
                std::uint8_t* skipped) {
-  const bool fresh = into.n_tasks + into.n_skipped == 0;  // then the sums are all zero
-  const std::vector<double> before(into.sums, into.sums + (fresh ? 0 : 6 * round.n));
+  const bool start = into.n_tasks + into.n_skipped == 0;
+  const std::vector<double> before(into.sums, into.sums + (start ? 0 : 6 * round.n));
   std::vector<std::uint8_t> skip;
-  if (!sum_round(round, nullptr, into.sums)) {
+  if (!sum_round(round, nullptr, start, into.sums)) {
     skip.resize(static_cast<std::size_t>(round.n_tasks));
     for_each(divide_up(round.n_tasks, kTaskChunk), round.n_tasks * round.n > kParallelFrom,
              [&](std::int64_t chunk) {
@@ -113,22 +142,17 @@ void add_round(const char* function, const RoundArrays& round, Statistics& into,
                      !(round.type == Type::kFloat64 ? is_finite<double>(round, task)
                                                     : is_finite<float>(round, task));
              });
-    if (fresh) std::fill_n(into.sums, 6 * round.n, 0.0);
-    else std::copy(before.begin(), before.end(), into.sums);
-    if (!sum_round(round, skip.data(), into.sums))
+    std::copy(before.begin(), before.end(), into.sums);
+    if (!sum_round(round, skip.data(), start, into.sums)) {
+      std::copy(before.begin(), before.end(), into.sums);
       throw ValueError(std::string(function) +
                        ": the sums over the tasks must be finite: got an overflow of float64");
-  }
-  for (std::int64_t first = 0; first < round.n_tasks; first += kTaskChunk) {
-    Twofold<double> weight = {0, 0};
-    for (std::int64_t task = first; task < std::min(round.n_tasks, first + kTaskChunk); ++task) {
-      const bool out = !skip.empty() && skip[static_cast<std::size_t>(task)];
-      if (skipped) skipped[task] = out;
-      if (!out) add(weight, round.weights ? round.weights[task] : 1.0);
-      ++(out ? into.n_skipped : into.n_tasks);
     }
-    add(into.weight, weight);
   }
+  count_tasks(round, skip.empty() ? nullptr : skip.data(), into);
+  if (!skipped) return;
+  for (std::int64_t task = 0; task < round.n_tasks; ++task)
+    skipped[task] = !skip.empty() && skip[static_cast<std::size_t>(task)];
 }
 
 void merge(Statistics& into, const Statistics& other, std::int64_t n) {
@@ -155,12 +179,32 @@ double sum_of(const double* values, std::int64_t n) {
   return sum.high + sum.low;
 }
 
+// Whether every task is finite and so are the sums: float32 is far from float64's limits.
+bool surely_finite(const RoundArrays& round) {
+  if (round.type != Type::kFloat32) return false;
+  for (std::int64_t task = 0; round.weights && task < round.n_tasks; ++task)
+    if (!(round.weights[task] <= 1e200)) return false;
+  const std::int64_t n_tiles = divide_up(round.n, kTile);
+  std::atomic<bool> finite{true};
+  for_each(round.n_tasks * n_tiles, round.n_tasks * round.n > kParallelFrom, [&](std::int64_t i) {
+    const std::int64_t begin = i % n_tiles * kTile, at = i / n_tiles * round.n + begin,
+                       n = std::min(round.n - begin, kTile);
+    for (const void* array : {round.theta_hat, round.grad_sq})
+      if (!kernels().finite(static_cast<const float*>(array) + at, n)) finite = false;
+  });
+  return finite;
+}
+
 }  // namespace
 
-void MetaState::apply(const Statistics& statistics, const double* meta_step) {
-  *n_skipped += statistics.n_skipped;
+// What the tasks of a round change of the state, but for its vectors.
+struct MetaState::Round {
+  Twofold<double> total_weight;
+  MetaStep<double> step;
+};
+
+MetaState::Round MetaState::round_of(const Statistics& statistics, const double* meta_step) const {
   const std::int64_t k = statistics.n_tasks;
-  if (k == 0) return;
   const double eps = parameters.learning_rate * parameters.zeta,
                weight = statistics.weight.high + statistics.weight.low;
   Twofold<double> total_weight = {*weight_high, *weight_low};
@@ -173,31 +217,68 @@ void MetaState::apply(const Statistics& statistics, const double* meta_step) {
   // A rate stays a number of the parameters' type, whatever happened.
   const double largest = type == Type::kFloat64 ? std::numeric_limits<double>::max()
                                                 : double{std::numeric_limits<float>::max()};
-  const MetaStep<double> step = {power(1 - parameters.decay, k),
-                                 1 / (eps * eps),
-                                 1 / (parameters.zeta * parameters.zeta),
-                                 smoothing.high + smoothing.low,
-                                 weight > 0 ? 1 / weight : 0,
-                                 weight > 0 ? (meta_step ? *meta_step : weight / total) : 0,
-                                 parameters.learning_rate,
-                                 std::min(parameters.max_learning_rate, largest)};
-  const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64,
-                     item = size_of(type);
-  for_each(divide_up(n, share), n > kParallelFrom, [&](std::int64_t part) {
-    const std::int64_t i = part * share;
-    kernels().meta[index_of(type)]({b + i, g + i, phi_master + i, rho + i,
-                                    static_cast<char*>(phi) + i * item,
-                                    static_cast<char*>(rates) + i * item, statistics.sums + i,
-                                    std::min(share, n - i), n, step});
-  });
+  return {total_weight,
+          {power(1 - parameters.decay, k), 1 / (eps * eps), 1 / (parameters.zeta * parameters.zeta),
+           smoothing.high + smoothing.low, weight > 0 ? 1 / weight : 0,
+           weight > 0 ? (meta_step ? *meta_step : weight / total) : 0, parameters.learning_rate,
+           std::min(parameters.max_learning_rate, largest)}};
+}
+
+void MetaState::update(const Round& round, std::int64_t begin, std::int64_t end, const double* sums,
+                       std::int64_t stride) {
+  const std::int64_t bytes = begin * size_of(type);
+  kernels().meta[index_of(type)](
+      {b + begin, g + begin, phi_master + begin, rho + begin, static_cast<char*>(phi) + bytes,
+       static_cast<char*>(rates) + bytes, sums, end - begin, stride, round.step});
+}
+
+void MetaState::finish(const Round& round, const Statistics& statistics) {
   if (parameters.isotropic) {
-    const double eta = learning_rate(sum_of(b, n), sum_of(g, n), step);
+    const double eta = learning_rate(sum_of(b, n), sum_of(g, n), round.step);
     if (type == Type::kFloat64) std::fill_n(static_cast<double*>(rates), n, eta);
     else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
   }
-  *n_tasks += k;
-  *weight_high = total_weight.high;
-  *weight_low = total_weight.low;
+  *n_tasks += statistics.n_tasks;
+  *n_skipped += statistics.n_skipped;
+  *weight_high = round.total_weight.high;
+  *weight_low = round.total_weight.low;
+}
+
+void MetaState::apply(const Statistics& statistics, const double* meta_step) {
+  if (statistics.n_tasks == 0) {
+    *n_skipped += statistics.n_skipped;
+    return;
+  }
+  const Round round = round_of(statistics, meta_step);
+  const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64;
+  for_each(divide_up(n, share), n > kParallelFrom, [&](std::int64_t part) {
+    const std::int64_t begin = part * share;
+    update(round, begin, std::min(n, begin + share), statistics.sums + begin, n);
+  });
+  finish(round, statistics);
+}
+
+void MetaState::learn(const char* function, const RoundArrays& tasks, const double* meta_step) {
+  Statistics statistics{nullptr};
+  if (tasks.n_tasks > kFewTasks || !surely_finite(tasks)) {
+    const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * n)]);
+    statistics.sums = sums.get();
+    add_round(function, tasks, statistics, nullptr);
+    return apply(statistics, meta_step);
+  }
+  count_tasks(tasks, nullptr, statistics);
+  if (statistics.n_tasks == 0) return;
+  const Round round = round_of(statistics, meta_step);
+  const bool parallel = tasks.n_tasks * n > kParallelFrom;
+  for_each_in_runs(divide_up(n, kSmallTile), parallel, [&](std::int64_t tile) {
+    constexpr std::int64_t kStride = kSmallTile + kPadding;
+    alignas(64) double sums[6 * kStride];
+    const std::int64_t begin = tile * kSmallTile, end = std::min(n, begin + kSmallTile);
+    reduce_tile(tasks, nullptr, 0, begin, end, kStride, sums);
+    merge_tile(sums, kStride, sums, kStride, end - begin, true);  // rounded as every chunk is
+    update(round, begin, end, sums, kStride);
+  });
+  finish(round, statistics);
 }
 
 }  // namespace aruba_fast

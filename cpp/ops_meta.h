@@ -9,7 +9,7 @@
 namespace aruba_fast {
 
 // Sums over the tasks of a round. `sums` is six rows of n coordinates: distance, grad_sq, theta;
-// each high, low.
+// each high, low; where no task was counted yet they need hold nothing.
 struct Statistics {
   double* sums;
   Twofold<double> weight = {0, 0};
@@ -52,6 +52,17 @@ struct MetaState {
 
   // meta_step null: the running mean.
   void apply(const Statistics& statistics, const double* meta_step);
+
+  // add_round and apply, the same bits. With few tasks the sums never leave the cache, which moves
+  // half the bytes.
+  void learn(const char* function, const RoundArrays& tasks, const double* meta_step);
+
+ private:
+  struct Round;
+  Round round_of(const Statistics& statistics, const double* meta_step) const;
+  void update(const Round& round, std::int64_t begin, std::int64_t end, const double* sums,
+              std::int64_t stride);
+  void finish(const Round& round, const Statistics& statistics);
 };
 
 }  // namespace aruba_fast

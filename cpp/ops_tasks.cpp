@@ -168,7 +168,6 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
   for (std::int64_t first = 0; first < table.n_tasks; first += training.round_size) {
     const std::int64_t end = std::min(table.n_tasks, first + training.round_size);
     require_in_ball("meta_train", initialization, options.radius);
-    std::fill(sums.begin(), sums.end(), 0.0);
     Statistics statistics{sums.data()};
     const TaskRuleArguments rule = {
         kOgdTask, state.parameters.isotropic ? nullptr : state.rates, nullptr,

@@ -57,6 +57,52 @@ struct Interval {
   bool written;
 };
 
+constexpr std::size_t kLongList = 16;
+
+struct Extent {
+  const char* begin;
+  std::int64_t n_bytes;
+  bool written;
+  bool operator==(const Extent&) const = default;
+};
+
+// Calls body with every array of the call and whether it is modified, in order, until it says no.
+template <class Body>
+bool for_all_arrays(const StepArguments& arguments, Body body) {
+  const auto each = [&](std::span<const Array> arrays, bool written) {
+    for (const Array& array : arrays)
+      if (!body(Extent{static_cast<const char*>(array.data), array.n_bytes(), written}))
+        return false;
+    return true;
+  };
+  return each(arguments.theta, true) && each(arguments.grad, false) &&
+         each(arguments.rates, false) && each(arguments.state, true);
+}
+
+// The arrays of the last long list that was found disjoint: a training loop passes it every step,
+// and comparing beats sorting (4000 arrays: 6 us for 25).
+class LastDisjoint {
+ public:
+  bool is(const StepArguments& arguments) const {
+    std::size_t i = 0;
+    return for_all_arrays(arguments,
+                          [&](const Extent& extent) {
+                            return i < extents_.size() && extents_[i++] == extent;
+                          }) &&
+           i == extents_.size();
+  }
+  void remember(const StepArguments& arguments) {
+    extents_.clear();
+    for_all_arrays(arguments, [&](const Extent& extent) {
+      extents_.push_back(extent);
+      return true;
+    });
+  }
+
+ private:
+  std::vector<Extent> extents_;
+};
+
 // No modified array may share memory with any other argument.
 void require_disjoint(const StepArguments& arguments) {
   // Kept from call to call: new memory costs more than sorting it (4000 intervals: 10 us).
@@ -138,7 +184,13 @@ StepPlan plan_step(const StepArguments& arguments) {
     plan.n += n;
     if (n == 0) plan.pieces.pop_back();
   }
-  require_disjoint(arguments);
+  thread_local LastDisjoint last_disjoint;
+  if (n_arrays < kLongList) {
+    require_disjoint(arguments);
+  } else if (!last_disjoint.is(arguments)) {
+    require_disjoint(arguments);
+    last_disjoint.remember(arguments);
+  }
   return plan;
 }
 

@@ -203,11 +203,24 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
     spare_lists.pop_back();
   }
   list.resize(static_cast<std::size_t>(n));
+  PyObject** const items = PySequence_Fast_ITEMS(object.ptr());
+  // Most lists are of one type.
+  const PyTypeObject* numpy = n > 0 && on_host_ && is_numpy(items[0]) ? Py_TYPE(items[0]) : nullptr;
   for (Py_ssize_t i = 0; i < n; ++i) {
+    // The arithmetic of the last call has pushed the objects out of the nearer caches (1000 x 1000:
+    // 12 us).
+    constexpr Py_ssize_t kAhead = 16;
+    if (i + kAhead < n) {
+      __builtin_prefetch(items[i + kAhead]);
+      __builtin_prefetch(reinterpret_cast<char*>(items[i + kAhead]) + 64);
+      PyObject* const next = items[i + kAhead / 2];
+      if (Py_TYPE(next) == numpy) __builtin_prefetch(proxy(next)->dimensions);
+    }
     Array& array = list[static_cast<std::size_t>(i)];
     array.name = name;
     array.position = static_cast<int>(i);
-    fill(array, PySequence_Fast_GET_ITEM(object.ptr(), i), access);
+    if (Py_TYPE(items[i]) == numpy) fill_from_numpy(array, items[i], access);
+    else fill(array, items[i], access);
   }
   return list;
 }

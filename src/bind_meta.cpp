@@ -72,6 +72,18 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
   self.state().apply(statistics, chosen);
 }
 
+void learn(PyMetaState& self, py::handle theta_hat, py::handle grad_sq, py::handle weights,
+           py::handle meta_step) {
+  double step = 0;
+  const double* chosen = optional_meta_step(meta_step, step);
+  Arrays arrays("update");
+  const RoundArrays round =
+      round_arguments(arrays, theta_hat, grad_sq, self.initialization(), weights);
+  require_weights(arrays.function(), round);
+  const py::gil_scoped_release release;
+  self.state().learn(arrays.function(), round, chosen);
+}
+
 }  // namespace
 
 void bind_meta(py::module_& module) {
@@ -81,7 +93,9 @@ void bind_meta(py::module_& module) {
   module.def("merge_statistics", merge_statistics, py::arg("sums_into"), py::arg("weight_into"),
              py::arg("counts_into"), py::arg("sums"), py::arg("weight"), py::arg("counts"),
              "Adds one round's sums to another's, compensated, in place.");
-  bind_meta_state<Arrays>(module, apply);
+  bind_meta_state<Arrays>(module, apply)
+      .def("learn", learn, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("weights"),
+           py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.");
 }
 
 }  // namespace aruba_fast::python

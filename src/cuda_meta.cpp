@@ -38,7 +38,7 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
   const double* chosen = optional_meta_step(meta_step, step);
   DeviceArrays arrays("apply");
   // The learner's own device comes first, so that statistics of another one are refused.
-  arrays.one(self.any_array(), "self", Access::kModify);
+  arrays.one(self.initialization(), "self", Access::kModify);
   const cuda::DeviceStatistics round = statistics(arrays, sums, weight, counts, self.state().n);
   void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
   cuda::apply(self.state(), round, chosen, workspace, arrays.stream());

@@ -34,7 +34,7 @@ void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops,
   TrainingArguments call(arrays, x, y, starts, stops, order, state.state(), loss, batch_size,
                          n_epochs, radius, round_size, use_row_weights, meta_step, progress,
                          loss_out, skipped_out);
-  arrays.one(state.any_array(), "learner", Access::kModify);
+  arrays.one(state.initialization(), "learner", Access::kModify);
   call.table.n_tasks = static_cast<std::int64_t>(py::len(order));
   void* workspace = arrays.workspace(cuda::meta_train_workspace_bytes(
       call.table, call.options, state.state().n, call.training.round_size));

@@ -24,8 +24,8 @@ class PyMetaState {
               py::handle rate, py::handle rho, py::handle counts, py::handle weight,
               const MetaParameters& parameters);
   MetaState& state() { return state_; }
-  // An array of the learner, for whoever wants to know where it lives.
-  py::handle any_array() const { return kept_.front(); }
+  // phi, as Python knows it.
+  py::handle initialization() const { return kept_[1]; }
 
  private:
   MetaState state_;
@@ -35,9 +35,9 @@ class PyMetaState {
 // The class MetaState of an extension module, whose arrays are read by `Reader` and whose update is
 // `apply`; each module has its own.
 template <class Reader, class Apply>
-void bind_meta_state(py::module_& module, Apply apply) {
-  py::class_<PyMetaState>(module, "MetaState", py::module_local(),
-                          "The native view of a MetaLearner's arrays.")
+auto bind_meta_state(py::module_& module, Apply apply) {
+  return py::class_<PyMetaState>(module, "MetaState", py::module_local(),
+                                 "The native view of a MetaLearner's arrays.")
       .def(py::init([](py::handle phi_master, py::handle phi, py::handle b, py::handle g,
                        py::handle rate, py::handle rho, py::handle counts, py::handle weight,
                        py::handle learning_rate, py::handle zeta, py::handle p, py::handle decay,

@@ -103,7 +103,8 @@ def installed():
     import aruba_fast
 
     path = emulated_module()
-    spec = importlib.util.spec_from_file_location("aruba_fast._cuda", path)
+    # pybind11 keeps modules by name: under its own, it would be the real one, once imported.
+    spec = importlib.util.spec_from_file_location("emulated._cuda", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     before = sys.modules.get("aruba_fast._cuda")

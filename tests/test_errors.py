@@ -202,6 +202,20 @@ def test_overlaps_within_a_list():
     np.testing.assert_array_equal(memory, before)
 
 
+def test_a_long_list_that_was_accepted_once_is_looked_at_again():
+    theta, grad, squares = ([np.full(3, v) for _ in range(40)] for v in (0.0, 1.0, 0.0))
+    for _ in range(2):
+        af.step(theta, grad, grad, grad_sq=squares)  # may overlap: neither is modified
+        with pytest.raises(ValueError, match=r"step: `theta\[\d+\]`.*overlap.*`grad\[\d+\]`"):
+            af.step(grad, grad, theta, grad_sq=squares)
+        with pytest.raises(ValueError, match=r"step: `(theta|grad_sq)\[39\]`.*overlap.*\[39\]`"):
+            af.step(theta, grad, grad, grad_sq=[*squares[:39], theta[39]])
+        with pytest.raises(ValueError, match=r"step: `theta\[39\]`.*overlap.*`theta\[0\]`"):
+            af.step([*theta[:39], theta[0]], grad, grad, grad_sq=squares)
+        af.step(theta[:20], grad[:20], grad[:20], grad_sq=squares[:20])
+    np.testing.assert_array_equal(theta, np.repeat([-4.0, -2.0], 20)[:, None] + np.zeros((40, 3)))
+
+
 @pytest.mark.parametrize(
     ("function", "name"),
     [

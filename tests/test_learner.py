@@ -76,6 +76,38 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
     assert np.isscalar(learner.learning_rate) == bool(hyper.get("isotropic"))
 
 
+@pytest.mark.parametrize("n_tasks", [0, 1, 2, 3, 5, 16, 17, 130])
+@pytest.mark.parametrize("d", [1, 7, 513, 40_001])
+@pytest.mark.parametrize("how", ["plain", "weighted", "isotropic", "not finite", "float64"])
+def test_update_is_apply_of_statistics_bit_for_bit(n_tasks, d, how, rng):
+    """However few tasks, with which the sums never reach memory."""
+    dtype = np.float64 if how == "float64" else np.float32
+    start = rng.standard_normal(d).astype(dtype)
+    hyper = {"learning_rate": 0.3, "isotropic": how == "isotropic", "decay": 0.01}
+    both = [af.MetaLearner(start, **hyper) for _ in range(2)]
+    for _ in range(2):
+        run = fake_run(rng, n_tasks, d, dtype)
+        if how == "not finite" and n_tasks:
+            run.grad_sq[n_tasks // 2, d // 2] = np.inf
+        weights = rng.random(n_tasks) * 1e3 if how == "weighted" else None
+        both[0].update(run, weights=weights, meta_step=0.5)
+        both[1].apply(both[1].statistics(run, weights), 0.5)
+    assert_same_bits(*both)
+    assert both[0].n_skipped == (2 if how == "not finite" and n_tasks else 0)
+
+
+def test_update_refuses_what_statistics_and_apply_refuse(rng):
+    learner, run = af.MetaLearner(np.zeros(3)), fake_run(rng, 2, 3, np.float64)
+    for call, words in [
+        (lambda: learner.update(run.theta_hat), "`run` must be a TaskRun"),
+        (lambda: learner.update(run, weights=[1, -1]), "`weights` must be finite and >= 0"),
+        (lambda: learner.update(run, meta_step=-1.0), "`meta_step` must"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=words):
+            call()
+    assert learner.n_tasks == 0
+
+
 def test_the_half_belongs_to_the_distances_only():
     learner = af.MetaLearner(np.zeros(1), learning_rate=1.0, zeta=1e-3)
     learner.update(af.TaskRun(np.full((1000, 1), 2.0), np.full((1000, 1), 2.0)))

@@ -65,8 +65,9 @@ def test_a_hundred_thousand_calls_leak_nothing():
             assert resident_bytes() - resident < 2_000_000, call
         finally:
             tracemalloc.stop()
-        # One leaked object of the smallest size a call would be 16 bytes a call.
-        assert grown < 2 * n_calls, call
+        # One leaked object of the smallest size a call would be 16 bytes a call; Python itself
+        # keeps a kilobyte or two at times.
+        assert grown < 4_000 + 2 * n_calls, call
         assert [sys.getrefcount(a) for a in objects] == references
 
 

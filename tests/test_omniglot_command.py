@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from aruba_fast.experiments.omniglot.rates import QUANTILES
 from aruba_fast.experiments.omniglot.table import best_rate, markdown
 from aruba_fast.experiments.runs import KIND
 
+ROOT = Path(__file__).parent.parent
 TINY = ("--partial", "--train-characters", "6", "--ways", "2", "--meta-iterations", "2")
 
 
@@ -220,12 +222,29 @@ def test_the_table_orders_and_finds_the_best_rate():
         ),
     ],
 )
-def test_the_picture_says_what_the_layers_do(tmp_path, moved, sentence):
+def test_the_picture_says_what_the_layers_do(moved, sentence):
     result = result_of(moved, aruba=0.9)
     weights = {entry["layer"]: entry for entry in result["runs"][0]["rates"]}
     assert figure.reading(weights) == sentence
-    figure.draw_rates(result, tmp_path / "rates.svg")
-    assert (tmp_path / "rates.svg").stat().st_size > 1000
+
+
+def test_the_page_shows_what_the_command_wrote():
+    page = ROOT / "docs" / "results.md"
+    if not page.exists() and not os.environ.get("CI"):
+        pytest.skip("tests are run without the source tree around them")
+    text, folder = page.read_text(encoding="utf-8"), page.parent / "results"
+    result = json.loads((folder / "omniglot.json").read_text(encoding="utf-8"))
+    assert markdown(result) in text
+    for name in ("accuracy.png", "rates.png"):
+        assert f"](results/{name})" in text
+        assert (folder / name).stat().st_size > 10_000
+    for run in result["runs"]:
+        minutes = f"{run['seconds'] / 60:.0f}"
+        processor = f"{run['cpu_seconds'] / 60:.0f}"
+        assert f"| {run['title']} | {minutes} | {processor} |" in text
+    (aruba,) = [run for run in result["runs"] if run["method"] == "aruba"]
+    weights = {entry["layer"]: entry for entry in aruba["rates"] if entry["parameter"] == "weight"}
+    assert figure.reading(weights) in " ".join(text.split())
 
 
 def test_pictures_that_cannot_be_drawn(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 from jobs import Dying, Failing, Walk, WalkJob
 
 from aruba_fast import checkpoint
-from aruba_fast.experiments import logs
+from aruba_fast.experiments import logs, runs
 from aruba_fast.experiments.runs import KIND, Interrupted, Run, Saved, Stop, stoppable
 from aruba_fast.experiments.workers import run_all
 
@@ -240,6 +241,11 @@ def test_measurements_go_to_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setattr(logs, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"`tensorboard` must be installed .* pip install"):
         logs.require_tensorboard()
+
+
+def test_the_examples_run():
+    assert doctest.testmod(runs).attempted > 0
+    assert doctest.testmod(runs).failed == 0
 
 
 def test_runs_need_no_torch():

@@ -60,6 +60,12 @@ class MetaState:
         """
         The meta-update by the sums of one round.
         """
+    def learn(
+        self, theta_hat: typing.Any, grad_sq: typing.Any, weights: typing.Any, meta_step: typing.Any
+    ) -> None:
+        """
+        `add_round` from nothing and `apply`, in one pass.
+        """
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]

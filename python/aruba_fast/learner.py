@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _arrays, _check
+from ._check import Float64Array
 from ._state import Hyperparameters, State, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
@@ -140,6 +141,15 @@ class MetaLearner(State):
             >>> af.MetaLearner(np.zeros(1)).statistics(run)
             TaskStatistics(n_tasks=1, n_skipped=1, n_parameters=1, weight=1)
         """
+        phi, weights = self._arrays["phi"], self._checked_weights(run, weights)
+        sums = _arrays.zeros((3, 2, len(phi)), np.float64, phi)
+        weight, counts = _arrays.zeros(2, np.float64, phi), _arrays.zeros(2, np.int64, phi)
+        native = _arrays.native(phi)
+        native.add_round(run.theta_hat, run.grad_sq, phi, weights, sums, weight, counts)
+        return TaskStatistics._of(sums, weight, counts)
+
+    def _checked_weights(self, run: TaskRun, weights: ArrayLike | None) -> Float64Array | None:
+        """The weights, where this learner is, once it is clear that it can learn from `run`."""
         name, phi = "MetaLearner.statistics", self._arrays["phi"]
         if not isinstance(run, TaskRun):
             raise TypeError(
@@ -159,11 +169,7 @@ class MetaLearner(State):
                 _check.finite(name, "weights", weights, at_least=0.0)
                 weights = _arrays.moved(weights, phi)
             _check.together(name, "weights", weights, "phi", phi)
-        sums = _arrays.zeros((3, 2, len(phi)), np.float64, phi)
-        weight, counts = _arrays.zeros(2, np.float64, phi), _arrays.zeros(2, np.int64, phi)
-        native = _arrays.native(phi)
-        native.add_round(run.theta_hat, run.grad_sq, phi, weights, sums, weight, counts)
-        return TaskStatistics._of(sums, weight, counts)
+        return weights
 
     def apply(self, statistics: TaskStatistics, meta_step: MetaStep = None) -> None:
         """Learns from the merged statistics of one round: changes this learner.
@@ -222,7 +228,13 @@ class MetaLearner(State):
             >>> learner.phi
             array([1.])
         """
-        self.apply(self.statistics(run, weights), meta_step)
+        if callable(meta_step) or not isinstance(self._arrays["phi"], np.ndarray):
+            self.apply(self.statistics(run, weights), meta_step)
+            return
+        weights = self._checked_weights(run, weights)
+        if meta_step is not None:
+            meta_step = _check.non_negative("MetaLearner.apply", "meta_step", meta_step)
+        self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole state as a safetensors file, to resume bit for bit.

@@ -88,6 +88,7 @@ def demo(
             from ..demo.figure import draw
 
             draw(result, figure)
+            typer.echo(f"drawn: {figure}")
 
 
 @app.command()

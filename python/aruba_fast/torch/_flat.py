@@ -84,15 +84,18 @@ class FlatState:
         self._weights.append(weight)
 
     def _sum(self) -> None:
-        n = len(self._weights)
-        if n:
+        if self._weights:
+            theta_hat, grad_sq, weights = self._waiting()
             phi = self.arrays["phi"]
-            weights = _arrays.moved(np.array(self._weights), phi)
-            _arrays.native(phi).add_round(
-                self._runs[0, :n], self._runs[1, :n], phi, weights, *self._round()
-            )
-            self._n_summed += n
+            _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, *self._round())
+            self._n_summed += len(self._weights)
             self._weights = []
+
+    def _waiting(self) -> tuple[Any, Any, Any]:
+        """theta_hat, grad_sq and weights of the tasks that are not summed yet."""
+        n = len(self._weights)
+        weights = _arrays.moved(np.array(self._weights), self.arrays["phi"])
+        return self._runs[0, :n], self._runs[1, :n], weights
 
     def _round(self) -> tuple[Any, Any, Any]:
         return self._sums, self._weight, self._counts
@@ -100,18 +103,27 @@ class FlatState:
     def statistics(self) -> TaskStatistics:
         """Returns the sums of the open round, a copy."""
         self._sum()
+        if not self._n_summed:
+            self._sums.fill(0)
         return TaskStatistics._of(*(array.copy() for array in self._round()))
 
     def forget_round(self) -> None:
         """Starts a new round."""
         self._weights = []
         if self._n_summed:
-            for array in self._round():
-                array.fill(0)
+            self._weight.fill(0)
+            self._counts.fill(0)
+            if not isinstance(self._sums, np.ndarray):  # on the host no sum is read before a task
+                self._sums.fill(0)
             self._n_summed = 0
 
     def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> None:
         """The meta-update from the given sums, or from those of the open round, which is closed."""
+        on_host = isinstance(self._sums, np.ndarray)
+        if statistics is None and not self._n_summed and len(self.learners) == 1 and on_host:
+            self.learners[0]._state.learn(*self._waiting(), meta_step)
+            self.forget_round()
+            return
         if statistics is None:
             self._sum()
             sums, weight, counts = self._round()

@@ -60,7 +60,7 @@ def evaluate(
         for k in range(n):
             before_each()
             _adapt(training, support[k], labels[k], orders[k], coef)
-            found = _predict(training.model, support[k], query[k], settings.transductive)
+            found = predict(training.model, support[k], query[k], settings.transductive)
             right[first + k] = (found == some.query_y[k]).sum()
     training.meta.restore()
     return right
@@ -86,9 +86,10 @@ def _adapt(
         optimizer.step()
 
 
-def _predict(
+def predict(
     model: torch.nn.Module, support: torch.Tensor, query: torch.Tensor, transductive: bool
 ) -> NDArray[np.int64]:
+    """Predicts the queries: all in one batch, or each in one with the support."""
     with torch.no_grad():
         if transductive:
             found = model(query)

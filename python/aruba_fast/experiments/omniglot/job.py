@@ -147,9 +147,15 @@ class OmniglotJob:
         """The tests that the file holds, if they are of this very training."""
         if not path.is_file():
             return []
-        before = json.loads(path.read_text(encoding="utf-8"))
-        same = before["settings"] == asdict(self.settings)
-        return list(before["tests"]) if same else []
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            same = before["settings"] == asdict(self.settings)
+            return list(before["tests"]) if same else []
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"omniglot: `out` must hold files that this command wrote: got {str(path)!r}, "
+                f"which is refused: {type(error).__name__}: {error}"
+            ) from None
 
     def _key(self, kind: str, shots: int) -> dict[str, Any]:
         own = self.evaluation

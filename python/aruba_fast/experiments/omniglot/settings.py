@@ -97,7 +97,7 @@ def of_scale(
 
     "paper" is Reptile's: 100 000 meta-iterations for 5-way tasks, 200 000 for 20-way ones with
     their own batches and rate, 10 000 test tasks. "laptop" is the same network, data and steps
-    with 4000 meta-iterations and 400 test tasks: six trainings in half an hour on two cores.
+    with 4000 meta-iterations and 400 test tasks: eight trainings in half an hour on two cores.
 
     Args:
         scale: "paper" or "laptop".

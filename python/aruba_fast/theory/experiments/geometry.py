@@ -198,6 +198,6 @@ def _report(
         facts,
         {"seed": seed, **chosen.__dict__},
         curves,
-        ("tasks seen | spread V_j of a coordinate", "task-averaged regret | rate η_j"),
+        ("tasks seen | spread $V_j$ of a coordinate", "task-averaged regret | rate $\\eta_j$"),
         "xy",
     )

@@ -1,0 +1,73 @@
+"""`Layout`: how the leaves of a tree of parameters lie in one flat vector, each row by row."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from . import _trees
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Structure, shapes and type of the parameters; static where the state is traced.
+
+    One vector, because the arithmetic of pairs takes a thousand operations, which XLA would compile
+    for every leaf anew: an update of two leaves took 2.8 s to compile, of one vector 1.0.
+    """
+
+    structure: Any
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, function: str, name: str, tree: Any) -> "Layout":
+        """Returns the layout of parameters, checked."""
+        given, structure = jax.tree.flatten(tree)
+        leaves = [jnp.asarray(leaf) for leaf in given]
+        types = [_trees.master_type(function, name, leaf) for leaf in leaves]
+        shapes = tuple(leaf.shape for leaf in leaves)
+        if not sum(map(math.prod, shapes)):
+            raise ValueError(
+                f"{function}: `{name}` must hold a coordinate: got {len(leaves)} leaves with 0 "
+                "coordinates, expected at least 1"
+            )
+        for leaf, kind in zip(leaves, types, strict=True):
+            if kind != types[0]:
+                raise TypeError(
+                    f"{function}: `{name}` must have one type: got {leaf.dtype} beside "
+                    f"{leaves[0].dtype}, expected float64 alone, or float32 with bfloat16 and "
+                    "float16"
+                )
+        return cls(structure, shapes, types[0])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers of coordinates of the leaves."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    def leaves(
+        self, function: str, name: str, tree: Any, other: str, lead: tuple[int, ...] = ()
+    ) -> list[Any]:
+        """Returns the leaves of a tree, which must be as this one, every shape behind `lead`."""
+        leaves, structure = jax.tree.flatten(tree)
+        _trees.same_structure(function, name, structure, other, self.structure)
+        arrays = [jnp.asarray(leaf) for leaf in leaves]
+        _trees.shapes(function, name, arrays, [(*lead, *shape) for shape in self.shapes])
+        return arrays
+
+    def tree(self, flat: Any) -> Any:
+        """Returns the leaves of a flat vector as a tree."""
+        leaves, begin = [], 0
+        for shape, n in zip(self.shapes, self.sizes, strict=True):
+            leaves.append(flat[begin : begin + n].reshape(shape))
+            begin += n
+        return self.structure.unflatten(leaves)
+
+
+def joined(leaves: list[Any], n_lead: int = 0) -> Any:
+    """Returns leaves as one vector, or as [..., n] behind leading axes."""
+    return jnp.concatenate([leaf.reshape(*leaf.shape[:n_lead], -1) for leaf in leaves], n_lead)

@@ -1,0 +1,195 @@
+"""`MetaState`: what is learned across tasks, as a pytree; `init` makes the first one."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from .. import _check
+from .._state import Hyperparameters
+from . import _trees
+from ._layout import Layout, joined
+from ._pairs import Pair, constant, multiply, rounded, single, within_float64
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["masters", "rates", "ratios", "weight", "n_tasks", "n_skipped"],
+    meta_fields=["hyper", "isotropic", "layout"],
+)
+@dataclass(frozen=True, eq=False, repr=False)
+class MetaState:
+    """The meta-state: made by `init`, learned by `apply`; a pytree that is never changed.
+
+    Args:
+        masters: phi, b / eps^2 and g / zeta^2 in float64's precision, as `Pair` of flat vectors
+            over all coordinates, in JAX's order of leaves and each leaf row by row.
+        rates: The learning rates, flat; isotropic [1] or [n_leaves].
+        ratios: `rho`, flat.
+        weight: Sum of the weights of all rounds, as `Pair`.
+        n_tasks: Number of tasks learned from, an integer array.
+        n_skipped: Number of tasks left out because they were not finite, an integer array.
+        hyper: What `init` was given, checked; with the next two the static part.
+        isotropic: False, True or "tensor".
+        layout: Structure, shapes and type of the parameters.
+
+    Example:
+        >>> import jax.numpy as jnp, aruba_fast.jax as aj
+        >>> state = aj.init({"w": jnp.zeros((3, 2))}, learning_rate=0.5)
+        >>> state
+        MetaState(n_parameters=6, dtype=float32, learning_rate=0.5, n_tasks=0, n_skipped=0)
+        >>> state.phi["w"].shape, state.learning_rate["w"].shape
+        ((3, 2), (3, 2))
+    """
+
+    masters: dict[str, Pair]
+    rates: Any
+    ratios: Any
+    weight: Pair
+    n_tasks: Any
+    n_skipped: Any
+    hyper: Hyperparameters
+    isotropic: bool | str
+    layout: Layout
+
+    @property
+    def phi(self) -> Any:
+        """The initialization, a tree as the parameters, float32 or float64."""
+        return self.layout.tree(rounded(self.masters["phi"], self.layout.dtype))
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rates, a tree as `phi`; of shape () where isotropic."""
+        if self.isotropic:
+            n_leaves = len(self.layout.shapes)
+            each = [self.rates[i if self.isotropic == "tensor" else 0] for i in range(n_leaves)]
+            return self.layout.structure.unflatten(each)
+        return self.layout.tree(self.rates)
+
+    @property
+    def b(self) -> Any:
+        """Accumulated 1/2 squared distances with smoothing, a tree of float64 if JAX has it."""
+        return self._in_units("b", self.hyper.eps)
+
+    @property
+    def g(self) -> Any:
+        """Accumulated squared gradients with smoothing, as `b`."""
+        return self._in_units("g", self.hyper.zeta)
+
+    @property
+    def rho(self) -> Any:
+        """`MetaLearner.rho` of the last round, as `b`.
+
+        A rate is at rest where it is 2, grows above and falls below; nan without a gradient.
+        """
+        return self.layout.tree(self.ratios)
+
+    def _in_units(self, name: str, unit: float) -> Any:
+        master = full(self.masters[name])
+        square = constant(unit * unit, master.high.dtype)
+        return self.layout.tree(jax.jit(multiply)(master, square).high)
+
+    def __repr__(self) -> str:
+        return (
+            f"MetaState(n_parameters={sum(self.layout.sizes)}, dtype={self.layout.dtype}, "
+            f"learning_rate={self.hyper.learning_rate}, n_tasks={self.n_tasks}, "
+            f"n_skipped={self.n_skipped})"
+        )
+
+
+def init(
+    phi: Any,
+    *,
+    learning_rate: float = 1.0,
+    zeta: float = 1.0,
+    p: float = 1.0,
+    decay: float = 0.0,
+    isotropic: bool | str = False,
+    max_learning_rate: float | None = None,
+) -> MetaState:
+    """Returns the meta-state before the first task.
+
+    The equations are those of `aruba_fast.MetaLearner` on the concatenation of all parameters. b
+    and g start at eps^2 and zeta^2, eps = learning_rate * zeta, so that the first rate is
+    `learning_rate`; a coordinate that never gets a gradient keeps it exactly.
+
+    Args:
+        phi: First parameters: a tree of float32 with bfloat16 and float16, which are learned as
+            float32, or of float64.
+        learning_rate: First learning rate, > 0.
+        zeta: Smoothing of the squared gradients, > 0.
+        p: Exponent of the smoothing schedule, >= 0.
+        decay: Share of the past that every task discounts, in [0, 1).
+        isotropic: False for a rate a coordinate, True for one rate, "tensor" for one a leaf.
+        max_learning_rate: Upper limit of the learning rate, > 0, or None.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, or `phi` holds no coordinate or is not finite.
+
+    Example:
+        >>> import jax.numpy as jnp, aruba_fast.jax as aj
+        >>> aj.init([jnp.ones(2), jnp.ones(1)], learning_rate=0.5, isotropic=True).learning_rate
+        [Array(0.5, dtype=float32), Array(0.5, dtype=float32)]
+
+    Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+    layout = Layout.of("init", "phi", phi)
+    dtype, n = layout.dtype, sum(layout.sizes)
+    flat = joined([jnp.asarray(leaf).astype(dtype) for leaf in jax.tree.leaves(phi)])
+    if _trees.is_concrete(flat):
+        _check.finite("init", "phi", np.asarray(flat))
+    if isinstance(isotropic, str) and isotropic != "tensor":
+        raise ValueError(
+            f"init: `isotropic` must be known: got {isotropic!r}, expected False, True or 'tensor'"
+        )
+    one_rate: Any = isotropic == "tensor" or isotropic
+    hyper = Hyperparameters(learning_rate, zeta, p, decay, one_rate, max_learning_rate)
+    wide = wide_type(dtype)
+    if wide == np.float32:
+        _require_pairs(hyper)
+    has_low = None if wide == np.float64 else jnp.asarray(np.zeros(n, wide))
+    one = Pair(jnp.asarray(np.ones(n, wide)), has_low)
+    n_rates = {False: n, True: 1, "tensor": len(layout.shapes)}[isotropic]
+    zero = jnp.asarray(np.zeros((), wide))
+    count = jnp.asarray(np.zeros((), jax.dtypes.canonicalize_dtype(int)))
+    return MetaState(
+        masters={"phi": Pair(flat.astype(wide), has_low), "b": one, "g": one},
+        rates=jnp.asarray(np.full(n_rates, hyper.first_rate(dtype))),
+        ratios=jnp.asarray(np.full(n, np.nan, wide)),
+        weight=Pair(zero, zero),
+        n_tasks=count,
+        n_skipped=count,
+        hyper=hyper,
+        isotropic=isotropic,
+        layout=layout,
+    )
+
+
+def wide_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Returns what sums over tasks are held in: float64, or where JAX has none pairs of float32."""
+    has_float64 = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
+    return np.dtype(np.float64) if has_float64 else dtype
+
+
+def full(master: Pair) -> Pair:
+    """Returns what a state holds as a pair."""
+    return single(master.high) if master.low is None else master
+
+
+def kept(pair: Pair) -> Pair:
+    """Returns what a state holds of a pair: of float64 the high part, rounded as NumPy's is."""
+    return Pair(pair.high, None) if pair.high.dtype == np.float64 else within_float64(pair)
+
+
+def _require_pairs(hyper: Hyperparameters) -> None:
+    """Refuses scales whose squares leave no room for the low part of a pair of float32."""
+    for factor, text in ((hyper.zeta, "`zeta`"), (hyper.eps, "`learning_rate` times `zeta`")):
+        if not (1e-12 <= factor <= 1e12):
+            raise ValueError(
+                f"init: {text} must have a square within pairs of float32: got {factor}, "
+                "expected 1e-12 to 1e12, or jax_enable_x64"
+            )

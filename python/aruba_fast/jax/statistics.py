@@ -1,0 +1,220 @@
+"""`statistics`: what a round of tasks adds to the meta-state, as sums that merge by `+`."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
+
+from .. import _check
+from . import _trees
+from ._layout import Layout, joined
+from ._pairs import Pair, add, multiply, settled, single, total, two_product, two_sum, where
+from .state import wide_type
+
+# Elements that the sums over tasks keep in hand: tasks of few parameters are summed side by side.
+_ELEMENTS = 1 << 16
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["distance", "grad_sq", "theta_sum", "weight", "n_tasks", "n_skipped"],
+    meta_fields=[],
+)
+@dataclass(frozen=True, eq=False, repr=False)
+class Statistics:
+    """All that a meta-learner needs to know of a set of tasks, a pytree; `+` merges two sets.
+
+        distance  = sum_k 1/2 (theta_hat_k - phi)^2
+        grad_sq   = sum_k (sum of the squared gradients of task k)
+        theta_sum = sum_k w_k theta_hat_k,    weight = sum_k w_k
+
+    Every sum is an unevaluated pair of floats, so that parts agree with the whole in any order or
+    grouping: float32 pairs to 2^-45, float64 pairs to 1 ulp. Made by `statistics`, all parts for
+    the same phi. A `lax.psum` would lose the low parts: gather, and `merge`.
+
+    Args:
+        distance: A `Pair` of flat vectors over all coordinates, as `MetaState.masters`.
+        grad_sq: As `distance`.
+        theta_sum: As `distance`.
+        weight: Sum of the weights as `Pair`.
+        n_tasks: Number of tasks in the sums, an integer array.
+        n_skipped: Number of tasks that were left out because they were not finite.
+
+    Example:
+        >>> import jax.numpy as jnp, aruba_fast.jax as aj
+        >>> part = aj.statistics(jnp.zeros(3), jnp.ones((4, 3)), jnp.ones((4, 3)))
+        >>> (part + part).n_tasks, part.distance.high
+        (Array(8, dtype=int32), Array([2., 2., 2.], dtype=float32))
+    """
+
+    distance: Any
+    grad_sq: Any
+    theta_sum: Any
+    weight: Pair
+    n_tasks: Any
+    n_skipped: Any
+
+    def __add__(self, other: object) -> "Statistics":
+        if not isinstance(other, Statistics):
+            return NotImplemented
+
+        result: Statistics = _added(self, other)
+        return result
+
+    def __radd__(self, other: object) -> "Statistics":
+        # sum() starts from the integer 0
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+
+def merge(stacked: Statistics) -> Statistics:
+    """Returns the sum of statistics that are stacked, as `vmap` and `lax.all_gather` give them.
+
+    Args:
+        stacked: Statistics, every array of which has one more axis, the first.
+
+    Raises:
+        TypeError: It is not Statistics.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, aruba_fast.jax as aj
+        >>> one = jax.vmap(aj.statistics, (None, 0, 0))
+        >>> aj.merge(one(jnp.zeros(3), jnp.ones((4, 3)), jnp.ones((4, 3)))).n_tasks
+        Array(4, dtype=int32)
+    """
+    if not isinstance(stacked, Statistics):
+        raise TypeError(
+            f"merge: `stacked` must be Statistics: got {type(stacked).__name__}, "
+            "expected Statistics"
+        )
+
+    result: Statistics = _merged(stacked)
+    return result
+
+
+def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> Statistics:
+    """Sums a round of tasks, or a single one, into what `apply` needs.
+
+    Args:
+        phi: Where the tasks started, `MetaState.phi`: a tree of float32 or float64.
+        theta_hat: Last iterates, a tree of the same type; every leaf leads with [n_tasks], as
+            `vmap` gives it, or has the shape of that of `phi` for a single task.
+        grad_sq: Sums of squared gradients, as `theta_hat`.
+        weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], finite and >= 0, not
+            looked at if they are an array of JAX. None for 1 each (Reptile); the numbers of rows
+            for FedAvg. Where all are 0, phi stays.
+
+    Returns:
+        Statistics. Tasks that are not finite, or of an infinite square, are left out whole, and
+        counted.
+
+    Raises:
+        TypeError: A type is wrong.
+        ValueError: Trees or shapes do not fit, or a weight is out of range.
+
+    Example:
+        >>> import jax.numpy as jnp, aruba_fast.jax as aj
+        >>> theta_hat = jnp.array([[1.0], [jnp.nan]])
+        >>> part = aj.statistics(jnp.zeros(1), theta_hat, jnp.ones((2, 1)))
+        >>> part.n_tasks, part.n_skipped
+        (Array(1, dtype=int32), Array(1, dtype=int32))
+    """
+    name = "statistics"
+    layout = Layout.of(name, "phi", phi)
+    dtype = layout.dtype
+    start = layout.leaves(name, "phi", phi, "phi")
+    lead = _leading(theta_hat, layout)
+    hats = layout.leaves(name, "theta_hat", theta_hat, "phi", lead)
+    squares = layout.leaves(name, "grad_sq", grad_sq, "phi", lead)
+    for key, leaves in (("phi", start), ("theta_hat", hats), ("grad_sq", squares)):
+        for leaf in leaves:
+            if leaf.dtype != dtype:
+                raise TypeError(
+                    f"{name}: `{key}` must have the full precision of what is learned: "
+                    f"got {leaf.dtype}, expected {dtype}, as `MetaState.phi`"
+                )
+    each = _weights(weights, lead, wide_type(dtype))
+    result: Statistics = _summed(start, hats, squares, each, wide_type(dtype))
+    return result
+
+
+def _leading(theta_hat: Any, layout: Layout) -> tuple[int, ...]:
+    """Returns (n_tasks,) of stacked tasks, () of a single one, as the first leaf has it."""
+    shape = next((jnp.shape(leaf) for leaf in jax.tree.leaves(theta_hat)), ())
+    return shape[:1] if len(shape) == len(layout.shapes[0]) + 1 else ()
+
+
+def _weights(weights: Any, lead: tuple[int, ...], wide: Any) -> Any:
+    if weights is None:
+        return jnp.asarray(np.ones(lead, wide))
+    if not isinstance(weights, jax.Array):
+        values = _check.real_array("statistics", "weights", weights)
+        _check.finite("statistics", "weights", values, at_least=0.0)
+        weights = jnp.asarray(values)
+    _trees.shapes("statistics", "weights", [weights], [lead])
+    return weights.astype(wide)
+
+
+def _terms(hat: Any, square: Any, start: Any, weight: Any, wide: Any) -> tuple[Pair, Pair, Pair]:
+    """What tasks add: 1/2 (theta_hat - phi)^2, the squares, w theta_hat; exact but for 2^-45."""
+    hat, start, weight = hat.astype(wide), start.astype(wide), weight[:, None]
+    moved = settled(two_sum(hat, -start))
+    distance = multiply(moved, Pair(moved.high / 2, moved.low / 2))
+    return settled(distance), single(square.astype(wide)), settled(two_product(weight, hat))
+
+
+@partial(jax.jit, static_argnames="wide")
+def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Statistics:
+    """The sums over all tasks, those that are not finite left out."""
+    n_lead = weight.ndim
+    start = joined(starts)
+    hat, square = (joined(leaves, n_lead) for leaves in (hats, squares))
+    hat, square = (part.reshape(-1, start.size) for part in (hat, square))
+    weight = weight.reshape(-1)
+    n_tasks = len(weight)
+    lanes = max(1, min(n_tasks, _ELEMENTS // start.size))
+
+    def rows(values: Any) -> Any:
+        padding = [(0, -n_tasks % lanes)] + [(0, 0)] * (values.ndim - 1)
+        return jnp.pad(values, padding).reshape(-1, lanes, *values.shape[1:])
+
+    def body(sums: Any, row: Any) -> tuple[Any, Any]:
+        hat, square, weight = row
+        terms = _terms(hat, square, start, weight, wide)
+        finite = jnp.isfinite(weight)
+        for term in terms:
+            finite &= jnp.isfinite(term.high + term.low).all(1)
+        zero = single(jnp.zeros(hat.shape, wide))
+        chosen = [where(finite[:, None], term, zero) for term in terms]
+        return [add(*parts) for parts in zip(sums, chosen, strict=True)], finite
+
+    zero = single(jnp.zeros((lanes, start.size), wide))
+    sums, finite = lax.scan(body, [zero] * 3, [rows(v) for v in (hat, square, weight)])
+    finite = finite.reshape(-1)[:n_tasks]
+    weights = total(single(jnp.where(finite, weight, 0)))
+    n_kept = finite.sum(dtype=jax.dtypes.canonicalize_dtype(int))
+    distance, grad_sq, theta_sum = map(total, sums)
+    return Statistics(distance, grad_sq, theta_sum, weights, n_kept, n_tasks - n_kept)
+
+
+def _is_pair(node: Any) -> bool:
+    return isinstance(node, Pair)
+
+
+@jax.jit
+def _added(one: Any, other: Any) -> Any:
+    def joint(a: Any, b: Any) -> Any:
+        return add(a, b) if _is_pair(a) else a + b
+
+    return jax.tree.map(joint, one, other, is_leaf=_is_pair)
+
+
+@jax.jit
+def _merged(stacked: Any) -> Any:
+    def summed(node: Any) -> Any:
+        return total(node) if _is_pair(node) else node.sum(0, dtype=node.dtype)
+
+    return jax.tree.map(summed, stacked, is_leaf=_is_pair)
