@@ -69,10 +69,10 @@ demo: $(VENV)/.cli
 	$(BIN)/aruba-fast demo --figure demo.png $(ARGS)
 
 # Half an hour on two cores; ARGS='--scale paper --device cuda' is Reptile's own setting.
-omniglot: $(VENV)/.test-torch
+omniglot: $(VENV)/.test-frameworks
 	$(BIN)/aruba-fast omniglot --out build/omniglot $(ARGS)
 
-shakespeare: $(VENV)/.test-torch
+shakespeare: $(VENV)/.test-frameworks
 	$(BIN)/aruba-fast shakespeare --out build/shakespeare $(ARGS)
 
 test: $(VENV)/.package $(TEST) $(VENV)/.emulated
