@@ -21,11 +21,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
 
-.PHONY: demo omniglot test bench bench-check gpu bench-gpu bench-gpu-check cuda-gates cuda-emulated \
+.PHONY: demo omniglot shakespeare test bench bench-check gpu bench-gpu bench-gpu-check cuda-gates cuda-emulated \
   lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
 
 help:
-	@echo "make demo | omniglot | test | bench | lint | format | stubs | sanitize | arm | avx512 | dist | clean"
+	@echo "make demo | omniglot | shakespeare | test | bench | lint | format | stubs | sanitize | arm | avx512 | dist | clean"
 	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
@@ -71,6 +71,9 @@ demo: $(VENV)/.cli
 # Half an hour on two cores; ARGS='--scale paper --device cuda' is Reptile's own setting.
 omniglot: $(VENV)/.test-torch
 	$(BIN)/aruba-fast omniglot --out build/omniglot $(ARGS)
+
+shakespeare: $(VENV)/.test-torch
+	$(BIN)/aruba-fast shakespeare --out build/shakespeare $(ARGS)
 
 test: $(VENV)/.package $(TEST) $(VENV)/.emulated
 	$(BIN)/python -m pytest $(ARGS)

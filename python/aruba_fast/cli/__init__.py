@@ -15,7 +15,7 @@ def main() -> None:
             "pip install 'aruba_fast[cli]'"
         )
     try:
-        from . import omniglot, theory  # noqa: F401  add their commands
+        from . import omniglot, shakespeare, theory  # noqa: F401  add their commands
         from .app import app
 
         app()

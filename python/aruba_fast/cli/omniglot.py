@@ -77,8 +77,8 @@ def omniglot(
 
     with in_one_sentence():
         require_torch("omniglot")
+        from ..experiments.files import write_json
         from ..experiments.omniglot import compare, of_scale, read_result
-        from ..experiments.omniglot.job import write_json
         from ..experiments.omniglot.methods import ARUBA
         from ..experiments.omniglot.table import render
 

@@ -14,6 +14,9 @@ from .._check import Int64Array
 SPLIT = 0
 EPISODES = 1
 BATCHES = 2
+CLIENTS = 3
+WINDOWS = 4
+EVALUATED = 5
 
 
 def words(seed: int, stream: int, start: int, rows: int, columns: int) -> NDArray[np.uint64]:
@@ -21,7 +24,7 @@ def words(seed: int, stream: int, start: int, rows: int, columns: int) -> NDArra
 
     Args:
         seed: Any integer from 0 to 2**63 - 1.
-        stream: `SPLIT`, `EPISODES` or `BATCHES`.
+        stream: One of those above.
         start: The first row.
         rows: Number of rows.
         columns: Words a row, a multiple of 4: what one step of the counter gives.
@@ -38,6 +41,18 @@ def words(seed: int, stream: int, start: int, rows: int, columns: int) -> NDArra
 def order(keys: NDArray[np.uint64]) -> Int64Array:
     """Returns the permutation of the last axis that sorts `keys`: uniform if they are random."""
     return np.argsort(keys, axis=-1, kind="stable").astype(np.int64)
+
+
+def shuffled(n: int, seed: int, stream: int, number: int) -> Int64Array:
+    """Returns the numbers 0 to n - 1 in the random order of that number, of endlessly many.
+
+    Orders share no word with each other, whatever their lengths: the number is the second word of
+    the counter. A stream is read either by rows, as `words` does, or so.
+    """
+    generator = np.random.Philox(
+        key=np.array([seed, stream], np.uint64), counter=np.array([0, number, 0, 0], np.uint64)
+    )
+    return order(generator.random_raw(n))
 
 
 def split(n: int, n_train: int, seed: int) -> tuple[Int64Array, Int64Array]:

@@ -1,4 +1,4 @@
-"""The experiments behind `aruba-fast omniglot`: what is learned from real people's data.
+"""The experiments behind `aruba-fast omniglot` and `shakespeare`: learning from people's own data.
 
 `runs`, `workers` and `logs` are what every long experiment shares: a run that is seeded, saved,
 stopped and resumed; several at a time; their measurements for TensorBoard.
@@ -20,4 +20,30 @@ def require_torch(command: str) -> None:
         raise ValueError(
             f"{command}: PyTorch must be installed: got no module named 'torch', "
             "expected it from pip install 'aruba_fast[torch]'"
+        )
+
+
+def require_device(command: str, device: str) -> None:
+    """Refuses a device that PyTorch does not have, before any work is begun.
+
+    Args:
+        command: The name of the command.
+        device: As PyTorch names it.
+
+    Raises:
+        ValueError: PyTorch does not know it, or finds none.
+    """
+    import torch
+
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"{command}: `device` must be one of PyTorch's: got {device!r}, "
+            "expected cpu or cuda, say"
+        ) from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"{command}: `device` must be there: got {device!r}, expected cpu, because PyTorch "
+            "finds no CUDA device"
         )

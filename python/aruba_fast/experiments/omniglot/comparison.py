@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ... import _check
+from .. import require_device
+from ..files import write_json
 from ..logs import require_tensorboard
 from ..runs import Progress
 from ..workers import run_all
-from .job import OmniglotJob, write_json
+from .job import OmniglotJob
 from .methods import ADAM, ARUBA, ARUBA_PLUS, ISOTROPIC, RATES, SGD, Method
 from .settings import EvaluationSettings, Settings
 
@@ -98,7 +99,7 @@ def compare(
     _check.integer("omniglot", "seeds", seeds, 1)
     _check.integer("omniglot", "seed", first_seed, 0)
     _check.integer("omniglot", "workers", workers, 1)
-    _check_device(device)
+    require_device("omniglot", device)
     if tensorboard is not None:
         require_tensorboard()
     where = Path(folder)
@@ -121,20 +122,6 @@ def compare(
     result = {"runs": run_all(jobs, [job.size for job in jobs], workers, progress)}
     write_json(where / "omniglot.json", result)
     return result
-
-
-def _check_device(name: str) -> None:
-    try:
-        found = torch.device(name)
-    except RuntimeError:
-        raise ValueError(
-            f"omniglot: `device` must be one of PyTorch's: got {name!r}, expected cpu or cuda, say"
-        ) from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"omniglot: `device` must be there: got {name!r}, expected cpu, because PyTorch finds "
-            "no CUDA device"
-        )
 
 
 def read_result(path: Path) -> dict[str, Any]:

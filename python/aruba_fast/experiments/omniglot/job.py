@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ... import _core, checkpoint
+from ... import _core
 from ..._check import Int64Array
 from ...datasets import Episodes, load_omniglot
+from ..files import write_json
 from ..logs import open_log
 from ..runs import Measurement, Progress, Run, Stop
 from .evaluation import evaluate
@@ -250,9 +251,3 @@ class _Tests:
         each = self._right(shots, own.n_tasks, _TEST_SEED, coef, count) / self._job.settings.n_way
         error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else 0.0
         return {"accuracy": float(each.mean()), "standard_error": error}
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes a file whole or not at all; numbers that are not finite are refused."""
-    text = json.dumps(values, indent=1, allow_nan=False)
-    checkpoint.replace(path, (text + "\n").encode())

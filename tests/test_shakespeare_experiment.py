@@ -1,0 +1,423 @@
+"""`aruba-fast shakespeare`: training, personalization and counting against naive computations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+from roles import CPU, SMALL, federated, n_right, predictions, write_play
+from torch_models import flat, torch
+
+from aruba_fast.datasets import SYMBOLS, _draw, load_shakespeare, sequences
+from aruba_fast.experiments.runs import Interrupted, Stop
+from aruba_fast.experiments.shakespeare import (
+    DEFAULT_METHODS,
+    SCALES,
+    Method,
+    ShakespeareJob,
+    planned,
+)
+from aruba_fast.experiments.shakespeare.methods import personal_optimizer
+from aruba_fast.experiments.shakespeare.network import mean_loss, n_correct, seeded_network
+from aruba_fast.experiments.shakespeare.personalization import Group, after, before
+from aruba_fast.experiments.shakespeare.roles import Part, Roles
+from aruba_fast.experiments.workers import run_all
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Jobs set the number of threads of their process, which here is the suite's."""
+    import aruba_fast as af
+
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+    af.set_num_threads(None)
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory):
+    return write_play(tmp_path_factory.mktemp("play") / "play.npz")
+
+
+def texts(plays, which, *, test):
+    return [plays.lines(role, SMALL.line_fraction)[test].tobytes().decode() for role in which]
+
+
+def part_of(text, settings=SMALL):
+    symbols = np.frombuffer(text.encode(), np.uint8)
+    return Part.of(sequences(symbols, settings.length, settings.stride), CPU)
+
+
+# ---- the network and its masks -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stride", [7, 3, 1])
+def test_loss_and_counts_are_those_of_a_reader_of_single_characters(stride):
+    settings = replace(SMALL, stride=stride)
+    network = seeded_network(settings, 0)
+    text = "To be, or not to be: that is the question.\nO"
+    expected = list(predictions(network, text, settings.length, stride))
+    assert len(expected) == len(text) - 1
+    part = part_of(text, settings)
+    ((x, y),) = part.batches(1000)
+    losses = [
+        np.log(np.exp(scores).sum()) - scores[SYMBOLS.index(character)]
+        for scores, character in expected
+    ]
+    assert mean_loss(network, x, y).item() == pytest.approx(np.mean(losses), rel=1e-6)
+    right = n_right(network, text, settings.length, stride)
+    assert int(n_correct(network, x, y)) == right
+    assert part.n_predictions == len(expected)
+    scores, targets = network(x, y)
+    assert scores.shape == (len(expected), len(SYMBOLS)), "nothing is computed where nothing counts"
+    assert "".join(SYMBOLS[k] for k in targets.tolist()) == text[1:]
+
+
+def test_padding_is_never_read():
+    network, part = seeded_network(SMALL, 0), part_of("Nay, answer")
+    ((x, y),) = part.batches(1000)
+    padding = torch.arange(SMALL.length) >= torch.tensor([[7], [3]])
+    assert (x == 0).equal(padding)
+    results = []
+    for filling in (0, 5, 97):
+        network.zero_grad()
+        loss = mean_loss(network, torch.where(padding, filling, x), y)
+        loss.backward()
+        gradients = [p.grad.clone() for p in network.parameters()]
+        results.append((loss.detach(), *gradients))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert a.equal(b)
+    assert not network.embedding.weight.grad[0].any(), "padding has no embedding to learn"
+    # A window by itself and among longer ones.
+    alone = network(x[1:, :3], y[1:, :3])[0]
+    torch.testing.assert_close(network(x, y)[0][-3:], alone)
+
+
+def test_first_weights_depend_on_the_seed_alone():
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    a, b = (flat(seeded_network(SMALL, 0).parameters()) for _ in range(2))
+    assert torch.random.get_rng_state().equal(state)
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, flat(seeded_network(SMALL, 1).parameters()))
+
+
+# ---- who takes part, in which order --------------------------------------------------------------
+
+
+def test_roles_and_orders_are_drawn_by_the_seed(play):
+    plays = load_shakespeare(play)
+    roles = Roles(plays, SMALL, 0, CPU)
+    assert sorted([*roles.seen, *roles.unseen]) == list(range(15))
+    assert len(roles.seen) == 12
+    rounds = [roles.of_round(number).tolist() for number in range(200)]
+    assert all(len(set(each)) == SMALL.n_clients for each in rounds)
+    counts = np.bincount(np.concatenate(rounds), minlength=15)
+    assert set(np.flatnonzero(counts)) == set(roles.seen)
+    assert abs(counts[roles.seen] - 50).max() < 30
+    assert rounds == [
+        Roles(plays, SMALL, 0, CPU).of_round(number).tolist() for number in range(200)
+    ]
+    assert rounds[0] != Roles(plays, SMALL, 1, CPU).of_round(0).tolist()
+    orders = [roles.order(number, slot, 50) for number in range(3) for slot in range(3)]
+    assert len({tuple(order) for order in orders}) == 9
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    chosen = Roles(plays, replace(SMALL, n_evaluated=2), 0, CPU).evaluated()
+    assert {kind: len(which) for kind, which in chosen.items()} == {"seen": 2, "unseen": 2}
+    assert set(chosen["seen"]) <= set(roles.seen.tolist())
+    assert set(chosen["unseen"]) <= set(roles.unseen.tolist())
+
+
+def test_shuffled_is_the_same_on_every_machine():
+    assert _draw.shuffled(8, 3, _draw.WINDOWS, 5).tolist() == [6, 3, 4, 5, 1, 0, 2, 7]
+    assert sorted(_draw.shuffled(1000, 0, _draw.WINDOWS, 0)) == list(range(1000))
+    first = _draw.shuffled(6, 0, _draw.WINDOWS, 0)
+    assert any(not np.array_equal(first, _draw.shuffled(6, 0, _draw.WINDOWS, k)) for k in (1, 2))
+
+
+def test_too_few_roles_for_a_round_are_refused(play):
+    with pytest.raises(ValueError) as caught:
+        Roles(load_shakespeare(play), replace(SMALL, n_clients=13), 0, CPU)
+    assert str(caught.value) == (
+        "shakespeare: `data` must have roles for a round: got 12 to train on, expected at least 13"
+    )
+    everybody = Roles(load_shakespeare(play), replace(SMALL, n_clients=11), 0, CPU).of_round(3)
+    assert len(set(everybody.tolist())) == 11
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def own_gradient(network, text_part, rows):
+    """The mean loss's gradient, window by window, from log-probabilities."""
+    total, n = 0.0, 0
+    for row in rows:
+        length = int((text_part.x[row] != 0).sum())
+        x, y = text_part.x[row, :length].long(), text_part.y[row, :length].long()
+        hidden, _ = network.lstm(network.embedding(x)[None])
+        logs = network.head(hidden[0]).log_softmax(1)
+        total = total - logs[torch.arange(length), y].sum()
+        n += length
+    return flat(torch.autograd.grad(total / n, list(network.parameters())))
+
+
+def move(network, theta):
+    values = torch.from_numpy(theta).split([p.numel() for p in network.parameters()])
+    with torch.no_grad():
+        for p, value in zip(network.parameters(), values, strict=True):
+            p.copy_(value.reshape(p.shape))
+
+
+@pytest.mark.parametrize("method", ["fedavg-0.5", "aruba", "isotropic"])
+def test_rounds_against_the_equations(play, method):
+    """FedAvg: an epoch from phi for each role, the mean weighted by predicted characters."""
+    _, roles, training = federated(play, method)
+    network = seeded_network(SMALL, 0).double()
+    isotropic = method == "isotropic"
+    zeta = training.meta.param_groups[0]["zeta"]
+    oracle = reference.MetaLearner(
+        flat(network.parameters()), learning_rate0=1.0, zeta=zeta, p=1.0, isotropic=isotropic
+    )
+    for number in range(3):
+        hats, squares, weights = [], [], []
+        for slot, role in enumerate(roles.of_round(number)):
+            part = roles.part(role, test=False)
+            theta, grad_sq = oracle.phi.copy(), np.zeros_like(oracle.phi)
+            order = roles.order(number, slot, len(part)).tolist()
+            for start in range(0, len(order), SMALL.batch_size):
+                move(network, theta)
+                grad = own_gradient(network, part, order[start : start + SMALL.batch_size])
+                rate = 0.5 if method == "fedavg-0.5" else oracle.learning_rate
+                theta, grad_sq = theta - rate * grad, grad_sq + grad**2
+            hats.append(theta)
+            squares.append(grad_sq)
+            weights.append(float(part.n_predictions))
+        oracle.update(np.array(hats), np.array(squares), weights=np.array(weights), meta_step=1.0)
+        training.round(number)
+        assert training.meta.n_tasks == 3 * (number + 1)
+        np.testing.assert_allclose(flat(training.meta.parameters), oracle.phi, rtol=0, atol=2e-5)
+        found = flat(training.meta.learning_rates())
+        np.testing.assert_allclose(found, np.broadcast_to(oracle.learning_rate, found.shape), 1e-3)
+
+
+def test_zeta_is_the_size_of_the_first_gradients(play):
+    _, roles, training = federated(play)
+    network = seeded_network(SMALL, 0).double()
+    gradients = []
+    for slot, role in enumerate(roles.of_round(0)):
+        part = roles.part(role, test=False)
+        order = roles.order(0, slot, len(part))[: SMALL.batch_size]
+        if len(order):
+            gradients.append(own_gradient(network, part, order.tolist()))
+    expected = np.sqrt(np.mean(np.square(gradients)))
+    assert training.meta.param_groups[0]["zeta"] == pytest.approx(expected, rel=1e-5)
+    given = federated(play, settings=replace(SMALL, zeta=0.25, learning_rate=0.5))[2]
+    assert given.meta.param_groups[0]["zeta"] == 0.25
+    assert {float(rate.unique()) for rate in given.meta.learning_rates()} == {0.5}
+
+
+# ---- personalization -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(play):
+    plays, roles, training = federated(play)
+    for number in range(4):
+        training.round(number)
+    return plays, roles, training
+
+
+@pytest.mark.parametrize("kind", ["seen", "unseen"])
+def test_accuracy_against_a_reader_of_single_characters(trained, kind):
+    plays, roles, training = trained
+    which = roles.evaluated()[kind]
+    group = Group.of(roles, which)
+    spoken = texts(plays, which, test=True)
+    n = sum(len(text) - 1 for text in spoken)
+    assert group.n_predictions == n, "weighted by characters"
+    right = sum(n_right(training.network, text, SMALL.length, SMALL.stride) for text in spoken)
+    assert 0 < right < n
+    assert before(training, group) == right / n
+    symbols = "".join(text[1:] for text in spoken)
+    assert group.most_frequent == max(symbols.count(s) for s in set(symbols)) / n
+
+
+@pytest.mark.parametrize("how", ["0.1", "learned", "aruba++"])
+def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how):
+    plays, roles, training = trained
+    which = [*roles.evaluated()["unseen"], *roles.evaluated()["seen"]]
+    group = Group.of(roles, which)
+    kept = training.state()[0]
+    found = after(training, group, how)
+    for name, values in training.state()[0].items():
+        np.testing.assert_array_equal(values, kept[name])
+    network = seeded_network(SMALL, 0).double()
+    (learner,) = training.meta.learners
+    right = n = 0
+    moved = False
+    for own, text in zip(group.own, texts(plays, which, test=True), strict=True):
+        theta, g = learner.phi.astype(np.float64), learner.g.copy()
+        for start in range(0, len(own), SMALL.batch_size):
+            move(network, theta)
+            rows = range(start, min(start + SMALL.batch_size, len(own)))
+            grad = own_gradient(network, own, rows)
+            rate = float(how) if how == "0.1" else np.sqrt(learner.b / g)
+            # ARUBA++: the old g' gives the rate; a task of training on the average has g / n.
+            g = g + training.meta.n_tasks * grad**2 * (how == "aruba++")
+            theta = theta - rate * grad
+        moved |= bool(np.abs(theta - learner.phi).max() > 1e-4)
+        move(network, theta)
+        right += n_right(network, text, SMALL.length, SMALL.stride)
+        n += len(text) - 1
+    assert found == right / n
+    assert moved, "a role that stays would be counted as well"
+
+
+def test_a_stop_leaves_the_training_as_it_was(trained):
+    _, roles, training = trained
+    phi = flat(training.meta.parameters)
+    group = Group.of(roles, roles.evaluated()["seen"])
+    visits = iter([None, None])
+
+    def before_each():
+        if next(visits, "over") == "over":
+            raise Interrupted("now")
+
+    with pytest.raises(Interrupted):
+        after(training, group, "0.1", before_each)
+    np.testing.assert_array_equal(flat(training.network.parameters()), phi)
+
+
+def test_ways_to_personalize(trained):
+    _, _, training = trained
+    assert Method.of("fedavg-0.1").personalizations == ("0.1", "0.01", "0.001")
+    ways = ("0.1", "0.01", "0.001", "learned", "aruba++")
+    assert Method.of("aruba").personalizations == Method.of("isotropic").personalizations == ways
+    assert personal_optimizer(training.meta, "0.01").param_groups[0]["lr"] == 0.01
+
+
+# ---- jobs ----------------------------------------------------------------------------------------
+
+
+def job(folder, play, method="aruba", seed=0, **settings):
+    folder.mkdir(exist_ok=True)
+    return ShakespeareJob(Method.of(method), seed, replace(SMALL, **settings), folder, play)
+
+
+def without_time(result):
+    kept = {name: value for name, value in result.items() if not name.endswith("seconds")}
+    assert all(value >= 0 for name, value in result.items() if name.endswith("seconds"))
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("method", "stops"),
+    [("aruba", (2, 4)), ("aruba", (1, 2, 3, 4, 5, 6)), ("fedavg-0.1", (1, 5, 7))],
+)
+def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, play, method, stops):
+    whole = job(tmp_path / "whole", play, method)(lambda *_: None, Stop())
+    part = job(tmp_path / "part", play, method)
+    for at in stops:
+        stop = Stop()
+
+        def progress(done, total, stop=stop, at=at):
+            assert done <= total == part.size
+            stop.requested = done >= at
+
+        with pytest.raises(Interrupted):
+            part(progress, stop)
+    resumed = part(lambda *_: None, Stop())
+    assert without_time(resumed) == without_time(whole)
+    for folder in ("whole", "part"):
+        saved = json.loads((tmp_path / folder / f"{part.stem}.json").read_text())
+        assert without_time(saved) == without_time(whole)
+
+
+def test_two_processes_give_the_bits_of_one(tmp_path, play):
+    results = []
+    for n_workers in (1, 2):
+        jobs = [job(tmp_path / str(n_workers), play, "aruba", seed) for seed in range(2)]
+        results.append(run_all(jobs, [each.size for each in jobs], n_workers))
+    assert [without_time(r) for r in results[0]] == [without_time(r) for r in results[1]]
+    assert results[0][0]["before"] != results[0][1]["before"]
+
+
+def test_a_run_of_other_settings_or_another_text_is_refused(tmp_path, play):
+    job(tmp_path / "runs", play)(lambda *_: None, Stop())
+    with pytest.raises(ValueError, match=r"its `n_hidden` is 6, expected 7"):
+        job(tmp_path / "runs", play, n_hidden=7)(lambda *_: None, Stop())
+    other = write_play(tmp_path / "other.npz", 16)
+    with pytest.raises(ValueError, match=r"its `data` is '\w+', expected"):
+        job(tmp_path / "runs", other)(lambda *_: None, Stop())
+
+
+def test_what_a_job_measures(tmp_path, play):
+    result = job(tmp_path / "runs", play)(lambda *_: None, Stop())
+    assert [point["round"] for point in result["history"]] == [2, 4]
+    last = result["history"][-1]
+    assert {kind: last[kind] for kind in ("seen", "unseen")} == result["before"]
+    assert result["n_roles"] == {"seen": 12, "unseen": 3}
+    assert result["n_tasks"] == 12
+    assert result["n_skipped"] == 0
+    names = [name for name, _ in seeded_network(SMALL, 0).named_parameters()]
+    assert list(result["rates"]) == names
+    assert all(np.all(np.diff(cuts) >= 0) and cuts[0] > 0 for cuts in result["rates"].values())
+    # Symbols that nobody says keep the first rate, and are left out.
+    assert result["rates"]["embedding.weight"][0] != result["rates"]["embedding.weight"][-1]
+
+
+# ---- names and scales ----------------------------------------------------------------------------
+
+
+def test_names_of_methods():
+    assert [method.name for method in planned(None)] == list(DEFAULT_METHODS)
+    assert [m.name for m in planned("aruba, fedavg-0.10,aruba")] == ["aruba", "fedavg-0.1"]
+    for name in (
+        "adam",
+        "fedavg",
+        "fedavg-",
+        "fedavg-0",
+        "fedavg-nan",
+        "fedavg-inf",
+        "aruba-1",
+        "",
+    ):
+        with pytest.raises(ValueError) as caught:
+            Method.of(name)
+        assert str(caught.value) == (
+            f"shakespeare: `methods` must be known: got {name!r}, expected aruba, isotropic or "
+            "fedavg-RATE, such as fedavg-0.1"
+        )
+
+
+def test_the_paper_is_the_papers():
+    paper = SCALES["paper"]
+    assert (paper.n_layers, paper.n_hidden, paper.n_embedding, paper.length) == (2, 256, 8, 80)
+    assert (paper.n_rounds, paper.n_clients, paper.batch_size) == (500, 10, 10)
+    assert (paper.role_fraction, paper.line_fraction, paper.stride) == (0.8, 0.8, 1)
+    assert paper.n_evaluated is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_hidden": 0}, "`n_hidden` must be in range: got 0"),
+        ({"n_rounds": 1.5}, "`n_rounds` must be an integer: got float"),
+        ({"stride": 8}, "`stride` must not skip characters: got 8, expected at most `length` = 7"),
+        ({"line_fraction": 1.0}, "`line_fraction` must be a fraction: got 1.0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be positive: got 0.0"),
+        ({"zeta": -1.0}, "`zeta` must be positive: got -1.0"),
+        ({"p": -1.0}, "`p` must not be negative: got -1.0"),
+        ({"n_evaluated": 0}, "`n_evaluated` must be in range: got 0"),
+    ],
+)
+def test_bad_settings_are_refused(change, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        replace(SMALL, **change)
+    assert str(caught.value).startswith(f"shakespeare: {message}")
