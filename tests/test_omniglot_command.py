@@ -108,6 +108,8 @@ def test_a_device_that_is_not_there(tmp_path, monkeypatch):
         (("--json", "nowhere/all.json"), "there is no folder nowhere to write to"),
         (("--train-characters", "9"), "`n_train` must leave a character for meta-testing: got 9"),
         (("--ways", "5"), "`n_way` must not exceed the number of classes: got 5"),
+        (("--zeta", "0"), "omniglot: `zeta` must be"),
+        (("--learning-rate", "-1"), "omniglot: `learning_rate` must be"),
         (("--shots", "20"), "`k_shot` + `n_query` must not exceed the examples of a class"),
     ],
 )
