@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,31 +11,14 @@ from roles import CPU, SMALL, federated, n_right, predictions, write_play
 from torch_models import flat, torch
 
 from aruba_fast.datasets import SYMBOLS, _draw, load_shakespeare, sequences
-from aruba_fast.experiments.runs import Interrupted, Stop
+from aruba_fast.experiments.runs import Interrupted
 from aruba_fast.experiments.shakespeare import (
-    DEFAULT_METHODS,
-    SCALES,
     Method,
-    ShakespeareJob,
-    planned,
 )
 from aruba_fast.experiments.shakespeare.methods import personal_optimizer
 from aruba_fast.experiments.shakespeare.network import mean_loss, n_correct, seeded_network
 from aruba_fast.experiments.shakespeare.personalization import Group, after, before
 from aruba_fast.experiments.shakespeare.roles import Part, Roles
-from aruba_fast.experiments.workers import run_all
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Jobs set the number of threads of their process, which here is the suite's."""
-    import aruba_fast as af
-
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-    af.set_num_threads(None)
 
 
 @pytest.fixture(scope="module")
@@ -300,124 +282,3 @@ def test_ways_to_personalize(trained):
     ways = ("0.1", "0.01", "0.001", "learned", "aruba++")
     assert Method.of("aruba").personalizations == Method.of("isotropic").personalizations == ways
     assert personal_optimizer(training.meta, "0.01").param_groups[0]["lr"] == 0.01
-
-
-# ---- jobs ----------------------------------------------------------------------------------------
-
-
-def job(folder, play, method="aruba", seed=0, **settings):
-    folder.mkdir(exist_ok=True)
-    return ShakespeareJob(Method.of(method), seed, replace(SMALL, **settings), folder, play)
-
-
-def without_time(result):
-    kept = {name: value for name, value in result.items() if not name.endswith("seconds")}
-    assert all(value >= 0 for name, value in result.items() if name.endswith("seconds"))
-    return kept
-
-
-@pytest.mark.parametrize(
-    ("method", "stops"),
-    [("aruba", (2, 4)), ("aruba", (1, 2, 3, 4, 5, 6)), ("fedavg-0.1", (1, 5, 7))],
-)
-def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, play, method, stops):
-    whole = job(tmp_path / "whole", play, method)(lambda *_: None, Stop())
-    part = job(tmp_path / "part", play, method)
-    for at in stops:
-        stop = Stop()
-
-        def progress(done, total, stop=stop, at=at):
-            assert done <= total == part.size
-            stop.requested = done >= at
-
-        with pytest.raises(Interrupted):
-            part(progress, stop)
-    resumed = part(lambda *_: None, Stop())
-    assert without_time(resumed) == without_time(whole)
-    for folder in ("whole", "part"):
-        saved = json.loads((tmp_path / folder / f"{part.stem}.json").read_text())
-        assert without_time(saved) == without_time(whole)
-
-
-def test_two_processes_give_the_bits_of_one(tmp_path, play):
-    results = []
-    for n_workers in (1, 2):
-        jobs = [job(tmp_path / str(n_workers), play, "aruba", seed) for seed in range(2)]
-        results.append(run_all(jobs, [each.size for each in jobs], n_workers))
-    assert [without_time(r) for r in results[0]] == [without_time(r) for r in results[1]]
-    assert results[0][0]["before"] != results[0][1]["before"]
-
-
-def test_a_run_of_other_settings_or_another_text_is_refused(tmp_path, play):
-    job(tmp_path / "runs", play)(lambda *_: None, Stop())
-    with pytest.raises(ValueError, match=r"its `n_hidden` is 6, expected 7"):
-        job(tmp_path / "runs", play, n_hidden=7)(lambda *_: None, Stop())
-    other = write_play(tmp_path / "other.npz", 16)
-    with pytest.raises(ValueError, match=r"its `data` is '\w+', expected"):
-        job(tmp_path / "runs", other)(lambda *_: None, Stop())
-
-
-def test_what_a_job_measures(tmp_path, play):
-    result = job(tmp_path / "runs", play)(lambda *_: None, Stop())
-    assert [point["round"] for point in result["history"]] == [2, 4]
-    last = result["history"][-1]
-    assert {kind: last[kind] for kind in ("seen", "unseen")} == result["before"]
-    assert result["n_roles"] == {"seen": 12, "unseen": 3}
-    assert result["n_tasks"] == 12
-    assert result["n_skipped"] == 0
-    names = [name for name, _ in seeded_network(SMALL, 0).named_parameters()]
-    assert list(result["rates"]) == names
-    assert all(np.all(np.diff(cuts) >= 0) and cuts[0] > 0 for cuts in result["rates"].values())
-    # Symbols that nobody says keep the first rate, and are left out.
-    assert result["rates"]["embedding.weight"][0] != result["rates"]["embedding.weight"][-1]
-
-
-# ---- names and scales ----------------------------------------------------------------------------
-
-
-def test_names_of_methods():
-    assert [method.name for method in planned(None)] == list(DEFAULT_METHODS)
-    assert [m.name for m in planned("aruba, fedavg-0.10,aruba")] == ["aruba", "fedavg-0.1"]
-    for name in (
-        "adam",
-        "fedavg",
-        "fedavg-",
-        "fedavg-0",
-        "fedavg-nan",
-        "fedavg-inf",
-        "aruba-1",
-        "",
-    ):
-        with pytest.raises(ValueError) as caught:
-            Method.of(name)
-        assert str(caught.value) == (
-            f"shakespeare: `methods` must be known: got {name!r}, expected aruba, isotropic or "
-            "fedavg-RATE, such as fedavg-0.1"
-        )
-
-
-def test_the_paper_is_the_papers():
-    paper = SCALES["paper"]
-    assert (paper.n_layers, paper.n_hidden, paper.n_embedding, paper.length) == (2, 256, 8, 80)
-    assert (paper.n_rounds, paper.n_clients, paper.batch_size) == (500, 10, 10)
-    assert (paper.role_fraction, paper.line_fraction, paper.stride) == (0.8, 0.8, 1)
-    assert paper.n_evaluated is None
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"n_hidden": 0}, "`n_hidden` must be in range: got 0"),
-        ({"n_rounds": 1.5}, "`n_rounds` must be an integer: got float"),
-        ({"stride": 8}, "`stride` must not skip characters: got 8, expected at most `length` = 7"),
-        ({"line_fraction": 1.0}, "`line_fraction` must be a fraction: got 1.0"),
-        ({"learning_rate": 0.0}, "`learning_rate` must be positive: got 0.0"),
-        ({"zeta": -1.0}, "`zeta` must be positive: got -1.0"),
-        ({"p": -1.0}, "`p` must not be negative: got -1.0"),
-        ({"n_evaluated": 0}, "`n_evaluated` must be in range: got 0"),
-    ],
-)
-def test_bad_settings_are_refused(change, message):
-    with pytest.raises((TypeError, ValueError)) as caught:
-        replace(SMALL, **change)
-    assert str(caught.value).startswith(f"shakespeare: {message}")
