@@ -47,7 +47,7 @@ def some_work():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
 def test_fork_after_use(threads):
     """The child's OpenMP has lost its threads: it must run, serially, with the same bits."""
     threads(2)
