@@ -135,14 +135,14 @@ def test_import_is_light_and_starts_no_threads():
     assert run_python(code) == "[] 0\n"
 
 
+@pytest.mark.skipif("ARUBA_SANITIZED" in os.environ, reason="what sanitizers add is no time of ours")
 def test_import_takes_hardly_longer_than_numpys():
-    """Processor time, the best of seven: at most 1.2 of NumPy's, with NumPy's own in it."""
+    """Processor time, in turns, the best of nine: at most 1.2 of NumPy's, with that in it."""
     show = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
-
-    def best(module):
-        return min(float(run_python(show.format(module))) for _ in range(7))
-
-    assert best("numpy, aruba_fast") <= 1.2 * best("numpy")
+    modules = ("numpy", "numpy, aruba_fast")
+    turns = [[float(run_python(show.format(m))) for m in modules] for _ in range(9)]
+    numpys, ours = np.min(turns, axis=0)
+    assert ours <= 1.2 * numpys
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
