@@ -21,11 +21,12 @@ INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
 
-.PHONY: demo omniglot shakespeare test bench bench-check gpu bench-gpu bench-gpu-check cuda-gates cuda-emulated \
-  lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
+.PHONY: demo omniglot shakespeare test bench bench-check gpu bench-gpu bench-gpu-check cuda-gates \
+  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
 
 help:
-	@echo "make demo | omniglot | shakespeare | test | bench | lint | format | stubs | sanitize | arm | avx512 | dist | clean"
+	@echo "make demo | omniglot | shakespeare | test | bench | lint | format | stubs | sanitize"
+	@echo "make arm | avx512 | dist | clean"
 	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------

@@ -161,13 +161,7 @@ def _draw_layers(axes: Axes, weights: dict[str, dict[str, Any]], start: float) -
         color=_FAINT,
         fontsize=8.5,
     )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xticks(range(len(LAYERS)), LAYERS)
-    axes.tick_params(axis="x", length=0)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    _along_the_network(axes, (1.0, 2.0, 5.0))
     axes.set_ylabel("learned rate √(b / g) of a weight")
     axes.set_title("Learned rates, from the image to the head")
 
@@ -190,15 +184,20 @@ def _draw_movement(axes: Axes, weights: dict[str, dict[str, Any]]) -> None:
             color=_INK,
             fontsize=9,
         )
+    _along_the_network(axes, (1.0, 3.0))
+    axes.set_ylabel("θ̂ − φ, % of the weights")
+    axes.set_title("How far a task moves them: layers, and their filters")
+
+
+def _along_the_network(axes: Axes, labelled: tuple[float, ...]) -> None:
+    """A logarithmic scale over the layers; `labelled` are the digits that it is labelled at."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
+    axes.yaxis.set_major_locator(LogLocator(subs=labelled, numticks=12))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(range(len(LAYERS)), LAYERS)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.set_ylabel("θ̂ − φ, % of the weights")
-    axes.set_title("How far a task moves them: layers, and their filters")
 
 
 def _density(logs: Float64Array) -> tuple[Float64Array, Float64Array]:
