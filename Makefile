@@ -4,6 +4,11 @@
 PYTHON ?= python3
 export ARUBA_FAST_DATA ?= $(abspath ../shared/data)
 
+# What was compiled once is not compiled again, in whatever folder, where ccache is installed.
+export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
