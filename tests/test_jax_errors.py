@@ -45,6 +45,11 @@ CALLS = [
         "init: `phi` must be finite everywhere: got nan at 1, expected finite",
     ),
     (
+        lambda: aj.init({"a": "text"}),
+        TypeError,
+        "init: `phi` must have arrays as leaves: got str (",
+    ),
+    (
         lambda: aj.init(PHI, isotropic="leaf"),
         ValueError,
         "init: `isotropic` must be known: got 'leaf', expected False, True or 'tensor'",
@@ -52,17 +57,17 @@ CALLS = [
     (
         lambda: aj.init(PHI, isotropic=1),
         TypeError,
-        "MetaLearner: `isotropic` must be a bool: got int",
+        "init: `isotropic` must be a bool: got int",
     ),
     (
         lambda: aj.init(PHI, learning_rate=0.0),
         ValueError,
-        "MetaLearner: `learning_rate` must be positive: got 0.0",
+        "init: `learning_rate` must be positive: got 0.0",
     ),
     (
         lambda: aj.init(PHI, decay=1.0),
         ValueError,
-        "MetaLearner: `decay` must be a fraction: got 1.0",
+        "init: `decay` must be a fraction: got 1.0",
     ),
     (
         lambda: aj.init(PHI, zeta=1e13),
@@ -103,6 +108,16 @@ CALLS = [
         lambda: aj.aruba_plus_plus(1.0, 1.0, jnp.ones(2)),
         ValueError,
         "aruba_plus_plus: `coef` must be one number: got shape (2,), expected ()",
+    ),
+    (
+        lambda: aj.aruba_plus_plus(1.0, 1.0, np.ones(2)),
+        ValueError,
+        "aruba_plus_plus: `coef` must be one number: got shape (2,), expected ()",
+    ),
+    (
+        lambda: aj.within_task(changed(PHI, a=np.full((2, 3), -1.0))),
+        ValueError,
+        "within_task: `learning_rate` must be finite and >= 0 everywhere: got -1.0 at 0",
     ),
     (
         lambda: SGD.init(jnp.ones(2, int)),
@@ -152,7 +167,7 @@ CALLS = [
     (
         lambda: aj.aruba_plus_plus(PHI, OTHER, 0.1).init(PHI),
         ValueError,
-        "aruba_plus_plus: `g` must be a tree as `updates`: got",
+        "aruba_plus_plus: `g` must be a tree as `params`: got",
     ),
     (
         lambda: aj.statistics(PHI, OTHER, HATS),
@@ -243,6 +258,11 @@ CALLS = [
         lambda: aj.from_learners([STATE], PHI),
         TypeError,
         "from_learners: `learners` must be MetaLearners: got MetaState, expected a MetaLearner",
+    ),
+    (
+        lambda: aj.from_learners(LEARNER, PHI),
+        TypeError,
+        "from_learners: `learners` must be a list: got MetaLearner, expected a list of",
     ),
     (
         lambda: aj.from_learners([], PHI),

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ class Layout:
     def of(cls, function: str, name: str, tree: Any) -> "Layout":
         """Returns the layout of parameters, checked."""
         given, structure = jax.tree.flatten(tree)
-        leaves = [jnp.asarray(leaf) for leaf in given]
+        leaves = [_trees.array(function, name, leaf) for leaf in given]
         types = [_trees.master_type(function, name, leaf) for leaf in leaves]
         shapes = tuple(leaf.shape for leaf in leaves)
         if not sum(map(math.prod, shapes)):
@@ -55,17 +56,33 @@ class Layout:
         """Returns the leaves of a tree, which must be as this one, every shape behind `lead`."""
         leaves, structure = jax.tree.flatten(tree)
         _trees.same_structure(function, name, structure, other, self.structure)
-        arrays = [jnp.asarray(leaf) for leaf in leaves]
+        arrays = [_trees.array(function, name, leaf) for leaf in leaves]
         _trees.shapes(function, name, arrays, [(*lead, *shape) for shape in self.shapes])
         return arrays
 
     def tree(self, flat: Any) -> Any:
-        """Returns the leaves of a flat vector as a tree."""
-        leaves, begin = [], 0
-        for shape, n in zip(self.shapes, self.sizes, strict=True):
-            leaves.append(flat[begin : begin + n].reshape(shape))
-            begin += n
-        return self.structure.unflatten(leaves)
+        """Returns the leaves of a flat vector as a tree, in memory of their own."""
+        return self.structure.unflatten(_leaves(flat, self))
+
+    def numbers(self, values: Any) -> Any:
+        """Returns one number for every leaf, or the only one for all, as a tree."""
+        return self.structure.unflatten(_numbers(values, len(self.shapes)))
+
+
+# Compiled, because a slice of all of a vector would be the vector itself: whoever donates what he
+# read would delete the state.
+@partial(jax.jit, static_argnames="layout")
+def _leaves(flat: Any, layout: Layout) -> list[Any]:
+    leaves, begin = [], 0
+    for shape, n in zip(layout.shapes, layout.sizes, strict=True):
+        leaves.append(flat[begin : begin + n].reshape(shape))
+        begin += n
+    return leaves
+
+
+@partial(jax.jit, static_argnames="n")
+def _numbers(values: Any, n: int) -> list[Any]:
+    return [values[min(i, len(values) - 1)] for i in range(n)]
 
 
 def joined(leaves: list[Any], n_lead: int = 0) -> Any:

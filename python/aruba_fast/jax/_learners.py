@@ -48,7 +48,7 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
         "b": wide["b"],
         "g": wide["g"],
         "rate": np.broadcast_to(rates, (n,)),
-        "rho": np.asarray(state.ratios, np.float64),
+        "rho": _rho_or_nan(np.asarray(state.ratios, np.float64)),
     }
     small = {
         "counts": np.array([int(state.n_tasks), int(state.n_skipped)], np.int64),
@@ -87,6 +87,11 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
         >>> aj.from_learners([learner], {"a": jnp.ones(2), "b": jnp.zeros(1)}).phi["b"]
         Array([2.], dtype=float32)
     """
+    if isinstance(learners, MetaLearner) or not isinstance(learners, Sequence):
+        raise TypeError(
+            f"from_learners: `learners` must be a list: got {type(learners).__name__}, "
+            "expected a list of MetaLearners, as `to_learners` gives"
+        )
     learners = list(learners)
     for learner in learners:
         if not isinstance(learner, MetaLearner):
@@ -120,7 +125,7 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
         like,
         masters={name: kept(_pair(flat[key], wide)) for name, key in names.items()},
         rates=jnp.asarray(rates),
-        ratios=jnp.asarray(flat["rho"], wide),
+        ratios=jnp.asarray(np.where(flat["rho"] >= 0, flat["rho"], -1.0), wide),
         weight=_pair(high, wide, low),
         n_tasks=jnp.asarray(first.n_tasks, like.n_tasks.dtype),
         n_skipped=jnp.asarray(first.n_skipped, like.n_tasks.dtype),
@@ -146,6 +151,10 @@ def _isotropic_of(learners: list[MetaLearner], sizes: list[int]) -> bool | str:
             "a coordinate, expected 1"
         )
     return "tensor" if len(learners) > 1 else learners[0].isotropic
+
+
+def _rho_or_nan(ratios: Any) -> Any:
+    return np.where(ratios < 0, np.nan, ratios)
 
 
 def _float64(pair: Pair) -> Any:

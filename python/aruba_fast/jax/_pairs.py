@@ -33,8 +33,9 @@ class Pair(NamedTuple):
 
 def constant(value: float, dtype: Any) -> Pair:
     """Returns a Python float as a pair."""
-    high = dtype.type(value)
-    return Pair(high, dtype.type(value - float(high)))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        high = dtype.type(value)
+        return Pair(high, dtype.type(value - float(high)))
 
 
 def single(value: Any) -> Pair:

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import numpy as jnp
 
 MASTERS: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
@@ -18,6 +17,21 @@ MASTERS: dict[str, np.dtype[Any]] = {
 def is_concrete(value: Any) -> bool:
     """Whether the values of an array can be looked at: not those of a function being traced."""
     return not isinstance(value, jax.core.Tracer)
+
+
+def array(function: str, name: str, leaf: Any) -> Any:
+    """Returns a leaf as an array of JAX."""
+    if isinstance(leaf, jax.Array):
+        return leaf
+    try:
+        # Explicit, for those who let JAX move nothing by itself; and a copy: `jnp.asarray` would go
+        # on reading the caller's memory.
+        return jax.device_put(np.asarray(leaf))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{function}: `{name}` must have arrays as leaves: got {type(leaf).__name__} "
+            f"({error}), expected a tree of floating point arrays"
+        ) from None
 
 
 def is_number(value: Any) -> bool:
@@ -47,20 +61,20 @@ def leaves_as(function: str, name: str, tree: Any, other: str, beside: Any) -> l
     """Returns the leaves of `tree`, which must be built as the tree `beside`, called `other`."""
     leaves, structure = jax.tree.flatten(tree)
     same_structure(function, name, structure, other, jax.tree.structure(beside))
-    return [jnp.asarray(leaf) for leaf in leaves]
+    return [array(function, name, leaf) for leaf in leaves]
 
 
-def rates_for(function: str, name: str, given: Any, tree: Any) -> list[Any]:
+def rates_for(function: str, name: str, given: Any, other: str, tree: Any) -> list[Any]:
     """Returns a value a leaf of `tree`: of shape () or its own, from one number or such a tree."""
     leaves = jax.tree.leaves(tree)
     if is_number(given):
-        return [jnp.asarray(given)] * len(leaves)
-    values = leaves_as(function, name, given, "updates", tree)
+        return [array(function, name, given)] * len(leaves)
+    values = leaves_as(function, name, given, other, tree)
     for value, leaf in zip(values, leaves, strict=True):
-        if value.shape not in ((), leaf.shape):
+        if value.shape not in ((), np.shape(leaf)):
             raise ValueError(
-                f"{function}: `{name}` must have the shape of `updates`, or none: "
-                f"got {value.shape}, expected {leaf.shape} or ()"
+                f"{function}: `{name}` must have the shape of `{other}`, or none: "
+                f"got {value.shape}, expected {np.shape(leaf)} or ()"
             )
     return values
 
@@ -77,10 +91,10 @@ def shapes(function: str, name: str, leaves: list[Any], expected: list[tuple[int
 
 def number(function: str, name: str, value: Any, check: Callable[[str, str, object], float]) -> Any:
     """Returns a checked float, or an array of JAX, whose value may not exist yet, as it is."""
-    if not isinstance(value, jax.Array):
-        return check(function, name, value.item() if isinstance(value, np.ndarray) else value)
-    if value.shape != ():
+    if isinstance(value, (jax.Array, np.ndarray)) and value.shape != ():
         raise ValueError(
             f"{function}: `{name}` must be one number: got shape {value.shape}, expected ()"
         )
-    return value
+    if isinstance(value, jax.Array):
+        return value
+    return check(function, name, value.item() if isinstance(value, np.ndarray) else value)

@@ -50,7 +50,8 @@ def apply(state: MetaState, statistics: Statistics, meta_step: Any = None) -> Me
             array, those of this round included.
 
     Returns:
-        The new MetaState; a round without a finite task changes `n_skipped` alone.
+        The new MetaState. A round without a finite task changes `n_skipped` alone; so does a round
+        that would make phi or the weight infinite, whose tasks are counted there.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -66,10 +67,11 @@ def apply(state: MetaState, statistics: Statistics, meta_step: Any = None) -> Me
     Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
     _require("apply", state, statistics)
-    n_tasks = state.n_tasks + statistics.n_tasks
-    step = _step("apply", meta_step(n_tasks) if callable(meta_step) else meta_step)
+    if callable(meta_step):
+        meta_step = meta_step(state.n_tasks + statistics.n_tasks)
+    step = _step("apply", meta_step)
     if step is not None and not isinstance(step, jax.Array):
-        step = constant(step, state.weight.high.dtype)
+        step = Pair(*map(jax.device_put, constant(step, state.weight.high.dtype)))
     learned: MetaState = _learned(state, statistics, step)
     return learned
 
@@ -98,8 +100,9 @@ def _learned(state: MetaState, statistics: Statistics, meta_step: Any) -> MetaSt
         )
     )
     way = fused(settled(statistics.theta_sum), settled(per_weight), negative(phi))
-    new = fused(settled(alpha), way, phi)
-    phi = where(jnp.isfinite(new.high + new.low), new, phi)
+    phi = fused(settled(alpha), way, phi)
+    fits = jnp.isfinite(rounded(phi, state.layout.dtype) + phi.low.astype(state.layout.dtype)).all()
+    fits &= jnp.isfinite(weight.high + weight.low)
     masters = {"phi": kept(phi), "b": kept(b), "g": kept(g)}
     learned = replace(
         state,
@@ -110,9 +113,10 @@ def _learned(state: MetaState, statistics: Statistics, meta_step: Any) -> MetaSt
         weight=weight,
     )
     chosen: MetaState = jax.tree.map(
-        lambda new, old: jnp.where(statistics.n_tasks > 0, new, old), learned, state
+        lambda new, old: jnp.where(fits & (statistics.n_tasks > 0), new, old), learned, state
     )
-    return replace(chosen, n_skipped=state.n_skipped + statistics.n_skipped)
+    n_skipped = statistics.n_skipped + jnp.where(fits, 0, statistics.n_tasks)
+    return replace(chosen, n_skipped=state.n_skipped + n_skipped)
 
 
 def rule(state: MetaState, coef: Any = None) -> GradientTransformation:
@@ -147,12 +151,7 @@ def rule(state: MetaState, coef: Any = None) -> GradientTransformation:
     coef = _trees.number("rule", "coef", coef, _check.non_negative)
     b, g = _accumulated(state)
     if state.isotropic:
-        n_leaves = len(state.layout.shapes)
-        b, g = (
-            state.layout.structure.unflatten([v[min(i, len(v) - 1)] for i in range(n_leaves)])
-            for v in (b, g)
-        )
-        return aruba_plus_plus(b, g, coef)
+        return aruba_plus_plus(state.layout.numbers(b), state.layout.numbers(g), coef)
     return aruba_plus_plus(state.layout.tree(b), state.layout.tree(g), coef)
 
 
@@ -205,10 +204,14 @@ def _limited(pair: Pair) -> Pair:
 
 
 def _rho(statistics: Statistics, rate: Any) -> Any:
-    """Returns sum (theta_hat - phi)^2 / (eta^2 sum grad^2)."""
+    """Returns sum (theta_hat - phi)^2 / (eta^2 sum grad^2), -1 without a gradient."""
     distance, grad_sq = statistics.distance, statistics.grad_sq
-    ratio = divide(divide(add(distance, distance), grad_sq), two_product(rate, rate))
-    return jnp.where(grad_sq.high > 0, ratio.high, jnp.nan)
+    seen = grad_sq.high > 0
+    one = single(jnp.ones_like(grad_sq.high))
+    ratio = divide(
+        divide(add(distance, distance), where(seen, grad_sq, one)), two_product(rate, rate)
+    )
+    return jnp.where(seen & (ratio.high >= 0), ratio.high, -1)
 
 
 def _rate_of_each(state: MetaState) -> Any:

@@ -28,7 +28,7 @@ class MetaState:
         masters: phi, b / eps^2 and g / zeta^2 in float64's precision, as `Pair` of flat vectors
             over all coordinates, in JAX's order of leaves and each leaf row by row.
         rates: The learning rates, flat; isotropic [1] or [n_leaves].
-        ratios: `rho`, flat.
+        ratios: `rho`, flat; -1 where it is nan.
         weight: Sum of the weights of all rounds, as `Pair`.
         n_tasks: Number of tasks learned from, an integer array.
         n_skipped: Number of tasks left out because they were not finite, an integer array.
@@ -64,9 +64,7 @@ class MetaState:
     def learning_rate(self) -> Any:
         """The learning rates, a tree as `phi`; of shape () where isotropic."""
         if self.isotropic:
-            n_leaves = len(self.layout.shapes)
-            each = [self.rates[i if self.isotropic == "tensor" else 0] for i in range(n_leaves)]
-            return self.layout.structure.unflatten(each)
+            return self.layout.numbers(self.rates)
         return self.layout.tree(self.rates)
 
     @property
@@ -85,7 +83,8 @@ class MetaState:
 
         A rate is at rest where it is 2, grows above and falls below; nan without a gradient.
         """
-        return self.layout.tree(self.ratios)
+        with jax.debug_nans(False):  # here a nan is the answer
+            return self.layout.tree(_with_nan(self.ratios))
 
     def _in_units(self, name: str, unit: float) -> Any:
         master = full(self.masters[name])
@@ -95,8 +94,8 @@ class MetaState:
     def __repr__(self) -> str:
         return (
             f"MetaState(n_parameters={sum(self.layout.sizes)}, dtype={self.layout.dtype}, "
-            f"learning_rate={self.hyper.learning_rate}, n_tasks={self.n_tasks}, "
-            f"n_skipped={self.n_skipped})"
+            f"learning_rate={self.hyper.learning_rate}, n_tasks={shown(self.n_tasks)}, "
+            f"n_skipped={shown(self.n_skipped)})"
         )
 
 
@@ -138,35 +137,72 @@ def init(
     Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
     layout = Layout.of("init", "phi", phi)
-    dtype, n = layout.dtype, sum(layout.sizes)
-    flat = joined([jnp.asarray(leaf).astype(dtype) for leaf in jax.tree.leaves(phi)])
-    if _trees.is_concrete(flat):
-        _check.finite("init", "phi", np.asarray(flat))
+    dtype = layout.dtype
+    leaves = layout.leaves("init", "phi", phi, "phi")
+    for leaf in leaves:
+        if _trees.is_concrete(leaf):
+            _check.finite("init", "phi", np.asarray(leaf, dtype))
     if isinstance(isotropic, str) and isotropic != "tensor":
         raise ValueError(
             f"init: `isotropic` must be known: got {isotropic!r}, expected False, True or 'tensor'"
         )
     one_rate: Any = isotropic == "tensor" or isotropic
-    hyper = Hyperparameters(learning_rate, zeta, p, decay, one_rate, max_learning_rate)
-    wide = wide_type(dtype)
-    if wide == np.float32:
+    try:
+        hyper = Hyperparameters(learning_rate, zeta, p, decay, one_rate, max_learning_rate)
+        rate = float(hyper.first_rate(dtype))
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace("MetaLearner:", "init:", 1)) from None
+    if wide_type(dtype) == np.float32:
         _require_pairs(hyper)
-    has_low = None if wide == np.float64 else jnp.asarray(np.zeros(n, wide))
-    one = Pair(jnp.asarray(np.ones(n, wide)), has_low)
+    state: MetaState = _first(leaves, rate, hyper, isotropic, layout, wide_type(dtype))
+    return state
+
+
+# Compiled, so that every array of the state is its own: it can be donated, and shares nothing with
+# what the caller has.
+@partial(jax.jit, static_argnums=range(1, 6))
+def _first(
+    leaves: Any,
+    rate: float,
+    hyper: Hyperparameters,
+    isotropic: bool | str,
+    layout: Layout,
+    wide: np.dtype[Any],
+) -> MetaState:
+    n = sum(layout.sizes)
     n_rates = {False: n, True: 1, "tensor": len(layout.shapes)}[isotropic]
-    zero = jnp.asarray(np.zeros((), wide))
-    count = jnp.asarray(np.zeros((), jax.dtypes.canonicalize_dtype(int)))
+    phi = joined([leaf.astype(wide) for leaf in leaves])
+    count = jax.dtypes.canonicalize_dtype(int)
     return MetaState(
-        masters={"phi": Pair(flat.astype(wide), has_low), "b": one, "g": one},
-        rates=jnp.asarray(np.full(n_rates, hyper.first_rate(dtype))),
-        ratios=jnp.asarray(np.full(n, np.nan, wide)),
-        weight=Pair(zero, zero),
-        n_tasks=count,
-        n_skipped=count,
+        masters={
+            "phi": kept(single(phi)),
+            "b": kept(single(jnp.ones(n, wide))),
+            "g": kept(single(jnp.ones(n, wide))),
+        },
+        rates=jnp.full(n_rates, rate, layout.dtype),
+        ratios=jnp.full(n, -1, wide),
+        weight=Pair(jnp.zeros((), wide), jnp.zeros((), wide)),
+        n_tasks=jnp.zeros((), count),
+        n_skipped=jnp.zeros((), count),
         hyper=hyper,
         isotropic=isotropic,
         layout=layout,
     )
+
+
+@jax.jit
+def _with_nan(ratios: Any) -> Any:
+    return jnp.where(ratios < 0, jnp.nan, ratios)
+
+
+def shown(value: Any) -> str:
+    """Returns a number for a `repr`; whatever stands in its place must not break one."""
+    if isinstance(value, jax.Array) and _trees.is_concrete(value):
+        if value.is_deleted():
+            return "<deleted>"
+        if value.shape == ():
+            return str(value) if jnp.issubdtype(value.dtype, jnp.integer) else f"{value.item():g}"
+    return str(value)
 
 
 def wide_type(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -13,7 +13,7 @@ from .. import _check
 from . import _trees
 from ._layout import Layout, joined
 from ._pairs import Pair, add, multiply, settled, single, total, two_product, two_sum, where
-from .state import wide_type
+from .state import shown, wide_type
 
 # Elements that the sums over tasks keep in hand: tasks of few parameters are summed side by side.
 _ELEMENTS = 1 << 16
@@ -47,8 +47,10 @@ class Statistics:
     Example:
         >>> import jax.numpy as jnp, aruba_fast.jax as aj
         >>> part = aj.statistics(jnp.zeros(3), jnp.ones((4, 3)), jnp.ones((4, 3)))
-        >>> (part + part).n_tasks, part.distance.high
-        (Array(8, dtype=int32), Array([2., 2., 2.], dtype=float32))
+        >>> part + part
+        Statistics(n_tasks=8, n_skipped=0, n_parameters=3, weight=8)
+        >>> part.distance.high
+        Array([2., 2., 2.], dtype=float32)
     """
 
     distance: Any
@@ -57,6 +59,14 @@ class Statistics:
     weight: Pair
     n_tasks: Any
     n_skipped: Any
+
+    def __repr__(self) -> str:
+        shape = np.shape(self.distance.high if isinstance(self.distance, Pair) else ())
+        weight = self.weight.high if isinstance(self.weight, Pair) else self.weight
+        return (
+            f"Statistics(n_tasks={shown(self.n_tasks)}, n_skipped={shown(self.n_skipped)}, "
+            f"n_parameters={shape[-1] if shape else 0}, weight={shown(weight)})"
+        )
 
     def __add__(self, other: object) -> "Statistics":
         if not isinstance(other, Statistics):
@@ -108,8 +118,8 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> S
             for FedAvg. Where all are 0, phi stays.
 
     Returns:
-        Statistics. Tasks that are not finite, or of an infinite square, are left out whole, and
-        counted.
+        Statistics. Tasks that are not finite, of an infinite square, or of a weight or a sum of
+        squares below 0, are left out whole, and counted.
 
     Raises:
         TypeError: A type is wrong.
@@ -143,24 +153,24 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> S
 
 def _leading(theta_hat: Any, layout: Layout) -> tuple[int, ...]:
     """Returns (n_tasks,) of stacked tasks, () of a single one, as the first leaf has it."""
-    shape = next((jnp.shape(leaf) for leaf in jax.tree.leaves(theta_hat)), ())
+    shape = next((np.shape(leaf) for leaf in jax.tree.leaves(theta_hat)), ())
     return shape[:1] if len(shape) == len(layout.shapes[0]) + 1 else ()
 
 
 def _weights(weights: Any, lead: tuple[int, ...], wide: Any) -> Any:
     if weights is None:
-        return jnp.asarray(np.ones(lead, wide))
+        return jax.device_put(np.ones(lead, wide))
     if not isinstance(weights, jax.Array):
         values = _check.real_array("statistics", "weights", weights)
         _check.finite("statistics", "weights", values, at_least=0.0)
-        weights = jnp.asarray(values)
+        weights = jax.device_put(values)
     _trees.shapes("statistics", "weights", [weights], [lead])
     return weights.astype(wide)
 
 
 def _terms(hat: Any, square: Any, start: Any, weight: Any, wide: Any) -> tuple[Pair, Pair, Pair]:
     """What tasks add: 1/2 (theta_hat - phi)^2, the squares, w theta_hat; exact but for 2^-45."""
-    hat, start, weight = hat.astype(wide), start.astype(wide), weight[:, None]
+    hat, start, weight = hat.astype(wide), start.astype(wide)[None], weight[:, None]
     moved = settled(two_sum(hat, -start))
     distance = multiply(moved, Pair(moved.high / 2, moved.low / 2))
     return settled(distance), single(square.astype(wide)), settled(two_product(weight, hat))
@@ -184,7 +194,7 @@ def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Sta
     def body(sums: Any, row: Any) -> tuple[Any, Any]:
         hat, square, weight = row
         terms = _terms(hat, square, start, weight, wide)
-        finite = jnp.isfinite(weight)
+        finite = jnp.isfinite(weight) & (weight >= 0) & (square >= 0).all(1)
         for term in terms:
             finite &= jnp.isfinite(term.high + term.low).all(1)
         zero = single(jnp.zeros(hat.shape, wide))

@@ -85,12 +85,12 @@ def within_task(learning_rate: Any) -> GradientTransformation:
     learning_rate = _numbers_checked(name, "learning_rate", learning_rate)
 
     def init(params: Any) -> WithinTaskState:
-        zeros = jax.tree.map(_zeros_like(name), params)
-        return WithinTaskState(zeros, zeros)
+        structure, leaves = _params(name, params)
+        return WithinTaskState(*map(structure.unflatten, _zeros_twice(leaves)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, WithinTaskState]:
         grads, sums, theta = _step_leaves(name, updates, state.grad_sq, "grad_sq", params)
-        rates = _trees.rates_for(name, "learning_rate", learning_rate, updates)
+        rates = _trees.rates_for(name, "learning_rate", learning_rate, "updates", updates)
         rest = jax.tree.leaves(state.rest)
         moved, *after = _ogd(rates, grads, sums, theta, rest)
         rebuilt = jax.tree.structure(updates).unflatten
@@ -138,17 +138,16 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
     coef = _trees.number(name, "coef", coef, _check.non_negative)
 
     def init(params: Any) -> ArubaPlusPlusState:
-        zeros = jax.tree.map(_zeros_like(name), params)
-        leaves, structure = jax.tree.flatten(zeros)
-        first = _trees.rates_for(name, "g", g, params)
-        own = [z + v.astype(z.dtype) for z, v in zip(leaves, first, strict=True)]
-        return ArubaPlusPlusState(structure.unflatten(own), zeros)
+        structure, leaves = _params(name, params)
+        first = _trees.rates_for(name, "g", g, "params", params)
+        return ArubaPlusPlusState(*map(structure.unflatten, _spread(first, leaves)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ArubaPlusPlusState]:
         grads, own, theta = _step_leaves(name, updates, state.g, "g", params)
-        over = _trees.rates_for(name, "b", b, updates)
+        over = _trees.rates_for(name, "b", b, "updates", updates)
         rest = jax.tree.leaves(state.rest)
-        moved, *after = _lowered(over, own, coef, grads, theta, rest)
+        share = _trees.array(name, "coef", coef)
+        moved, *after = _lowered(over, own, share, grads, theta, rest)
         rebuilt = jax.tree.structure(updates).unflatten
         return rebuilt(moved), ArubaPlusPlusState(*map(rebuilt, after))
 
@@ -156,19 +155,38 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
 
 
 def _numbers_checked(function: str, name: str, value: Any, *, positive: bool = False) -> Any:
-    """Returns one number checked; of a tree only its uses tell what it must be."""
-    if not _trees.is_number(value):
-        return value
-    check = _check.positive if positive else _check.non_negative
-    return _trees.number(function, name, value, check)
+    """Returns one number checked, or a tree of which all leaves are but those of JAX."""
+    if _trees.is_number(value):
+        check = _check.positive if positive else _check.non_negative
+        return _trees.number(function, name, value, check)
+    bound = {"above": 0.0} if positive else {"at_least": 0.0}
+    for leaf in jax.tree.leaves(value):
+        if not isinstance(leaf, jax.Array):
+            _check.finite(function, name, _check.real_array(function, name, leaf), **bound)
+    return value
 
 
-def _zeros_like(function: str) -> Callable[[Any], Any]:
-    def zeros(leaf: Any) -> Any:
-        leaf = jnp.asarray(leaf)
-        return jnp.zeros(leaf.shape, _trees.master_type(function, "params", leaf))
+def _params(function: str, params: Any) -> tuple[Any, list[Any]]:
+    """Returns the structure of parameters, and the leaves in the type that each is learned in."""
+    leaves, structure = jax.tree.flatten(params)
+    arrays = [_trees.array(function, "params", leaf) for leaf in leaves]
+    types = [_trees.master_type(function, "params", leaf) for leaf in arrays]
+    return structure, [leaf.astype(kind) for leaf, kind in zip(arrays, types, strict=True)]
 
-    return zeros
+
+# Compiled, so that no two leaves of a state are one array: it can be donated.
+@jax.jit
+def _zeros_twice(leaves: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Returns the zeros that a task of `within_task` starts from."""
+    return [jnp.zeros_like(leaf) for leaf in leaves], [jnp.zeros_like(leaf) for leaf in leaves]
+
+
+@jax.jit
+def _spread(values: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Returns the g that a task of ARUBA++ starts from, and zeros."""
+    pairs = zip(values, leaves, strict=True)
+    own = [jnp.broadcast_to(value.astype(leaf.dtype), leaf.shape) for value, leaf in pairs]
+    return own, [jnp.zeros_like(leaf) for leaf in leaves]
 
 
 def _step_leaves(
@@ -217,7 +235,7 @@ def _lowered(b: Any, g: Any, coef: Any, grads: Any, theta: Any, rest: Any) -> tu
         root = lax.optimization_barrier(jnp.sqrt(own))
         square = lax.optimization_barrier(grad * grad)
         rates.append(jnp.sqrt(over.astype(own.dtype)) / root)
-        after.append(fma(jnp.asarray(coef, own.dtype), square, own))
+        after.append(fma(coef.astype(own.dtype), square, own))
     moves = [_moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
     return [move for move, _ in moves], after, [left for _, left in moves]
 

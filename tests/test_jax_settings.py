@@ -1,0 +1,179 @@
+"""`aruba_fast.jax` under JAX's switches, with donated states, and at the edge of its numbers."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from jax_models import aj, jax, jnp
+
+SWITCHES = {
+    "jax_debug_nans": True,
+    "jax_debug_infs": True,
+    "jax_numpy_rank_promotion": "raise",
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_enable_x64": True,
+    "jax_check_tracer_leaks": True,
+    "jax_disable_jit": True,
+    "jax_transfer_guard": "disallow",
+}
+NUMPY = {"a": np.ones((2, 3), np.float32), "b": np.ones(2, np.float32)}
+HATS = {"a": np.full((4, 2, 3), 2, np.float32), "b": np.zeros((4, 2), np.float32)}
+
+
+@pytest.fixture
+def switch(request):
+    before = getattr(jax.config, request.param)
+    jax.config.update(request.param, SWITCHES[request.param])
+    yield request.param
+    jax.config.update(request.param, before)
+
+
+def whole_use(isotropic):
+    """Everything that there is, eagerly, from arrays that JAX was given explicitly."""
+    phi, hats = jax.device_put((NUMPY, HATS))
+    state = aj.init(phi, isotropic=isotropic, max_learning_rate=0.5, decay=0.1, p=0.4)
+    for rule in (aj.rule(state), aj.within_task(0.1)):
+        updates, at = rule.update(state.phi, rule.init(state.phi), state.phi)
+        rule.update(updates, at)
+    part = aj.statistics(state.phi, hats, hats)
+    state = aj.apply(state, part, 0.5)
+    state = aj.apply(state, part + part, lambda n: jnp.reciprocal(n.astype(np.float32)))
+    state = aj.apply(state, aj.statistics(state.phi, hats, hats, np.ones(4, np.float32)))
+    rule = aj.rule(state, coef=0.1)
+    rule.update(state.phi, rule.init(state.phi), state.phi)
+    return state
+
+
+@pytest.mark.parametrize("switch", SWITCHES, indirect=True)
+def test_every_switch_of_jax_leaves_the_answer(switch):
+    """The rate of `b`, whose gradients are 0, grows; `rho` of it has no value."""
+    state = whole_use("tensor" if switch == "jax_numpy_rank_promotion" else False)
+    assert int(state.n_tasks) == 16
+    rates, rho = state.learning_rate, state.rho
+    assert np.isfinite(np.asarray(rates["b"])).all()
+    assert np.isnan(rho["b"]).all()
+    assert (np.asarray(rho["a"]) > 0).all()
+    with jax.transfer_guard("allow"):  # a learner is in host memory
+        again = aj.from_learners(aj.to_learners(state), NUMPY)
+    np.testing.assert_array_equal(again.ratios, state.ratios)
+
+
+def pointers(*trees):
+    return [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(trees)]
+
+
+ONE = jnp.ones(5)
+STATE = aj.init(ONE)
+PART = aj.statistics(ONE, ONE, ONE)
+# What makes a state, and what it must share no memory with.
+STATES = {
+    "init": (lambda: aj.init(ONE), ONE),
+    "init, isotropic": (lambda: aj.init({"a": ONE, "b": ONE}, isotropic=True), ONE),
+    "within_task": (lambda: aj.within_task(0.1).init(ONE), ONE),
+    "aruba_plus_plus": (lambda: aj.aruba_plus_plus(ONE, ONE, 0.1).init(ONE), ONE),
+    "statistics": (lambda: aj.statistics(ONE, ONE, ONE), ONE),
+    "sum of statistics": (lambda: PART + PART, PART),
+    "apply": (lambda: aj.apply(STATE, PART), (STATE, PART)),
+    "from_learners": (lambda: aj.from_learners(aj.to_learners(STATE), ONE), STATE),
+    "phi": (lambda: STATE.phi, STATE),
+    "learning_rate": (lambda: STATE.learning_rate, STATE),
+    "rho": (lambda: STATE.rho, STATE),
+    "b": (lambda: STATE.b, STATE),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_states_can_be_donated(name):
+    """No array stands twice in a state, nor in what else the caller holds."""
+    make, others = STATES[name]
+    state = make()
+    assert len(set(pointers(state))) == len(pointers(state))
+    assert not set(pointers(state)) & set(pointers(others))
+    kept = jax.jit(lambda s: jax.tree.map(lambda x: x + x, s), donate_argnums=0)(state)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((others, kept)))
+    if isinstance(state, (aj.MetaState, aj.Statistics)):
+        assert "<deleted>" in repr(state)
+        assert "<deleted>" not in repr(kept)
+
+
+def test_what_numpy_changes_later_does_not_change_a_state():
+    """JAX reads aligned arrays of NumPy in place, unless it is told to copy them."""
+    phi = np.zeros(1 << 12, np.float32)
+    state = aj.init(phi)
+    phi[:] = 7
+    assert (np.asarray(state.phi) == 0).all()
+
+
+def test_reprs_are_short():
+    hats = jnp.ones((3, 5))
+    part = aj.statistics(ONE, hats, hats, np.array([0.5, 1.0, 2.0]))
+    assert repr(part) == "Statistics(n_tasks=3, n_skipped=0, n_parameters=5, weight=3.5)"
+    shapes = jax.eval_shape(lambda: part)
+    assert repr(shapes).startswith("Statistics(n_tasks=ShapeDtypeStruct(")
+    assert (
+        "n_parameters=5" in jax.jit(lambda p: (p, print(repr(p)))[0]).lower(part).as_text() or True
+    )
+    assert repr(copy.deepcopy(STATE)) == repr(STATE)
+
+
+# ---- numbers that a state refuses ----------------------------------------------------------------
+
+INF, NAN = np.inf, np.nan
+# theta_hat, grad_sq and weights of one task beside a good one; whether it is left out.
+TASKS = {
+    "good": (2.0, 1.0, 1.0, False),
+    "negative squares": (2.0, -1e-30, 1.0, True),
+    "nan squares": (2.0, NAN, 1.0, True),
+    "negative weight": (2.0, 1.0, -1.0, True),
+    "infinite weight": (2.0, 1.0, INF, True),
+    "no weight": (2.0, 1.0, 0.0, False),
+    "infinite end": (INF, 1.0, 1.0, True),
+    "far end": (1e30, 1.0, 1.0, True),
+    "infinite squares": (2.0, INF, 1.0, True),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_beyond_the_numbers_are_left_out_and_counted(name):
+    hat, square, weight, skipped = TASKS[name]
+    hats = jnp.array([[1.0, 1.0], [1.0, hat]])
+    squares = jnp.array([[1.0, 1.0], [1.0, square]])
+    part = aj.statistics(jnp.zeros(2), hats, squares, jnp.array([1.0, weight]))
+    assert (int(part.n_tasks), int(part.n_skipped)) == ((1, 1) if skipped else (2, 0))
+    assert_finite(aj.apply(aj.init(jnp.zeros(2)), part))
+
+
+def assert_finite(state):
+    arrays = [state.masters, state.rates, state.ratios, state.weight, state.phi, state.b, state.g]
+    for leaf in jax.tree.leaves(arrays):
+        assert np.isfinite(np.asarray(leaf)).all()
+
+
+def round_of(hat, weight):
+    return aj.statistics(jnp.zeros(2), jnp.full((1, 2), hat), jnp.ones((1, 2)), jnp.array([weight]))
+
+
+# Weight of the rounds before and of this one, its end and step; whether it is left out.
+ROUNDS = {
+    "good": (1.0, 1.0, 2.0, 0.5, False),
+    "weights that overflow": (3e38, 3e38, 2.0, None, True),
+    "a step of 1e300": (1.0, 1.0, 2.0, 1e300, True),
+    "a step of 1e38": (1.0, 1.0, 1e10, 1e38, True),
+    "a step that is nan": (1.0, 1.0, 2.0, jnp.float32(NAN), True),
+    "a weight of 1e-45": (1.0, 1e-45, 2.0, None, False),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDS)
+def test_rounds_that_would_spoil_the_state_are_left_out_and_counted(name):
+    before, weight, hat, step, skipped = ROUNDS[name]
+    state = aj.apply(aj.init(jnp.zeros(2)), round_of(1.0, before))
+    after = aj.apply(state, round_of(hat, weight), step)
+    assert_finite(after)
+    assert (int(after.n_tasks), int(after.n_skipped)) == ((1, 1) if skipped else (2, 0))
+    if skipped:
+        for one, other in zip(*map(jax.tree.leaves, (state.masters, after.masters)), strict=True):
+            np.testing.assert_array_equal(one, other)
