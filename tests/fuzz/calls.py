@@ -26,7 +26,7 @@ NUMBERS_OF = {
 }
 
 
-class Broken(AssertionError):
+class Broken(AssertionError):  # noqa: N818 (a find, not an error)
     """A call did what no call may do."""
 
 
@@ -123,18 +123,19 @@ def arrays_in(value, depth=2):
     return []
 
 
-def shown(value):
+def shown(value, depth=2):
     """Type, shape and values of an argument; what misbehaves is not asked, tensors least of all."""
     kind = type(value)
-    if kind in (list, tuple):
-        return f"{kind.__name__} of {len(value)}: {', '.join(map(shown, value[:3]))}"
+    if kind in (list, tuple) and depth:
+        inner = ", ".join(shown(each, depth - 1) for each in value[:3])
+        return f"{kind.__name__} of {len(value)}: {inner}"
     if kind.__module__.partition(".")[0] in ("torch", "cupy", "emulated_cupy"):
         return f"{kind.__name__} {value.dtype} {tuple(value.shape)}"
     if kind is np.ndarray:
         values = np.array2string(value, threshold=8, edgeitems=2).replace("\n", "")
         return f"{value.dtype} {value.shape} {value.strides} {values}"
     safe = kind.__module__ in ("builtins", "numpy") or kind.__module__.startswith("aruba_fast")
-    return repr(value) if safe else f"{kind.__name__} {sorted(vars(kind))[:4]}"
+    return repr(value) if safe and kind is not list else f"{kind.__name__} {sorted(vars(kind))[:4]}"
 
 
 def bits_of(state):

@@ -221,7 +221,7 @@ def anything(draw, value):
         lambda: Answering(draw.choice((None, 1, 0.5, -1, "x", [], 2**70, float("nan")))),
         lambda: draw.choice((RaisingFloat(0.5), RaisingInt(1))),
         lambda: [value] * draw.integer(0, 3),
-        lambda: (lambda *_: draw.choice((None, 0.5, -1.0, "x", float("nan"), 1e300, True))),
+        lambda: lambda *_: draw.choice((None, 0.5, -1.0, "x", float("nan"), 1e300, True)),
         lambda: _raise,
     )
     return draw.choice(makers)()

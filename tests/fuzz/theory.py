@@ -9,7 +9,8 @@ import numpy as np
 import aruba_fast as af
 
 from .calls import Call
-from .entries import LOSSES, drawn_run, learner_of, run_options, tasks_of
+from .entries import LOSSES, drawn_run, run_options, tasks_of
+from .learners import learner_of
 
 
 def _host(draw):
