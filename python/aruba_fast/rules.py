@@ -95,11 +95,9 @@ class OGD:
 
     @classmethod
     def _of(cls, learning_rate: float | NDArray[Any]) -> "OGD":
-        """The rule of a learner's own rate, copied and not checked: no device is waited for."""
+        """The rule of a learner's own rate, not checked: no device is waited for."""
         rule = object.__new__(cls)
-        rate = learning_rate
-        rate = rate if isinstance(rate, float) else _arrays.frozen(rate.copy())
-        object.__setattr__(rule, "learning_rate", rate)
+        object.__setattr__(rule, "learning_rate", learning_rate)
         return rule
 
     def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
