@@ -1,5 +1,7 @@
 """What a meta-learner has learned: shared by threads, read at one moment, copied and pickled."""
 
+import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,10 @@ from ._state import ARRAYS, Hyperparameters
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+# Their place in a checkpoint, which only has it where there are some.
+ATTRIBUTES = "attributes"
 
 
 class Learned:
@@ -48,10 +54,22 @@ class Learned:
         added = {name: value for name, value in vars(self).items() if name not in _OWN}
         return added | {name: getattr(self, name) for name in slots}
 
+    def _stored_attributes(self) -> dict[str, Any]:
+        """The attributes that a file can hold, beside its hyperparameters."""
+        attributes = self._attributes()
+        kept = {name: value for name, value in attributes.items() if _is_json(value)}
+        if lost := sorted(set(attributes) - set(kept)):
+            warnings.warn(
+                f"{type(self).__name__}.save: the attributes {', '.join(lost)} are left out: a "
+                "checkpoint holds numbers, texts, lists and dictionaries; a pickle holds all",
+                stacklevel=3,
+            )
+        return {ATTRIBUTES: kept} if kept else {}
+
     def _twin(self, arrays: Mapping[str, NDArray[Any]]) -> "Self":
         """A learner of the same class, attributes and hyperparameters with other arrays."""
         twin = type(self).__new__(type(self))
-        twin.__setstate__((asdict(self._hyper), arrays, self._attributes()))
+        Learned.__setstate__(twin, (asdict(self._hyper), arrays, self._attributes()))
         return twin
 
     @property
@@ -149,6 +167,26 @@ class Learned:
         self._hold(Hyperparameters.stored(hyper), own)
         for name, value in (attributes[0] if attributes else {}).items():
             setattr(self, name, value)
+
+
+def checked_attributes(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that a file holds beside its hyperparameters, harmless to set."""
+    attributes = stored.get(ATTRIBUTES, {})
+    if not isinstance(attributes, dict):
+        raise ValueError(f"holds attributes that are a {type(attributes).__name__}")
+    for name in attributes:
+        if name in _OWN or hasattr(kind, name):
+            raise ValueError(f"holds the attribute {name!r}, which {kind.__name__} has itself")
+    return attributes
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON gives back the same."""
+    try:
+        again = json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(value, type(again)) and bool(again == value)
 
 
 _OWN = frozenset({"_hyper", "_lock", "_arrays", "_state"})

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from . import _arrays, _check
 from ._check import Float64Array
-from ._learned import Learned
+from ._learned import ATTRIBUTES, Learned, checked_attributes
 from ._state import ARRAYS, Hyperparameters, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
@@ -261,14 +261,21 @@ class MetaLearner(Learned):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole state as a safetensors file, to resume bit for bit.
 
-        The file is written beside `path` and renamed: a failed save leaves the old file as it was.
+        The file is written beside `path` and renamed: a failed save, or one that is killed, leaves
+        the old file as it was. What a kill leaves beside it, under a name that begins with
+        ".aruba_fast-", the next save of the same file removes.
 
         Args:
-            path: The file; replaced if it exists.
+            path: The file; replaced if it exists, with the permissions that it had. A pipe or a
+                character device is written to.
 
         Raises:
             OSError: The file cannot be written.
             ValueError: The state is not finite, so that it could not be loaded again.
+
+        Warns:
+            UserWarning: The instance has attributes of its own that JSON cannot hold; they are left
+                out.
 
         Example:
             >>> import tempfile, numpy as np, aruba_fast as af
@@ -286,7 +293,7 @@ class MetaLearner(Learned):
         # Half of the time that importing this package would take is for files and checksums.
         from . import checkpoint
 
-        checkpoint.write(path, arrays, asdict(self._hyper))
+        checkpoint.write(path, arrays, asdict(self._hyper) | self._stored_attributes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Self":
@@ -296,7 +303,8 @@ class MetaLearner(Learned):
             path: The file.
 
         Returns:
-            A new learner that goes on as the saved one would have, bit for bit.
+            A new learner that goes on as the saved one would have, bit for bit. Hyperparameters
+            that the file is too old to have are those of `MetaLearner(phi)`.
 
         Raises:
             OSError: The file cannot be read.
@@ -305,19 +313,22 @@ class MetaLearner(Learned):
         """
         from . import checkpoint
 
+        name = checkpoint.checked_path("MetaLearner.load", path)
         try:
-            arrays, values, checksum = checkpoint.read(path)
-            hyper = Hyperparameters.stored(values)
+            known = [*(field.name for field in fields(Hyperparameters)), ATTRIBUTES]
+            arrays, values, checksum = checkpoint.read(name, known=known)
+            attributes = checked_attributes(MetaLearner, values)
+            hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != ATTRIBUTES})
             check_arrays(arrays, hyper)
             if checkpoint.checksum(arrays, values) != checksum:
                 raise ValueError("damaged (its checksum is another)")
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"MetaLearner.load: `path` must be a checkpoint of a MetaLearner: "
-                f"got {os.fspath(path)!r}, which is refused: {error}"
+                f"got {name!r}, which is refused: {error}"
             ) from None
         learner = cls.__new__(cls)
-        learner._hold(hyper, arrays)
+        Learned.__setstate__(learner, (asdict(hyper), arrays, attributes))
         return learner
 
     def to(self, device: str) -> "Self":
