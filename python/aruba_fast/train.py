@@ -113,16 +113,16 @@ def meta_train(
     n_batch = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
-    _check.together(name, "learner", phi, "tasks", tasks.x)
+    _check.together(name, "learner", phi, "tasks", tasks._x)
     if weights not in (None, "rows"):
         raise ValueError(f'{name}: `weights` must be known: got {weights!r}, expected None, "rows"')
     if meta_step is not None and not callable(meta_step):
         meta_step = _check.non_negative(name, "meta_step", meta_step)
     total = n_passes * len(tasks)
     history = History(
-        _arrays.empty((total,), np.float64, tasks.x),
+        _arrays.empty((total,), np.float64, tasks._x),
         np.empty(total, np.int64),
-        _arrays.zeros(total, np.bool_, tasks.x),
+        _arrays.zeros(total, np.bool_, tasks._x),
     )
     starts, stops, _ = tasks._beside_rows()
     # Nothing else learns until the last round is done.
@@ -133,12 +133,12 @@ def meta_train(
         for done, order in zip(range(0, total, len(tasks)), orders, strict=True):
             visits = slice(done, done + len(tasks))
             history.task[visits] = order
-            _arrays.native(tasks.x).meta_train(
-                tasks.x,
-                tasks.y,
+            _arrays.native(tasks._x).meta_train(
+                tasks._x,
+                tasks._y,
                 starts,
                 stops,
-                _arrays.moved(order, tasks.x),
+                _arrays.moved(order, tasks._x),
                 learner._state,
                 loss,
                 n_batch,
