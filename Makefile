@@ -31,11 +31,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
 
-.PHONY: demo omniglot shakespeare test bench bench-check gpu bench-gpu bench-gpu-check cuda-gates \
+.PHONY: demo omniglot shakespeare test fuzz soak bench bench-check gpu bench-gpu bench-gpu-check cuda-gates \
   cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
 
 help:
-	@echo "make demo | omniglot | shakespeare | test | bench | lint | format | stubs | sanitize"
+	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | lint | format | stubs | sanitize"
 	@echo "make arm | avx512 | dist | clean"
 	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
 
@@ -91,6 +91,15 @@ shakespeare: $(VENV)/.test-frameworks
 test: $(VENV)/.package $(TEST) $(VENV)/.emulated
 	$(PYTEST) -m "not timing" $(ARGS); status=$$?; [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
 	  $(BIN)/python -m pytest -m timing $(ARGS) || [ $$?,$$status = 5,0 ]
+
+# Random calls of the whole API, a million of them or as many as ARGS='--calls N' or '--seconds N'
+# say; a find prints the line that makes it again.
+fuzz: $(VENV)/.package $(TEST) $(VENV)/.emulated
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+# Valid calls of all entries for ten minutes, or ARGS='--seconds N': memory stays within 1 %.
+soak: $(VENV)/.package $(TEST) $(VENV)/.emulated
+	PYTHONPATH=tests $(BIN)/python -m fuzz.soak $(ARGS)
 
 bench: $(VENV)/.package $(VENV)/.bench
 	$(BIN)/python benchmarks/report.py $(ARGS)

@@ -50,6 +50,33 @@ def test_memory_stays_where_it_is():
     assert run.returncode == 0, f"grew by more than {LIMIT:.0%}\n{run.stdout}{run.stderr}"
 
 
+# ---- what it has found, a row each ---------------------------------------------------------------
+
+
+def endless():
+    """A list that holds itself."""
+    values = [0.5, 0.1]
+    values.append(values)
+    return values
+
+
+FOUND = {
+    "a list that holds itself": (lambda: af.MetaLearner(endless()), ValueError, "convertible"),
+    "one of groups": (
+        lambda: af.Tasks.from_groups(np.ones((3, 1)), np.ones(3), endless()),
+        ValueError,
+        "convertible",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_is_refused(name):
+    call, kind, message = FOUND[name]
+    with pytest.raises(kind, match=message):
+        call()
+
+
 # ---- the fuzzer itself can fail ------------------------------------------------------------------
 
 

@@ -96,11 +96,6 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
     here on; checks of values, though, wait for the device. Masked values are refused, because an
     array does not know which of its numbers are none.
     """
-    if _is_masked(value):
-        raise ValueError(
-            f"{function}: `{name}` must not be masked: got a masked array with masked values, "
-            f"expected an array: leave these rows out, or {name}.filled(...)"
-        )
     if _arrays.on_cuda(value):
         device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
         return device_array
@@ -112,6 +107,12 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"{function}: `{name}` must be convertible to a NumPy array: "
             f"got {type(value).__name__} ({error}), expected an array"
         ) from error
+    # Not before: a list that holds itself is none of an array, and would be looked into for ever.
+    if _is_masked(value):
+        raise ValueError(
+            f"{function}: `{name}` must not be masked: got a masked array with masked values, "
+            f"expected an array: leave these rows out, or {name}.filled(...)"
+        )
     return result
 
 
