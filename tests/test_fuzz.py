@@ -50,7 +50,7 @@ def test_memory_stays_where_it_is():
     assert run.returncode == 0, f"grew by more than {LIMIT:.0%}\n{run.stdout}{run.stderr}"
 
 
-# ---- what it has found, a row each ---------------------------------------------------------------
+# ---- what it has found, a row each -------------------------------------------------------------
 
 
 def endless():

@@ -64,6 +64,8 @@ class Call:
             place = draw.choice(places)
             at = self.args if isinstance(place, int) else self.kwargs
             at[place] = draw.spoiled(at[place])
+        if any("torch" in type(value).__module__ for value in (*self.args, *self.kwargs.values())):
+            return  # the sentence on a wrong signature shows the arguments, and PyTorch may crash
         if draw.chance(0.02):
             self.kwargs[draw.choice(("unknown", "out", "self"))] = None
         if draw.chance(0.02) and self.args:
@@ -114,8 +116,10 @@ def arrays_in(value, depth=2):
     library = type(value).__module__.partition(".")[0]
     if library == "torch" and value.device.type == "cpu" and str(value.layout) == "torch.strided":
         memory = value.untyped_storage()
+        if memory.nbytes() == 0 or value._is_zerotensor():
+            return []
         raw = (ctypes.c_uint8 * memory.nbytes()).from_address(memory.data_ptr())
-        return [np.frombuffer(raw, np.uint8)] if memory.nbytes() else []
+        return [np.frombuffer(raw, np.uint8)]
     if library == "emulated_cupy":
         import emulated_cupy
 
