@@ -159,11 +159,12 @@ def round_of(hat, weight):
 # Weight of the rounds before and of this one, its end and step; whether it is left out.
 ROUNDS = {
     "good": (1.0, 1.0, 2.0, 0.5, False),
-    "weights that overflow": (3e38, 3e38, 2.0, None, True),
+    "weights that would overflow": (1.0, 3e38, 2.0, None, True),
+    "weights without a mean": (1e30, 1e-30, 2.0, None, False),
     "a step of 1e300": (1.0, 1.0, 2.0, 1e300, True),
     "a step of 1e38": (1.0, 1.0, 1e10, 1e38, True),
     "a step that is nan": (1.0, 1.0, 2.0, jnp.float32(NAN), True),
-    "a weight of 1e-45": (1.0, 1e-45, 2.0, None, False),
+    "a weight whose inverse has none": (1.0, 1e-35, 2.0, None, True),
 }
 
 
@@ -177,3 +178,21 @@ def test_rounds_that_would_spoil_the_state_are_left_out_and_counted(name):
     if skipped:
         for one, other in zip(*map(jax.tree.leaves, (state.masters, after.masters)), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("isotropic", [False, True])
+def test_what_is_forgotten_for_long_stays_a_rate(isotropic):
+    """b and g of a coordinate without a gradient decay alike, far below the least number."""
+    zeros = jnp.zeros((200, 2))
+    state = aj.init(jnp.zeros(2), learning_rate=0.5, decay=0.9, p=30.0, isotropic=isotropic)
+    for _ in range(3):
+        state = aj.apply(state, aj.statistics(jnp.zeros(2), zeros, zeros))
+        assert_finite(state)
+        assert set(np.ravel(jax.tree.leaves(state.learning_rate)).tolist()) == {0.5}
+
+
+def test_with_float64_a_task_counts_where_it_does_for_numpy():
+    with jax.enable_x64(True):
+        for hat, square, n_skipped in ((1e130, 1.0, 0), (1e140, 1.0, 1), (1.0, 1e290, 1)):
+            part = aj.statistics(jnp.zeros(1), jnp.array([[hat]]), jnp.array([[square]]))
+            assert int(part.n_skipped) == n_skipped, (hat, square)

@@ -193,7 +193,7 @@ def evaluate(draw):
     return Call(af.evaluate, [some, phi], {"loss": loss})
 
 
-# ---- the library itself ---------------------------------------------------------------------------
+# ---- the library itself --------------------------------------------------------------------------
 
 
 def threads(draw):

@@ -92,8 +92,12 @@ def _learned(state: MetaState, statistics: Statistics, meta_step: Any) -> MetaSt
     added = smoothing(state.n_tasks, statistics.n_tasks, hyper.p, wide)
     share = discount(hyper.decay, statistics.n_tasks, wide) if hyper.decay else one
     phi, b, g = (full(state.masters[name]) for name in ("phi", "b", "g"))
+    n = sum(state.layout.sizes) if state.isotropic else 1
     b, g = (
-        _limited(fused(share, old, fused(settled(new), constant(1.0 / (unit * unit), wide), added)))
+        _limited(
+            fused(share, old, fused(settled(new), constant(1.0 / (unit * unit), wide), added)),
+            n * max(1.0, unit * unit),
+        )
         for old, new, unit in (
             (b, statistics.distance, hyper.eps),
             (g, statistics.grad_sq, hyper.zeta),
@@ -197,10 +201,16 @@ def _step(function: str, meta_step: Any) -> Any:
     return _trees.number(function, "meta_step", meta_step, _check.non_negative)
 
 
-def _limited(pair: Pair) -> Pair:
-    """Puts what overflows at the largest number: a rate stays a number whatever happened."""
-    largest = jnp.full_like(pair.high, np.finfo(pair.high.dtype).max / 4)
-    return where(jnp.isfinite(pair.high + pair.low), pair, single(largest))
+def _limited(pair: Pair, times: float) -> Pair:
+    """Puts what overflows, now or multiplied, at the largest number, and what decayed at the least.
+
+    So that a rate stays a number whatever happened, and 1 where b and g are the same.
+    """
+    limits = np.finfo(pair.high.dtype)
+    largest = jnp.full_like(pair.high, limits.max / 4 / times)
+    pair = where(pair.high + pair.low <= largest, pair, single(largest))
+    least = jnp.full_like(pair.high, limits.tiny)
+    return where(pair.high < least, single(least), pair)
 
 
 def _rho(statistics: Statistics, rate: Any) -> Any:

@@ -15,6 +15,11 @@ from ._layout import Layout, joined
 from ._pairs import Pair, add, multiply, settled, single, total, two_product, two_sum, where
 from .state import shown, wide_type
 
+# What a task may add, as NumPy's learner has it: from a phi that it leaves behind the next ones can
+# still be run. The weights are those whose sums and inverses are numbers.
+_MOST = {np.dtype(np.float64): (2.0**900, 2.0**960), np.dtype(np.float32): (np.inf, np.inf)}
+_WEIGHTS = {np.dtype(np.float64): (1e-150, 1e150), np.dtype(np.float32): (1e-30, 1e30)}
+
 # Elements that the sums over tasks keep in hand: tasks of few parameters are summed side by side.
 _ELEMENTS = 1 << 16
 
@@ -115,11 +120,12 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> S
         grad_sq: Sums of squared gradients, as `theta_hat`.
         weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], finite and >= 0, not
             looked at if they are an array of JAX. None for 1 each (Reptile); the numbers of rows
-            for FedAvg. Where all are 0, phi stays.
+            for FedAvg. Where all are 0, phi stays. Within 1e-30 and 1e30, with `jax_enable_x64`
+            1e-150 and 1e150.
 
     Returns:
-        Statistics. Tasks that are not finite, of an infinite square, or of a weight or a sum of
-        squares below 0, are left out whole, and counted.
+        Statistics. Tasks that are not finite, of an infinite square, of squares below 0 or of a
+        weight that is out of range, are left out whole, and counted.
 
     Raises:
         TypeError: A type is wrong.
@@ -194,7 +200,11 @@ def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Sta
     def body(sums: Any, row: Any) -> tuple[Any, Any]:
         hat, square, weight = row
         terms = _terms(hat, square, start, weight, wide)
-        finite = jnp.isfinite(weight) & (weight >= 0) & (square >= 0).all(1)
+        least, most = _WEIGHTS[wide]
+        finite = (weight == 0) | ((weight >= least) & (weight <= most))
+        distance, squares = terms[0].high, terms[1].high
+        finite &= (distance <= _MOST[wide][0]).all(1)
+        finite &= ((squares >= 0) & (squares <= _MOST[wide][1])).all(1)
         for term in terms:
             finite &= jnp.isfinite(term.high + term.low).all(1)
         zero = single(jnp.zeros(hat.shape, wide))
