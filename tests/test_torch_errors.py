@@ -210,9 +210,9 @@ CALLS = [
         "MetaOptimizer.task: no task must be open: got a call within",
     ),
     (
-        lambda meta, *_: copy.deepcopy(meta.optimizer()),
-        TypeError,
-        "TaskOptimizer: it must not be copied or pickled: got a call that does, expected that of",
+        lambda meta, *_: copy.deepcopy(meta.optimizer()).step(),
+        RuntimeError,
+        "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has ended",
     ),
     (
         lambda meta, *_: meta.optimizer(coef=-1.0),

@@ -256,7 +256,8 @@ def test_what_did_not_move_needs_no_gradient():
     with meta.task(optimizer=sgd(model[0].parameters())) as optimizer:
         loss_of(model, *batch(kind)).backward()
         optimizer.step()
-    with meta.task(optimizer=optimizer):
+    told = pytest.warns(UserWarning, match=r"MetaOptimizer.task: a parameter must have a gradient")
+    with meta.task(optimizer=optimizer), told:
         optimizer.step()
     adam = torch.optim.Adam(model.parameters())
     for scale in (1.0, 0.0):
@@ -288,9 +289,10 @@ def test_a_step_that_failed_drops_the_task():
     assert meta.statistics().n_tasks == 0
 
 
-@pytest.mark.parametrize("no_optimizer", ["adam", torch.optim.SGD, 3])
+@pytest.mark.parametrize("no_optimizer", ["adam", torch.optim.SGD, 3, None])
 def test_an_optimizer_is_one(no_optimizer):
     _, _, meta = learning()
+    no_optimizer = meta.optimizer() if no_optimizer is None else no_optimizer
     with (
         pytest.raises(TypeError, match=r"MetaOptimizer.task: `optimizer` must be an optimizer"),
         meta.task(optimizer=no_optimizer),

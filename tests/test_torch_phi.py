@@ -125,16 +125,22 @@ def complex_one(model, _):
     model[2].bias.data = torch.ones(3, dtype=torch.complex64)
 
 
+def wider(model, _):
+    model.double()
+
+
 def elsewhere(model, meta):
     meta._where = [p.detach() for p in meta.parameters]  # as on a CUDA device
     model[2].bias.data = torch.ones(3)
 
 
 # Steps of another optimizer follow the parameter elsewhere.
-CHANGES = [(change, inner) for change in (transposed, shorter, complex_one) for inner in (0, 1)]
+CHANGES = [
+    (change, inner) for change in (transposed, shorter, complex_one, wider) for inner in (0, 1)
+]
 
 
-@pytest.mark.parametrize(("change", "inner"), [*CHANGES, (elsewhere, 0)])
+@pytest.mark.parametrize(("change", "inner"), [*CHANGES, (elsewhere, False)])
 def test_a_parameter_that_changed_its_shape_is_no_task(change, inner):
     model, kind, meta = learning()
     train(meta, model, kind)
@@ -178,6 +184,29 @@ def test_what_is_written_within_a_task_is_part_of_it(when, name):
         last = flat(model.parameters())
     found = meta.statistics().theta_sum
     np.testing.assert_allclose(found, last, rtol=2**-8)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda meta, state: meta.load_state_dict(state),
+        lambda meta, _: meta.restore(),
+        lambda meta, _: meta.step(),
+        lambda meta, _: meta.adopt(),
+        lambda meta, _: meta.optimizer(),
+    ],
+    ids=["load_state_dict", "restore", "step", "adopt", "optimizer"],
+)
+def test_a_parameter_of_another_shape_is_refused_by_all(call, request):
+    model, kind, meta = learning()
+    one_task(meta, model, kind)
+    before, other = meta.state_dict()["state"], learning(seed=1)[2].state_dict()
+    model[0].weight.data = torch.ones(2, 2)
+    name = request.node.callspec.id
+    with pytest.raises(ValueError, match=rf"MetaOptimizer\.{name}: `params\[0\]` must stay as it"):
+        call(meta, other)
+    for key, values in meta.state_dict()["state"].items():
+        np.testing.assert_array_equal(values, before[key], err_msg=key)
 
 
 def test_what_is_unfrozen_later_is_told():

@@ -11,7 +11,9 @@ from torch.optim.optimizer import (
 )
 
 from .. import _core
-from ._errors import renamed
+from ._errors import renamed, warn
+from ._fixed import Fixed
+from .task import NO_GRADIENT
 
 _NAME = "MetaOptimizer.task"
 
@@ -43,9 +45,9 @@ class Collector:
         self._watched: dict[int, tuple[Any, list[Any]]] = {}
         self._seen: set[int] = set()
         self._depth = 0
-        if not hasattr(optimizer, "step") or not isinstance(
-            getattr(optimizer, "param_groups", None), (list, tuple)
-        ):
+        groups = getattr(optimizer, "param_groups", None)
+        is_one = hasattr(optimizer, "step") and isinstance(groups, (list, tuple))
+        if not is_one or isinstance(optimizer, Fixed):
             raise TypeError(
                 f"{_NAME}: `optimizer` must be an optimizer of PyTorch: got "
                 f"{type(optimizer).__name__}, expected torch.optim.SGD(...) or another"
@@ -77,7 +79,8 @@ class Collector:
         """What is kept of the parameters that an optimizer moves."""
         known = self._watched.get(id(optimizer))
         if known is None:
-            ours = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            groups = [] if isinstance(optimizer, Fixed) else optimizer.param_groups
+            ours = {id(p) for group in groups for p in group["params"]}
             known = optimizer, [entry for entry in self._all if id(entry[1]) in ours]
             self._watched[id(optimizer)] = known
         return known[1]
@@ -120,6 +123,7 @@ class Collector:
             return
         used = [entry for entry in self._entries(optimizer) if entry[1].grad is not None]
         if not used:
+            warn(f"{_NAME}: {NO_GRADIENT}")
             return
         self._seen.update(entry[0] for entry in used)
         grads: list[Any] = [entry[1].grad.detach() for entry in used]

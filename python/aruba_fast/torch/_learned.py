@@ -1,14 +1,13 @@
 """What a `MetaOptimizer` has learned: the initialization, the rates, how far they have come."""
 
-import sys
 import threading
-import warnings
 from typing import TYPE_CHECKING
 
 import torch
 
 from .. import _check
 from ..learner import MetaLearner
+from ._errors import warn
 from ._fixed import Fixed
 from ._groups import HYPERPARAMETERS
 from ._parameters import array, tensor
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from ._buffers import Buffers
     from ._flat import FlatState
     from ._parameters import Parameters
-
-# Code of these stands between a warning and the line of the user that it is about.
-_BETWEEN = ("aruba_fast", "contextlib", "torch")
 
 
 class Learned(Fixed):
@@ -99,7 +95,7 @@ class Learned(Fixed):
         )
         if fresh:
             raise ValueError(text)
-        warnings.warn(text, stacklevel=level_of_caller())
+        warn(text)
 
     def adopt(self) -> None:
         """Takes the parameters as they are for phi: pretrained weights, an outer optimizer's step.
@@ -181,11 +177,3 @@ class Learned(Fixed):
     def n_skipped(self) -> int:
         """Number of tasks left out because they were not finite."""
         return self._flat.learners[0].n_skipped
-
-
-def level_of_caller() -> int:
-    """Returns the `stacklevel` of the line outside of this package that led here."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals["__name__"].split(".")[0] in _BETWEEN:
-        frame, level = frame.f_back, level + 1
-    return level

@@ -133,14 +133,15 @@ class Parameters:
 
     def _as_made(self, i: int) -> bool:
         p = self.tensors[i]
-        return p.shape == self.shapes[i] and p.device == self.device and p.dtype in MASTERS
+        same = p.shape == self.shapes[i] and p.device == self.device
+        return bool(same and MASTERS.get(p.dtype) == self.dtype)
 
     def mend(self) -> None:
         """Gives parameters of another shape, type or device memory as they had, of any values."""
         if self._told() != self._accepted:
             for i, p in enumerate(self.tensors):
                 if not self._as_made(i):
-                    dtype = p.dtype if p.dtype in MASTERS else self.dtype
+                    dtype = p.dtype if MASTERS.get(p.dtype) == self.dtype else self.dtype
                     p.data = torch.empty(self.shapes[i], dtype=dtype, device=self.device)
 
     def require_memory(

@@ -60,7 +60,12 @@ class Persistent(Learned):
         layout = {"learned": None, **layout}  # files of before tell shapes alone
         for name, own in self._layout().items():
             found = layout.get(name)
-            if not (_are_same(found, own) if name == "learned" else found == own):
+            if name == "learned" and not _are_same(found, own):
+                raise ValueError(
+                    f"it learns other parameters: {_which(found)}, expected {_which(own)}: other "
+                    "layers were frozen, which named_parameters() would tell"
+                )
+            if name != "learned" and found != own:
                 raise ValueError(f"its {name} are {found}, expected {own}")
         with self._parameters.beside():
             self._flat.restore(arrays)
@@ -116,6 +121,7 @@ class Persistent(Learned):
         """
         name = "MetaOptimizer.load_state_dict"
         self._require_no_task(name)
+        self._parameters.require(name)
         try:
             arrays = {k: array(t.cpu()) for k, t in state_dict["state"].items()}
             self._take(arrays, state_dict["layout"])
@@ -174,6 +180,7 @@ class Persistent(Learned):
         """
         name = "MetaOptimizer.load"
         self._require_no_task(name)
+        self._parameters.require(name)
         try:
             arrays, layout, checksum = checkpoint.read(path, KIND)
             if checkpoint.checksum(arrays, layout) != checksum:
@@ -208,6 +215,10 @@ class Persistent(Learned):
         own = {name: copy.copy(getattr(self, name)) for name in ("_flat", "_buffers")}
         made.__setstate__({**self.__getstate__(), **own})
         return made
+
+
+def _which(learned: Any) -> str:
+    return str(learned["names"] or f"{learned['numbers']} of {learned['of']}")
 
 
 def _are_same(found: Any, own: dict[str, Any]) -> bool:

@@ -1,7 +1,6 @@
 """Tasks of a `MetaOptimizer`: they begin at phi, leave their statistics, and phi comes back."""
 
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +8,7 @@ import torch
 
 from .. import _check
 from ._collect import Collector
-from ._learned import level_of_caller
+from ._errors import warn
 from ._parameters import Parameters, tensor
 from ._persistent import Persistent
 from .task import TaskOptimizer
@@ -57,10 +56,9 @@ class Running(Persistent):
         """Loads phi, into the masters too, and forgets gradients of before."""
         self._require_groups(function)
         if any(p.requires_grad for p in self._left_alone):
-            warnings.warn(
+            warn(
                 f"{function}: a parameter that was frozen when MetaOptimizer was made is left "
-                "alone: got one that requires a gradient by now, expected a new MetaOptimizer",
-                stacklevel=level_of_caller(),
+                "alone: got one that requires a gradient by now, expected a new MetaOptimizer"
             )
         self._parameters.require(function)
         self._require_phi(function)

@@ -1,18 +1,24 @@
 """`TaskOptimizer`: the step within a task, for a whole model in one native call."""
 
 from collections.abc import Callable, Sequence
-from types import NoneType
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import NoneType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import _core
-from ._errors import renamed
+from ._errors import renamed, warn
 from ._fixed import Fixed
 
 if TYPE_CHECKING:
     from .meta import MetaOptimizer
 
+# For one of them that is usual; for all of them it is a model that they no longer belong to.
+NO_GRADIENT = (
+    "a parameter must have a gradient: got None in all of them, so that nothing moves, expected "
+    "`backward()` before, of a model that still holds these parameters: one that was given others, "
+    "as by load_state_dict(assign=True), needs a new MetaOptimizer"
+)
 Closure = Callable[[], Any]
 
 
@@ -56,6 +62,8 @@ class TaskOptimizer(Fixed):
         "`meta.learning_rates()` to read them, or an optimizer of your own with its scheduler in "
         "`meta.task(optimizer=...)`"
     )
+    # That of a copy: never the one in use.
+    _meta: Any = SimpleNamespace(_active=None)
 
     def __init__(
         self,
@@ -77,12 +85,6 @@ class TaskOptimizer(Fixed):
         if self._all_seen:
             return []
         return [i for i in range(len(self._rates)) if i not in self._seen]
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError(
-            "TaskOptimizer: it must not be copied or pickled: got a call that does, expected that "
-            "of the MetaOptimizer, which hands out another one"
-        )
 
     def step(self, closure: Closure | None = None) -> Any:
         """Does one step with the gradients that the parameters hold.
@@ -131,6 +133,7 @@ class TaskOptimizer(Fixed):
             used = [i for i, grad in enumerate(grads) if grad is not None]
             lists = [[values[i] for i in used] for values in lists]
             if not used:
+                warn(f"TaskOptimizer.step: {NO_GRADIENT}")
                 return loss
             self._seen.update(used)
         else:
