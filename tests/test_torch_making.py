@@ -52,6 +52,24 @@ MAKING = [
         "MetaOptimizer: `params` must be parameters or groups of them: got Parameter, expected",
     ),
     (
+        group()[0],
+        {},
+        TypeError,
+        "MetaOptimizer: `params` must be parameters or groups of them: got dict, expected model.",
+    ),
+    (
+        {PARAMETER(torch.ones(2))},
+        {},
+        TypeError,
+        "MetaOptimizer: `params` must be parameters or groups of them: got set, expected model.",
+    ),
+    (
+        None,
+        {},
+        TypeError,
+        "MetaOptimizer: `params` must be parameters or groups of them: got NoneType, expected",
+    ),
+    (
         torch.nn.LazyLinear(3).parameters(),
         {},
         ValueError,

@@ -1,7 +1,7 @@
 """Optimizers whose parameter groups stay as they were made: what would be ignored is refused."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 import torch
@@ -58,10 +58,11 @@ class Fixed(torch.optim.Optimizer):
     param_groups: list[dict[str, Any]]
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
-        if isinstance(params, (torch.Tensor, torch.nn.Module)):
+        unordered = (torch.Tensor, torch.nn.Module, dict, set, frozenset, str)
+        if isinstance(params, unordered) or not isinstance(params, Iterable):
             raise TypeError(
                 f"{self._owner}: `params` must be parameters or groups of them: got "
-                f"{type(params).__name__}, expected model.parameters()"
+                f"{type(params).__name__}, expected model.parameters() or [{{'params': ...}}, ...]"
             )
         given = list(params)
         if not given:

@@ -46,10 +46,7 @@ class Running(Persistent):
 
     def _require_no_task(self, function: str) -> None:
         if self._open.locked():
-            raise RuntimeError(
-                f"{function}: no task must be open: got a call within `with meta.task()`, "
-                "expected it after the task"
-            )
+            raise _task_is_open(function)
 
     @torch.inference_mode(False)
     def _start(self, function: str) -> None:
@@ -135,7 +132,7 @@ class Running(Persistent):
         name = "MetaOptimizer.task"
         weight = _check.non_negative(name, "weight", weight)
         if not self._open.acquire(blocking=False):
-            self._require_no_task(name)
+            raise _task_is_open(name)
         try:
             self._start(name)
             self._sums.zero_()
@@ -174,3 +171,10 @@ class Running(Persistent):
             self._parameters.joined(theta_hat, out=run[0])
             run[1].copy_(self._sums)
         self._flat.keep_run(weight)
+
+
+def _task_is_open(function: str) -> RuntimeError:
+    return RuntimeError(
+        f"{function}: no task must be open: got a call within `with meta.task()`, "
+        "expected it after the task"
+    )
