@@ -1,13 +1,16 @@
 """Saving, loading and copying of a `MetaOptimizer`."""
 
 import copy
+import operator
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from .. import _arrays, checkpoint
+from .._state import Hyperparameters
 from ._buffers import Buffers
 from ._groups import trainable
 from ._learned import Learned
@@ -48,7 +51,7 @@ class Persistent(Learned):
         return {
             "shapes": [list(shape) for shape in self._parameters.shapes],
             "blocks": [[n, asdict(hyper)] for n, hyper in self._flat.blocks],
-            "learned": {
+            "parameters": {
                 "of": len(given),
                 "numbers": which,
                 "names": [names[i] for i in which] if names else None,
@@ -57,16 +60,11 @@ class Persistent(Learned):
 
     def _take(self, arrays: dict[str, Any], layout: dict[str, Any]) -> None:
         """Takes a state; raises a ValueError without the name of the function."""
-        layout = {"learned": None, **layout}  # files of before tell shapes alone
-        for name, own in self._layout().items():
+        own = self._layout()
+        for name, same in _AGREE.items():
             found = layout.get(name)
-            if name == "learned" and not _are_same(found, own):
-                raise ValueError(
-                    f"it learns other parameters: {_which(found)}, expected {_which(own)}: other "
-                    "layers were frozen, which named_parameters() would tell"
-                )
-            if name != "learned" and found != own:
-                raise ValueError(f"its {name} are {found}, expected {own}")
+            if not same(found, own[name]):
+                raise ValueError(f"its {name} are {found}, expected {own[name]}")
         with self._parameters.beside():
             self._flat.restore(arrays)
         self.restore()
@@ -217,16 +215,18 @@ class Persistent(Learned):
         return made
 
 
-def _which(learned: Any) -> str:
-    return str(learned["names"] or f"{learned['numbers']} of {learned['of']}")
+def _same_blocks(found: Any, own: Any) -> bool:
+    """Whether the hyperparameters agree; what a file is too old to have has its default."""
+    blocks = [[(n, Hyperparameters.stored(h)) for n, h in every or ()] for every in (found, own)]
+    return blocks[0] == blocks[1]
 
 
-def _are_same(found: Any, own: dict[str, Any]) -> bool:
+def _same_parameters(found: Any, own: Any) -> bool:
     """Whether the same parameters are learned: by name where both have names, else by number.
 
     Of two equal layers one may be frozen there and the other one here.
     """
-    if found is None:
+    if found is None:  # a file of before, which tells shapes alone
         return True
     names = [
         None if names is None else [[k for k in n.split(".") if k not in _WRAPPERS] for n in names]
@@ -235,3 +235,10 @@ def _are_same(found: Any, own: dict[str, Any]) -> bool:
     if None not in names:
         return bool(names[0] == names[1])
     return bool((found["of"], found["numbers"]) == (own["of"], own["numbers"]))
+
+
+_AGREE: dict[str, Callable[[Any, Any], bool]] = {
+    "shapes": operator.eq,
+    "blocks": _same_blocks,
+    "parameters": _same_parameters,
+}
