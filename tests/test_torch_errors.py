@@ -101,6 +101,14 @@ def _impossible_state(meta, *_):
     meta.load_state_dict(state)
 
 
+def _layout(**changed):
+    def run(meta, *_):
+        state = meta.state_dict()
+        meta.load_state_dict({**state, "layout": {**state["layout"], **changed}})
+
+    return run
+
+
 def _other_hyperparameters(meta, model, _):
     meta.load_state_dict(MetaOptimizer(model.parameters(), zeta=2.0).state_dict())
 
@@ -251,6 +259,19 @@ CALLS = [
         ValueError,
         "MetaOptimizer.load_state_dict: `state_dict` must be of this MetaOptimizer: it is refused: "
         "its blocks are",
+    ),
+    (_layout(shapes=3), ValueError, "it is refused: its shapes are 3, expected [[8, 5], [8], ["),
+    (_layout(blocks=[[75]]), ValueError, "it is refused: its blocks are [[75]], expected [[75, {"),
+    (_layout(parameters={}), ValueError, "it is refused: its parameters are {}, expected {'of': 4"),
+    (
+        _layout(blocks=[[75, {"momentum": 0.9}]]),
+        ValueError,
+        "it is refused: holds the hyperparameters momentum, which this version does not know",
+    ),
+    (
+        lambda meta, *_: meta.load_state_dict({"state": {}, "layout": None}),
+        ValueError,
+        "it is refused: its layout is None, expected shapes and hyperparameters",
     ),
     (
         lambda meta, *_: meta.load_state_dict({}),

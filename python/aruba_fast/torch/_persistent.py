@@ -60,10 +60,16 @@ class Persistent(Learned):
 
     def _take(self, arrays: dict[str, Any], layout: dict[str, Any]) -> None:
         """Takes a state; raises a ValueError without the name of the function."""
+        if not isinstance(layout, dict):
+            raise ValueError(f"its layout is {layout!r}, expected shapes and hyperparameters")
         own = self._layout()
         for name, same in _AGREE.items():
             found = layout.get(name)
-            if not same(found, own[name]):
+            try:
+                agrees = same(found, own[name])
+            except (TypeError, KeyError):
+                agrees = False
+            if not agrees:
                 raise ValueError(f"its {name} are {found}, expected {own[name]}")
         with self._parameters.beside():
             self._flat.restore(arrays)
@@ -217,7 +223,9 @@ class Persistent(Learned):
 
 def _same_blocks(found: Any, own: Any) -> bool:
     """Whether the hyperparameters agree; what a file is too old to have has its default."""
-    blocks = [[(n, Hyperparameters.stored(h)) for n, h in every or ()] for every in (found, own)]
+    if any(len(block) != 2 for block in found):
+        return False
+    blocks = [[(n, Hyperparameters.stored(h)) for n, h in every] for every in (found, own)]
     return blocks[0] == blocks[1]
 
 
