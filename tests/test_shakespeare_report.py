@@ -145,7 +145,7 @@ def test_bad_input_is_one_sentence(tmp_path, play):
     for arguments, sentence in (
         (["--scale", "huge", *out], "there is no scale 'huge', expected one of paper, laptop"),
         (["--methods", "adam", *out], "shakespeare: `methods` must be known: got 'adam', expected"),
-        (["--json", tmp_path / "no" / "a.json", *out], "there is no folder"),
+        (["--json", play / "a.json", *out], "shakespeare: `json` must be a file that can be"),
         (["--data", tmp_path], "load_shakespeare: `path` "),
         (["--device", "abacus", *out], "shakespeare: `device` must be one of PyTorch's: got"),
     ):

@@ -9,7 +9,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from .app import app, in_one_sentence, progress_bar
+from .app import app
+from .screen import in_one_sentence, progress_bar
 
 
 @app.command()
