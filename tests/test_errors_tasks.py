@@ -192,7 +192,7 @@ LEARNER_ROWS = [
     ("isotropic 1", lambda: learner(isotropic=1), T, "MetaLearner: `isotropic`.*int"),
     ("zeta text", lambda: learner(zeta="1"), T, "MetaLearner: `zeta`.*str"),
     ("coef", lambda: learner().rule(coef=-1.0), V, "MetaLearner.rule: `coef`"),
-    ("run", lambda: learner().update(X), T, "MetaLearner.statistics: `run`.*ndarray"),
+    ("run", lambda: learner().update(X), T, "MetaLearner.update: `run`.*ndarray"),
     (
         "run type",
         lambda: af.MetaLearner(np.zeros(3)).update(results()),
