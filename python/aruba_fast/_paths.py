@@ -1,12 +1,10 @@
-"""Paths that a user names: what is wrong with one, before the work, and files written whole."""
+"""Paths that a user names: whether they can be written to, asked before the work; errors told."""
 
 import errno
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-
-from . import checkpoint
 
 
 def told(error: OSError) -> str:
@@ -67,12 +65,3 @@ def _refused(function: str, name: str, path: Path, what: str, error: Exception) 
         f"{function}: `{name}` must be {what} that can be written to: got {os.fspath(path)!r}, "
         f"where that fails: {reason}"
     )
-
-
-def write(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all; a pipe or a device is written through."""
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            file.write(data)
-    else:
-        checkpoint.replace(path, data)

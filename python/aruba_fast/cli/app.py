@@ -53,7 +53,7 @@ def demo(
             result = run(people, settings, report)
         steps, drawn = [], []
         if json_file is not None:
-            steps.append(lambda: write_json(json_file, result.as_json()))
+            steps.append(lambda: write_json(json_file, result.as_json(), "demo"))
         if figure is not None:
             from ..demo.figure import draw
 

@@ -123,7 +123,7 @@ def omniglot(
                 )
         steps = []
         if json_file is not None:
-            steps.append(lambda: write_json(json_file, result))
+            steps.append(lambda: write_json(json_file, result, "omniglot"))
         if figures is not None:
             from ..experiments.omniglot.figure import draw_accuracy, draw_rates
 

@@ -87,7 +87,7 @@ def shakespeare(
         result = Result(scale, runs)
         steps = []
         if json_file is not None:
-            steps.append(lambda: write_json(json_file, result.as_json()))
+            steps.append(lambda: write_json(json_file, result.as_json(), "shakespeare"))
         if figures is not None:
             from ..experiments.shakespeare.figure import draw
 

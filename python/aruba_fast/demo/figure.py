@@ -15,8 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
-from .. import _paths
 from .._check import Float64Array
+from .._replace import replace
 from .experiment import Result
 from .methods import ALONE, ARUBA, ARUBA_PLUS, ISOTROPIC, NO_ADAPTATION, REPTILE, TWO_RATES
 from .names import FONT, families, labels
@@ -103,7 +103,7 @@ def save(figure: Figure, path: Path) -> None:
             few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         buffer = BytesIO()
         few.save(buffer, format="png", optimize=True)
-    _paths.write(path, buffer.getvalue())
+    replace(path, buffer.getvalue(), "draw")
 
 
 def _shown(result: Result) -> list[int]:
