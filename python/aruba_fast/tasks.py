@@ -54,7 +54,11 @@ class Tasks(Rows):
     """
 
     def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
-        axes = "[n_rows, n_features]" if offsets is not None else "[n_tasks, m, n_features]"
+        axes = (
+            "[n_tasks, m, n_features] without `offsets`; else give them or take Tasks.from_groups"
+            if offsets is None
+            else "[n_rows, n_features] beside `offsets`; else leave them out"
+        )
         features = _check.float_array("Tasks", "x", x, axes)
         if 0 in features.shape:
             raise ValueError(
@@ -126,7 +130,7 @@ class Tasks(Rows):
 
     def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
         """Selects tasks by number, slice, boolean mask or array of numbers, as a view."""
-        chosen = index if isinstance(index, slice) else checked_index(index, len(self))
+        chosen = checked_index(index, len(self))
         starts, stops = (np.ascontiguousarray(rows[chosen]) for rows in (self._starts, self._stops))
         if not len(starts):
             raise ValueError(
@@ -232,7 +236,8 @@ class Tasks(Rows):
             task = int(sizes.argmin())
             raise ValueError(
                 f"Tasks.shots: `m` must leave every task a row: got {count} with task {task} of "
-                f"{sizes[task]} rows, expected m < {sizes[task]}"
+                f"{sizes[task]} rows, expected m < {sizes[task]}, or the tasks that have more: "
+                f"tasks[tasks.sizes > {count}]"
             )
         middle = self._starts + count
         return self._view(self._starts, middle), self._view(middle, self._stops)
