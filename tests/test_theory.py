@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from real_data import FOLDER, people
+from tables import written
 from typer.testing import CliRunner
 
 from aruba_fast.theory.experiments import drift, geometry, guarantee, scaling
@@ -116,10 +117,35 @@ def test_the_command_writes_table_json_and_figure(tmp_path):
     assert (tmp_path / "guarantee.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_names_of_files_are_shown_as_they_are_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    names = ["$a_b$", "[bold]x[", "a long name of a table, " + 40 * "x", "表"]
+    paths = [written(tmp_path / f"{name}.npz", seed=k) for k, name in enumerate(names)]
+    arguments = [text for path in paths for text in ("--data", str(path))]
+    result = run("guarantee", *arguments, "--figures", str(tmp_path / "new"))
+    assert result.exit_code == 0, result.output
+    assert all(name in result.output for name in names)
+    assert (tmp_path / "new" / "guarantee.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_came_before_a_failure_is_not_lost(tmp_path, monkeypatch):
+    from aruba_fast.theory import experiments
+
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    chosen = {"drift": experiments.EXPERIMENTS["drift"], "guarantee": interrupted}
+    monkeypatch.setattr(experiments, "EXPERIMENTS", chosen)
+    result = run("--json", str(tmp_path / "a.json"))
+    assert result.exit_code == 130
+    assert "running mean" in result.output
+    assert [each["name"] for each in json.loads((tmp_path / "a.json").read_text())] == ["drift"]
+
+
 def test_the_command_refuses_in_one_sentence(tmp_path):
     for arguments, message in (
         (("escape",), "no experiment 'escape', expected one of scaling"),
-        (("drift", "--figures", str(tmp_path / "none")), "there is no folder"),
+        (("drift", "--figures", "/dev/null/new"), "theory: `figures` must be a folder that can be"),
         (("guarantee", "--data", str(tmp_path / "none.npz")), "none.npz"),
     ):
         result = run(*arguments)

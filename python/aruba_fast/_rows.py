@@ -66,7 +66,7 @@ class Rows:
 
     @cached_property
     def _own_rows(self) -> tuple[FloatArray, FloatArray]:
-        """The `x` and `y`: slices of the table where the tasks lie side by side in it, else gathered."""
+        """`x` and `y`: slices of the table where the tasks lie side by side in it, else copies."""
         rows: Any = slice(int(self._starts[0]), int(self._stops[-1]))
         if (self._starts[1:] != self._stops[:-1]).any():
             order = np.repeat(self._starts - self.starts, self.sizes) + np.arange(self.n_rows)

@@ -41,11 +41,11 @@ def deliver(*steps: Callable[[], object]) -> None:
     A computation of hours must not be lost because a screen is closed, nor its table because a
     picture could not be drawn: files come first, then the screen.
     """
-    errors = []
+    errors: list[BaseException] = []
     for step in steps:
         try:
             step()
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             errors.append(error)
     if errors:
         raise errors[0]

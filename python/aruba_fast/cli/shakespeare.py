@@ -61,7 +61,10 @@ def shakespeare(
         from ..experiments.workers import run_all
 
         if scale not in SCALES:
-            raise ValueError(f"there is no scale {scale!r}, expected one of {', '.join(SCALES)}")
+            raise ValueError(
+                f"shakespeare: `scale` must be known: got {scale!r}, "
+                f"expected one of {', '.join(SCALES)}"
+            )
         if tensorboard is not None:
             require_tensorboard()
         # Refused here, before any process begins.

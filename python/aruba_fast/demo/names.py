@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 from matplotlib.font_manager import fontManager, get_font
 
 FONT = "DejaVu Sans"
-# Cells of a name; one that is longer keeps its beginning and its end.
-_HEAD, _TAIL = 17, 9
+# Cells of a name. One that is longer keeps its beginning and, as a third of the cells, its end.
+_LONGEST = 27
 
 
-def labels(names: Sequence[str], fallback: str) -> list[str]:
+def labels(names: Sequence[str], fallback: str, longest: int = _LONGEST) -> list[str]:
     """Returns what stands for each name in a picture.
 
     Args:
         names: Any strings. A dollar is a dollar, not the begin of a formula.
         fallback: What a name is called, with its number, if no font has its letters: "feature".
+        longest: Cells of a name: wide letters have two.
 
     Returns:
         As many distinct strings.
@@ -24,7 +25,7 @@ def labels(names: Sequence[str], fallback: str) -> list[str]:
     known = {ord(" ")}.union(*(_letters(files[family]) for family in families(names)))
     found: list[str] = []
     for number, name in enumerate(names, start=1):
-        text = _short(" ".join(name.split()))
+        text = _short(" ".join(name.split()), longest)
         if not text or not known.issuperset(map(ord, text)):
             text = f"{fallback} {number}"
         text = text.replace("$", r"\$")
@@ -64,10 +65,11 @@ def _letters(file: str) -> set[int]:
         return set()
 
 
-def _short(name: str) -> str:
+def _short(name: str, longest: int) -> str:
     cells = [1 + (unicodedata.east_asian_width(letter) in "WF") for letter in name]
-    if sum(cells) <= _HEAD + _TAIL + 1:
+    if sum(cells) <= longest:
         return name
-    head = max(k for k in range(len(name)) if sum(cells[:k]) <= _HEAD)
-    tail = max(k for k in range(len(name)) if sum(cells[len(name) - k :]) <= _TAIL)
+    end = longest // 3
+    head = max(k for k in range(len(name)) if sum(cells[:k]) <= longest - 1 - end)
+    tail = max(k for k in range(len(name)) if sum(cells[len(name) - k :]) <= end)
     return f"{name[:head].rstrip()}…{name[len(name) - tail :].lstrip()}"
