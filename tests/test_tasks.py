@@ -179,7 +179,7 @@ REFUSED = [
     ("x 0-d", lambda: af.Tasks(F32(1), Y, [0, 6]), V, r"Tasks: `x`.*\(\)"),
     ("x 1-d", lambda: af.Tasks(Y, Y, [0, 6]), V, r"Tasks: `x`.*\(6,\)"),
     ("x dense 2-d", lambda: af.Tasks(X, Y), V,
-     r"Tasks: `x`.*\[n_tasks, m, n_features\] without `offsets`; else give them or take Tasks.fro"),
+     r"Tasks: `x`.*\[n_tasks, m, n_features\] without `offsets`; else give them or take Tasks"),
     ("x dense beside offsets", lambda: af.Tasks(X[None], Y[None], [0, 6]), V,
      r"Tasks: `x`.*\(1, 6, 3\), expected \[n_rows, n_features\] beside `offsets`; else leave"),
     ("x no rows", lambda: af.Tasks(X[:0], Y[:0], [0, 0]), V, "Tasks: `x`.*empty"),

@@ -1,5 +1,6 @@
 """What commands have in common: files first, then the screen; errors in a sentence; progress."""
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from .._paths import told
 # Below the first, a progress bar is a count; below the second there is no room for one.
 _BAR_WIDTH, _COUNT_WIDTH = 60, 24
 _ENDLESS = 100_000
+_ASCII = str.maketrans("±–−…", "~--.")
 
 
 @contextmanager
@@ -98,11 +100,19 @@ def _silence() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that a screen has not, as wide as they are."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_ASCII)
+    return text.encode("ascii", "replace").decode(), error.end
+
+
 @contextmanager
 def any_screen() -> Iterator[None]:
-    """Lets any screen show what it can: a character that it has not is a question mark."""
+    """Lets any screen show what it can, be it ASCII's, and tells in a sentence where it fails."""
+    codecs.register_error("aruba_fast", _in_ascii)
     with suppress(AttributeError, ValueError):
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        sys.stdout.reconfigure(errors="aruba_fast")  # type: ignore[union-attr]
     try:
         try:
             yield
