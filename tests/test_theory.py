@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 from real_data import FOLDER, people
-from tables import written
+from tables import small_table, written
 from typer.testing import CliRunner
 
+from aruba_fast.datasets import load_table
 from aruba_fast.theory.experiments import drift, geometry, guarantee, scaling
 
 pytestmark = pytest.mark.slow
@@ -84,6 +85,42 @@ def test_the_same_seed_gives_the_same_numbers():
     first, second, other = (json.dumps(drift(seed).as_json()) for seed in (3, 3, 4))
     assert first == second
     assert first != other
+
+
+def spoiled(values, number):
+    values = values.copy()
+    values.flat[7] = number
+    return values
+
+
+Y = small_table()["y"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"y": np.full(60, 3.7)},
+        {"y": 100.0 + 1.4e-14 * np.arange(60).clip(0, 4)},
+        {"y": spoiled(Y, 1.79e308)},
+        {"y": spoiled(Y, -1e100)},
+        {"x": spoiled(small_table()["x"], 1e300)},
+    ],
+)
+def test_a_table_that_a_guarantee_says_nothing_of_is_refused(tmp_path, changes):
+    table = load_table(written(tmp_path / "t.npz", **changes))
+    with pytest.raises(ValueError, match=r"^guarantee: `tables` must have targets that vary, and"):
+        guarantee(0, tables={"spoiled": table})
+
+
+def test_columns_that_vary_by_rounding_only_are_zeros(tmp_path):
+    x = np.column_stack([small_table()["x"], np.full(60, 0.1), 100 + 1e-14 * np.arange(60)])
+    names = np.array(list("abcde"))
+    tables = [
+        load_table(written(tmp_path / f"{k}.npz", x=columns, feature_names=names))
+        for k, columns in enumerate((x, np.where(np.arange(5) < 3, x, 0.0)))
+    ]
+    found = [guarantee(0, tables={"a": table}).as_json() for table in tables]
+    assert found[0] == found[1]
 
 
 def run(*arguments):
