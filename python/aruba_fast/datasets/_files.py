@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._paths import told
+from .._replace import checked_path
 
 VARIABLE = "ARUBA_FAST_DATA"
 
@@ -31,7 +32,7 @@ def place(function: str, path: str | os.PathLike[str] | None, what: str) -> Path
             f"{function}: `path` must be given where {VARIABLE} does not name the folder of the "
             f"data: got neither, expected {what}"
         )
-    found = Path(chosen)
+    found = Path(checked_path(function, chosen))
     if not found.exists():
         raise missing(function, found, what)
     return found
