@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import device
 import numpy as np
 import pytest
 from fuzz.__main__ import batch, report, reproducer
@@ -67,6 +68,11 @@ FOUND = {
         ValueError,
         "convertible",
     ),
+    "a run of another kind": (
+        lambda: af.FullMatrixLearner(np.zeros(2)).regret_upper_bound(None, np.ones((1, 2))),
+        TypeError,
+        "must be a FullMatrixRun: got NoneType",
+    ),
 }
 
 
@@ -75,6 +81,22 @@ def test_what_was_found_is_refused(name):
     call, kind, message = FOUND[name]
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_what_overflows_in_a_bound_is_infinite():
+    some = np.ones((2, 1))
+    assert af.dynamic_regret_bound(some, some, some, alpha=1.0, diameter=1e200) == np.inf
+    run = af.TaskRun(some, some)
+    options = {"form": "blog", "n_rounds": 3, "lipschitz": 1e200}
+    assert (af.regret_upper_bound(run, some, some, af.OGD(0.1), **options) == np.inf).all()
+
+
+@pytest.mark.usefixtures("on_device")
+@pytest.mark.skipif(device.REAL, reason="a real CuPy would believe the object and read host memory")
+def test_what_cupy_cannot_read_is_refused():
+    lying = Meddling(np.ones(2), lambda: None, (2, 0))
+    with pytest.raises(TypeError, match="MetaLearner: `phi` must be an array that CuPy can read"):
+        af.MetaLearner(lying)
 
 
 # ---- the fuzzer itself can fail ------------------------------------------------------------------

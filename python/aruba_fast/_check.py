@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays
+from . import _arrays, _core
 
 FloatArray = NDArray[np.floating[Any]]
 Float64Array = NDArray[np.float64]
@@ -97,7 +97,15 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
     array does not know which of its numbers are none.
     """
     if _arrays.on_cuda(value):
-        device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
+        try:
+            device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
+        except (ValueError, TypeError, MemoryError, ImportError, _core.CudaError):
+            raise
+        except Exception as error:  # of an array that CuPy cannot read after all
+            raise TypeError(
+                f"{function}: `{name}` must be an array that CuPy can read: "
+                f"got {type(value).__name__} ({error}), expected an array on a CUDA device"
+            ) from error
         return device_array
     try:
         result: NDArray[Any] = np.asarray(value)

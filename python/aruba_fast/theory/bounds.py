@@ -132,7 +132,7 @@ def regret_upper_bound(
     if form == "blog" and isinstance(rate, float):
         assert rounds is not None
         weight = 1.0
-        grad_sq = np.repeat((steepest**2 / shape[1]) * rounds[:, None], shape[1], axis=1)
+        grad_sq = np.repeat((steepest * steepest / shape[1]) * rounds[:, None], shape[1], axis=1)
     value = np.empty(shape[0])
     d_phi = np.empty(shape) if wanted else None
     d_rate = np.empty(shape[0] if isinstance(rate, float) else shape) if wanted else None

@@ -222,6 +222,11 @@ class FullMatrixLearner:
             array([1.25])
         """
         name = "FullMatrixLearner.regret_upper_bound"
+        if not isinstance(run, FullMatrixRun):
+            raise TypeError(
+                f"{name}: `run` must be a FullMatrixRun: got {type(run).__name__}, "
+                "expected the result of `FullMatrixLearner.run`"
+            )
         theta_star = _check.float64_array(name, "best", best, "[n_tasks, n_parameters]")
         _check.shape(name, "best", theta_star, run.theta_hat.shape)
         away = theta_star - self._phi

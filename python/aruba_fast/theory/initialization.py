@@ -211,7 +211,7 @@ def dynamic_regret_bound(
     step = _check.positive(name, "alpha", alpha)
     wide = _check.positive(name, "diameter", diameter)
     length = float(np.linalg.norm(np.diff(compared, axis=0), axis=1).sum())
-    return (wide**2 + 2.0 * wide * length) / (2.0 * step) + 0.5 * step * float(
+    return (wide * wide + 2.0 * wide * length) / (2.0 * step) + 0.5 * step * float(
         ((starts - ends) ** 2).sum()
     )
 
