@@ -265,7 +265,7 @@ class Tasks:
             task = int(sizes.argmin())
             raise ValueError(
                 f"Tasks.shots: `m` must leave every task a row: got {count} with task {task} of "
-                f"{sizes[task]} rows, expected m < {sizes[task]}"
+                f"{sizes[task]} rows, expected m < {sizes[task]}, or tasks[tasks.sizes > {count}]"
             )
         middle = self.starts + count
         return self._view(self.starts, middle), self._view(middle, self.stops)
@@ -308,8 +308,8 @@ class Tasks:
         _arrays.await_event(event, self.x)
         return starts, stops, sizes
 
-    def _check_labels(self, loss: str, n_classes: int) -> None:
+    def _check_labels(self, function: str, loss: str, n_classes: int) -> None:
         """Checks all labels of the source against the loss, once for all views."""
         if (loss, n_classes) not in self._checked:
-            _arrays.native(self.y).check_labels(self.y, loss, n_classes)
+            _arrays.native(self.y).check_labels(function, self.y, loss, n_classes)
             self._checked.add((loss, n_classes))
