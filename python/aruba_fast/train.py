@@ -113,7 +113,7 @@ def meta_train(
     n_batch = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
-    _check.together(name, "learner", phi, "tasks", tasks.x)
+    _check.together(name, "learner", phi, "tasks", tasks._x)
     if weights is not None and not (isinstance(weights, str) and weights == "rows"):
         raise (ValueError if isinstance(weights, str) else TypeError)(
             f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
@@ -123,9 +123,9 @@ def meta_train(
         meta_step = _check.non_negative(name, "meta_step", meta_step)
     total = n_passes * len(tasks)
     history = History(
-        _arrays.empty((total,), np.float64, tasks.x),
+        _arrays.empty((total,), np.float64, tasks._x),
         np.empty(total, np.int64),
-        _arrays.zeros(total, np.bool_, tasks.x),
+        _arrays.zeros(total, np.bool_, tasks._x),
     )
     starts, stops, _ = tasks._beside_rows()
     # Nothing else learns until the last round is done.
@@ -136,12 +136,12 @@ def meta_train(
         for done, order in zip(range(0, total, len(tasks)), orders, strict=True):
             visits = slice(done, done + len(tasks))
             history.task[visits] = order
-            _arrays.native(tasks.x).meta_train(
-                tasks.x,
-                tasks.y,
+            _arrays.native(tasks._x).meta_train(
+                tasks._x,
+                tasks._y,
                 starts,
                 stops,
-                _arrays.moved(order, tasks.x),
+                _arrays.moved(order, tasks._x),
                 learner._state,
                 loss,
                 n_batch,
