@@ -274,7 +274,7 @@ MAKING = [
         [PARAMETER(torch.ones(2))],
         {"learning_rate": 0.0},
         ValueError,
-        "MetaLearner: `learning_rate` must be positive: got 0.0, expected a finite number > 0",
+        "MetaOptimizer: `learning_rate` must be positive: got 0.0, expected a finite number > 0",
     ),
 ]
 
