@@ -104,7 +104,7 @@ REMEDIES = [
      "MetaLearner.update: `meta_step` must be finite: got nan, expected a finite number >= 0"),
     ("shots of small tasks", lambda: TASKS.shots(2),
      "Tasks.shots: `m` must leave every task a row: got 2 with task 0 of 2 rows, "
-     "expected m < 2, or tasks[tasks.sizes > 2]"),
+     "expected m < 2, or the tasks that have more: tasks[tasks.sizes > 2]"),
     ("none", lambda: af.OGD(None),
      "OGD: `learning_rate` must hold real numbers: got None, "
      "expected a bool, integer or float type"),

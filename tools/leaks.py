@@ -1,8 +1,8 @@
 """leaks.py LOG...: fails if LeakSanitizer saw memory lost by our extension.
 
 Python and its packages leave much behind at exit, and so does the import of any extension (types,
-docstrings), on purpose. A leak is ours if its stack passes through _core, or through the _cuda that runs
-on the CPU, outside of PyInit.
+docstrings), on purpose. A leak is ours if its stack passes through _core, or through the _cuda that
+runs on the CPU, outside of PyInit.
 """
 
 import re

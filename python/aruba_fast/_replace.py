@@ -36,9 +36,10 @@ def replace(path: str | os.PathLike[str], data: bytes, function: str = "replace"
     try:
         before = _existing(name)
         target = Path(os.path.realpath(name))
-        if before is None or (stat.S_ISREG(before.st_mode) and _is_at(before, target)):
+        if before is None or (stat.S_ISREG(before.st_mode) and target.exists()):
             _replace(target, data, before)
         elif stat.S_ISREG(before.st_mode) or _is_stream(before.st_mode):
+            # A regular file here is one that only a descriptor leads to, as /dev/stdout may.
             Path(name).write_bytes(data)
         else:
             code = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.ENXIO
@@ -94,14 +95,6 @@ def _existing(path: str) -> os.stat_result | None:
         return Path(path).stat()
     except FileNotFoundError:
         return None
-
-
-def _is_at(file: os.stat_result, target: Path) -> bool:
-    """False for what only a descriptor leads to, as /dev/stdout may."""
-    try:
-        return os.path.samestat(file, target.stat())
-    except OSError:
-        return False
 
 
 def _is_stream(mode: int) -> bool:
