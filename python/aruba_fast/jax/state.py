@@ -147,11 +147,10 @@ def init(
             f"init: `isotropic` must be known: got {isotropic!r}, expected False, True or 'tensor'"
         )
     one_rate: Any = isotropic == "tensor" or isotropic
-    try:
-        hyper = Hyperparameters(learning_rate, zeta, p, decay, one_rate, max_learning_rate)
-        rate = float(hyper.first_rate(dtype))
-    except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("MetaLearner:", "init:", 1)) from None
+    hyper = Hyperparameters(
+        learning_rate, zeta, p, decay, one_rate, max_learning_rate, function="init"
+    )
+    rate = float(hyper.first_rate(dtype, "init"))
     if wide_type(dtype) == np.float32:
         _require_pairs(hyper)
     state: MetaState = _first(leaves, rate, hyper, isotropic, layout, wide_type(dtype))
