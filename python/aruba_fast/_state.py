@@ -1,5 +1,6 @@
 """The state of a meta-learner: arrays that native code changes in place, and views to read them."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -114,6 +115,22 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> 
         if not valid.all():
             worst = arrays[name].flat[int(np.argmin(valid))]
             raise ValueError(f"`{name}` holds the impossible value {worst}")
+
+
+class Locked:
+    """Base of what several threads may change: a lock, which copies and pickles do without."""
+
+    _lock: Any
+
+    # Made by __new__: neither unpickling nor copying calls __init__.
+    def __new__(cls, *_args: object, **_kwargs: object) -> Any:
+        self = super().__new__(cls)
+        self._lock = threading.RLock()
+        return self
+
+    def __getstate__(self) -> Any:
+        with self._lock:
+            return {key: value for key, value in self.__dict__.items() if key != "_lock"}
 
 
 class State:
