@@ -43,7 +43,11 @@ def theory(
             if folder is not None and not folder.is_dir():
                 raise FileNotFoundError(f"there is no folder {folder} to write to")
         tables = {"wages": datasets.load_wages()}
-        tables |= {path.stem: datasets.load_table(path) for path in data or []}
+        names = [*tables, *(path.stem for path in data or [])]
+        for path in data or []:
+            # Two tables of one name go by their paths.
+            name = path.stem if names.count(path.stem) == 1 else str(path)
+            tables[name] = datasets.load_table(path)
         reports = []
         for name in EXPERIMENTS if experiment is None else [experiment]:
             with progress_bar(name) as bar:
