@@ -23,8 +23,7 @@ class Coordinates {
         most_(m_ < d_ ? m_ : d_) {}
 
   void choose() {
-    if (m_ >= d_ ? safe_as_they_are() : safe_by_rows()) return;
-    grade();
+    if (!(m_ >= d_ && safe_as_they_are()) && !safe_by_rows()) grade();
   }
 
   // p.theta from p.u, and p.z there: with p.y what the loss is a function of.
@@ -49,9 +48,8 @@ class Coordinates {
           exact_axpy(1, p_.theta);
           fill(d_, 0, p_.theta);
         }
-        over(d_, [&](std::int64_t j) {
-          store(p_.row + j, load(p_.row + j) + load(p_.row_low + j));
-        });
+        over(d_,
+             [&](std::int64_t j) { store(p_.row + j, load(p_.row + j) + load(p_.row_low + j)); });
       }
       for (std::int64_t c = 0; c < classes; ++c)
         axpy(d_, classes > 1 ? p_.contrast(k, c) : 1, p_.row, p_.theta + c * dp_);
@@ -128,19 +126,24 @@ class Coordinates {
     return true;
   }
 
-  // Gram and Schmidt on the rows, the farthest from the span of those before first.
+  // Gram and Schmidt on the rows, the farthest from the span of those before first: safe where what
+  // is left of a row is either much or nothing, of no column either.
   bool safe_by_rows() {
-    double trace = 0;
+    double trace = 0, largest = 0;
     for (std::int64_t i = 0; i < m_; ++i) {
       copy(d_, x_ + i * dp_, p_.work + i * dp_);
       p_.dual[i] = p_.value[i] = dot(p_.work + i * dp_, p_.work + i * dp_, d_);
       trace += p_.w[i] * p_.value[i];
+      largest = p_.value[i] > largest ? p_.value[i] : largest;
     }
-    for (std::int64_t rank = 0; rank < m_; ++rank) {
+    if (!(largest > kLeast && largest < 1 / kLeast)) return false;
+    const double rounding = 0x1p-51 * static_cast<double>(m_ > d_ ? m_ : d_);
+    std::int64_t rank = 0;
+    for (; rank < most_; ++rank) {
       std::int64_t next = 0;
       for (std::int64_t i = 1; i < m_; ++i) next = p_.value[i] > p_.value[next] ? i : next;
-      const double own = p_.dual[next];
-      if (!(p_.value[next] > 1e-8 * own && own > kLeast && own < 1 / kLeast)) return false;
+      if (!(p_.value[next] > largest * rounding * rounding)) break;
+      if (!(p_.value[next] > 1e-8 * p_.dual[next])) return false;
       double* direction = p_.basis + rank * dp_;
       copy(d_, p_.work + next * dp_, direction);
       orthogonalize(rank);
@@ -151,16 +154,21 @@ class Coordinates {
       }
       p_.value[next] = 0;
     }
-    p_.use(m_, p_.work);
+    column_lengths(x_, dp_, d_, p_.w, p_.columns);
+    if (rank < m_) {
+      column_lengths(p_.work, dp_, d_, p_.w, p_.row);
+      for (std::int64_t j = 0; j < d_; ++j)
+        if (!(p_.row[j] <= kDependent * kDependent * p_.columns[j])) return false;
+    }
+    for (std::int64_t j = 0; j < d_; ++j) p_.columns[j] = aruba_fast::sqrt(p_.columns[j]);
+    p_.use(rank, p_.work);
     p_.orthonormal = true;
     for (std::int64_t i = 0; i < m_; ++i) {
       fill(p_.r, 0, p_.a + i * p_.rp);
-      for (std::int64_t k = 0; k < m_; ++k)
+      for (std::int64_t k = 0; k < rank; ++k)
         p_.a[i * p_.rp + k] = dot(x_ + i * dp_, p_.basis + k * dp_, d_);
     }
-    fill(m_, aruba_fast::sqrt(trace), p_.reach);
-    column_lengths(x_, dp_, d_, p_.w, p_.columns);
-    for (std::int64_t j = 0; j < d_; ++j) p_.columns[j] = aruba_fast::sqrt(p_.columns[j]);
+    fill(p_.r, aruba_fast::sqrt(trace), p_.reach);
     return true;
   }
 
@@ -193,8 +201,7 @@ class Coordinates {
     for (std::int64_t j = 0; j < d_; ++j) p_.columns[j] = aruba_fast::sqrt(p_.columns[j]);
     fill(p_.r * p_.stride, 0, p_.hessian);
     add_gram(p_.work, p_.rp, p_.w, m_, p_.r, p_.hessian, p_.stride, p_.stop());
-    const double pivot =
-        cholesky(p_.hessian, p_.r, p_.stride, p_.column, p_.diagonal, p_.stop());
+    const double pivot = cholesky(p_.hessian, p_.r, p_.stride, p_.column, p_.diagonal, p_.stop());
     p_.condition = 1 / aruba_fast::sqrt(pivot > 0x1p-50 ? pivot : 0x1p-50);
   }
 
@@ -346,8 +353,7 @@ class Coordinates {
       for (std::int64_t c = 0; c < classes; ++c) {
         const double score = exact_dot(x_ + i * dp_, p_.theta + c * dp_, d_, 0);
         for (std::int64_t k = 0; k < p_.q; ++k)
-          p_.z[k * p_.mp + i] =
-              aruba_fast::fma(p_.contrast(k, c), score, p_.z[k * p_.mp + i]);
+          p_.z[k * p_.mp + i] = aruba_fast::fma(p_.contrast(k, c), score, p_.z[k * p_.mp + i]);
       }
     }
   }

@@ -36,7 +36,7 @@ class Hindsight {
   Minimum at(double multiplier, double target) {
     p_.ridge = regularization_ + multiplier;
     if (!piecewise()) return newton_.minimize(p_.call.tolerance, target);
-    return interior_.minimize(p_.call.tolerance * (p_.graded && multiplier > 0 ? 1e-4 : 1));
+    return interior_.minimize(p_.call.tolerance);
   }
 
   Minimum in_ball(bool free_exists) {

@@ -20,11 +20,11 @@ class InteriorPoint {
   // Starts afresh; leaves p.u and the dual point p.dual.
   Minimum minimize(double tolerance) {
     start();
+    const bool by_rows = p_.graded && !(hidden() <= 1e-3 * tolerance);
     Minimum best = {Newton::kNever, Newton::kNever, true};
     int since_best = 0;
     for (int iteration = 0; iteration < kMost && !p_.stopped(); ++iteration) {
-      const Minimum now =
-          p_.graded ? certificate_by_rows() : certificate(p_.u, p_.ridge, 0);
+      const Minimum now = by_rows ? certificate_by_rows() : certificate(p_.u, p_.ridge, 0);
       const double scale = now.objective > 1 ? now.objective : 1;
       if (now.gap < 0.9 * best.gap) since_best = 0;
       if (now.gap < best.gap) {
@@ -85,6 +85,14 @@ class InteriorPoint {
 
  private:
   static constexpr int kMost = 100, kPatience = 8;
+
+  // What the rounding of A^T a adds to the gap that has its square over the ridge.
+  double hidden() const {
+    double longest = 0, weights = 0;
+    for (std::int64_t k = 0; k < p_.n; ++k) longest = p_.reach[k] > longest ? p_.reach[k] : longest;
+    for (std::int64_t i = 0; i < p_.m; ++i) weights += p_.w[i];
+    return 0x1p-100 * longest * longest * weights / p_.ridge;
+  }
 
   template <class Body>
   void rows(Body body) const {
@@ -185,8 +193,7 @@ class InteriorPoint {
         double& diagonal = p_.factor[j * p_.stride + j];
         diagonal = diagonal * (1 + jitter) + p_.ridge;
       }
-      if (cholesky(p_.factor, p_.n, p_.stride, p_.column, p_.diagonal, p_.stop()) > 0)
-        return true;
+      if (cholesky(p_.factor, p_.n, p_.stride, p_.column, p_.diagonal, p_.stop()) > 0) return true;
     }
     return false;
   }

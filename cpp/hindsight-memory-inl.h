@@ -20,7 +20,7 @@ struct HindsightMemory {
   double *theta, *contrasts;               // [classes, features], [outputs, classes]
   double *row, *row_low, *unit, *columns;  // [features]
   std::int64_t *order, *state_of;          // [features]
-  double *hessian, *factor;         // [parameters, stride]
+  double *hessian, *factor;                // [parameters, stride]
   std::int64_t size;
 
   HindsightMemory(double* base, std::int64_t m, std::int64_t d, std::int64_t n_classes) {
@@ -33,8 +33,8 @@ struct HindsightMemory {
     };
     for (double** rows : {&x, &work}) *rows = take(m * padded(d));
     basis = take(r * padded(d));
-    for (double** rows : {&y, &label, &w, &value, &curvature, &dual, &low, &high, &quadratic, &above,
-                          &below, &to_high, &to_low, &shift, &weight, &d_dual})
+    for (double** rows : {&y, &label, &w, &value, &curvature, &dual, &low, &high, &quadratic,
+                          &above, &below, &to_high, &to_low, &shift, &weight, &d_dual})
       *rows = take(m);
     corrections = take(2 * padded(m));
     for (double** outputs : {&z, &slope, &dz, &score}) *outputs = take((q + 1) * padded(m));
