@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -114,6 +115,52 @@ def test_the_command_writes_table_json_and_figure(tmp_path):
     for curve in points:
         assert (np.array(curve["y"]) <= np.array(curve["x"]) * (1 + 1e-9)).all()
     assert (tmp_path / "guarantee.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def save_table(path, **changes):
+    path.parent.mkdir(exist_ok=True)
+    rng = np.random.default_rng(len(path.parts))
+    arrays = {
+        "x": rng.standard_normal((40, 2)),
+        "y": rng.standard_normal(40),
+        "task": np.arange(40) // 5,
+        "task_names": np.array([str(k) for k in range(8)]),
+        "feature_names": np.array(["a", "b"]),
+        "info": np.array("{}"),
+    }
+    np.savez(path, **(arrays | changes))
+    return str(path)
+
+
+def test_tables_of_one_name_are_both_there(tmp_path):
+    given = [save_table(tmp_path / name) for name in ("one/exam.npz", "two/exam.npz", "wages.npz")]
+    target = tmp_path / "numbers.json"
+    options = [word for path in given for word in ("--data", path)]
+    result = run("guarantee", *options, "--json", str(target))
+    assert result.exit_code == 0, result.output
+    names = {row[0] for row in json.loads(target.read_text())[0]["rows"]}
+    assert names == {"wages", *given}
+
+
+@pytest.mark.parametrize("y", [np.ones(40), 0.1 + 1e-17 * np.arange(40), np.full(40, 1.7e308)])
+def test_a_target_that_does_not_vary_has_no_guarantee(tmp_path, y):
+    y = np.where(np.arange(40) == 7, -y, y) if y[0] > 1e300 else y
+    result = run("guarantee", "--data", save_table(tmp_path / "flat.npz", y=y))
+    assert result.exit_code == 1
+    assert "must have targets that vary" in result.output
+    assert "tasks above" not in result.output
+
+
+def test_the_guarantee_can_fail(monkeypatch):
+    """A regret or bound that is not a number is above its bound."""
+    from aruba_fast.theory.experiments import guarantee as module
+
+    monkeypatch.setattr(
+        sys.modules[module.__module__],
+        "regret_upper_bound",
+        lambda run, *_args, **_more: np.full(len(run), np.nan),
+    )
+    assert guarantee(0).facts["tasks above their bound"] == 5 * 595
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path):

@@ -13,6 +13,7 @@ from ..tasks import Tasks
 from .matrix_run import LARGEST_SQUARE, FullMatrixRun, outer_products, parts, run_full_matrix
 
 MAX_PARAMETERS = 512
+_ROUNDING = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +195,7 @@ class FullMatrixLearner(Locked):
             g = now.G + (run.grad_outer + self._zeta_sq * smoothing)
             n_tasks = now.n_tasks + n
             phi = now.phi + (n / n_tasks if alpha is None else alpha) * away.mean(axis=0)
-            h = matrix_rate(b, g)
+            h = None if _drowned(now, g) else matrix_rate(b, g)
         if h is None or not np.isfinite(phi).all():
             return replace(now, n_skipped=now.n_skipped + len(run))
         return replace(left_out, phi=phi, B=b, G=g, H=h, n_tasks=n_tasks)
@@ -239,13 +240,12 @@ class FullMatrixLearner(Locked):
 
 
 def matrix_rate(b: Float64Array, g: Float64Array) -> Float64Array | None:
-    """The positive definite H with H g H = b; None where b or g is not so to float64's rounding."""
+    """The positive definite H with H g H = b; None where that is not within float64."""
     unit = _unit(b), _unit(g)
     b, g = b / unit[0], g / unit[1]
     try:
         values, vectors = np.linalg.eigh(g)
-        if not values[0] > 0:
-            return None
+        values = np.maximum(values, _ROUNDING * values[-1])
         root = (vectors * np.sqrt(values)) @ vectors.T
         inverse = (vectors / np.sqrt(values)) @ vectors.T
         values, vectors = np.linalg.eigh(root @ b @ root)
@@ -254,6 +254,14 @@ def matrix_rate(b: Float64Array, g: Float64Array) -> Float64Array | None:
     h = inverse @ (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T @ inverse
     result: Float64Array = 0.5 * (h + h.T) * (math.sqrt(unit[0]) / math.sqrt(unit[1]))
     return result if np.isfinite(result).all() else None
+
+
+def _drowned(now: _Learned, g: Float64Array) -> bool:
+    """Has one round left nothing but rounding of the gradients of all rounds before?"""
+    total = float(np.trace(g))
+    if now.n_tasks == 0 or total < 2.0**20 * float(np.trace(now.G)):
+        return False
+    return not np.linalg.eigvalsh(g)[0] > len(g) * _ROUNDING * total
 
 
 def _unit(matrix: Float64Array) -> float:

@@ -96,7 +96,7 @@ def run_full_matrix(
 
 
 def times(rows: Float64Array, matrix: Float64Array) -> Float64Array:
-    """rows @ matrix."""
+    """Rows @ matrix."""
     return np.concatenate([part @ matrix for part in parts(rows)])
 
 

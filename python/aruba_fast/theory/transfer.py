@@ -104,7 +104,7 @@ class MetaAverage(Locked):
 
 
 def _between(old: Float64Array, new: Float64Array, share: float) -> Float64Array:
-    """old + share (new - old), which is finite even where the difference is not."""
+    """Old + share (new - old), which is finite even where the difference is not."""
     with np.errstate(all="ignore"):
         moved = old + share * (new - old)
         result: Float64Array = np.where(np.isfinite(moved), moved, (1 - share) * old + share * new)
