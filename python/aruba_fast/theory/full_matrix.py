@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from .. import _check
 from .._check import Float64Array
-from .._state import Locked
+from .._lock import Lock
 from ..tasks import Tasks
 from .matrix_run import LARGEST_SQUARE, FullMatrixRun, outer_products, parts, run_full_matrix
 
@@ -28,7 +28,7 @@ class _Learned:
     n_skipped: int = 0
 
 
-class FullMatrixLearner(Locked):
+class FullMatrixLearner:
     """Learns an initialization and a positive definite matrix of rates H, by ARUBA.
 
         step     theta <- theta - H grad
@@ -85,6 +85,7 @@ class FullMatrixLearner(Locked):
         self._eps_sq = _check.square(name, "`learning_rate`", rate) * self._zeta_sq
         self._p = _check.non_negative(name, "p", p)
         eye = np.eye(len(start))
+        self._lock = Lock()
         self._learned = _Learned(start.copy(), self._eps_sq * eye, self._zeta_sq * eye, rate * eye)
 
     @property

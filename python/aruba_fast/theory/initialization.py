@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from .. import _check
 from .._check import Float64Array
-from .._state import Locked
+from .._lock import Lock
 
 _NAME = "InitializationExperts"
 
@@ -23,7 +23,7 @@ class _Learned:
     n_tasks: int = 0
 
 
-class InitializationExperts(Locked):
+class InitializationExperts:
     """Learns an initialization without a step to choose: experts with every step, mixed.
 
         expert k     phi_k <- phi_k + alpha_k (theta - phi_k)
@@ -92,6 +92,7 @@ class InitializationExperts(Locked):
             wide = _check.positive(_NAME, "diameter", diameter)
             self._diameter_sq = _check.square(_NAME, "`diameter`", wide)
         n = len(self.alphas)
+        self._lock = Lock()
         self._learned = _Learned(np.tile(start, (n, 1)), np.zeros(n))
 
     @property

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from .. import _check
 from .._check import Float64Array
-from .._state import Locked
+from .._lock import Lock
 from ..rules import OGD
 
 _NAME = "ScaleLearner"
@@ -27,7 +27,7 @@ class _Learned(NamedTuple):
     sum_distance: float = 0.0
 
 
-class ScaleLearner(Locked):
+class ScaleLearner:
     """Learns the scale v of the rate eta = v / (G sqrt(m)) from the distances that tasks travel.
 
     With that rate a task costs at most (B^2 / v + v) sigma / 2, B = |theta* - phi|,
@@ -94,6 +94,7 @@ class ScaleLearner(Locked):
         self._lipschitz = _check.positive(_NAME, "lipschitz", lipschitz)
         _check.square(_NAME, "`lipschitz`", self._lipschitz)
         rounds = 0 if max_rounds is None else _check.integer(_NAME, "max_rounds", max_rounds, 1)
+        self._lock = Lock()
         self._learned = _Learned(self._lipschitz * math.sqrt(rounds))
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import _check
 from .._check import Float64Array
-from .._state import Locked
+from .._lock import Lock
 from ..rules import EG
 from ..run import run_tasks
 from ..statistics import TaskRun
@@ -29,7 +29,7 @@ class _Learned:
     n_skipped: int = 0
 
 
-class SimplexLearner(Locked):
+class SimplexLearner:
     """Learns where exponentiated gradient starts and how fast it moves, by ARUBA with KL.
 
         mean <- running mean of theta_hat;   phi = (1 - mixing) mean + mixing / d
@@ -83,6 +83,7 @@ class SimplexLearner(Locked):
         _check.square(_NAME, "`learning_rate` times `zeta`", first * scale)
         self._eps_sq = _check.square(_NAME, "`learning_rate`", first) * self._zeta_sq
         self._p = _check.non_negative(_NAME, "p", p)
+        self._lock = Lock()
         self._learned = _Learned(np.full(size, 1.0 / size), self._eps_sq, self._zeta_sq)
 
     @property

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check
 from .._check import Float64Array
-from .._state import Locked
+from .._lock import Lock
 from ..learner import MetaLearner
 from ..rules import Rule
 from ..run import check_tasks, evaluate, run_tasks
@@ -18,7 +18,7 @@ from ..tasks import Tasks
 _FEWEST = 5  # tasks, below which the series for Student's t is not good to three digits
 
 
-class MetaAverage(Locked):
+class MetaAverage:
     """The averages of a learner's initializations and rates over the tasks that it learned from.
 
     Regret is about a sequence, a new task wants one pair. The bounds U(phi, eta) are jointly
@@ -39,6 +39,7 @@ class MetaAverage(Locked):
     """
 
     def __init__(self) -> None:
+        self._lock = Lock()
         # Number of tasks, phi, rate; replaced as a whole, never written to.
         self._learned: tuple[int, Float64Array | None, Float64Array | None] = (0, None, None)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._check import Float64Array
 from ...datasets import Table, load_wages
+from ...datasets._scale import standardized, told_apart, varying
 from ...learner import MetaLearner
 from ...rules import OGD, AdaGrad, Rule
 from ...run import run_tasks
@@ -47,7 +47,7 @@ def guarantee(
         a number is above it.
 
     Raises:
-        ValueError: A table's target does not vary, or leaves float64 when it is standardized.
+        ValueError: A table's target does not vary, or an outlier leaves no digits of the others.
     """
     chosen = GuaranteeSettings() if settings is None else settings
     given = {"wages": load_wages()} if tables is None else tables
@@ -88,24 +88,16 @@ def guarantee(
 
 def _tasks(name: str, table: Table) -> Tasks:
     """Standardized columns and target, with an intercept, rows of norm at most one."""
-    x, _ = _standardized(table.x)
-    y, varies = _standardized(table.y)
-    if not (varies.all() and np.isfinite(y).all() and np.isfinite(x).all()):
+    if not (varying(table.y) and told_apart(table.y) and told_apart(table.x).all()):
         raise ValueError(
-            f"guarantee: `tables` must have targets that vary, and numbers with a variance within "
-            f"float64: got {name!r} with targets from {table.y.min():g} to {table.y.max():g}"
+            f"guarantee: `tables` must have targets that vary, and numbers of one scale: got "
+            f"{name!r}, with targets from {table.y.min():g} to {table.y.max():g}"
         )
+    rows = np.ones(len(table.y), bool)
+    x = np.where(varying(table.x), standardized(table.x, rows), 0.0)
     x = np.column_stack([x, np.ones(len(x))])
     x /= np.sqrt((x**2).sum(axis=1).max())
-    return Tasks.from_groups(x, y, table.task)
-
-
-def _standardized(values: Float64Array) -> tuple[Float64Array, NDArray[np.bool_]]:
-    """Mean 0 and variance 1 along the first axis, and what varies by more than rounding."""
-    with np.errstate(all="ignore"):
-        mean, spread = values.mean(axis=0), values.std(axis=0)
-        varies = np.asarray(~(spread <= 16 * np.finfo(float).eps * np.abs(values).max(axis=0)))
-        return (values - mean) / np.where(varies, spread, np.inf), varies
+    return Tasks.from_groups(x, standardized(table.y, rows), table.task)
 
 
 def _online(
