@@ -9,7 +9,7 @@ from .. import _check
 from .._check import Float64Array
 from .._lock import Lock
 from ..rules import EG
-from ..run import run_tasks
+from ..run import check_tasks, run_tasks
 from ..statistics import TaskRun
 from ..tasks import Tasks
 from .scale import exact_sum
@@ -207,6 +207,7 @@ class SimplexLearner:
             >>> af.SimplexLearner(2).run(tasks, loss="absolute").theta_hat[0]
             array([0.5, 0.5])
         """
+        check_tasks(f"{_NAME}.run", tasks)
         now = self._learned
         return run_tasks(
             tasks,
