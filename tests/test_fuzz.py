@@ -71,7 +71,7 @@ FOUND = {
     "tasks that are none": (
         lambda: af.SimplexLearner(2).run([1.0], loss="squared"),
         TypeError,
-        "SimplexLearner.run: `tasks` must be Tasks: got list",
+        "SimplexLearner.run: `tasks` must be Tasks: got a list",
     ),
     "a run of another kind": (
         lambda: af.FullMatrixLearner(np.zeros(2)).regret_upper_bound(None, np.ones((1, 2))),
