@@ -192,7 +192,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     }
     const double meta_step =
         training.meta_step ? training.meta_step(*state.n_tasks + statistics.n_tasks) : 0;
-    state.apply(statistics, training.meta_step ? &meta_step : nullptr);
+    state.apply_own("meta_train", statistics, training.meta_step ? &meta_step : nullptr);
     Watch::poll(&watch);
     if (watch.stop) throw Interrupted("meta_train: interrupted");
     if (training.progress &&

@@ -166,7 +166,7 @@ class MetaLearner(State):
             weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
             _check.shape(name, "weights", weights, (len(run),))
             if isinstance(weights, np.ndarray):
-                _check.finite(name, "weights", weights, at_least=0.0)
+                _check.weights(name, "weights", weights)
                 weights = _arrays.moved(weights, phi)
             _check.together(name, "weights", weights, "phi", phi)
         return weights

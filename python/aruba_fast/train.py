@@ -114,12 +114,13 @@ def meta_train(
     ball = None if radius is None else _check.positive(name, "radius", radius)
     _check.together(name, "learner", learner.phi, "tasks", tasks.x)
     if ball is not None:
-        norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64)))
+        # In units of the radius, whose square may be none.
+        norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64) / ball))
         # The engine's own tolerance: a projected point may lie outside by rounding.
-        if norm > ball * (1 + 1e-5):
+        if norm > 1 + 1e-5:
             raise ValueError(
                 f"{name}: `learner` must have its `phi` in the ball of `radius`: "
-                f"got norm {norm:g}, expected at most {ball:g}"
+                f"got norm {norm * ball:g}, expected at most {ball:g}"
             )
     if weights not in (None, "rows"):
         raise ValueError(f'{name}: `weights` must be known: got {weights!r}, expected None, "rows"')

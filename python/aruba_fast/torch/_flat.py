@@ -129,8 +129,12 @@ class FlatState:
             sums, weight, counts = self._round()
         else:
             sums, weight, counts = statistics.sums, statistics.weight_sum, statistics.counts
-        for learner, block in zip(self.learners, self.slices, strict=True):
-            part = sums if len(self.learners) == 1 else _arrays.contiguous(sums[:, :, block])
+        many = len(self.learners) > 1
+        parts = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
+        if many and on_host:  # so that where one refuses its part, nothing has changed
+            for learner, part in zip(self.learners, parts, strict=True):
+                learner._state.require_sound(part, weight, counts, meta_step)
+        for learner, part in zip(self.learners, parts, strict=True):
             learner._state.apply(part, weight, counts, meta_step)
         self.forget_round()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import _check
@@ -183,6 +184,7 @@ class MetaOptimizer(Persistent):
         """
         name = "MetaOptimizer.task"
         weight = _check.non_negative(name, "weight", weight)
+        _check.weights(name, "weight", np.array(weight))
         self._require_no_task(name)
         self._start()
         self._sums.zero_()
