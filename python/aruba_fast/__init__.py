@@ -20,6 +20,7 @@ from ._core import (
 )
 
 if TYPE_CHECKING:
+    from ._divergence import DivergenceWarning
     from .learner import MetaLearner
     from .rules import EG, OGD, AdaGrad, ArubaPlusPlus
     from .run import evaluate, run_tasks
@@ -41,6 +42,7 @@ __all__ = [
     "AdaGrad",
     "ArubaPlusPlus",
     "CudaError",
+    "DivergenceWarning",
     "FullMatrixLearner",
     "FullMatrixRun",
     "Hindsight",
@@ -79,6 +81,7 @@ _HOMES = {
     "OGD": "rules",
     "AdaGrad": "rules",
     "ArubaPlusPlus": "rules",
+    "DivergenceWarning": "_divergence",
     "FullMatrixLearner": "theory.full_matrix",
     "FullMatrixRun": "theory.full_matrix",
     "Hindsight": "theory.hindsight",

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _arrays, _check
+from . import _arrays, _check, _divergence
 from ._check import Float64Array
 from ._state import Hyperparameters, State, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
@@ -124,12 +124,13 @@ class MetaLearner(State):
 
         Args:
             run: Tasks that were run from this learner's `phi` with its learning rate.
-            weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], finite and >= 0.
-                None for 1 each (Reptile); `run.weight`, the number of rows, for FedAvg. Where all
+            weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], 0 or 1e-150 to
+                1e150. None for 1 each (Reptile); `run.weight`, the number of rows, for FedAvg. Where all
                 are 0, `phi` stays.
 
         Returns:
-            TaskStatistics. Tasks that are not finite are left out whole, and counted.
+            TaskStatistics. Tasks that are not finite are left out whole, and counted; so are those
+            with a negative square, and those with a distance beyond 1e271 or a square beyond 1e289.
 
         Raises:
             TypeError: `run` is not a TaskRun of this learner's type, or `weights` not real.
@@ -182,7 +183,12 @@ class MetaLearner(State):
 
         Raises:
             TypeError: An argument is of the wrong type.
-            ValueError: Sizes do not fit, or the step is negative or not finite. Nothing is changed.
+            ValueError: Sizes do not fit, the step is negative or not finite, or b, g or phi would
+                not be finite. Nothing is changed; a learner on a CUDA device, which nothing waits
+                for, counts the tasks as skipped instead.
+
+        Warns:
+            DivergenceWarning: More than half of the tasks were skipped; once, and in host memory.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -201,6 +207,12 @@ class MetaLearner(State):
         phi = self._arrays["phi"]
         _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
         _check.together(name, "statistics", statistics.sums, "phi", phi)
+        self._apply(name, statistics, meta_step)
+        if isinstance(phi, np.ndarray):
+            n_skipped = statistics.n_skipped
+            _divergence.look(name, self, statistics.n_tasks + n_skipped, n_skipped)
+
+    def _apply(self, name: str, statistics: TaskStatistics, meta_step: MetaStep) -> None:
         if callable(meta_step):
             meta_step = meta_step(self.n_tasks + statistics.n_tasks)
         if meta_step is not None:
@@ -221,6 +233,9 @@ class MetaLearner(State):
             TypeError: As `statistics` and `apply`.
             ValueError: As `statistics` and `apply`. Nothing is changed.
 
+        Warns:
+            DivergenceWarning: As `apply`; or the mean of `run.loss` has grown a thousandfold.
+
         Example:
             >>> import numpy as np, aruba_fast as af
             >>> learner = af.MetaLearner(np.zeros(1))
@@ -228,13 +243,18 @@ class MetaLearner(State):
             >>> learner.phi
             array([1.])
         """
-        if callable(meta_step) or not isinstance(self._arrays["phi"], np.ndarray):
-            self.apply(self.statistics(run, weights), meta_step)
-            return
-        weights = self._checked_weights(run, weights)
-        if meta_step is not None:
-            meta_step = _check.non_negative("MetaLearner.apply", "meta_step", meta_step)
-        self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
+        on_host = isinstance(self._arrays["phi"], np.ndarray)
+        n_skipped = self.n_skipped if on_host else 0
+        if callable(meta_step) or not on_host:
+            self._apply("MetaLearner.apply", self.statistics(run, weights), meta_step)
+        else:
+            weights = self._checked_weights(run, weights)
+            if meta_step is not None:
+                meta_step = _check.non_negative("MetaLearner.apply", "meta_step", meta_step)
+            self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
+        if on_host:
+            n_skipped = self.n_skipped - n_skipped
+            _divergence.look("MetaLearner.update", self, len(run), n_skipped, run.loss)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole state as a safetensors file, to resume bit for bit.

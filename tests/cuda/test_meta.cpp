@@ -182,7 +182,7 @@ void test_apply() {
         ++order;
         if (order % 13 == 0)
           round.host.weight = {0, 0}, round.device.weight[0] = round.device.weight[1] = 0;
-        learner.host.apply(round.host, meta_step);
+        learner.host.apply("test", round.host, meta_step);
         const DeviceArray<unsigned char> workspace(
             std::vector<unsigned char>(cuda::apply_workspace_bytes(n), 0xff));
         cuda::apply(learner.device, round.device, meta_step, workspace.data(), kStream);

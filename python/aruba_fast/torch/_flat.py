@@ -117,9 +117,21 @@ class FlatState:
                 self._sums.fill(0)
             self._n_summed = 0
 
-    def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> None:
-        """The meta-update from the given sums, or from those of the open round, which is closed."""
+    def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> tuple[int, int]:
+        """The meta-update from the given sums, or from those of the open round, which is closed.
+
+        Returns:
+            Number of tasks of the round, and of those that were skipped; none on a CUDA device.
+        """
         on_host = isinstance(self._sums, np.ndarray)
+        before = self.arrays["counts"][0].copy() if on_host else np.zeros(2, np.int64)
+        self._apply(statistics, meta_step, on_host)
+        n_tasks, n_skipped = self.arrays["counts"][0] - before if on_host else before
+        return int(n_tasks + n_skipped), int(n_skipped)
+
+    def _apply(
+        self, statistics: TaskStatistics | None, meta_step: float | None, on_host: bool
+    ) -> None:
         if statistics is None and not self._n_summed and len(self.learners) == 1 and on_host:
             self.learners[0]._state.learn(*self._waiting(), meta_step)
             self.forget_round()
