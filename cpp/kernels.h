@@ -77,6 +77,7 @@ struct TasksCall {
   void* poll_context;
   void* scratch;  // scratch_bytes(...) of this thread's own, 64-byte aligned
   int n_slots;    // tasks in lock-step, at most kMaxSlots
+  bool is_long;   // some task has more terms in a sum than are added one by one
 };
 constexpr int kMaxSlots = 64;
 
