@@ -116,16 +116,16 @@ template <class T>
 void meta(const MetaCall& call) {
   T* phi = static_cast<T*>(call.phi);
   T* rates = static_cast<T*>(call.rates);
-  over_updated<4>(call, [&](std::int64_t i, int lanes, double* const* at,
-                            const MetaCoordinate<Doubles>& coordinate, Doubles distance,
-                            Doubles grad_sq) {
-    store(at[0], coordinate.b);
-    store(at[1], coordinate.g);
-    store(at[2], coordinate.phi);
-    store(at[3], resting_ratio(distance, grad_sq, load_lanes(rates + i, lanes)));
-    store_lanes(phi + i, coordinate.phi, lanes);
-    store_lanes(rates + i, learning_rate(coordinate.b, coordinate.g, call.step), lanes);
-  });
+  over_updated<4>(
+      call, [&](std::int64_t i, int lanes, double* const* at,
+                const MetaCoordinate<Doubles>& coordinate, Doubles distance, Doubles grad_sq) {
+        store(at[0], coordinate.b);
+        store(at[1], coordinate.g);
+        store(at[2], coordinate.phi);
+        store(at[3], resting_ratio(distance, grad_sq, load_lanes(rates + i, lanes)));
+        store_lanes(phi + i, coordinate.phi, lanes);
+        store_lanes(rates + i, learning_rate(coordinate.b, coordinate.g, call.step), lanes);
+      });
 }
 
 template <class T>
@@ -136,8 +136,8 @@ bool meta_is_sound(const MetaCall& call) {
                             Doubles grad_sq) {
     T there[Doubles::kWidth];
     store_from_doubles(there, coordinate.phi);
-    zero = zero + soundness(coordinate, distance, grad_sq, load_doubles(there), call.step,
-                            call.n_summed);
+    zero = zero +
+           soundness(coordinate, distance, grad_sq, load_doubles(there), call.step, call.n_summed);
   });
   return is_zero(zero);
 }

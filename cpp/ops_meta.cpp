@@ -30,11 +30,10 @@ int index_of(Type type) { return type == Type::kFloat64; }
 // Columns begin..end of one chunk of tasks. False if a grad_sq may be negative.
 bool reduce_tile(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk,
                  std::int64_t begin, std::int64_t end, std::int64_t stride, double* sums) {
-  return kernels().reduce[index_of(round.type)]({round.theta_hat, round.grad_sq, round.phi, round.weights,
-                                                 skip, chunk * kTaskChunk,
-                                                 std::min(round.n_tasks, (chunk + 1) * kTaskChunk),
-                                                 begin, end, round.n, stride, sums,
-                                                 round.n_tasks <= kFewTasks});
+  return kernels().reduce[index_of(round.type)](
+      {round.theta_hat, round.grad_sq, round.phi, round.weights, skip, chunk * kTaskChunk,
+       std::min(round.n_tasks, (chunk + 1) * kTaskChunk), begin, end, round.n, stride, sums,
+       round.n_tasks <= kFewTasks});
 }
 
 // False if a sum is not finite or, where that is asked, may have a task in it that does not count.
@@ -70,8 +69,8 @@ bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, d
   const bool parallel = round.n_tasks * round.n > kParallelFrom;
   std::atomic<bool> finite{true};
   const auto reduce = [&](std::int64_t chunk, std::int64_t tile, double* partial) {
-    if (!reduce_tile(round, skip, chunk, tile * width, std::min(round.n, (tile + 1) * width), stride,
-                     partial) &&
+    if (!reduce_tile(round, skip, chunk, tile * width, std::min(round.n, (tile + 1) * width),
+                     stride, partial) &&
         !skip)
       finite = false;
   };
@@ -266,10 +265,11 @@ void MetaState::require_sound(const char* function, const Statistics& statistics
                               const double* meta_step) const {
   if (statistics.n_tasks == 0) return;
   const Round round = round_of(statistics, meta_step);
-  const bool sound = std::isfinite(round.total_weight.high) && over_parts([&](auto begin, auto end) {
-    return kernels().meta_is_sound[index_of(type)](
-        call_of(round, begin, end, statistics.sums + begin, n));
-  });
+  const bool sound =
+      std::isfinite(round.total_weight.high) && over_parts([&](auto begin, auto end) {
+        return kernels().meta_is_sound[index_of(type)](
+            call_of(round, begin, end, statistics.sums + begin, n));
+      });
   if (!sound)
     refuse(function, "the round", "leave b, g and phi finite", "an overflow",
            "a smaller `meta_step` or sums of tasks that were run from here; nothing was learned");

@@ -95,8 +95,8 @@ struct TaskSlots {
       n = n < batch_left ? n : batch_left;
       if (!call.is_long) continue;
       const std::int64_t most = has_extras() ? kTermsTogether : kSquaresTogether,
-                         terms = call.batch_size == 1 ? progress[k].n_rounds
-                                                      : progress[k].batch_rows,
+                         terms =
+                             call.batch_size == 1 ? progress[k].n_rounds : progress[k].batch_rows,
                          together = most - terms % most;
       n = n < together ? n : together;
     }

@@ -32,15 +32,15 @@ __device__ __forceinline__ void project(State& state, bool one_rate, T radius) {
       norm_sq = norm_sq_of();
     }
     const T norm = aruba_fast::sqrt(norm_sq), scale = radius / norm;
-    state.map([=](T theta, T) {
-      return ordinary ? theta * unit * scale : theta * unit / norm * radius;
-    });
+    state.map(
+        [=](T theta, T) { return ordinary ? theta * unit * scale : theta * unit / norm * radius; });
     return;
   }
   T lambda(0);
   if (!ordinary) {
     const T share = T(1) / state.sum([](T, T) { return T(1); });
-    lambda = state.sum([&](T theta, T eta) { return share * least_lambda(theta * unit, eta, ball); });
+    lambda =
+        state.sum([&](T theta, T eta) { return share * least_lambda(theta * unit, eta, ball); });
   }
   const auto shrunk = [&](T theta, T eta) { return theta * unit / fma(lambda, eta, T(1)); };
   for (int iteration = 0; iteration < kIterations; ++iteration) {

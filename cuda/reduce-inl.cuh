@@ -24,8 +24,8 @@ __device__ __forceinline__ bool is_finite(double a) { return a - a == 0; }
 // Whether every task in the sums surely counts: the squares and distances have one sign.
 __device__ __forceinline__ bool surely_count(const ColumnSums& sums) {
   return sums.distance.high < kMostDistance && sums.grad_sq.high < kMostGradSq &&
-         is_finite(sums.distance.low) && is_finite(sums.grad_sq.low) && is_finite(sums.theta.high) &&
-         is_finite(sums.theta.low);
+         is_finite(sums.distance.low) && is_finite(sums.grad_sq.low) &&
+         is_finite(sums.theta.high) && is_finite(sums.theta.low);
 }
 
 __device__ __forceinline__ ColumnSums load_sums(const double* at, std::int64_t n, std::int64_t j) {

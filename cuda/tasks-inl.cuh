@@ -115,7 +115,9 @@ class TaskInRegisters {
 
   // Sums of sums wait in the outputs, which nobody looks at before the task is finished: that of
   // theta in theta_bar and theta_hat, that of squares in grad_sq.
-  __device__ void gather_theta(T* total, T* rest, bool first) { gather(theta_sum_, total, rest, first); }
+  __device__ void gather_theta(T* total, T* rest, bool first) {
+    gather(theta_sum_, total, rest, first);
+  }
   __device__ void gather_squares(T* total, bool first) {
     over_own([&](int k, int j) {
       total[j] = (first ? T(0) : total[j]) + grad_sq_[k];
@@ -246,7 +248,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const T ball = static_cast<T>(radius);
   const std::int64_t at = position * d;
   T *const hat = theta_hat + at, *const squares = grad_sq + at,
-    *const bar = theta_bar ? theta_bar + at : nullptr;
+           *const bar = theta_bar ? theta_bar + at : nullptr;
   Compensated<T> total;
   T batch_loss(0);
   Twofold<T> batch_total = {T(0), T(0)};

@@ -1,12 +1,13 @@
-// What a projection on a ball needs where squares of lengths are no numbers: a unit of length, and a
-// start for its multiplier. The projection itself is a loop, cpp/project-inl.h.
+// What a projection on a ball needs where squares of lengths are no numbers: a unit of length, and
+// a start for its multiplier. The projection itself is a loop, cpp/project-inl.h.
 #pragma once
 
 #include "rule.h"
 
 namespace aruba_fast {
 
-// Whether two squares of lengths can be compared: neither is infinite, and the radius' has its digits.
+// Whether two squares of lengths can be compared: neither is infinite, and the radius' has its
+// digits.
 template <class T>
 ARUBA_RULE bool are_squares(T radius_sq, T norm_sq) {
   using F = Format<T>;

@@ -62,8 +62,9 @@ struct ArubaPlusPlus {
 };
 
 // Sums of a task are made of so many terms at a time, added one by one in the task's type (of 256
-// terms of float32 a sum is off by at most 4e-6), and the compensated sum of those: a float32 sum of
-// ones would stop at 2^24. Squares, which every round of every task adds, are left alone for longer.
+// terms of float32 a sum is off by at most 4e-6), and the compensated sum of those: a float32 sum
+// of ones would stop at 2^24. Squares, which every round of every task adds, are left alone for
+// longer.
 constexpr std::int64_t kTermsTogether = 256, kSquaresTogether = std::int64_t(1) << 15;
 
 // Whether a task's squares go to the sum of such sums after a round. Rules that take their rates

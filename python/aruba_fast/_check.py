@@ -71,9 +71,7 @@ def boolean(function: str, name: str, value: object) -> bool:
     return bool(value)
 
 
-def integer(
-    function: str, name: str, value: Any, minimum: int, maximum: int = _INT64_MAX
-) -> int:
+def integer(function: str, name: str, value: Any, minimum: int, maximum: int = _INT64_MAX) -> int:
     """Returns `value` as an int; it must be in range, and fit into 64 bits."""
     try:
         if isinstance(value, (bool, np.bool_)):

@@ -47,7 +47,7 @@ class _Seen:
 
     Attributes:
         usual: Median loss of the first round.
-        peak: Largest loss among the first tasks, where rounds are of one.
+        first: The first loss that is not zero, where rounds are of one task.
         n_alone: Number of tasks of rounds of one that were not looked at together yet.
         n_skipped: Number of them that were skipped.
         waiting: Losses of the others.
@@ -55,7 +55,7 @@ class _Seen:
 
     warned: bool = False
     usual: float = 0.0
-    peak: float = 0.0
+    first: float = 0.0
     n_alone: int = 0
     n_skipped: int = 0
     waiting: list[float] = field(default_factory=list)
@@ -63,12 +63,11 @@ class _Seen:
     def trouble(self, n_tasks: int, n_skipped: int, loss: Float64Array) -> str | None:
         """Takes a round with its finite losses; returns what is wrong, if it is."""
         if n_tasks == 1:
-            if len(loss) and 0.0 < self.peak * _GROWTH_OF_ONE < loss[0]:
-                return _exploded(float(loss[0]), self.peak)
+            if len(loss) and 0.0 < self.first * _GROWTH_OF_ONE < loss[0]:
+                return _exploded(float(loss[0]), self.first)
             self.n_alone, self.n_skipped = self.n_alone + 1, self.n_skipped + n_skipped
             self.waiting += loss.tolist()
-            if not self.usual:
-                self.peak = max(self.waiting, default=0.0)
+            self.first = self.first or max(self.waiting, default=0.0)
             if self.n_alone < _TASKS_TOGETHER:
                 return None
             n_tasks, n_skipped, loss = self.n_alone, self.n_skipped, np.array(self.waiting)

@@ -134,7 +134,8 @@ class TaskStatistics:
         _check.shape(name, "sums", pairs, (3, 2, pairs.shape[2]))
         _check.finite(name, "sums", pairs)
         for index in (0, 1):
-            total = _arrays.host(pairs)[index].sum(axis=0)
+            with np.errstate(over="ignore"):
+                total = _arrays.host(pairs)[index].sum(axis=0)
             _check.finite(name, f"sums[{index}]", total, at_least=0.0)
         weight = _check.float64_array(name, "weight_sum", weight_sum, "[2]")
         _check.shape(name, "weight_sum", weight, (2,))

@@ -259,7 +259,8 @@ class MetaOptimizer(Persistent):
                 meta_step = _check.non_negative(name, "meta_step", meta_step)
             of_round = self._flat.apply(statistics, meta_step)
         self.restore()
-        _divergence.look(name, self, *of_round, remedy="a smaller `learning_rate`")
+        # torch.optim wraps `step` once.
+        _divergence.look(name, self, *of_round, remedy="a smaller `learning_rate`", stacklevel=4)
 
     def statistics(self) -> TaskStatistics:
         """Returns the sums over the tasks since the last `step`, to be sent and merged with `+`.
