@@ -9,6 +9,9 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+// Out of the way of the loops: what only long tasks do.
+#define ARUBA_RARE __attribute__((noinline, cold))
+
 template <class T>
 struct TaskSlots {
   using P = Pack<T>;
@@ -104,7 +107,7 @@ struct TaskSlots {
   }
 
   // What slot k has summed in `part` goes to the sum of such sums; `part` begins anew.
-  void gather(T* part, T* total, T* rest, int k) const {
+  ARUBA_RARE void gather(T* part, T* total, T* rest, int k) const {
     for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
       Twofold<T> sum = {total[i], rest[i]};
       aruba_fast::add(sum, part[i]);
@@ -113,19 +116,26 @@ struct TaskSlots {
       part[i] = T(0);
     }
   }
-  void gather_squares(int k) const {
+  ARUBA_RARE void gather_squares(int k) const {
     for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
       squares_total[i] = squares_total[i] + grad_sq[i];
       grad_sq[i] = T(0);
     }
   }
-  void gather_batch(int k) {
+  ARUBA_RARE void gather_batch(int k) {
     gather(gradient, gradient_total, gradient_rest, k);
     aruba_fast::add(batch_total[k], batch_loss[k]);
     batch_loss[k] = T(0);
   }
+  // The end of a mini-batch of which parts were gathered.
+  ARUBA_RARE void collect_batch(int k) {
+    collect(gradient, gradient_total, gradient_rest, k);
+    aruba_fast::add(batch_total[k], batch_loss[k]);
+    batch_loss[k] = batch_total[k].high + batch_total[k].low;
+    batch_total[k] = {T(0), T(0)};
+  }
   // The whole sum, to `part`; the sum of sums begins anew.
-  void collect(T* part, T* total, T* rest, int k) const {
+  ARUBA_RARE void collect(T* part, T* total, T* rest, int k) const {
     gather(part, total, rest, k);
     for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
       part[i] = total[i] + rest[i];

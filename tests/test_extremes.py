@@ -99,8 +99,8 @@ def test_projections_of_any_length(place, own_rates, dtype, on_some_device):
         radius=unit,
     )  # fmt: skip
     found = device.host(run.theta_hat)[0].astype(F64) / unit
-    plain = af.run_tasks(tasks, np.zeros(3, dtype), af.OGD(rates.astype(dtype) if own_rates else 1.0),
-                         loss="absolute", radius=1.0)  # fmt: skip
+    rule = af.OGD(rates.astype(dtype) if own_rates else 1.0)
+    plain = af.run_tasks(tasks, np.zeros(3, dtype), rule, loss="absolute", radius=1.0)
     np.testing.assert_allclose(found, plain.theta_hat[0], rtol=8 * np.finfo(dtype).eps)
     assert np.linalg.norm(found) == pytest.approx(1.0, rel=1e-6)
 
@@ -215,7 +215,8 @@ def test_float32_sums_of_ones_do_not_stop(rule, batch_size):
 @pytest.mark.parametrize("d", [3, 20, 600])
 @pytest.mark.parametrize("batch_size", [1, 700, 10**9])
 @pytest.mark.parametrize("average", [False, True])
-def test_long_sums_are_right_and_the_same_everywhere(loss, d, batch_size, average, on_device, rng):
+@pytest.mark.usefixtures("on_device")
+def test_long_sums_are_right_and_the_same_everywhere(loss, d, batch_size, average, rng):
     """Tasks on both sides of what is summed together: on a device the same bits."""
     if loss == "softmax" and d > 20:
         return

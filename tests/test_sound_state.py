@@ -1,4 +1,4 @@
-"""A learner's state is finite whatever it is given, the same by all ways in; and it says when it fails."""
+"""A learner's state is finite whatever it is given, by all ways in; and it says when it fails."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ CASES = [(n, F32, r) for n, r in ROUNDS.items()] + [
 )
 @pytest.mark.parametrize("isotropic", [False, True])
 @pytest.mark.filterwarnings("ignore::aruba_fast.DivergenceWarning")
-def test_a_round_is_learned_from_skipped_or_refused(dtype, case, isotropic, on_device):
+@pytest.mark.usefixtures("on_device")
+def test_a_round_is_learned_from_skipped_or_refused(dtype, case, isotropic):
     """By `update`, by `apply` of the statistics, by parts, and on a device: the same."""
     theta_hat, grad_sq, weights, options, outcome = case
     run = af.TaskRun(np.array(theta_hat, dtype), np.array(grad_sq, dtype))
@@ -206,12 +207,12 @@ def test_the_default_rate_on_wide_data_is_said_to_diverge(round_size):
 def test_most_tasks_skipped_is_said_once_a_learner(callable_step):
     options = {"meta_step": (lambda _: 0.5) if callable_step else None}
     for n_bad, expected in ((2, 0), (3, 1), (4, 1)):
-        one = af.MetaLearner(np.zeros(1))
-        got = [said(lambda one=one: one.update(a_run(n_bad, 4), **options)) for _ in range(3)]
+        one, run = af.MetaLearner(np.zeros(1)), a_run(n_bad, 4)
+        got = [said(lambda one=one, run=run: one.update(run, **options)) for _ in range(3)]
         assert [len(messages) for messages in got] == [expected, 0, 0]
         other = af.MetaLearner(np.zeros(1))
-        statistics = other.statistics(a_run(n_bad, 4))
-        messages = said(lambda: other.apply(statistics))
+        statistics = other.statistics(run)
+        messages = said(lambda other=other, statistics=statistics: other.apply(statistics))
         assert len(messages) == expected
         assert all(f"got {n_bad} of 4 tasks skipped" in message for message in messages)
 

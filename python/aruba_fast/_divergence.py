@@ -1,4 +1,4 @@
-"""`DivergenceWarning`, and the one rule when it is due: most tasks skipped, or losses that explode."""
+"""`DivergenceWarning`, and the one rule when it is due: tasks skipped, or losses that explode."""
 
 import threading
 import warnings

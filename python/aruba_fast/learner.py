@@ -136,8 +136,8 @@ class MetaLearner(Learned):
         Args:
             run: Tasks that were run from this learner's `phi` with its learning rate.
             weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], 0 or 1e-150 to
-                1e150. None for 1 each (Reptile); `run.weight`, the number of rows, for FedAvg. Where all
-                are 0, `phi` stays.
+                1e150. None for 1 each (Reptile); `run.weight`, the number of rows, for FedAvg.
+                Where all are 0, `phi` stays.
 
         Returns:
             TaskStatistics. Tasks that are not finite are left out whole, and counted; so are those
@@ -262,9 +262,10 @@ class MetaLearner(Learned):
         """
         name = "MetaLearner.update"
         weights = self._checked_weights(name, run, weights)
-        counts, n_skipped = self._arrays["counts"], 0
+        counts = self._arrays["counts"]
+        on_host = isinstance(counts, np.ndarray)
         with self._lock:
-            if not isinstance(counts, np.ndarray):
+            if not on_host:
                 self._apply(name, self._statistics(run, weights), meta_step)
                 return
             before = counts.item(1)

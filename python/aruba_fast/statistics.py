@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from . import _arrays, _check
 from ._check import Float64Array, FloatArray, Int64Array
 
-
 # An update adds a term of the smoothing for every task: a second for 2^28 of them.
 _MOST_TASKS = 2**32
 
