@@ -78,4 +78,9 @@ template <class Error = ValueError>
               (expected.empty() ? "" : ", expected " + expected));
 }
 
+// Refuses a hyperparameter that is not the same number in memory of `type`: one that becomes
+// infinite there, or zero or a subnormal, which has lost its digits. `named` goes before the rule.
+void require_within(const char* function, const std::string& subject, double value, Type type,
+                    const std::string& named = "be");
+
 }  // namespace aruba_fast

@@ -7,6 +7,7 @@
 #include "kernels.h"
 #include "loss-inl.h"
 #include "project-inl.h"
+#include "rules/meta.h"
 #include "rules/step.h"
 
 namespace aruba_fast::ARUBA_ISA {
@@ -25,6 +26,11 @@ class EgRunner {
       *part = free;
       free += call.stride;
     }
+    if (call.is_long)
+      for (T** part : {&gradient_total_, &gradient_rest_, &sum_total_, &sum_rest_}) {
+        *part = free;
+        free += call.stride;
+      }
   }
 
   void run() {
@@ -68,9 +74,12 @@ class EgRunner {
       store(weights_ + j, at);
       // Padding has no weight: its logarithm is as low as makes no difference.
       store(log_weights_ + j, select(at > none, log_positive(at), P(T(-1e30))));
-      store(gradient_ + j, none);
-      store(sum_ + j, none);
+      for (T* part : {gradient_, sum_}) store(part + j, none);
+      if (call_.is_long)
+        for (T* part : {gradient_total_, gradient_rest_, sum_total_, sum_rest_})
+          store(part + j, none);
     });
+    batch_total_ = steepest_total_ = {T(0), T(0)};
     loss_ = {T(0), T(0)};
     steepest_sq_ = batch_loss_ = T(0);
     n_rounds_ = batch_rows_ = 0;
@@ -87,6 +96,7 @@ class EgRunner {
       });
       batch_loss_ = batch_loss_ + at.loss;
       if (++batch_rows_ == call_.batch_size || row + 1 == call_.stops[task]) end_batch();
+      else if (batch_rows_ % kTermsTogether == 0) gather_batch();
       if (call_.poll && row % kRowsBetweenPolls == 0) call_.poll(call_.poll_context);
       if (stopped()) return false;
     }
@@ -95,6 +105,12 @@ class EgRunner {
 
   void end_batch() {
     const T mean = T(1) / static_cast<T>(batch_rows_);
+    if (batch_rows_ > kTermsTogether) {
+      gather_batch();
+      collect(gradient_, gradient_total_, gradient_rest_);
+      batch_loss_ = batch_total_.high + batch_total_.low;
+      batch_total_ = {T(0), T(0)};
+    }
     loss_.add(batch_loss_ * mean);
     P steepest(T(0)), maximum(T(-1e30));
     over_coordinates([&](std::int64_t j) {
@@ -120,6 +136,34 @@ class EgRunner {
     batch_loss_ = T(0);
     batch_rows_ = 0;
     ++n_rounds_;
+    if (call_.is_long && n_rounds_ % kTermsTogether == 0) gather(sum_, sum_total_, sum_rest_);
+    if (n_rounds_ % kSquaresTogether == 0) gather_squares();
+  }
+
+  // What is in `part` goes to the sum of such sums, as in slots-inl.h.
+  void gather(T* part, T* total, T* rest) const {
+    for (std::int64_t j = 0; j < n_; ++j) {
+      Twofold<T> sum = {total[j], rest[j]};
+      aruba_fast::add(sum, part[j]);
+      total[j] = sum.high;
+      rest[j] = sum.low;
+      part[j] = T(0);
+    }
+  }
+  void collect(T* part, T* total, T* rest) const {
+    for (std::int64_t j = 0; j < n_; ++j) {
+      part[j] = total[j] + rest[j];
+      total[j] = rest[j] = T(0);
+    }
+  }
+  void gather_batch() {
+    gather(gradient_, gradient_total_, gradient_rest_);
+    aruba_fast::add(batch_total_, batch_loss_);
+    batch_loss_ = T(0);
+  }
+  void gather_squares() {
+    aruba_fast::add(steepest_total_, steepest_sq_);
+    steepest_sq_ = T(0);
   }
 
   static T largest(P values) {
@@ -130,6 +174,14 @@ class EgRunner {
 
   void finish(std::int64_t position) {
     const std::size_t bytes = static_cast<std::size_t>(n_) * sizeof(T);
+    if (n_rounds_ >= kSquaresTogether) {
+      gather_squares();
+      steepest_sq_ = steepest_total_.high + steepest_total_.low;
+    }
+    if (call_.is_long && n_rounds_ >= kTermsTogether) {
+      gather(sum_, sum_total_, sum_rest_);
+      collect(sum_, sum_total_, sum_rest_);
+    }
     std::memcpy(static_cast<T*>(call_.theta_hat) + position * n_, weights_, bytes);
     for (std::int64_t j = 0; j < n_; ++j)
       static_cast<T*>(call_.grad_sq)[position * n_ + j] = steepest_sq_;
@@ -145,8 +197,10 @@ class EgRunner {
   const typename P::Mask mask_;
   const T rate_;
   T *weights_, *log_weights_, *gradient_, *sum_;
+  T *gradient_total_, *gradient_rest_, *sum_total_, *sum_rest_;  // with is_long
   Compensated<T> loss_;
   T steepest_sq_, batch_loss_;
+  Twofold<T> steepest_total_, batch_total_;
   std::int64_t n_rounds_, batch_rows_;
 };
 

@@ -48,6 +48,7 @@ struct MergeCall {
   const double *high, *low;
   std::int64_t n;
   bool into_nothing;  // as if into_high and into_low were zero; they are not read
+  double reach;       // a power of two: a sum times it should be finite
 };
 
 struct MetaCall {
@@ -56,6 +57,7 @@ struct MetaCall {
   const double* sums;  // six rows of `stride`
   std::int64_t n, stride;
   MetaStep<double> step;
+  double n_summed;  // coordinates whose b and g are summed
 };
 
 // One thread's share of a round of tasks.
@@ -75,6 +77,7 @@ struct TasksCall {
   void* poll_context;
   void* scratch;  // scratch_bytes(...) of this thread's own, 64-byte aligned
   int n_slots;    // tasks in lock-step, at most kMaxSlots
+  bool is_long;   // some task has more terms in a sum than are added one by one
 };
 constexpr int kMaxSlots = 64;
 
@@ -111,10 +114,11 @@ struct Kernels {
   const char* name;
   int register_bytes;
   void (*step[kStepRules][kGradients])(const StepCall&);
-  void (*reduce[2])(const ReduceCall&);
-  bool (*merge)(const MergeCall&);  // false: a sum is not finite
+  bool (*reduce[2])(const ReduceCall&);  // false: a grad_sq may be negative
+  bool (*merge)(const MergeCall&);       // false: a sum times `reach` is not finite
   void (*meta[2])(const MetaCall&);
-  bool (*finite)(const float* values, std::int64_t n);
+  bool (*meta_is_sound[2])(const MetaCall&);  // whether `meta` would leave a state to go on from
+  bool (*finite)(const float* values, std::int64_t n, bool not_negative);
   void (*tasks[kHostTaskRules][2])(const TasksCall&);
   void (*hindsight[2])(const HindsightCall&);
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,

@@ -1,9 +1,29 @@
 // Checks of values that the task engine relies on.
 #include <cmath>
+#include <limits>
 
 #include "ops_tasks.h"
 
 namespace aruba_fast {
+namespace {
+
+template <class T>
+void require_within(const char* function, const std::string& subject, double value, Type type,
+                    const std::string& named) {
+  using Limits = std::numeric_limits<T>;
+  const T there = static_cast<T>(value);
+  if (value == 0 || (there >= Limits::min() && there <= Limits::max())) return;
+  refuse(function, subject, named + " within " + name_of(type), text_of(value),
+         text_of(double{Limits::min()}) + " to " + text_of(double{Limits::max()}));
+}
+
+}  // namespace
+
+void require_within(const char* function, const std::string& subject, double value, Type type,
+                    const std::string& named) {
+  if (type == Type::kFloat64) require_within<double>(function, subject, value, type, named);
+  else require_within<float>(function, subject, value, type, named);
+}
 
 void require_rows(const char* function, const TaskTable& table) {
   for (std::int64_t i = 0; i < table.n_tasks; ++i) {
@@ -64,17 +84,17 @@ void require_in_ball(const char* function, const Array& phi, double radius) {
   if (radius == 0) return;
   const std::int64_t n = phi.shape[phi.n_dimensions - 1];
   for (std::int64_t row = 0; row < phi.size() / n; ++row) {
-    double norm_sq = 0;
+    double norm_sq = 0;  // in units of the radius, whose square may be none
     for (std::int64_t j = row * n; j < (row + 1) * n; ++j) {
       const double value = phi.type == Type::kFloat64
                                ? static_cast<const double*>(phi.data)[j]
                                : static_cast<double>(static_cast<const float*>(phi.data)[j]);
-      norm_sq += value * value;
+      norm_sq += value / radius * (value / radius);
     }
     // Points that an earlier projection put on the sphere may be outside by rounding.
-    if (!(std::sqrt(norm_sq) <= radius * (1 + 1e-5)))
+    if (!(std::sqrt(norm_sq) <= 1 + 1e-5))
       refuse(function, "`phi`", "lie in the ball of `radius`",
-             "norm " + text_of(std::sqrt(norm_sq)), "at most " + text_of(radius));
+             "norm " + text_of(std::sqrt(norm_sq) * radius), "at most " + text_of(radius));
   }
 }
 

@@ -27,23 +27,26 @@ constexpr std::int64_t kParallelFrom = std::int64_t(1) << 15;
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 int index_of(Type type) { return type == Type::kFloat64; }
 
-// Columns begin..end of one chunk of tasks.
-void reduce_tile(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk,
+// Columns begin..end of one chunk of tasks. False if a grad_sq may be negative.
+bool reduce_tile(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk,
                  std::int64_t begin, std::int64_t end, std::int64_t stride, double* sums) {
-  kernels().reduce[index_of(round.type)]({round.theta_hat, round.grad_sq, round.phi, round.weights,
-                                          skip, chunk * kTaskChunk,
-                                          std::min(round.n_tasks, (chunk + 1) * kTaskChunk), begin,
-                                          end, round.n, stride, sums, round.n_tasks <= kFewTasks});
+  return kernels().reduce[index_of(round.type)](
+      {round.theta_hat, round.grad_sq, round.phi, round.weights, skip, chunk * kTaskChunk,
+       std::min(round.n_tasks, (chunk + 1) * kTaskChunk), begin, end, round.n, stride, sums,
+       round.n_tasks <= kFewTasks});
 }
 
-// False if a sum is not finite.
+// False if a sum is not finite or, where that is asked, may have a task in it that does not count.
 bool merge_tile(double* into, std::int64_t into_stride, const double* from,
-                std::int64_t from_stride, std::int64_t n, bool into_nothing = false) {
+                std::int64_t from_stride, std::int64_t n, bool into_nothing = false,
+                bool of_what_counts = false) {
+  // Infinite from kMostDistance on, from kMostGradSq on, from infinity on.
+  constexpr double kReach[] = {0x1p1023 / kMostDistance * 2, 0x1p1023 / kMostGradSq * 2, 1};
   bool finite = true;
   for (int row = 0; row < 6; row += 2)
     finite &= kernels().merge({into + row * into_stride, into + (row + 1) * into_stride,
                                from + row * from_stride, from + (row + 1) * from_stride, n,
-                               into_nothing});
+                               into_nothing, of_what_counts ? kReach[row / 2] : 1});
   return finite;
 }
 
@@ -57,22 +60,24 @@ void for_each_in_runs(std::int64_t n, bool parallel,
 }
 
 // Adds the round to sums, or starts them with it, chunk after chunk in every column. False if a sum
-// is not finite.
+// is not finite or, without `skip`, a task may not count.
 bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, double* sums) {
   const std::int64_t width = round.n_tasks > kFewTasks ? kTile : kSmallTile,
                      n_tiles = divide_up(round.n, width),
                      n_chunks = std::max(divide_up(round.n_tasks, kTaskChunk), std::int64_t(1)),
                      stride = divide_up(std::min(round.n, width), 8) * 8 + kPadding;
   const bool parallel = round.n_tasks * round.n > kParallelFrom;
+  std::atomic<bool> finite{true};
   const auto reduce = [&](std::int64_t chunk, std::int64_t tile, double* partial) {
-    reduce_tile(round, skip, chunk, tile * width, std::min(round.n, (tile + 1) * width), stride,
-                partial);
+    if (!reduce_tile(round, skip, chunk, tile * width, std::min(round.n, (tile + 1) * width),
+                     stride, partial) &&
+        !skip)
+      finite = false;
   };
   const auto merge = [&](std::int64_t chunk, std::int64_t tile, const double* partial) {
     return merge_tile(sums + tile * width, round.n, partial, stride,
-                      std::min(round.n - tile * width, width), start && chunk == 0);
+                      std::min(round.n - tile * width, width), start && chunk == 0, !skip);
   };
-  std::atomic<bool> finite{true};
   if (n_tiles >= 4 * n_threads() || n_chunks == 1) {
     (width == kTile ? for_each : for_each_in_runs)(n_tiles, parallel, [&](std::int64_t tile) {
       alignas(64) double partial[6 * (kTile + kPadding)];
@@ -96,18 +101,16 @@ bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, d
   return finite;
 }
 
-// A task is finite when all that it would add to the sums is.
 template <class T>
-bool is_finite(const RoundArrays& round, std::int64_t task) {
+bool task_counts(const RoundArrays& round, std::int64_t task) {
   const T *theta_hat = static_cast<const T*>(round.theta_hat) + task * round.n,
           *grad_sq = static_cast<const T*>(round.grad_sq) + task * round.n,
           *phi = static_cast<const T*>(round.phi);
   const double weight = round.weights ? round.weights[task] : 1;
   for (std::int64_t j = 0; j < round.n; ++j) {
     const double theta = theta_hat[j];
-    const double sum =
-        half_square_distance<double>(theta, phi[j]) + grad_sq[j] + std::fabs(weight * theta);
-    if (!std::isfinite(sum)) return false;
+    if (!counts(half_square_distance<double>(theta, phi[j]), grad_sq[j], weight * theta))
+      return false;
   }
   return true;
 }
@@ -139,8 +142,8 @@ void add_round(const char* function, const RoundArrays& round, Statistics& into,
                for (std::int64_t task = chunk * kTaskChunk;
                     task < std::min(round.n_tasks, (chunk + 1) * kTaskChunk); ++task)
                  skip[static_cast<std::size_t>(task)] =
-                     !(round.type == Type::kFloat64 ? is_finite<double>(round, task)
-                                                    : is_finite<float>(round, task));
+                     !(round.type == Type::kFloat64 ? task_counts<double>(round, task)
+                                                    : task_counts<float>(round, task));
              });
     std::copy(before.begin(), before.end(), into.sums);
     if (!sum_round(round, skip.data(), start, into.sums)) {
@@ -179,18 +182,17 @@ double sum_of(const double* values, std::int64_t n) {
   return sum.high + sum.low;
 }
 
-// Whether every task is finite and so are the sums: float32 is far from float64's limits.
-bool surely_finite(const RoundArrays& round) {
+// Whether every task surely counts: float32 is far from float64's limits.
+bool surely_count(const RoundArrays& round) {
   if (round.type != Type::kFloat32) return false;
-  for (std::int64_t task = 0; round.weights && task < round.n_tasks; ++task)
-    if (!(round.weights[task] <= 1e200)) return false;
   const std::int64_t n_tiles = divide_up(round.n, kTile);
   std::atomic<bool> finite{true};
   for_each(round.n_tasks * n_tiles, round.n_tasks * round.n > kParallelFrom, [&](std::int64_t i) {
     const std::int64_t begin = i % n_tiles * kTile, at = i / n_tiles * round.n + begin,
                        n = std::min(round.n - begin, kTile);
     for (const void* array : {round.theta_hat, round.grad_sq})
-      if (!kernels().finite(static_cast<const float*>(array) + at, n)) finite = false;
+      if (!kernels().finite(static_cast<const float*>(array) + at, n, array == round.grad_sq))
+        finite = false;
   });
   return finite;
 }
@@ -224,12 +226,58 @@ MetaState::Round MetaState::round_of(const Statistics& statistics, const double*
            std::min(parameters.max_learning_rate, largest)}};
 }
 
+MetaCall MetaState::call_of(const Round& round, std::int64_t begin, std::int64_t end,
+                            const double* sums, std::int64_t stride) const {
+  const std::int64_t bytes = begin * size_of(type);
+  return {b + begin,
+          g + begin,
+          phi_master + begin,
+          rho + begin,
+          static_cast<char*>(phi) + bytes,
+          static_cast<char*>(rates) + bytes,
+          sums,
+          end - begin,
+          stride,
+          round.step,
+          parameters.isotropic ? static_cast<double>(n) : 1.0};
+}
+
+// Whether a state stays sound by sums over tasks of float32, without a look at it: an average of
+// numbers is one, and what is added to b and g is lost beside the largest double.
+bool MetaState::surely_stays_sound(const double* meta_step) const {
+  const auto moderate = [](double x) { return x > 1e-90 && x < 1e90; };
+  return type == Type::kFloat32 && (!meta_step || *meta_step <= 1) && moderate(parameters.zeta) &&
+         moderate(parameters.learning_rate * parameters.zeta);
+}
+
+template <class Body>
+bool MetaState::over_parts(Body body) const {
+  const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64;
+  std::atomic<bool> all{true};
+  for_each(divide_up(n, share), n > kParallelFrom, [&](std::int64_t part) {
+    const std::int64_t begin = part * share;
+    if (!body(begin, std::min(n, begin + share))) all = false;
+  });
+  return all;
+}
+
+void MetaState::require_sound(const char* function, const Statistics& statistics,
+                              const double* meta_step) const {
+  if (statistics.n_tasks == 0) return;
+  const Round round = round_of(statistics, meta_step);
+  const bool sound =
+      std::isfinite(round.total_weight.high) && over_parts([&](auto begin, auto end) {
+        return kernels().meta_is_sound[index_of(type)](
+            call_of(round, begin, end, statistics.sums + begin, n));
+      });
+  if (!sound)
+    refuse(function, "the round", "leave b, g and phi finite", "an overflow",
+           "a smaller `meta_step` or sums of tasks that were run from here; nothing was learned");
+}
+
 void MetaState::update(const Round& round, std::int64_t begin, std::int64_t end, const double* sums,
                        std::int64_t stride) {
-  const std::int64_t bytes = begin * size_of(type);
-  kernels().meta[index_of(type)](
-      {b + begin, g + begin, phi_master + begin, rho + begin, static_cast<char*>(phi) + bytes,
-       static_cast<char*>(rates) + bytes, sums, end - begin, stride, round.step});
+  kernels().meta[index_of(type)](call_of(round, begin, end, sums, stride));
 }
 
 void MetaState::finish(const Round& round, const Statistics& statistics) {
@@ -244,27 +292,37 @@ void MetaState::finish(const Round& round, const Statistics& statistics) {
   *weight_low = round.total_weight.low;
 }
 
-void MetaState::apply(const Statistics& statistics, const double* meta_step) {
+void MetaState::apply(const char* function, const Statistics& statistics, const double* meta_step) {
+  require_sound(function, statistics, meta_step);
+  commit(statistics, meta_step);
+}
+
+void MetaState::commit(const Statistics& statistics, const double* meta_step) {
   if (statistics.n_tasks == 0) {
     *n_skipped += statistics.n_skipped;
     return;
   }
   const Round round = round_of(statistics, meta_step);
-  const std::int64_t share = divide_up(divide_up(n, n > kParallelFrom ? n_threads() : 1), 64) * 64;
-  for_each(divide_up(n, share), n > kParallelFrom, [&](std::int64_t part) {
-    const std::int64_t begin = part * share;
-    update(round, begin, std::min(n, begin + share), statistics.sums + begin, n);
+  over_parts([&](auto begin, auto end) {
+    update(round, begin, end, statistics.sums + begin, n);
+    return true;
   });
   finish(round, statistics);
 }
 
+void MetaState::apply_own(const char* function, const Statistics& statistics,
+                          const double* meta_step) {
+  if (!surely_stays_sound(meta_step)) require_sound(function, statistics, meta_step);
+  commit(statistics, meta_step);
+}
+
 void MetaState::learn(const char* function, const RoundArrays& tasks, const double* meta_step) {
   Statistics statistics{nullptr};
-  if (tasks.n_tasks > kFewTasks || !surely_finite(tasks)) {
+  if (tasks.n_tasks > kFewTasks || !surely_stays_sound(meta_step) || !surely_count(tasks)) {
     const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * n)]);
     statistics.sums = sums.get();
     add_round(function, tasks, statistics, nullptr);
-    return apply(statistics, meta_step);
+    return apply_own(function, statistics, meta_step);
   }
   count_tasks(tasks, nullptr, statistics);
   if (statistics.n_tasks == 0) return;

@@ -28,8 +28,8 @@ struct RoundArrays {
 // bits independent of threads.
 constexpr std::int64_t kTaskChunk = 128;
 
-// Adds a round to `into`. `skipped`, if not null, gets a one for every task that was skipped
-// because it is not finite.
+// Adds a round to `into`. `skipped`, if not null, gets a one for every task that does not count:
+// one that is not finite, has a negative square, or is so large that it would spoil the sums.
 void add_round(const char* function, const RoundArrays& round, Statistics& into,
                std::uint8_t* skipped);
 
@@ -50,8 +50,13 @@ struct MetaState {
   Type type;
   MetaParameters parameters;
 
-  // meta_step null: the running mean.
-  void apply(const Statistics& statistics, const double* meta_step);
+  // meta_step null: the running mean. Refused, and nothing changed, where the state would not be
+  // one to go on from.
+  void apply(const char* function, const Statistics& statistics, const double* meta_step);
+  void require_sound(const char* function, const Statistics& statistics,
+                     const double* meta_step) const;
+  // The same by the sums of add_round, of which less has to be looked at.
+  void apply_own(const char* function, const Statistics& statistics, const double* meta_step);
 
   // add_round and apply, the same bits. With few tasks the sums never leave the cache, which moves
   // half the bytes.
@@ -60,6 +65,12 @@ struct MetaState {
  private:
   struct Round;
   Round round_of(const Statistics& statistics, const double* meta_step) const;
+  MetaCall call_of(const Round& round, std::int64_t begin, std::int64_t end, const double* sums,
+                   std::int64_t stride) const;
+  bool surely_stays_sound(const double* meta_step) const;
+  template <class Body>
+  bool over_parts(Body body) const;
+  void commit(const Statistics& statistics, const double* meta_step);
   void update(const Round& round, std::int64_t begin, std::int64_t end, const double* sums,
               std::int64_t stride);
   void finish(const Round& round, const Statistics& statistics);

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "rules/step.h"
+
 namespace aruba_fast {
 namespace {
 
@@ -68,8 +70,14 @@ TaskEngine::TaskEngine(const TaskTable& table, const TaskOptions& options, Watch
   const std::int64_t item = size_of(table.type), width = kernels().register_bytes / item;
   stride_ = divide_up(table.n_features, width) * width;
   most_slots_ = slots_for(table.n_features, options.n_outputs, stride_, width, item);
-  const std::int64_t numbers =
-      5 * most_slots_ * stride_ * options.n_outputs + 2 * kMaxSlots * options.n_outputs;
+  for (std::int64_t i = 0; i < table.n_tasks; ++i) {
+    const std::int64_t task = table.order ? table.order[i] : i;
+    const std::int64_t n_rows = table.stops[task] - table.starts[task];
+    is_long_ = is_long_ || n_rows > kTermsTogether / options.n_epochs;
+  }
+  const std::int64_t n_arrays = is_long_ ? 10 : 5,
+                     numbers = n_arrays * most_slots_ * stride_ * options.n_outputs +
+                               2 * kMaxSlots * options.n_outputs;
   scratch_size_ = divide_up(numbers * item, 4096) * 4096 + 64;
   scratch_.resize(static_cast<std::size_t>(scratch_size_ * max_threads_ + 64));
   rates_.resize(static_cast<std::size_t>(options.n_outputs * stride_ * item));
@@ -133,7 +141,8 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
       nullptr,
       nullptr,
       nullptr,
-      static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads)))};
+      static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads))),
+      is_long_};
   const auto body = [&](int thread) {
     TasksCall own = call;
     own.scratch = aligned<char>(scratch_, thread * scratch_size_);
@@ -196,7 +205,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     {
       std::unique_lock<StateLock> held;
       if (training.lock) held = std::unique_lock(*training.lock);
-      state.apply(statistics, training.meta_step ? &meta_step : nullptr);
+      state.apply_own("meta_train", statistics, training.meta_step ? &meta_step : nullptr);
     }
     Watch::poll(&watch);
     if (watch.stop) throw Interrupted("meta_train: interrupted");

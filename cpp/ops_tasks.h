@@ -63,6 +63,7 @@ class TaskEngine {
   Watch& watch_;
   std::int64_t stride_, n_, scratch_size_;
   int max_threads_, most_slots_;
+  bool is_long_ = false;
   std::vector<char> rates_, dampings_, scratch_;
 };
 

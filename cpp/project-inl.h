@@ -8,9 +8,8 @@
 // from the left without overshooting.
 #pragma once
 
-#include <limits>
-
 #include "dot-inl.h"
+#include "rules/project.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -52,37 +51,54 @@ void project(const Rows<T>& theta, const T* rates, T radius) {
   constexpr int kIterations =
       60;  // a handful suffice; the limit guards against rounding noise at the end
   constexpr T kSlack = T(1) + T(8) / T(typename Format<T>::Bits(1) << Format<T>::kMantissa);
-  const auto at = [&](std::int64_t i) { return load(theta.data + i); };
-  const T norm_sq = sum_over<T>(theta, [&](std::int64_t i) { return at(i) * at(i); });
-  if (!(norm_sq > radius * radius)) return;
+  T unit(1);
+  const auto at = [&](std::int64_t i) { return load(theta.data + i) * Pack<T>(unit); };
+  const auto norm_sq_of = [&] {
+    return sum_over<T>(theta, [&](std::int64_t i) { return at(i) * at(i); });
+  };
+  T norm_sq = norm_sq_of();
+  const bool ordinary = are_squares<T>(radius * radius, norm_sq);
+  if (!ordinary) {
+    unit = unit_of(radius);
+    norm_sq = norm_sq_of();
+  }
+  const T ball = radius * unit;
+  if (!(norm_sq > ball * ball)) return;
   if (!rates) {
-    // Too long for its square to be a number: shorter first, the direction is all that stays.
-    const T shrink = norm_sq > std::numeric_limits<T>::max() ? Format<T>::kShrink : T(1);
-    const T short_sq = shrink == T(1) ? norm_sq : sum_over<T>(theta, [&](std::int64_t i) {
-      const Pack<T> shorter = at(i) * Pack<T>(shrink);
-      return shorter * shorter;
-    });
-    const Pack<T> scale(radius / aruba_fast::sqrt(short_sq));
+    // The direction is all that stays.
+    while (!ordinary && !(norm_sq < Format<T>::kInfinity) && unit > Format<T>::kShrink) {
+      unit = unit * Format<T>::kShrink;
+      norm_sq = norm_sq_of();
+    }
+    const Pack<T> norm(aruba_fast::sqrt(norm_sq)), scale(radius / aruba_fast::sqrt(norm_sq));
     for (std::int64_t i = 0; i < theta.size(); i += kWidth)
-      store(theta.data + i, at(i) * Pack<T>(shrink) * scale);
+      store(theta.data + i, ordinary ? at(i) * scale : at(i) / norm * Pack<T>(radius));
     return;
   }
   const Pack<T> one(T(1));
   T lambda(0);
+  if (!ordinary) {
+    const Pack<T> share(T(1) / static_cast<T>(theta.n_outputs * theta.n_features));
+    lambda = sum_over<T>(theta, [&](std::int64_t i) {
+      return share * least_lambda(at(i), load(rates + i), Pack<T>(ball));
+    });
+  }
   const auto shrunk = [&](std::int64_t i) {
     return at(i) / fma(Pack<T>(lambda), load(rates + i), one);
   };
   for (int iteration = 0; iteration < kIterations; ++iteration) {
     const T length_sq = sum_over<T>(theta, [&](std::int64_t i) { return shrunk(i) * shrunk(i); });
     const T length = aruba_fast::sqrt(length_sq);
-    if (!(length > radius * kSlack)) break;
+    if (!(length > ball * kSlack)) break;
     const T slope = sum_over<T>(theta, [&](std::int64_t i) {
       const Pack<T> eta = load(rates + i);
       return shrunk(i) * shrunk(i) * (eta / fma(Pack<T>(lambda), eta, one));
     });
     if (!(slope > T(0))) break;  // only coordinates that cannot move are left
-    lambda = lambda + length_sq / slope * ((length - radius) / radius);
+    lambda = lambda + length_sq / slope * ((length - ball) / ball);
   }
+  unit = T(1);
+  lambda = lambda + (lambda - lambda);  // an infinite one has found no point: nan says so
   for (std::int64_t i = 0; i < theta.size(); i += kWidth) store(theta.data + i, shrunk(i));
 }
 

@@ -3,9 +3,14 @@
 
 #include "kernels.h"
 #include "loss-inl.h"
+#include "rules/meta.h"
+#include "rules/step.h"
 #include "simd.h"
 
 namespace aruba_fast::ARUBA_ISA {
+
+// Out of the way of the loops: what only long tasks do.
+#define ARUBA_RARE __attribute__((noinline, cold))
 
 template <class T>
 struct TaskSlots {
@@ -24,6 +29,12 @@ struct TaskSlots {
       *part = free;
       free += call.n_slots * slot_size;
     }
+    if (call.is_long)
+      for (T** part :
+           {&theta_total, &theta_rest, &gradient_total, &gradient_rest, &squares_total}) {
+        *part = free;
+        free += call.n_slots * slot_size;
+      }
     z = free;
     slope = free + call.n_outputs * kMaxSlots;
   }
@@ -57,10 +68,14 @@ struct TaskSlots {
     if (has_extras())
       for (T* part : {gradient, theta_sum, used_rate})
         std::memset(of(part, k), 0, bytes(slot_size));
+    if (call.is_long)
+      for (T* part : {theta_total, theta_rest, gradient_total, gradient_rest, squares_total})
+        std::memset(of(part, k), 0, bytes(slot_size));
     for (std::int64_t c = 0; c < call.n_outputs; ++c)
       std::memcpy(of(theta, k, c), phi + c * call.n_features, bytes(call.n_features));
     progress[k] = {position, 0, call.n_epochs, 0, 0};
     loss[k] = loss_error[k] = batch_loss[k] = T(0);
+    batch_total[k] = {T(0), T(0)};
     start_epoch(k);
   }
 
@@ -81,23 +96,76 @@ struct TaskSlots {
           call.batch_size == 1 ? n : call.batch_size - progress[k].batch_rows;
       n = n < progress[k].rows_left ? n : progress[k].rows_left;
       n = n < batch_left ? n : batch_left;
+      if (!call.is_long) continue;
+      const std::int64_t most = has_extras() ? kTermsTogether : kSquaresTogether,
+                         terms =
+                             call.batch_size == 1 ? progress[k].n_rounds : progress[k].batch_rows,
+                         together = most - terms % most;
+      n = n < together ? n : together;
     }
     return n;
+  }
+
+  // What slot k has summed in `part` goes to the sum of such sums; `part` begins anew.
+  ARUBA_RARE void gather(T* part, T* total, T* rest, int k) const {
+    for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
+      Twofold<T> sum = {total[i], rest[i]};
+      aruba_fast::add(sum, part[i]);
+      total[i] = sum.high;
+      rest[i] = sum.low;
+      part[i] = T(0);
+    }
+  }
+  ARUBA_RARE void gather_squares(int k) const {
+    for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
+      squares_total[i] = squares_total[i] + grad_sq[i];
+      grad_sq[i] = T(0);
+    }
+  }
+  ARUBA_RARE void gather_batch(int k) {
+    gather(gradient, gradient_total, gradient_rest, k);
+    aruba_fast::add(batch_total[k], batch_loss[k]);
+    batch_loss[k] = T(0);
+  }
+  // The end of a mini-batch of which parts were gathered.
+  ARUBA_RARE void collect_batch(int k) {
+    collect(gradient, gradient_total, gradient_rest, k);
+    aruba_fast::add(batch_total[k], batch_loss[k]);
+    batch_loss[k] = batch_total[k].high + batch_total[k].low;
+    batch_total[k] = {T(0), T(0)};
+  }
+  // The whole sum, to `part`; the sum of sums begins anew.
+  ARUBA_RARE void collect(T* part, T* total, T* rest, int k) const {
+    gather(part, total, rest, k);
+    for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
+      part[i] = total[i] + rest[i];
+      total[i] = rest[i] = T(0);
+    }
   }
 
   void move(int from, int to) {
     for (T* part : {theta, grad_sq, gradient, theta_sum})
       std::memcpy(of(part, to), of(part, from), bytes(slot_size));
+    if (call.is_long)
+      for (T* part : {theta_total, theta_rest, gradient_total, gradient_rest, squares_total})
+        std::memcpy(of(part, to), of(part, from), bytes(slot_size));
     progress[to] = progress[from];
     x[to] = x[from];
     y[to] = y[from];
     loss[to] = loss[from];
     loss_error[to] = loss_error[from];
     batch_loss[to] = batch_loss[from];
+    batch_total[to] = batch_total[from];
   }
 
   void finish(int k) {
     const Progress& at = progress[k];
+    if (call.is_long && at.n_rounds >= kSquaresTogether) {
+      gather_squares(k);
+      std::memcpy(of(grad_sq, k), of(squares_total, k), bytes(slot_size));
+    }
+    if (call.is_long && call.theta_bar && at.n_rounds >= kTermsTogether)
+      collect(theta_sum, theta_total, theta_rest, k);
     const std::int64_t row = at.position * call.n_outputs * call.n_features;
     for (std::int64_t c = 0; c < call.n_outputs; ++c) {
       const std::int64_t offset = row + c * call.n_features;
@@ -131,6 +199,8 @@ struct TaskSlots {
   const T *rates, *dampings;
   const std::int64_t slot_size;
   T *theta, *grad_sq, *gradient, *theta_sum, *used_rate, *z, *slope;
+  // With is_long: sums of sums, and what they leave over.
+  T *theta_total, *theta_rest, *gradient_total, *gradient_rest, *squares_total;
   int n_active = 0;
   Progress progress[kMaxSlots];
   const T* x[kMaxSlots];
@@ -138,6 +208,7 @@ struct TaskSlots {
   alignas(ARUBA_REGISTER_BYTES) T loss[kMaxSlots] = {};
   alignas(ARUBA_REGISTER_BYTES) T loss_error[kMaxSlots] = {};
   alignas(ARUBA_REGISTER_BYTES) T batch_loss[kMaxSlots] = {};
+  Twofold<T> batch_total[kMaxSlots] = {};
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -151,6 +151,11 @@ StepPiece checked_piece(const StepArguments& arguments, std::size_t i) {
   if (!grad.same_shape(theta))
     refuse(function, grad.quoted(), "have the shape of " + theta.quoted(), grad.shape_text(),
            theta.shape_text());
+  if (arguments.rates.empty())
+    require_within(function, "`learning_rate`", arguments.rate, theta.type);
+  if (arguments.rule != kOgdStep)
+    require_within(function, arguments.rule == kAdaGradStep ? "`delta`" : "`coef`",
+                   arguments.damping, theta.type);
   const bool shared =
       !arguments.rates.empty() && require_rates(function, arguments.rates[i], theta);
   if (!arguments.state.empty()) require_like(function, arguments.state[i], theta);

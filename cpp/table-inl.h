@@ -28,6 +28,7 @@ const Kernels kTable = {
     {reduce<float>, reduce<double>},
     merge,
     {meta<float>, meta<double>},
+    {meta_is_sound<float>, meta_is_sound<double>},
     finite,
     {{run_tasks<float, Ogd>, run_tasks<double, Ogd>},
      {run_tasks<float, AdaGrad>, run_tasks<double, AdaGrad>},

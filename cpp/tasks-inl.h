@@ -43,14 +43,23 @@ class TaskRunner {
     at.rows_left -= n;
     if (call_.batch_size == 1) {
       at.n_rounds += n;
+      if (call_.is_long) after_rounds(k);
     } else {
       at.batch_rows += n;
       if (at.batch_rows == call_.batch_size || at.rows_left == 0) end_batch(k);
+      else if (at.batch_rows % kTermsTogether == 0) slots_.gather_batch(k);
     }
     if (at.rows_left > 0) return;
     if (at.epochs_left > 0) return slots_.start_epoch(k);
     slots_.finish(k);
     if (k != --slots_.n_active) slots_.move(slots_.n_active, k);
+  }
+
+  ARUBA_RARE void after_rounds(int k) {
+    const std::int64_t n_rounds = slots_.progress[k].n_rounds;
+    if (n_rounds % kTermsTogether != 0) return;
+    if (call_.theta_bar) slots_.gather(slots_.theta_sum, slots_.theta_total, slots_.theta_rest, k);
+    if (gathers_squares<Rule>(n_rounds, call_.batch_size)) slots_.gather_squares(k);
   }
 
   // ---- one round per row ----
@@ -175,6 +184,7 @@ class TaskRunner {
   void end_batch(int k) {
     auto& at = slots_.progress[k];
     const T mean = T(1) / static_cast<T>(at.batch_rows);
+    if (at.batch_rows > kTermsTogether) slots_.collect_batch(k);
     for (std::int64_t c = 0; c < call_.n_outputs; ++c)
       update<true>(k, c, slots_.of(slots_.gradient, k, c), P(mean));
     project_slot(k);
@@ -185,6 +195,7 @@ class TaskRunner {
     slots_.batch_loss[k] = T(0);
     at.batch_rows = 0;
     ++at.n_rounds;
+    if (call_.is_long) after_rounds(k);
   }
 
   // ---- the parts of a row ----

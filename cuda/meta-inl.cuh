@@ -87,22 +87,27 @@ __device__ __forceinline__ Twofold<double> block_lane_sum(std::int64_t n, Term t
 struct MetaWork {
   MetaStep<double> step;
   double eta, totals[2];  // isotropic: the rate, and the sums of b and g that it is made of
-  std::int64_t n_tasks;   // of the round; none: nothing changes
+  std::int64_t n_tasks, n_skipped;  // of the round
+  Twofold<double> weight;           // the learner's, after it
+  unsigned unsound;                 // the update would leave no state to go on from
+
+  __device__ bool is_idle() const { return n_tasks == 0 || unsound; }
 };
 
-// The part that is the same for every coordinate, and the learner's counts; one block.
+// The part that is the same for every coordinate; one block.
 __global__ void __launch_bounds__(kSumLanes)
     prepare_meta(const double* round_weight, const std::int64_t* round_counts,
-                 std::int64_t* n_tasks, std::int64_t* n_skipped, double* weight_high,
-                 double* weight_low, double rate, double zeta, double p, double decay, double cap,
-                 int has_meta_step, double meta_step, MetaWork* work) {
+                 const std::int64_t* n_tasks, const double* weight_high, const double* weight_low,
+                 double rate, double zeta, double p, double decay, double cap, int has_meta_step,
+                 double meta_step, MetaWork* work) {
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
   const std::int64_t k = round_counts[0], t = *n_tasks;
   const Twofold<double> smoothing = block_lane_sum(
       k, [&](std::int64_t i) { return smoothing_term(static_cast<double>(t + 2 + i), p); }, lanes);
   if (threadIdx.x != 0) return;
   work->n_tasks = k;
-  *n_skipped += round_counts[1];
+  work->n_skipped = round_counts[1];
+  work->unsound = 0;
   if (k == 0) return;
   const double eps = rate * zeta, weight = round_weight[0] + round_weight[1];
   Twofold<double> total_weight = {*weight_high, *weight_low};
@@ -116,9 +121,38 @@ __global__ void __launch_bounds__(kSumLanes)
                 weight > 0 ? (has_meta_step ? meta_step : weight / total) : 0,
                 rate,
                 cap};
-  *n_tasks = t + k;
-  *weight_high = total_weight.high;
-  *weight_low = total_weight.low;
+  work->weight = total_weight;
+  work->unsound = !is_finite(total_weight.high);
+}
+
+// The learner's counts, once it is known whether the round is learned from. If not, it is left out
+// whole: nothing waits for the device to say so.
+__device__ __forceinline__ void commit_counts(const MetaWork& work, std::int64_t* n_tasks,
+                                              std::int64_t* n_skipped, double* weight_high,
+                                              double* weight_low) {
+  *n_skipped += work.n_skipped + (work.unsound ? work.n_tasks : 0);
+  if (work.is_idle()) return;
+  *n_tasks += work.n_tasks;
+  *weight_high = work.weight.high;
+  *weight_low = work.weight.low;
+}
+
+// Raises `unsound`. n_summed: coordinates whose b and g are summed.
+template <class T>
+__global__ void __launch_bounds__(kMetaThreads)
+    check_meta(const double* b, const double* g, const double* phi_master, const double* sums,
+               std::int64_t n, double n_summed, MetaWork* work) {
+  const std::int64_t j = global_index();
+  if (j >= n || work->n_tasks == 0) return;
+  const auto total = [&](int which) {
+    return sums[2 * which * n + j] + sums[(2 * which + 1) * n + j];
+  };
+  const double distance = total(0), grad_sq = total(1);
+  MetaCoordinate<double> at = {b[j], g[j], phi_master[j]};
+  meta_update(at, distance, grad_sq, total(2), work->step);
+  const double rounded = static_cast<double>(static_cast<T>(at.phi));
+  if (soundness(at, distance, grad_sq, rounded, work->step, n_summed) != 0)
+    atomicOr(&work->unsound, 1U);
 }
 
 // The learner's arrays.
@@ -162,9 +196,11 @@ __device__ __forceinline__ void update_coordinates(const MetaArrays<T>& to, cons
 template <class T>
 __global__ void __launch_bounds__(kMetaThreads)
     update_meta(double* b, double* g, double* phi_master, double* rho, T* phi, T* rates,
-                const double* sums, std::int64_t n, const MetaWork* work) {
+                const double* sums, std::int64_t n, const MetaWork* work, std::int64_t* n_tasks,
+                std::int64_t* n_skipped, double* weight_high, double* weight_low) {
   const std::int64_t j = 2 * global_index();
-  if (j >= n || work->n_tasks == 0) return;
+  if (j == 0) commit_counts(*work, n_tasks, n_skipped, weight_high, weight_low);
+  if (j >= n || work->is_idle()) return;
   const MetaArrays<T> to = {b, g, phi_master, rho, phi, rates};
   const MetaStep<double> step = work->step;
   if (j + 2 <= n) update_coordinates<2>(to, sums, n, j, step);
@@ -177,7 +213,7 @@ __global__ void __launch_bounds__(kMetaThreads)
 __global__ void __launch_bounds__(kSumLanes)
     sum_segments(const double* b, const double* g, std::int64_t n, const MetaWork* work,
                  Twofold<double>* segments) {
-  if (work->n_tasks == 0) return;
+  if (work->is_idle()) return;
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
   const std::int64_t first = blockIdx.x * kSumSegment,
                      length = n - first < kSumSegment ? n - first : kSumSegment;
@@ -190,7 +226,7 @@ __global__ void __launch_bounds__(kSumLanes)
 
 __global__ void __launch_bounds__(kSumLanes)
     find_isotropic_rate(const Twofold<double>* segments, std::int64_t n_segments, MetaWork* work) {
-  if (work->n_tasks == 0) return;
+  if (work->is_idle()) return;
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
   for (int which = 0; which < 2; ++which) {
     const Twofold<double>* of = segments + which * n_segments;
@@ -205,7 +241,7 @@ template <class T>
 __global__ void __launch_bounds__(kMetaThreads)
     fill_rates(T* rates, std::int64_t n, const MetaWork* work) {
   const std::int64_t j = global_index();
-  if (j < n && work->n_tasks != 0) rates[j] = static_cast<T>(work->eta);
+  if (j < n && !work->is_idle()) rates[j] = static_cast<T>(work->eta);
 }
 
 }  // namespace aruba_fast::cuda

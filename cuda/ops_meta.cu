@@ -90,13 +90,16 @@ void apply_to(const MetaState& state, const DeviceStatistics& statistics, const 
   // A rate stays a number of the parameters' type, whatever happened.
   const double cap = std::min(parameters.max_learning_rate, double{std::numeric_limits<T>::max()});
   launch(stream, {1, kSumLanes, kLaneBytes}, prepare_meta, statistics.weight, statistics.counts,
-         state.n_tasks, state.n_skipped, state.weight_high, state.weight_low,
-         parameters.learning_rate, parameters.zeta, parameters.p, parameters.decay, cap,
-         meta_step != nullptr, meta_step ? *meta_step : 0.0, work);
+         state.n_tasks, state.weight_high, state.weight_low, parameters.learning_rate,
+         parameters.zeta, parameters.p, parameters.decay, cap, meta_step != nullptr,
+         meta_step ? *meta_step : 0.0, work);
   const Shape coordinates = {blocks_for(state.n, kMetaThreads), kMetaThreads};
   auto *phi = static_cast<T*>(state.phi), *rates = static_cast<T*>(state.rates);
+  launch(stream, coordinates, check_meta<T>, state.b, state.g, state.phi_master, statistics.sums,
+         state.n, parameters.isotropic ? static_cast<double>(state.n) : 1.0, work);
   launch(stream, {blocks_for(divide_up(state.n, 2), kMetaThreads), kMetaThreads}, update_meta<T>,
-         state.b, state.g, state.phi_master, state.rho, phi, rates, statistics.sums, state.n, work);
+         state.b, state.g, state.phi_master, state.rho, phi, rates, statistics.sums, state.n, work,
+         state.n_tasks, state.n_skipped, state.weight_high, state.weight_low);
   if (!parameters.isotropic) return;
   const std::int64_t n_segments = divide_up(state.n, kSumSegment);
   auto* segments = reinterpret_cast<Twofold<double>*>(work + 1);

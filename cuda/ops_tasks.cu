@@ -120,13 +120,15 @@ template <class T, bool kExtras>
 bool fits_registers(const Call& call) {
   const std::int64_t most =
       kMostBlocks<T, kExtras> == 16 ? kLongest : kMostBlocks<T, kExtras> * kWarp;
-  return call.options.loss != Loss::kSoftmax && call.table.n_features <= most;
+  // There, the sums of sums of theta and of a long mini-batch would wait in the same outputs.
+  const bool crowded = call.outputs.theta_bar && call.options.batch_size > kTermsTogether;
+  return call.options.loss != Loss::kSoftmax && call.table.n_features <= most && !crowded;
 }
 
 // Where the state of a wide task is, and how many run at a time.
 struct WideLayout {
   bool state_is_shared, exchange_is_shared;
-  std::int64_t shared_bytes, workspace_stride, n_blocks;
+  std::int64_t shared_bytes, workspace_stride, totals_offset, n_blocks;
   int n_threads;
 
   WideLayout(const TaskTable& table, const TaskOptions& options, bool has_theta_bar,
@@ -141,6 +143,10 @@ struct WideLayout {
     shared_bytes = (exchange_is_shared ? exchanged : 0) + (state_is_shared ? state : 0);
     workspace_stride =
         (exchange_is_shared ? 0 : exchanged / item) + (state_is_shared ? 0 : scratch * n);
+    // Whether some task may have so many rounds.
+    const bool is_long = table.n_rows > kTermsTogether / options.n_epochs;
+    totals_offset = is_long ? workspace_stride : -1;
+    if (is_long) workspace_stride += n_totals(has_theta_bar, options.batch_size) * n;
     n_blocks = std::min(n_tasks, kWideBlocks);
     if (workspace_stride > 0)
       n_blocks = std::clamp<std::int64_t>(kWorkspaceBytes / (workspace_stride * item), 1, n_blocks);
@@ -170,7 +176,7 @@ void run_wide(const Call& call) {
          call.one_rate, static_cast<T*>(call.outputs.theta_hat),
          static_cast<T*>(call.outputs.grad_sq), static_cast<T*>(call.outputs.theta_bar),
          call.outputs.loss, static_cast<T*>(call.workspace), layout.workspace_stride,
-         layout.state_is_shared, layout.exchange_is_shared);
+         layout.state_is_shared, layout.exchange_is_shared, layout.totals_offset);
 }
 
 template <class T, class Rule>

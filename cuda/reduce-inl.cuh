@@ -13,17 +13,19 @@ namespace aruba_fast::cuda {
 
 __host__ __device__ constexpr std::int64_t sum_row(std::int64_t n) { return 6 * n + 3; }
 
+constexpr double kNan = __builtin_nan("");
+
 struct ColumnSums {
   Twofold<double> distance, grad_sq, theta;
 };
 
 __device__ __forceinline__ bool is_finite(double a) { return a - a == 0; }
 
-__device__ __forceinline__ bool is_finite(const ColumnSums& sums) {
-  const auto each = [](const Twofold<double>& sum) {
-    return is_finite(sum.high) && is_finite(sum.low);
-  };
-  return each(sums.distance) && each(sums.grad_sq) && each(sums.theta);
+// Whether every task in the sums surely counts: the squares and distances have one sign.
+__device__ __forceinline__ bool surely_count(const ColumnSums& sums) {
+  return sums.distance.high < kMostDistance && sums.grad_sq.high < kMostGradSq &&
+         is_finite(sums.distance.low) && is_finite(sums.grad_sq.low) &&
+         is_finite(sums.theta.high) && is_finite(sums.theta.low);
 }
 
 __device__ __forceinline__ ColumnSums load_sums(const double* at, std::int64_t n, std::int64_t j) {
@@ -61,7 +63,9 @@ __device__ __forceinline__ ColumnSums sum_column(const Round<T>& round, std::int
                                                  std::int64_t last, std::int64_t j) {
   ColumnSums sums = {};
   const double phi = round.phi[j];
+  bool negative = false;
   const auto add_task = [&](double theta, double grad_sq, double weight) {
+    negative |= grad_sq < 0;
     aruba_fast::add(sums.distance, half_square_distance(theta, phi));
     aruba_fast::add(sums.grad_sq, grad_sq);
     aruba_fast::add(sums.theta, weight * theta);
@@ -84,6 +88,7 @@ __device__ __forceinline__ ColumnSums sum_column(const Round<T>& round, std::int
   }
   for (; task < last; ++task, theta_hat += round.n, grad_sq += round.n)
     if (!round.skips(task)) add_task(*theta_hat, *grad_sq, round.weight(task));
+  if (negative) sums.grad_sq.high = kNan;  // so that somebody looks for it
   return sums;
 }
 
@@ -106,11 +111,14 @@ template <class T>
 __device__ __forceinline__ Weights sum_weights(const Round<T>& round, std::int64_t first,
                                                std::int64_t last) {
   Weights sums = {};
+  bool wrong = false;
   for (std::int64_t task = first; task < last; ++task) {
     if (round.skips(task)) continue;
+    wrong |= !is_weight(round.weight(task));
     aruba_fast::add(sums.weight, round.weight(task));
     sums.count += 1;
   }
+  if (wrong) sums.weight.high = kNan;
   return sums;
 }
 
@@ -145,7 +153,13 @@ __global__ void __launch_bounds__(kReduceThreads)
 __device__ __forceinline__ void store_result(double* result, std::int64_t n, std::int64_t j,
                                              const ColumnSums& sums, unsigned* not_finite) {
   store_sums(result, n, j, sums);
-  if (not_finite && !is_finite(sums)) atomicOr(not_finite, 1U);
+  if (not_finite && !surely_count(sums)) atomicOr(not_finite, 1U);
+}
+
+__device__ __forceinline__ void store_result(double* result, std::int64_t n, const Weights& sums,
+                                             unsigned* not_finite) {
+  store_sums(result, n, sums);
+  if (not_finite && !is_finite(sums.weight.high)) atomicOr(not_finite, 1U);
 }
 
 // `into` plus all chunks in order, to `result`; raises `not_finite`.
@@ -167,7 +181,7 @@ __global__ void __launch_bounds__(kReduceThreads)
     Weights sums = {{into_weight[0], into_weight[1]}, 0};
     for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
       add(sums, sum_weights(round, first, chunk_end(first, n_tasks)));
-    store_sums(result, n, sums);
+    store_result(result, n, sums, not_finite);
   }
 }
 
@@ -197,12 +211,11 @@ __global__ void __launch_bounds__(kReduceThreads)
       const double* at = partials + chunk * row + 6 * n;
       add(sums, Weights{{at[0], at[1]}, at[2]});
     }
-    store_sums(result, n, sums);
+    store_result(result, n, sums, not_finite);
   }
 }
 
-// Raises the flag of every task that would add something that is not finite; the grid's rows share
-// the tasks.
+// Raises the flag of every task that does not count; the grid's rows share the tasks.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads)
     find_not_finite(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
@@ -213,9 +226,10 @@ __global__ void __launch_bounds__(kReduceThreads)
   for (std::int64_t task = blockIdx.y; task < n_tasks; task += gridDim.y) {
     for (std::int64_t j = global_index(); j < n; j += n_threads) {
       const double theta = theta_hat[task * n + j], start = phi[j];
-      const double sum = half_square_distance(theta, start) + grad_sq[task * n + j] +
-                         abs(round.weight(task) * theta);
-      if (!is_finite(sum)) atomicOr(&flags[task], 1U);
+      const double weight = round.weight(task);
+      if (!counts(half_square_distance(theta, start), grad_sq[task * n + j], weight * theta) ||
+          !is_weight(weight))
+        atomicOr(&flags[task], 1U);
     }
   }
 }

@@ -2,6 +2,7 @@
 // the registers of a team of threads, its data streamed once.
 #pragma once
 
+#include "cpp/rules/meta.h"
 #include "cpp/rules/step.h"
 #include "dot-inl.cuh"
 #include "loss-inl.cuh"
@@ -112,21 +113,66 @@ class TaskInRegisters {
       if (has(k)) theta_[k] = f(theta_[k], used_rate_[k]);
   }
 
+  // Sums of sums wait in the outputs, which nobody looks at before the task is finished: that of
+  // theta in theta_bar and theta_hat, that of squares in grad_sq.
+  __device__ void gather_theta(T* total, T* rest, bool first) {
+    gather(theta_sum_, total, rest, first);
+  }
+  __device__ void gather_squares(T* total, bool first) {
+    over_own([&](int k, int j) {
+      total[j] = (first ? T(0) : total[j]) + grad_sq_[k];
+      grad_sq_[k] = T(0);
+    });
+  }
+  // That of a long mini-batch in grad_sq and theta_hat.
+  __device__ void gather_gradient(T* total, T* rest, bool first) {
+    gather(gradient_, total, rest, first);
+  }
+  __device__ void collect_gradient(T* total, T* rest) {
+    gather_gradient(total, rest, false);
+    over_own([&](int k, int j) { gradient_[k] = total[j] + rest[j]; });
+  }
+
   __device__ __forceinline__ void finish(T* theta_hat, T* grad_sq, T* theta_bar,
-                                         std::int64_t n_rounds) const {
-    const int first = Team::first_coordinate();
-#pragma unroll
-    for (int k = 0; k < kBlocks; ++k) {
-      if (!has(k)) continue;
-      theta_hat[first + k * kStride] = theta_[k];
-      grad_sq[first + k * kStride] = grad_sq_[k];
+                                         std::int64_t n_rounds) {
+    over_own([&](int k, int j) {
+      theta_hat[j] = theta_[k];
+      grad_sq[j] = grad_sq_[k];
       if constexpr (kExtras)
-        if (theta_bar) theta_bar[first + k * kStride] = theta_sum_[k] / static_cast<T>(n_rounds);
-    }
+        if (theta_bar) theta_bar[j] = theta_sum_[k] / static_cast<T>(n_rounds);
+    });
+  }
+  // What was gathered comes back.
+  __device__ void collect_theta(T* total, T* rest) {
+    gather_theta(total, rest, false);
+    over_own([&](int k, int j) { theta_sum_[k] = total[j] + rest[j]; });
+  }
+  __device__ void collect_squares(T* total) {
+    gather_squares(total, false);
+    over_own([&](int k, int j) { grad_sq_[k] = total[j]; });
   }
 
  private:
   __device__ __forceinline__ bool has(int k) const { return k * kStride < n_left_; }
+
+  // body(k, j) for the coordinates that exist, j their number.
+  template <class Body>
+  __device__ __forceinline__ void over_own(Body body) {
+    const int first = Team::first_coordinate();
+#pragma unroll
+    for (int k = 0; k < kBlocks; ++k)
+      if (has(k)) body(k, first + k * kStride);
+  }
+
+  __device__ __forceinline__ void gather(T (&part)[kBlocks], T* total, T* rest, bool first) {
+    over_own([&](int k, int j) {
+      Twofold<T> sum = first ? Twofold<T>{T(0), T(0)} : Twofold<T>{total[j], rest[j]};
+      aruba_fast::add(sum, part[k]);
+      total[j] = sum.high;
+      rest[j] = sum.low;
+      part[k] = T(0);
+    });
+  }
 
   __device__ __forceinline__ void load(const T* row, T (&to)[kBlocks]) {
     const T* from = row + Team::first_coordinate();
@@ -200,8 +246,12 @@ __global__ void __launch_bounds__(kThreads, 1)
   const TaskRows rows(position, starts, stops, order);
   const Loss kind = static_cast<Loss>(loss_kind);
   const T ball = static_cast<T>(radius);
+  const std::int64_t at = position * d;
+  T *const hat = theta_hat + at, *const squares = grad_sq + at,
+           *const bar = theta_bar ? theta_bar + at : nullptr;
   Compensated<T> total;
   T batch_loss(0);
+  Twofold<T> batch_total = {T(0), T(0)};
   std::int64_t batch_rows = 0, n_rounds = 0;
   const T *const first_row = x + rows.first * d, *const labels = y + rows.first;
   const T* ahead = first_row;
@@ -215,27 +265,47 @@ __global__ void __launch_bounds__(kThreads, 1)
       ahead = is_last ? first_row : ahead + d;
       task.fetch(ahead);
       next_y = labels[is_last ? 0 : row + 1];
-      const LossAndSlope<T> at = one_output_loss(kind, task.predict(), label);
+      const LossAndSlope<T> found = one_output_loss(kind, task.predict(), label);
       if (!kExtras || batch_size == 1) {
-        total.add(at.loss);
-        task.step(at.slope, theta_bar != nullptr);
+        total.add(found.loss);
+        task.step(found.slope, bar != nullptr);
       } else {
-        batch_loss = batch_loss + at.loss;
-        task.accumulate(at.slope);
-        if (++batch_rows < batch_size && !is_last) continue;
+        batch_loss = batch_loss + found.loss;
+        task.accumulate(found.slope);
+        if (++batch_rows < batch_size && !is_last) {
+          if (batch_rows % kTermsTogether != 0) continue;
+          task.gather_gradient(squares, hat, batch_rows == kTermsTogether);
+          aruba_fast::add(batch_total, batch_loss);
+          batch_loss = T(0);
+          continue;
+        }
+        if (batch_rows > kTermsTogether) {
+          task.collect_gradient(squares, hat);
+          aruba_fast::add(batch_total, batch_loss);
+          batch_loss = batch_total.high + batch_total.low;
+          batch_total = {T(0), T(0)};
+        }
         const T mean = T(1) / static_cast<T>(batch_rows);
-        task.end_batch(mean, theta_bar != nullptr);
+        task.end_batch(mean, bar != nullptr);
         total.add(batch_loss * mean);
         batch_loss = T(0);
         batch_rows = 0;
       }
       ++n_rounds;
-      if constexpr (kExtras)
+      if constexpr (kExtras) {
         if (ball > T(0)) project<T>(task, one_rate != 0, ball);
+        if (bar && n_rounds % kTermsTogether == 0)
+          task.gather_theta(bar, hat, n_rounds == kTermsTogether);
+      }
+      if (gathers_squares<Rule>(n_rounds, batch_size))
+        task.gather_squares(squares, n_rounds == kSquaresTogether);
     }
   }
-  const std::int64_t at = position * d;
-  task.finish(theta_hat + at, grad_sq + at, theta_bar ? theta_bar + at : nullptr, n_rounds);
+  if constexpr (kExtras)
+    if (bar && n_rounds >= kTermsTogether) task.collect_theta(bar, hat);
+  if (Rule::kSquaresAreFree && batch_size <= kTermsTogether && n_rounds >= kSquaresTogether)
+    task.collect_squares(squares);
+  task.finish(hat, squares, bar, n_rounds);
   if (Team::first_coordinate() == 0) loss[position] = total.value();
 }
 

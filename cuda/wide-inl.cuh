@@ -13,11 +13,18 @@
 
 namespace aruba_fast::cuda {
 
-// Arrays of one task's state, each n_outputs * n_features; null where not wanted.
+// Arrays of one task's state, each n_outputs * n_features; null where not wanted. The last ones are
+// sums of sums and what they leave over.
 template <class T>
 struct WideState {
   T *theta, *grad_sq, *gradient, *theta_sum, *used_rate;
+  T *squares_total, *theta_total, *theta_rest, *gradient_total, *gradient_rest;
 };
+
+// Arrays of sums of sums, which only long tasks use.
+__host__ __device__ constexpr std::int64_t n_totals(bool has_theta_bar, std::int64_t batch_size) {
+  return 1 + 2 * has_theta_bar + 2 * (batch_size > kTermsTogether);
+}
 
 // Numbers that threads exchange: two sums for every segment, a score and a term for every output.
 __host__ __device__ constexpr std::int64_t n_exchanged(std::int64_t n_segments,
@@ -46,7 +53,31 @@ class WideTask {
       at_.grad_sq[i] = T(0);
       if (at_.gradient) at_.gradient[i] = T(0);
       if (at_.theta_sum) at_.theta_sum[i] = T(0);
+      for (T* part : {at_.squares_total, at_.theta_total, at_.theta_rest, at_.gradient_total,
+                      at_.gradient_rest})
+        if (part) part[i] = T(0);
     });
+  }
+
+  __device__ void gather_theta() { gather(at_.theta_sum, at_.theta_total, at_.theta_rest); }
+  __device__ void gather_gradient() { gather(at_.gradient, at_.gradient_total, at_.gradient_rest); }
+  __device__ void gather_squares() {
+    over_own([&](int, std::int64_t, std::int64_t i) {
+      at_.squares_total[i] = at_.squares_total[i] + at_.grad_sq[i];
+      at_.grad_sq[i] = T(0);
+    });
+  }
+  __device__ void collect_theta() {
+    gather_theta();
+    collect(at_.theta_sum, at_.theta_total, at_.theta_rest);
+  }
+  __device__ void collect_gradient() {
+    gather_gradient();
+    collect(at_.gradient, at_.gradient_total, at_.gradient_rest);
+  }
+  __device__ void collect_squares() {
+    gather_squares();
+    over_own([&](int, std::int64_t, std::int64_t i) { at_.grad_sq[i] = at_.squares_total[i]; });
   }
 
   // Scores the row x and keeps the slope of every output.
@@ -97,6 +128,22 @@ class WideTask {
   }
 
  private:
+  __device__ void gather(T* part, T* total, T* rest) {
+    over_own([&](int, std::int64_t, std::int64_t i) {
+      Twofold<T> sum = {total[i], rest[i]};
+      aruba_fast::add(sum, part[i]);
+      total[i] = sum.high;
+      rest[i] = sum.low;
+      part[i] = T(0);
+    });
+  }
+  __device__ void collect(T* part, T* total, T* rest) {
+    over_own([&](int, std::int64_t, std::int64_t i) {
+      part[i] = total[i] + rest[i];
+      total[i] = rest[i] = T(0);
+    });
+  }
+
   __device__ int warp() const { return static_cast<int>(threadIdx.x) / kWarp; }
   __device__ int lane() const { return static_cast<int>(threadIdx.x) % kWarp; }
   __device__ int n_warps() const { return static_cast<int>(blockDim.x) / kWarp; }
@@ -194,7 +241,8 @@ __global__ void __launch_bounds__(kWideThreads, 1)
                    std::int64_t rate_step, double rate, const T* dampings, double damping,
                    int loss_kind, std::int64_t batch_size, std::int64_t n_epochs, double radius,
                    int one_rate, T* theta_hat, T* grad_sq, T* theta_bar, double* loss, T* workspace,
-                   std::int64_t workspace_stride, int state_is_shared, int exchange_is_shared) {
+                   std::int64_t workspace_stride, int state_is_shared, int exchange_is_shared,
+                   std::int64_t totals_offset) {
   const std::int64_t n = n_features * n_outputs,
                      n_segments = (n_features + kSegment - 1) / kSegment;
   const PerCoordinate<T> all_rates = {rates, rate_step, static_cast<T>(rate)},
@@ -216,6 +264,13 @@ __global__ void __launch_bounds__(kWideThreads, 1)
     state.grad_sq = state.theta + n;
     if (theta_bar) state.theta_sum = state.theta + 2 * n;
   }
+  if (totals_offset >= 0) {
+    T* totals = own + totals_offset;
+    state.squares_total = totals;
+    if (theta_bar) state.theta_total = totals += n, state.theta_rest = totals += n;
+    if (batch_size > kTermsTogether)
+      state.gradient_total = totals += n, state.gradient_rest = totals += n;
+  }
   WideTask<T, Rule> task(n_features, n_outputs, exchange, all_rates, all_dampings);
   for (std::int64_t position = blockIdx.x; position < n_tasks; position += gridDim.x) {
     T *hat = theta_hat + position * n, *squares = grad_sq + position * n,
@@ -229,6 +284,7 @@ __global__ void __launch_bounds__(kWideThreads, 1)
     const TaskRows rows(position, starts, stops, order);
     Compensated<T> total;
     T batch_loss(0);
+    Twofold<T> batch_total = {T(0), T(0)};
     std::int64_t batch_rows = 0, n_rounds = 0;
     for (std::int64_t epoch = 0; epoch < n_epochs; ++epoch) {
       for (std::int64_t row = 0; row < rows.n; ++row) {
@@ -240,7 +296,19 @@ __global__ void __launch_bounds__(kWideThreads, 1)
         } else {
           batch_loss = batch_loss + row_loss;
           task.accumulate(at);
-          if (++batch_rows < batch_size && row + 1 < rows.n) continue;
+          if (++batch_rows < batch_size && row + 1 < rows.n) {
+            if (batch_rows % kTermsTogether != 0) continue;
+            task.gather_gradient();
+            aruba_fast::add(batch_total, batch_loss);
+            batch_loss = T(0);
+            continue;
+          }
+          if (batch_rows > kTermsTogether) {
+            task.collect_gradient();
+            aruba_fast::add(batch_total, batch_loss);
+            batch_loss = batch_total.high + batch_total.low;
+            batch_total = {T(0), T(0)};
+          }
           const T mean = T(1) / static_cast<T>(batch_rows);
           task.end_batch(mean);
           total.add(batch_loss * mean);
@@ -249,8 +317,13 @@ __global__ void __launch_bounds__(kWideThreads, 1)
         }
         ++n_rounds;
         if (ball > T(0)) project<T>(task, one_rate != 0, ball);
+        if (state.theta_total && n_rounds % kTermsTogether == 0) task.gather_theta();
+        if (gathers_squares<Rule>(n_rounds, batch_size)) task.gather_squares();
       }
     }
+    if (state.theta_total && n_rounds >= kTermsTogether) task.collect_theta();
+    if (Rule::kSquaresAreFree && batch_size <= kTermsTogether && n_rounds >= kSquaresTogether)
+      task.collect_squares();
     task.finish(hat, squares, bar, n_rounds);
     if (threadIdx.x == 0) loss[position] = total.value();
   }

@@ -11,9 +11,9 @@ namespace {
 
 void require_weights(const char* function, const RoundArrays& round) {
   for (std::int64_t i = 0; round.weights && i < round.n_tasks; ++i)
-    if (!(round.weights[i] >= 0) || std::isinf(round.weights[i]))
-      refuse(function, "`weights`", "be finite and not negative",
-             py::str(py::float_(round.weights[i])));
+    if (!is_weight(round.weights[i]))
+      refuse(function, "`weights`", "be moderate", py::str(py::float_(round.weights[i])),
+             "0, or 1e-150 to 1e150");
 }
 
 // The sums of a round in the arrays of a TaskStatistics: the native form, and back.
@@ -43,7 +43,7 @@ struct StatisticsArrays {
 
 void add_round(py::handle theta_hat, py::handle grad_sq, py::handle phi, py::handle weights,
                py::handle sums, py::handle weight, py::handle counts) {
-  Arrays arrays("statistics");
+  Arrays arrays("MetaLearner.statistics");
   const RoundArrays round = round_arguments(arrays, theta_hat, grad_sq, phi, weights);
   require_weights(arrays.function(), round);
   StatisticsArrays into(arrays, sums, weight, counts, round.n);
@@ -72,14 +72,26 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
       StatisticsArrays(arrays, sums, weight, counts, self.state().n).value;
   const py::gil_scoped_release release;
   const std::lock_guard held(self.lock());
-  self.state().apply(statistics, chosen);
+  self.state().apply("MetaLearner.apply", statistics, chosen);
+}
+
+void require_sound(PyMetaState& self, py::handle sums, py::handle weight, py::handle counts,
+                   py::handle meta_step) {
+  double step = 0;
+  const double* chosen = optional_meta_step(meta_step, step);
+  Arrays arrays("apply");
+  const Statistics statistics =
+      StatisticsArrays(arrays, sums, weight, counts, self.state().n).value;
+  const py::gil_scoped_release release;
+  const std::lock_guard held(self.lock());
+  self.state().require_sound("MetaLearner.apply", statistics, chosen);
 }
 
 void learn(PyMetaState& self, py::handle theta_hat, py::handle grad_sq, py::handle weights,
            py::handle meta_step) {
   double step = 0;
   const double* chosen = optional_meta_step(meta_step, step);
-  Arrays arrays("update");
+  Arrays arrays("MetaLearner.update");
   const RoundArrays round =
       round_arguments(arrays, theta_hat, grad_sq, self.initialization(), weights);
   require_weights(arrays.function(), round);
@@ -104,7 +116,9 @@ void bind_meta(py::module_& module) {
              "Adds one round's sums to another's, compensated, in place.");
   bind_meta_state<Arrays>(module, apply, read)
       .def("learn", learn, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("weights"),
-           py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.");
+           py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.")
+      .def("require_sound", require_sound, py::arg("sums"), py::arg("weight"), py::arg("counts"),
+           py::arg("meta_step"), "Refuses what `apply` would, and changes nothing.");
 }
 
 }  // namespace aruba_fast::python

@@ -80,6 +80,7 @@ TaskOptions options_of(const char* function, const TaskTable& table, const std::
     if (!(options.radius > 0) || std::isinf(options.radius))
       refuse(function, "`radius`", "be finite and positive, or None",
              py::str(py::float_(options.radius)));
+    require_within(function, "`radius`", options.radius, table.type);
   }
   return options;
 }
@@ -109,6 +110,8 @@ RunArguments::RunArguments(Arrays& arrays, py::handle x, py::handle y, py::handl
   rule = {rule_named(function, rule_name), nullptr, nullptr, 0, 1};
   rule.rates = parameter_array(arrays, "rate", rate, table.type, n, rule.rate);
   rule.dampings = parameter_array(arrays, "damping", damping, table.type, n, rule.damping);
+  require_within(function, "`rule`", rule.rate, table.type, "have a `learning_rate`");
+  require_within(function, "`rule`", rule.damping, table.type, "have a `delta`");
   options = options_of(function, table, loss, n, batch_size, n_epochs, radius);
   if (rule.rule == kEgTask && (options.n_outputs > 1 || options.radius > 0))
     refuse(function, "`rule`", "be one that knows classes and balls", "'eg'");

@@ -190,7 +190,10 @@ def statistics(theta_hat, grad_sq, phi, weights=None):
     theta_hat, grad_sq = np.asarray(theta_hat, np.float64), np.asarray(grad_sq, np.float64)
     phi = np.asarray(phi, np.float64)
     weights = np.ones(len(theta_hat)) if weights is None else np.asarray(weights, np.float64)
-    kept = np.isfinite(theta_hat).all(axis=1) & np.isfinite(grad_sq).all(axis=1)
+    # A task of these would leave sums, or a phi, that nobody can go on from.
+    with np.errstate(over="ignore", invalid="ignore"):
+        kept = (0.5 * (theta_hat - phi) ** 2 <= 2.0**900).all(axis=1)
+        kept &= ((grad_sq >= 0) & (grad_sq <= 2.0**960)).all(axis=1)
     theta_hat, grad_sq, weights = theta_hat[kept], grad_sq[kept], weights[kept]
 
     def sum_over_tasks(terms):

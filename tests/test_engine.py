@@ -276,11 +276,11 @@ def test_one_giant_task_among_small_ones(dtype):
 
 @dtypes
 @pytest.mark.parametrize("own_rates", [False, True])
-def test_a_huge_step_is_projected_or_seen_to_have_overflowed(dtype, own_rates):
-    """The square of its norm overflows: never a finite number that is not on the sphere."""
+def test_a_huge_step_is_projected(dtype, own_rates):
+    """The square of its norm overflows."""
     size = dtype(1e17 if dtype == np.float32 else 1e152)
     rate = np.full(2, 1e3, dtype) if own_rates else 1e3
     tasks = af.Tasks(np.array([[size, 0]], dtype), np.ones(1, dtype), [0, 1])
     run = af.run_tasks(tasks, np.zeros(2, dtype), af.OGD(rate), loss="absolute", radius=0.75)
     assert np.isfinite(run.grad_sq).all()
-    assert run.theta_hat[0, 0] == 0.75 or not np.isfinite(run.theta_hat).all()
+    np.testing.assert_allclose(run.theta_hat, [[0.75, 0.0]], rtol=4 * np.finfo(dtype).eps)

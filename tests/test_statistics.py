@@ -179,7 +179,8 @@ def test_squares_that_overflow_are_skipped_or_finite():
 def test_nothing_but_skipped_tasks_changes_nothing_but_the_count():
     learner = af.MetaLearner(np.ones(3), learning_rate=0.5)
     before = [a.copy() for a in (learner.phi, learner.learning_rate, learner.b, learner.g)]
-    learner.update(af.TaskRun(np.full((4, 3), np.nan), np.ones((4, 3))))
+    with pytest.warns(af.DivergenceWarning, match="4 of 4 tasks skipped"):
+        learner.update(af.TaskRun(np.full((4, 3), np.nan), np.ones((4, 3))))
     after = (learner.phi, learner.learning_rate, learner.b, learner.g)
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(new, old)

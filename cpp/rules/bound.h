@@ -53,7 +53,8 @@ struct EgBound {
     const V zero = V(Number<V>(0)), one = V(Number<V>(1)), half = V(Number<V>(0.5));
     const auto some = x.theta_star > zero;
     const V ratio = select(some, x.theta_star / x.phi, one);
-    const V divergence = x.theta_star * log_positive(ratio);
+    const V divergence =
+        x.theta_star * log_quotient(select(some, x.theta_star, one), select(some, x.phi, one));
     const V share = half * V(form.per_coordinate) * x.grad_sq;
     return {divergence / x.rate + x.rate * share, select(some, -ratio / x.rate, zero),
             share - divergence / (x.rate * x.rate)};
@@ -78,7 +79,11 @@ struct AdaGradBound {
   ARUBA_RULE static BoundValue<V> at(const BoundAt<V>& x, const BoundForm<Number<V>>& form) {
     const V one = V(Number<V>(1));
     const V r = sqrt(x.grad_sq + x.damping);
-    const V reach = sqrt(x.n_rounds * log_positive(one + x.grad_sq / x.damping));
+    const V ratio = x.grad_sq / x.damping;
+    // Where the quotient is not a number, one more or less makes no difference.
+    const V log = select(ratio < V(Format<Number<V>>::kInfinity), log_positive(one + ratio),
+                         log_quotient(x.grad_sq, x.damping));
+    const V reach = sqrt(x.n_rounds * log);
     return falling_rate_bound(x, form.diameter, r, reach, r - sqrt(x.damping));
   }
 };

@@ -51,21 +51,32 @@ ARUBA_RULE V log1p_unit(V e) {
   return twice_atanh(e / (e + V(Number<V>(2))));
 }
 
-// log(x) for normal x > 0.
+// log(x) for x >= 0, infinity included; nan stays nan.
 template <class V>
 ARUBA_RULE V log_positive(V x) {
   using T = Number<V>;
   using F = Format<T>;
-  const auto bits = to_bits(x);
-  const V exponent = from_bits<V>((bits >> F::kMantissa) | F::kUnit) -
-                     V(F::kUnitValue + T((F::kOne >> F::kMantissa)));
+  const auto subnormal = x < V(F::kSmallestNormal);
+  const auto bits = to_bits(select(subnormal, x * V(F::kUnitValue), x));
+  const V exponent = (from_bits<V>((bits >> F::kMantissa) | F::kUnit) -
+                      V(F::kUnitValue + T((F::kOne >> F::kMantissa)))) -
+                     select(subnormal, V(T(F::kMantissa)), V(T(0)));
   const auto kFraction = (typename F::Bits(1) << F::kMantissa) - 1;
   const V fraction = from_bits<V>((bits & kFraction) | F::kOne);  // in [1, 2)
   const auto large = fraction > V(T(1.41421356237309504880));
   const V f = select(large, fraction * V(T(0.5)), fraction);
   const V k = select(large, exponent + V(T(1)), exponent);
   const V one = V(T(1));
-  return fma(k, V(F::kLn2High), fma(k, V(F::kLn2Low), twice_atanh((f - one) / (f + one))));
+  const V log = fma(k, V(F::kLn2High), fma(k, V(F::kLn2Low), twice_atanh((f - one) / (f + one))));
+  return select(x == V(T(0)), V(-F::kInfinity), select(x < V(F::kInfinity), log, x));
+}
+
+// log(x / y) for x, y >= 0 that are not both zero, also where the quotient overflows.
+template <class V>
+ARUBA_RULE V log_quotient(V x, V y) {
+  const V quotient = x / y;
+  return select(quotient < V(Format<Number<V>>::kInfinity), log_positive(quotient),
+                log_positive(x) - log_positive(y));
 }
 
 }  // namespace aruba_fast

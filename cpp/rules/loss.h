@@ -28,14 +28,14 @@ ARUBA_RULE LossAndSlope<V> squared(V z, V y) {
 template <class V>
 ARUBA_RULE LossAndSlope<V> absolute(V z, V y) {
   const V r = z - y, zero = V(Number<V>(0)), one = V(Number<V>(1));
-  // r - r keeps a nan a nan, and is zero at the kink.
-  return {abs(r), select(r > zero, one, select(r < zero, -one, r - r))};
+  // r - r is zero for a number and else nan: nothing is learned from a label that is infinite.
+  return {abs(r), select(r > zero, one, select(r < zero, -one, zero)) + (r - r)};
 }
 
 template <class V>
 ARUBA_RULE LossAndSlope<V> huber(V z, V y) {
   const V r = z - y, one = V(Number<V>(1)), half = V(Number<V>(0.5));
-  const V slope = select(r > one, one, select(r < -one, -one, r));
+  const V slope = select(r > one, one, select(r < -one, -one, r)) + (r - r);  // as `absolute`
   return {select(abs(r) > one, abs(r) - half, half * r * r), slope};
 }
 

@@ -18,6 +18,23 @@
 
 namespace aruba_fast {
 
+// What a task may add. A distance is the root of less than a gradient's square may be by 2^30, so
+// that from the phi that such a task leaves behind the next ones can still be run; and no sum of as
+// many as there are integers overflows, whatever the order.
+constexpr double kMostDistance = 0x1p900, kMostGradSq = 0x1p960;
+// Weights whose sums and their inverses are numbers; zero is one too.
+constexpr double kLeastWeight = 1e-150, kMostWeight = 1e150;
+
+ARUBA_RULE bool is_weight(double weight) {
+  return weight == 0 || (weight >= kLeastWeight && weight <= kMostWeight);
+}
+
+// Else the task is left out whole, and counted. Nan compares as false.
+ARUBA_RULE bool counts(double distance, double grad_sq, double weighted) {
+  return distance <= kMostDistance && grad_sq >= 0 && grad_sq <= kMostGradSq &&
+         weighted - weighted == 0;
+}
+
 // An unevaluated sum of two numbers: about 106 bits.
 template <class V>
 struct Twofold {
@@ -65,9 +82,27 @@ struct MetaCoordinate {
 template <class V, class T>
 ARUBA_RULE void meta_update(MetaCoordinate<V>& at, V distance, V grad_sq, V theta_sum,
                             const MetaStep<T>& step) {
-  at.b = fma(V(step.keep), at.b, fma(distance, V(step.per_eps_sq), V(step.smoothing)));
-  at.g = fma(V(step.keep), at.g, fma(grad_sq, V(step.per_zeta_sq), V(step.smoothing)));
+  // What is forgotten for long must not become zero: b and g of a coordinate without a gradient
+  // are the same number, and their quotient one.
+  const V least = V(Format<T>::kSmallestNormal);
+  const auto at_least = [&](V x) { return select(x < least, least, x); };
+  at.b = at_least(fma(V(step.keep), at.b, fma(distance, V(step.per_eps_sq), V(step.smoothing))));
+  at.g = at_least(fma(V(step.keep), at.g, fma(grad_sq, V(step.per_zeta_sq), V(step.smoothing))));
   at.phi = fma(V(step.alpha), fma(theta_sum, V(step.per_weight), -at.phi), at.phi);
+}
+
+// Zero where an update has left a state to go on from, else nan. b and g have to be numbers in the
+// units of eps^2 and zeta^2 and outside them, and so has their sum over n coordinates. `rounded` is
+// phi in the parameters' type.
+template <class V, class T>
+ARUBA_RULE V soundness(const MetaCoordinate<V>& at, V distance, V grad_sq, V rounded,
+                       const MetaStep<T>& step, T n) {
+  const V b = at.b * V(n), g = at.g * V(n);
+  const V outside_b = b / V(step.per_eps_sq), outside_g = g / V(step.per_zeta_sq);
+  const V sums = select(distance < V(T(0)), V(Format<T>::kInfinity), distance) +
+                 select(grad_sq < V(T(0)), V(Format<T>::kInfinity), grad_sq);
+  return ((b - b) + (g - g)) + ((outside_b - outside_b) + (outside_g - outside_g)) +
+         ((sums - sums) + (rounded - rounded));
 }
 
 // sqrt(b) / sqrt(g), not sqrt(b / g): the quotient may leave the range that its root is in.

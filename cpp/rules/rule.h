@@ -48,6 +48,7 @@ struct Format<float> {
   static constexpr float kLn2High = 0.693359375F;  // ln 2 = high + low, high in 9 bits
   static constexpr float kLn2Low = -2.12194440e-4F;
   static constexpr float kShrink = 0x1p-70F;  // makes the square of any number a number
+  static constexpr float kSmallestNormal = 0x1p-126F, kInfinity = __builtin_inff();
   static constexpr int kExpDegree = 7, kAtanhTerms = 7;
 };
 template <>
@@ -62,6 +63,7 @@ struct Format<double> {
   static constexpr double kLn2High = 6.93147180369123816490e-01;
   static constexpr double kLn2Low = 1.90821492927058770002e-10;
   static constexpr double kShrink = 0x1p-600;
+  static constexpr double kSmallestNormal = 0x1p-1022, kInfinity = __builtin_inf();
   static constexpr int kExpDegree = 13, kAtanhTerms = 16;
 };
 
@@ -70,6 +72,7 @@ ARUBA_RULE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c)
 ARUBA_RULE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 // a + b, in the multiplier where the processor has one beside the adder (simd.h): the same bits.
 ARUBA_RULE double add_aside(double a, double b) { return a + b; }
+ARUBA_RULE float add_aside(float a, float b) { return a + b; }
 ARUBA_RULE float sqrt(float a) { return __builtin_sqrtf(a); }
 ARUBA_RULE double sqrt(double a) { return __builtin_sqrt(a); }
 ARUBA_RULE float abs(float a) { return __builtin_fabsf(a); }

@@ -15,6 +15,7 @@ namespace aruba_fast {
 
 // rate = eta, damping unused.
 struct Ogd {
+  static constexpr bool kSquaresAreFree = true;
   template <class V>
   ARUBA_RULE static V step(V& theta, V& grad_sq, V grad, V rate, V /*damping*/) {
     grad_sq = fma(grad, grad, grad_sq);
@@ -25,6 +26,7 @@ struct Ogd {
 
 // rate = eta0, damping = delta.
 struct AdaGrad {
+  static constexpr bool kSquaresAreFree = false;
   template <class V>
   ARUBA_RULE static V step(V& theta, V& grad_sq, V grad, V rate, V damping) {
     grad_sq = fma(grad, grad, grad_sq);
@@ -49,6 +51,7 @@ struct ArubaInPlace {
 // g), damping = c / g. The first step has s = 0 and so the meta-learned rate to the bit; b and g
 // never leave float64, whatever theta is.
 struct ArubaPlusPlus {
+  static constexpr bool kSquaresAreFree = false;
   template <class V>
   ARUBA_RULE static V step(V& theta, V& grad_sq, V grad, V rate, V damping) {
     const V eta = rate / sqrt(fma(damping, grad_sq, V(Number<V>(1))));
@@ -57,6 +60,19 @@ struct ArubaPlusPlus {
     return eta;
   }
 };
+
+// Sums of a task are made of so many terms at a time, added one by one in the task's type (of 256
+// terms of float32 a sum is off by at most 4e-6), and the compensated sum of those: a float32 sum
+// of ones would stop at 2^24. Squares, which every round of every task adds, are left alone for
+// longer.
+constexpr std::int64_t kTermsTogether = 256, kSquaresTogether = std::int64_t(1) << 15;
+
+// Whether a task's squares go to the sum of such sums after a round. Rules that take their rates
+// from the whole sum keep it whole.
+template <class Rule>
+ARUBA_RULE bool gathers_squares(std::int64_t n_rounds, std::int64_t batch_size) {
+  return Rule::kSquaresAreFree && batch_size <= kTermsTogether && n_rounds % kSquaresTogether == 0;
+}
 
 // A log-weight of exponentiated gradient, before the weights are scaled to a sum of one.
 struct ExponentiatedGradient {

@@ -20,6 +20,7 @@ from ._core import (
 )
 
 if TYPE_CHECKING:
+    from ._divergence import DivergenceWarning
     from .learner import MetaLearner
     from .rules import EG, OGD, AdaGrad, ArubaPlusPlus
     from .run import evaluate, run_tasks
@@ -42,6 +43,7 @@ __all__ = [
     "AdaGrad",
     "ArubaPlusPlus",
     "CudaError",
+    "DivergenceWarning",
     "FullMatrixLearner",
     "FullMatrixRun",
     "Hindsight",
@@ -80,6 +82,7 @@ _HOMES = {
     "OGD": "rules",
     "AdaGrad": "rules",
     "ArubaPlusPlus": "rules",
+    "DivergenceWarning": "_divergence",
     "FullMatrixLearner": "theory.full_matrix",
     "FullMatrixRun": "theory.matrix_run",
     "Hindsight": "theory.hindsight",

@@ -95,8 +95,8 @@ def boolean(function: str, name: str, value: object) -> bool:
     return bool(value)
 
 
-def integer(function: str, name: str, value: Any, minimum: int) -> int:
-    """Returns `value` as an int; it must be at least `minimum` and fit into 64 bits."""
+def integer(function: str, name: str, value: Any, minimum: int, maximum: int = _INT64_MAX) -> int:
+    """Returns `value` as an int; it must be in range, and fit into 64 bits."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -105,8 +105,9 @@ def integer(function: str, name: str, value: Any, minimum: int) -> int:
         raise TypeError(
             f"{function}: `{name}` must be an integer: got {shown(value)}, expected an int"
         ) from None
-    if not (minimum <= number <= _INT64_MAX):
-        rule = f"be at least {minimum}" if number < minimum else "fit into 64 bits"
+    if not (minimum <= number <= maximum):
+        most = "fit into 64 bits" if maximum == _INT64_MAX else f"be at most {maximum}"
+        rule = f"be at least {minimum}" if number < minimum else most
         raise ValueError(f"{function}: `{name}` must {rule}: got {number}")
     return number
 
@@ -283,6 +284,18 @@ def finite(
         raise ValueError(
             f"{function}: `{name}` must be {rule} everywhere: "
             f"got {float(value.flat[position])} at {position}, expected {rule}"
+        )
+
+
+def weights(function: str, name: str, value: NDArray[Any]) -> None:
+    """Refuses weights that are negative, or whose sums or their inverses may not be finite."""
+    finite(function, name, value, at_least=0.0)
+    value = _arrays.host(value)
+    good = (value == 0.0) | ((value >= 1e-150) & (value <= 1e150))
+    if not good.all():
+        raise ValueError(
+            f"{function}: `{name}` must be moderate: got {float(value.flat[np.argmin(good)])} at "
+            f"{int(np.argmin(good))}, expected 0, or 1e-150 to 1e150"
         )
 
 

@@ -70,6 +70,12 @@ class MetaState:
         """
         Copies the arrays of these names, as they are at one moment, into others.
         """
+    def require_sound(
+        self, sums: typing.Any, weight: typing.Any, counts: typing.Any, meta_step: typing.Any
+    ) -> None:
+        """
+        Refuses what `apply` would, and changes nothing.
+        """
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]

@@ -67,14 +67,15 @@ class Hyperparameters:
 
     def first_rate(self, dtype: np.dtype[Any], function: str = "MetaLearner") -> np.floating[Any]:
         """The learning rate before the first task, in the type of the parameters."""
-        rate = min(self.learning_rate, self.max_learning_rate or self.learning_rate)
+        cap = self.max_learning_rate or self.learning_rate
+        rate, name = min((self.learning_rate, "learning_rate"), (cap, "max_learning_rate"))
         with np.errstate(over="ignore", under="ignore"):
             result: np.floating[Any] = dtype.type(rate)
-        if not (0 < result < np.inf):
-            limits = np.finfo(dtype)
+        limits = np.finfo(dtype)
+        if not (limits.tiny <= result < np.inf):
             raise ValueError(
-                f"{function}: `learning_rate` must be within {dtype}: got {rate}, "
-                f"expected {limits.smallest_subnormal:g} to {limits.max:g}"
+                f"{function}: `{name}` must be within {dtype}: got {rate}, "
+                f"expected {limits.tiny:g} to {limits.max:g}"
             )
         return result
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _arrays, _check
+from . import _arrays, _check, _divergence
 from ._check import Float64Array
 from ._learned import ATTRIBUTES, Learned, checked_attributes
 from ._state import ARRAYS, Hyperparameters, check_arrays, initial_arrays
@@ -149,12 +149,13 @@ class MetaLearner(Learned):
 
         Args:
             run: Tasks that were run from this learner's `phi` with its learning rate.
-            weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], finite and >= 0.
-                None for 1 each (Reptile); `run.weight`, the number of rows, for FedAvg. Where all
-                are 0, `phi` stays.
+            weights: Weights of the tasks in the mean of `theta_hat`, [n_tasks], 0 or 1e-150 to
+                1e150. None for 1 each (Reptile); `run.weight`, the number of rows, for FedAvg.
+                Where all are 0, `phi` stays.
 
         Returns:
-            TaskStatistics. Tasks that are not finite are left out whole, and counted.
+            TaskStatistics. Tasks that are not finite are left out whole, and counted; so are those
+            with a negative square, and those with a distance beyond 1e271 or a square beyond 1e289.
 
         Raises:
             TypeError: `run` is not a TaskRun of this learner's type, or `weights` not real.
@@ -202,7 +203,7 @@ class MetaLearner(Learned):
             weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
             _check.shape(name, "weights", weights, (len(run),), "have a value for each task")
             if isinstance(weights, np.ndarray):
-                _check.finite(name, "weights", weights, at_least=0.0)
+                _check.weights(name, "weights", weights)
                 weights = _arrays.moved(weights, phi)
             _check.together(name, "weights", weights, "phi", phi)
         return weights
@@ -218,7 +219,12 @@ class MetaLearner(Learned):
 
         Raises:
             TypeError: An argument is of the wrong type.
-            ValueError: Sizes do not fit, or the step is negative or not finite. Nothing is changed.
+            ValueError: Sizes do not fit, the step is negative or not finite, or b, g or phi would
+                not be finite. Nothing is changed; a learner on a CUDA device, which nothing waits
+                for, counts the tasks as skipped instead.
+
+        Warns:
+            DivergenceWarning: More than half of the tasks were skipped; once, and in host memory.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -239,6 +245,9 @@ class MetaLearner(Learned):
         _check.together(name, "statistics", statistics.sums, "phi", phi)
         with self._lock:
             self._apply(name, statistics, meta_step)
+        if isinstance(phi, np.ndarray) and statistics.n_skipped:
+            n_skipped = statistics.n_skipped
+            _divergence.look(name, self, statistics.n_tasks + n_skipped, n_skipped)
 
     def _apply(self, name: str, statistics: TaskStatistics, meta_step: MetaStep) -> None:
         if callable(meta_step):
@@ -261,6 +270,9 @@ class MetaLearner(Learned):
             TypeError: As `statistics` and `apply`.
             ValueError: As `statistics` and `apply`. Nothing is changed.
 
+        Warns:
+            DivergenceWarning: As `apply`; or the mean of `run.loss` has grown a thousandfold.
+
         Example:
             >>> import numpy as np, aruba_fast as af
             >>> learner = af.MetaLearner(np.zeros(1))
@@ -270,13 +282,22 @@ class MetaLearner(Learned):
         """
         name = "MetaLearner.update"
         weights = self._checked_weights(name, run, weights)
+        counts = self._arrays["counts"]
+        on_host = isinstance(counts, np.ndarray)
         with self._lock:
-            if callable(meta_step) or not isinstance(self._arrays["phi"], np.ndarray):
+            if not on_host:
                 self._apply(name, self._statistics(run, weights), meta_step)
                 return
-            if meta_step is not None:
-                meta_step = _check.non_negative(name, "meta_step", meta_step)
-            self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
+            before = counts.item(1)
+            if callable(meta_step):
+                self._apply(name, self._statistics(run, weights), meta_step)
+            else:
+                if meta_step is not None:
+                    meta_step = _check.non_negative(name, "meta_step", meta_step)
+                self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
+            n_skipped = counts.item(1) - before
+        if n_skipped or run.loss is not None or len(run) == 1:
+            _divergence.look(name, self, len(run), n_skipped, run.loss)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole state as a safetensors file, to resume bit for bit.

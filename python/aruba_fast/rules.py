@@ -103,7 +103,6 @@ class OGD(Value):
 
     def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
         if isinstance(self.learning_rate, float):
-            _cast("learning_rate", np.array(self.learning_rate), dtype)
             return "ogd", self.learning_rate, None
         _fitting("learning_rate", self.learning_rate, n_parameters)
         _check.together("run_tasks", "rule", self.learning_rate, "tasks", like)
@@ -142,13 +141,7 @@ class AdaGrad(Value):
         object.__setattr__(self, "learning_rate", rate)
         object.__setattr__(self, "delta", _check.positive("AdaGrad", "delta", self.delta))
 
-    def _native(self, dtype: np.dtype[Any], _: int, __: Any) -> NativeRule:
-        _cast("learning_rate", np.array(self.learning_rate), dtype)
-        if not _cast("delta", np.array(self.delta), dtype) > 0:
-            raise ValueError(
-                f"run_tasks: `rule` must have a `delta` within {dtype}: got {self.delta}, "
-                f"expected at least {np.finfo(dtype).smallest_subnormal:g}"
-            )
+    def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "adagrad", self.learning_rate, self.delta
 
 
@@ -256,8 +249,7 @@ class EG(Value):
         rate = _check.non_negative("EG", "learning_rate", self.learning_rate)
         object.__setattr__(self, "learning_rate", rate)
 
-    def _native(self, dtype: np.dtype[Any], _: int, _like: Any) -> NativeRule:
-        _cast("learning_rate", np.array(self.learning_rate), dtype)
+    def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "eg", self.learning_rate, None
 
 

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from . import _arrays, _check
 from ._check import Float64Array, FloatArray, Int64Array
 
+# An update adds a term of the smoothing for every task: a second for 2^28 of them.
+_MOST_TASKS = 2**32
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaskRun:
@@ -94,10 +97,12 @@ class TaskStatistics:
     picklable; `sum(parts)` works.
 
     Args:
-        sums: The three sums as pairs, float64 [3, 2, n_parameters], finite; not copied.
+        sums: The three sums as pairs, float64 [3, 2, n_parameters], finite, those of distances and
+            squared gradients not negative; not copied.
         weight_sum: Sum of the weights as a pair, float64 [2], finite and >= 0; not copied.
-        n_tasks: Number of tasks in the sums.
-        n_skipped: Number of tasks that were left out because they were not finite.
+        n_tasks: Number of tasks in the sums, at most 2^32: each of them has a term of its own in
+            the smoothing.
+        n_skipped: Number of tasks that were left out because they were not finite, likewise.
 
     Attributes:
         counts: `n_tasks` and `n_skipped`, int64 [2], read-only.
@@ -127,6 +132,10 @@ class TaskStatistics:
         pairs = _check.float64_array(name, "sums", sums, "[3, 2, n_parameters]")
         _check.shape(name, "sums", pairs, (3, 2, pairs.shape[2]))
         _check.finite(name, "sums", pairs)
+        for index in (0, 1):
+            with np.errstate(over="ignore"):
+                total = _arrays.host(pairs)[index].sum(axis=0)
+            _check.finite(name, f"sums[{index}]", total, at_least=0.0)
         weight = _check.float64_array(name, "weight_sum", weight_sum, "[2]")
         _check.shape(name, "weight_sum", weight, (2,))
         _check.together(name, "weight_sum", weight, "sums", pairs)
@@ -134,8 +143,8 @@ class TaskStatistics:
         _check.non_negative(name, "weight_sum", float(_arrays.host(weight).sum()))
         counts = np.array(
             [
-                _check.integer(name, "n_tasks", n_tasks, 0),
-                _check.integer(name, "n_skipped", n_skipped, 0),
+                _check.integer(name, "n_tasks", n_tasks, 0, _MOST_TASKS),
+                _check.integer(name, "n_skipped", n_skipped, 0, _MOST_TASKS),
             ]
         )
         self._hold(pairs, weight, _arrays.moved(counts, pairs))

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _check
+from . import _arrays, _check, _divergence
 from ._check import Float64Array, Int64Array
 from .learner import MetaLearner, MetaStep
 from .run import check_loss, check_tasks, check_type
@@ -89,6 +89,11 @@ def meta_train(
         KeyboardInterrupt: Ctrl-C. The learner has learned from every round that was complete, and
             from nothing else; the same holds for an exception out of `meta_step` or `progress`.
 
+    Warns:
+        DivergenceWarning: More than half of the tasks of a round were skipped, or the mean loss of
+            a round grew a thousandfold; once a learner. Not on a CUDA device, which nothing waits
+            for: look at the History.
+
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks(np.ones((8, 4, 2)), np.ones((8, 4)))
@@ -154,16 +159,21 @@ def meta_train(
                 history.loss[visits],
                 history.skipped[visits].view(np.uint8),
             )
+            if isinstance(tasks._x, np.ndarray):
+                _divergence.look_through(
+                    name, learner, n_round, history.skipped[visits], history.loss[visits]
+                )
     return history
 
 
 def _check_in_ball(name: str, learner: MetaLearner, radius: float) -> None:
-    norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64)))
+    # In units of the radius, whose square may be none.
+    norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64) / radius))
     # The engine's own tolerance: a projected point may lie outside by rounding.
-    if norm > radius * (1 + 1e-5):
+    if norm > 1 + 1e-5:
         raise ValueError(
             f"{name}: `learner` must have its `phi` in the ball of `radius`: "
-            f"got norm {norm:g}, expected at most {radius:g}"
+            f"got norm {norm * radius:g}, expected at most {radius:g}"
         )
 
 

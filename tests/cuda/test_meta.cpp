@@ -127,10 +127,10 @@ void test_rounds() {
   }
 }
 
-// The sums of float64 overflow although every task is finite: the CPU throws, the device cannot,
-// and leaves sums that are not finite.
+// The sums of float64 overflow although every task counts, from a phi at their end: the CPU throws,
+// the device cannot, and leaves sums that are not finite.
 void test_overflow() {
-  const std::vector<double> theta_hat(4, 1), grad_sq(4, 1e308), phi(2, 0.0);
+  const std::vector<double> theta_hat(4, 1.7e308), grad_sq(4, 1), phi(2, 1.7e308);
   const RoundArrays round = {theta_hat.data(), grad_sq.data(), phi.data(), nullptr, 2, 2,
                              Type::kFloat64};
   std::vector<double> sums(12);
@@ -140,7 +140,7 @@ void test_overflow() {
   const DeviceArray<unsigned char> workspace(
       std::vector<unsigned char>(cuda::add_round_workspace_bytes(2, 2)));
   cuda::add_round(round, into.device, nullptr, workspace.data(), kStream);
-  expect(!std::isfinite(into.device.sums[4]), "an overflow stays visible");
+  expect(!std::isfinite(into.device.sums[8]), "an overflow stays visible");
   expect_equal(into.device.counts[0], std::int64_t{2});
 }
 
@@ -182,7 +182,7 @@ void test_apply() {
         ++order;
         if (order % 13 == 0)
           round.host.weight = {0, 0}, round.device.weight[0] = round.device.weight[1] = 0;
-        learner.host.apply(round.host, meta_step);
+        learner.host.apply("test", round.host, meta_step);
         const DeviceArray<unsigned char> workspace(
             std::vector<unsigned char>(cuda::apply_workspace_bytes(n), 0xff));
         cuda::apply(learner.device, round.device, meta_step, workspace.data(), kStream);

@@ -8,6 +8,7 @@ Most of what a rate per coordinate can win, one fast coordinate wins: the interc
 control "two rates", Reptile with the best pair of a rate for the intercept and one for all else.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .._check import Float64Array, FloatArray
+from .._divergence import DivergenceWarning
 from ..learner import MetaLearner
 from ..rules import OGD, Rule
 from ..run import evaluate, run_tasks
@@ -145,15 +147,17 @@ def _learn(
             path[n_tasks - 1] = np.array(learner.learning_rate)
         return 1.0 - (n_tasks - 1) / total
 
-    meta_train(
-        people,
-        learner,
-        loss=LOSS,
-        n_passes=settings.n_passes,
-        seed=seed,
-        radius=settings.radius,
-        meta_step=meta_step,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)  # the table says who diverged
+        meta_train(
+            people,
+            learner,
+            loss=LOSS,
+            n_passes=settings.n_passes,
+            seed=seed,
+            radius=settings.radius,
+            meta_step=meta_step,
+        )
     path[learner.n_tasks] = np.array(learner.learning_rate)
     report()
     return learner, path

@@ -123,10 +123,22 @@ class FlatState:
                 self._sums.fill(0)
             self._n_summed = 0
 
-    def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> None:
-        """The meta-update from the given sums, or from those of the open round, which is closed."""
+    def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> tuple[int, int]:
+        """The meta-update from the given sums, or from those of the open round, which is closed.
+
+        Returns:
+            Number of tasks of the round, and of those that were skipped; none on a CUDA device.
+        """
         self._untouched = False
         on_host = isinstance(self._sums, np.ndarray)
+        before = self.arrays["counts"][0].copy() if on_host else np.zeros(2, np.int64)
+        self._apply(statistics, meta_step, on_host)
+        n_tasks, n_skipped = self.arrays["counts"][0] - before if on_host else before
+        return int(n_tasks + n_skipped), int(n_skipped)
+
+    def _apply(
+        self, statistics: TaskStatistics | None, meta_step: float | None, on_host: bool
+    ) -> None:
         if statistics is None and not self._n_summed and len(self.learners) == 1 and on_host:
             self.learners[0]._state.learn(*self._waiting(), meta_step)
             self.forget_round()
@@ -136,8 +148,12 @@ class FlatState:
             sums, weight, counts = self._round()
         else:
             sums, weight, counts = statistics.sums, statistics.weight_sum, statistics.counts
-        for learner, block in zip(self.learners, self.slices, strict=True):
-            part = sums if len(self.learners) == 1 else _arrays.contiguous(sums[:, :, block])
+        many = len(self.learners) > 1
+        parts = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
+        if many and on_host:  # so that where one refuses its part, nothing has changed
+            for learner, part in zip(self.learners, parts, strict=True):
+                learner._state.require_sound(part, weight, counts, meta_step)
+        for learner, part in zip(self.learners, parts, strict=True):
             learner._state.apply(part, weight, counts, meta_step)
         self.forget_round()
 

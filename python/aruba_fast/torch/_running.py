@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from .. import _check
@@ -131,6 +132,7 @@ class Running(Persistent):
         """
         name = "MetaOptimizer.task"
         weight = _check.non_negative(name, "weight", weight)
+        _check.weights(name, "weight", np.array(weight))
         if not self._open.acquire(blocking=False):
             raise _task_is_open(name)
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .. import _check
+from .. import _check, _divergence
 from ..learner import MetaStep
 from ..statistics import TaskStatistics
 from ._buffers import Buffers
@@ -107,6 +107,9 @@ class MetaOptimizer(Running):
             ValueError: An argument is out of range or of another size. Nothing is changed.
             RuntimeError: A task is open, or there was none.
 
+        Warns:
+            DivergenceWarning: More than half of the tasks were skipped; once, and not on a GPU.
+
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.zeros(1))
@@ -137,13 +140,15 @@ class MetaOptimizer(Running):
             )
         with self._parameters.beside():
             if callable(meta_step):
-                of_round = self._flat.statistics() if statistics is None else statistics
-                meta_step = meta_step(self.n_tasks + of_round.n_tasks)
+                given = self._flat.statistics() if statistics is None else statistics
+                meta_step = meta_step(self.n_tasks + given.n_tasks)
             if meta_step is not None:
                 meta_step = _check.non_negative(name, "meta_step", meta_step)
             self._require_phi(name, at_any_cost=False)
-            self._flat.apply(statistics, meta_step)
+            of_round = self._flat.apply(statistics, meta_step)
         self.restore()
+        # torch.optim wraps `step` once.
+        _divergence.look(name, self, *of_round, remedy="a smaller `learning_rate`", stacklevel=4)
 
     def statistics(self) -> TaskStatistics:
         """Returns the sums over the tasks since the last `step`, to be sent and merged with `+`.
