@@ -19,17 +19,18 @@ void add_round(py::handle theta_hat, py::handle grad_sq, py::handle phi, py::han
   const RoundArrays round = round_arguments(arrays, theta_hat, grad_sq, phi, weights);
   const cuda::DeviceStatistics into = statistics(arrays, sums, weight, counts, round.n);
   void* workspace = arrays.workspace(cuda::add_round_workspace_bytes(round.n_tasks, round.n));
-  cuda::add_round(round, into, nullptr, workspace, arrays.stream());
-  arrays.finished();
+  arrays.enqueue([&](const cuda::Stream& stream) {
+    cuda::add_round(round, into, nullptr, workspace, stream);
+  });
 }
 
 void merge_statistics(py::handle sums_into, py::handle weight_into, py::handle counts_into,
                       py::handle sums, py::handle weight, py::handle counts) {
   DeviceArrays arrays("merge_statistics");
   const std::int64_t n = arrays.one(sums_into, "sums_into", Access::kModify).shape[2];
-  cuda::merge(statistics(arrays, sums_into, weight_into, counts_into, n),
-              statistics(arrays, sums, weight, counts, n), n, arrays.stream());
-  arrays.finished();
+  const auto into = statistics(arrays, sums_into, weight_into, counts_into, n),
+             other = statistics(arrays, sums, weight, counts, n);
+  arrays.enqueue([&](const cuda::Stream& stream) { cuda::merge(into, other, n, stream); });
 }
 
 void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle counts,
@@ -41,8 +42,9 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
   arrays.one(self.initialization(), "self", Access::kModify);
   const cuda::DeviceStatistics round = statistics(arrays, sums, weight, counts, self.state().n);
   void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
-  cuda::apply(self.state(), round, chosen, workspace, arrays.stream());
-  arrays.finished();
+  arrays.enqueue([&](const cuda::Stream& stream) {
+    cuda::apply(self.state(), round, chosen, workspace, stream);
+  });
 }
 
 }  // namespace

@@ -158,25 +158,26 @@ def array(values, order="C"):
     return result
 
 
-def shared(values, owner):
-    """The array that `__cuda_array_interface__` tells of, which keeps `owner`."""
-    fields = values.__cuda_array_interface__
-    shape, kind = fields["shape"], np.dtype(fields["typestr"])
-    size = kind.itemsize * int(np.prod(shape))
-    owned = cupy.cuda.UnownedMemory(fields["data"][0], size, owner, 0)
-    return ndarray(shape, kind, cupy.cuda.MemoryPointer(owned, 0), fields.get("strides"))
+def shared(pointer, shape, dtype, strides, owner):
+    """An array of this memory, which keeps `owner`."""
+    dtype = np.dtype(dtype)
+    size = dtype.itemsize * int(np.prod(shape))
+    owned = cupy.cuda.UnownedMemory(pointer, size, owner, 0)
+    return ndarray(shape, dtype, cupy.cuda.MemoryPointer(owned, 0), strides)
 
 
 def asarray(values, dtype=None):
     if isinstance(values, cupy.ndarray):
         return values if dtype in (None, values.dtype) else values.astype(dtype)
     if hasattr(values, "__cuda_array_interface__"):
-        return shared(values, values)
+        told = values.__cuda_array_interface__
+        return shared(told["data"][0], told["shape"], told["typestr"], told["strides"], values)
     return array(np.asarray(values, dtype))
 
 
 def from_dlpack(values):
-    return shared(values.array, values.__dlpack__(stream=Stream.current or 1))
+    capsule, place = values.__dlpack__(stream=Stream.current or 1), Place(values.array)
+    return shared(place.pointer, place.shape, place.dtype, place.strides, capsule)
 
 
 def ascontiguousarray(values, dtype=None):

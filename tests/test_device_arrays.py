@@ -211,5 +211,7 @@ def test_foreign_arrays_are_let_go(rng):
     before = sys.getrefcount(grad.array)
     for _ in range(10):
         af.step(theta, grad, 0.5)
+    device.host(theta)
+    af.step(theta, theta.copy(), 0.5)  # the last one, by the call after it
     after = sys.getrefcount(grad.array)
     assert after == before

@@ -1,7 +1,7 @@
 """Where arrays live: NumPy's in host memory, CuPy's on a CUDA device, and what works on each."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
@@ -59,13 +59,33 @@ def on_cuda(value: object) -> bool:
     return not isinstance(value, np.ndarray) and _core.on_cuda(value)
 
 
+class _Lent:
+    """Memory of another library, which could use it anew as soon as nobody holds its array.
+
+    It knows nothing of the work that CuPy's stream still has to do with it: the array is held until
+    that is done.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __del__(self) -> None:
+        device = self._array.data.device_id
+        stream = namespace(self._array).cuda.get_current_stream(device)
+        native(self._array).hold(device, stream.ptr, self._array)
+
+
 def from_cuda(function: str, name: str, value: Any) -> Any:
     """Returns an array on a CUDA device, of any library, as CuPy's, sharing its memory."""
     cuda_module(function, name, value).require_device(function)
     cupy = _cupy(function, name, value)
     if isinstance(value, cupy.ndarray):
         return value
-    return cupy.from_dlpack(value) if hasattr(value, "__dlpack__") else cupy.asarray(value)
+    lent = cupy.from_dlpack(value) if hasattr(value, "__dlpack__") else cupy.asarray(value)
+    place = lent.data
+    memory = cupy.cuda.UnownedMemory(place.ptr, lent.nbytes, _Lent(lent), place.device_id)
+    pointer = cupy.cuda.MemoryPointer(memory, 0)
+    return type(lent)(lent.shape, lent.dtype, pointer, strides=lent.strides)
 
 
 def namespace(array: Any) -> Any:
@@ -89,11 +109,30 @@ def shown(array: Any) -> str:
 
 
 def beside(array: Any) -> AbstractContextManager[Any]:
-    """Returns a context in which arrays are made where `array` lives."""
-    if isinstance(array, np.ndarray):
-        return nullcontext()
-    device: AbstractContextManager[Any] = namespace(array).cuda.Device(array.data.device_id)
-    return device
+    """Returns a context in which arrays are made where `array` lives.
+
+    What is made while a graph is captured stays as long as the graph: a replay writes there again.
+    """
+    return nullcontext() if isinstance(array, np.ndarray) else _beside(array)
+
+
+@contextmanager
+def _beside(array: Any) -> Iterator[None]:
+    cuda, device, module = namespace(array).cuda, array.data.device_id, native(array)
+    with cuda.Device(device):
+        stream = cuda.get_current_stream(device).ptr
+        if not module.is_capturing(device, stream):
+            yield
+            return
+        pool = cuda.get_allocator()
+
+        def of_graph(n_bytes: int) -> Any:
+            memory = pool(n_bytes)
+            module.hold(device, stream, memory)
+            return memory
+
+        with module.RelaxedCapture(), cuda.using_allocator(of_graph):
+            yield
 
 
 def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
@@ -109,28 +148,38 @@ def zeros(shape: tuple[int, ...] | int, dtype: Any, like: Any) -> Any:
 
 
 def moved(array: NDArray[Any], like: Any) -> NDArray[Any]:
-    """Returns a host array where `like` lives: itself, or a copy on the device."""
+    """Returns a host array where `like` lives: itself, or a copy on the device.
+
+    A graph that is captured gets the values of now: it would copy what lies in the host's memory at
+    its replay.
+    """
     if isinstance(like, np.ndarray):
         return array
+    cupy, device = namespace(like), like.data.device_id
     with beside(like):
-        copy: NDArray[Any] = namespace(like).asarray(array)
+        stream = cupy.cuda.get_current_stream(device)
+        if not native(like).is_capturing(device, stream.ptr):
+            copy: NDArray[Any] = cupy.asarray(array)
+            return copy
+        with cupy.cuda.Stream(non_blocking=True) as aside:
+            copy = cupy.asarray(array)
+            aside.synchronize()
         return copy
 
 
 def recorded(like: Any) -> Any:
-    """Returns an event after what was enqueued on the current stream beside `like`, or None."""
+    """Returns a mark after what was enqueued on the current stream beside `like`, or None."""
     if isinstance(like, np.ndarray):
         return None
-    with beside(like):
-        return namespace(like).cuda.get_current_stream().record()
+    device = like.data.device_id
+    return native(like).Mark(device, namespace(like).cuda.get_current_stream(device).ptr)
 
 
-def await_event(event: Any, like: Any) -> None:
-    """Makes the current stream, which may be another one by now, wait for what was recorded."""
-    # Not asked of an event that is done: a stream that is captured must not wait for it.
-    if event is not None and not event.done:
-        with beside(like):
-            namespace(like).cuda.get_current_stream().wait_event(event)
+def await_mark(mark: Any, like: Any) -> None:
+    """Makes the current stream, which may be another one by now, wait for what was marked."""
+    if mark is not None and not mark.has_passed():
+        device = like.data.device_id
+        mark.wait(device, namespace(like).cuda.get_current_stream(device).ptr)
 
 
 def host(array: Any) -> NDArray[Any]:
@@ -143,8 +192,15 @@ def contiguous(array: Any, dtype: Any = None) -> NDArray[Any]:
     """Returns an aligned C-contiguous array, without a copy where that is possible."""
     if isinstance(array, np.ndarray):
         return np.require(array, dtype, requirements=("C", "A"))
-    result: NDArray[Any] = namespace(array).ascontiguousarray(array, dtype)
+    with beside(array):
+        result: NDArray[Any] = namespace(array).ascontiguousarray(array, dtype)
     return result
+
+
+def copied(array: Any) -> Any:
+    """Returns a copy where `array` lives."""
+    with beside(array):
+        return array.copy()
 
 
 def frozen(array: Any) -> NDArray[Any]:

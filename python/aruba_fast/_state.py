@@ -141,12 +141,14 @@ class State:
     @property
     def b(self) -> Float64Array:
         """Accumulated 1/2 squared distances with smoothing, float64 [n_parameters], a copy."""
-        return self.eps * self.eps * self._arrays["b"]
+        with _arrays.beside(self._arrays["b"]):
+            return self.eps * self.eps * self._arrays["b"]
 
     @property
     def g(self) -> Float64Array:
         """Accumulated squared gradients with smoothing, float64 [n_parameters], a copy."""
-        return self.zeta * self.zeta * self._arrays["g"]
+        with _arrays.beside(self._arrays["g"]):
+            return self.zeta * self.zeta * self._arrays["g"]
 
     @property
     def rho(self) -> Float64Array:

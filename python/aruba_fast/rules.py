@@ -98,7 +98,7 @@ class OGD:
         """The rule of a learner's own rate, copied and not checked: no device is waited for."""
         rule = object.__new__(cls)
         rate = learning_rate
-        rate = rate if isinstance(rate, float) else _arrays.frozen(rate.copy())
+        rate = rate if isinstance(rate, float) else _arrays.frozen(_arrays.copied(rate))
         object.__setattr__(rule, "learning_rate", rate)
         return rule
 
@@ -216,7 +216,7 @@ class ArubaPlusPlus:
             _check.together("run_tasks", "rule", value, "tasks", like)
             values.append(_arrays.contiguous(value, np.float64))
         b, g = values
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore"), _arrays.beside(like):
             rate, damping = np.sqrt(b) / np.sqrt(g), self.coef / g
         return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", damping, dtype)
 

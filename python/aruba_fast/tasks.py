@@ -304,8 +304,8 @@ class Tasks:
             copies = tuple(_arrays.moved(array, self.x) for array in arrays)
             object.__setattr__(self, "_on_device", (*copies, _arrays.recorded(self.x)))
         assert self._on_device is not None
-        starts, stops, sizes, event = self._on_device
-        _arrays.await_event(event, self.x)
+        starts, stops, sizes, mark = self._on_device
+        _arrays.await_mark(mark, self.x)
         return starts, stops, sizes
 
     def _check_labels(self, loss: str, n_classes: int) -> None:
