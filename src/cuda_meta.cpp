@@ -40,6 +40,7 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
   DeviceArrays arrays("apply");
   // The learner's own device comes first, so that statistics of another one are refused.
   arrays.one(self.initialization(), "self", Access::kModify);
+  arrays.keep(self.arrays());
   const cuda::DeviceStatistics round = statistics(arrays, sums, weight, counts, self.state().n);
   void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
   arrays.enqueue([&](const cuda::Stream& stream) {

@@ -36,6 +36,7 @@ void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops,
                          n_epochs, radius, round_size, use_row_weights, meta_step, progress,
                          loss_out, skipped_out);
   arrays.one(state.initialization(), "learner", Access::kModify);
+  arrays.keep(state.arrays());
   call.table.n_tasks = static_cast<std::int64_t>(py::len(order));
   void* workspace = arrays.workspace(cuda::meta_train_workspace_bytes(
       call.table, call.options, state.state().n, call.training.round_size));

@@ -78,6 +78,7 @@ DeviceArrays::DeviceArrays(const char* function) : Arrays(function, false) {
 void DeviceArrays::place(const Array& array, py::handle object, int device) {
   if (stream_.device < 0) {
     stream_ = {device, current_stream(object, device)};
+    is_captured_ = cuda::is_capturing(stream_);
     first_ = array.name;
   } else if (device != stream_.device) {
     refuse<TypeError>(function_, array.quoted(),
@@ -86,6 +87,7 @@ void DeviceArrays::place(const Array& array, py::handle object, int device) {
   } else if (is_cupy(object) || is_torch(object)) {
     produced_on(current_stream(object, device));
   }
+  if (is_captured_) held_.push_back(py::reinterpret_borrow<py::object>(object));
 }
 
 void DeviceArrays::produced_on(void* producer) {
@@ -103,9 +105,8 @@ void DeviceArrays::begin() {
 void DeviceArrays::end() {
   for (void* producer : producers_) cuda::wait_for({stream_.device, producer}, stream_.handle);
   // What a pool gave goes back to it in the order of its stream; of which a graph knows nothing.
-  if (!kept_.empty() && cuda::is_capturing(stream_))
-    foreign_.insert(foreign_.end(), kept_.begin(), kept_.end());
-  hold(stream_, std::move(foreign_));
+  if (is_captured_) held_.insert(held_.end(), kept_.begin(), kept_.end());
+  hold(stream_, std::move(held_));
 }
 
 void DeviceArrays::end_in_spite() noexcept {
@@ -248,7 +249,7 @@ void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) 
   }
   // Destroyed with the capsule, which keeps its name and with it its owner. PyTorch's pool gives
   // memory to others in the order of its current stream, which waits for the call.
-  (is_torch(object) ? kept_ : foreign_).push_back(capsule);
+  (is_torch(object) ? kept_ : held_).push_back(capsule);
   const bool versioned = PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0;
   void* managed =
       PyCapsule_GetPointer(capsule.ptr(), versioned ? "dltensor_versioned" : "dltensor");
@@ -299,10 +300,14 @@ void DeviceArrays::fill_from_interface(Array& array, py::handle object, Access a
   const bool first = stream_.device < 0;
   place(array, object, device);
   if (!stream.is_none()) {
-    if (first) stream_.handle = stream_from(stream);
-    else produced_on(stream_from(stream));
+    if (first) {
+      stream_.handle = stream_from(stream);
+      is_captured_ = cuda::is_capturing(stream_);
+    } else {
+      produced_on(stream_from(stream));
+    }
   }
-  foreign_.push_back(py::reinterpret_borrow<py::object>(object));
+  held_.push_back(py::reinterpret_borrow<py::object>(object));
   const py::dtype dtype = py::dtype::from_args(interface["typestr"]);
   if (!known_type(dtype, array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",

@@ -23,6 +23,10 @@ class DeviceArrays : public Arrays {
  public:
   explicit DeviceArrays(const char* function);
 
+  // Keeps for the call, as the arrays that it reads.
+  void keep(const std::vector<py::object>& objects) {
+    kept_.insert(kept_.end(), objects.begin(), objects.end());
+  }
   // Memory for the call, of CuPy's pool.
   void* workspace(std::size_t n_bytes);
   // Calls `work` with the stream to enqueue on. Other streams wait for what it has enqueued, too,
@@ -57,10 +61,12 @@ class DeviceArrays : public Arrays {
   void end_in_spite() noexcept;
 
   cuda::Stream stream_{-1, nullptr};
+  bool is_captured_ = false;
   const char* first_ = "";
   std::vector<void*> producers_;
-  // Of libraries whose streams are not known: nothing else keeps their memory from being used anew.
-  std::vector<py::object> foreign_;
+  // To be held: what libraries lent whose streams are not known, for nothing else keeps its memory
+  // from being used anew; everything, where a graph is captured.
+  std::vector<py::object> held_;
 };
 
 }  // namespace aruba_fast::python

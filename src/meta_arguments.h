@@ -26,6 +26,7 @@ class PyMetaState {
   MetaState& state() { return state_; }
   // phi, as Python knows it.
   py::handle initialization() const { return kept_[1]; }
+  const std::vector<py::object>& arrays() const { return kept_; }
 
  private:
   MetaState state_;

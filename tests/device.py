@@ -216,3 +216,10 @@ def graph_of(work):
         finally:
             graph = stream.end_capture()
     return graph
+
+
+def stream(number):
+    """A stream of the emulated CuPy, as a context in which it is the current one."""
+    import emulated_cupy
+
+    return emulated_cupy.Stream(number)

@@ -28,7 +28,8 @@ class Interface:
         return self._fields
 
 
-def _pointer(capsule, name):
+def pointer_of(capsule, name):
+    """Where a capsule points to."""
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     return get(capsule, name)
@@ -65,10 +66,10 @@ class Capsule:
         memory.flags.writeable = not self.read_only
         if not self.versioned:
             capsule = memory.__dlpack__()
-            where = _pointer(capsule, b"dltensor")
+            where = pointer_of(capsule, b"dltensor")
         else:
             capsule = memory.__dlpack__(max_version=(1, 0))
-            head = _pointer(capsule, b"dltensor_versioned")
+            head = pointer_of(capsule, b"dltensor_versioned")
             ctypes.c_uint32.from_address(head).value = self.major
             where = head + 32
         if self.null:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from cases import pack, task_data
 from checkpoints import state as host_state
+from device import stream as on
 from foreign import Capsule, Interface
 
 import aruba_fast as af
@@ -29,12 +29,6 @@ def late(request):
         pytest.skip("the order of streams can be chosen on the emulated device only")
     with device.machine.schedule(request.param):
         yield device.machine
-
-
-def on(stream):
-    import emulated_cupy
-
-    return emulated_cupy.Stream(stream)
 
 
 def there(values):
@@ -148,7 +142,6 @@ def test_not_even_when_the_call_fails_in_its_middle(late):
 
 def their_memory_is_used_anew():
     """As soon as they may, on their stream."""
-    gc.collect()
     made_by_them(np.full(64, 7.0))
     with on(THEIRS) as theirs:
         theirs.synchronize()
@@ -267,4 +260,24 @@ def test_offsets_are_on_the_device_before_another_stream_reads_them(late, rng):
     expected = af.run_tasks(host, np.zeros(5, F32), rule, loss="squared")
     for run in runs:
         np.testing.assert_array_equal(device.host(run.theta_hat), expected.theta_hat)
+    assert not late.take_fault()
+
+
+def test_offsets_are_kept_while_another_stream_reads_them(late, rng):
+    """They are of the pool of the stream that was current at first, which takes them back."""
+    host = some_tasks(rng, 5)
+    tasks, phi, rule = host.to("cuda"), there(np.zeros(5)), af.OGD(0.1)
+    late.finish()
+    with on(OURS) as ours:
+        round = tasks[2:]
+        af.run_tasks(round, phi, rule, loss="squared")
+        ours.synchronize()
+        with on(OTHER):
+            run = af.run_tasks(round, phi, rule, loss="squared")
+        del round
+        new = [device.array(np.full(18, 7.0)) for _ in range(8)]
+        ours.synchronize()
+    expected = af.run_tasks(host[2:], np.zeros(5, F32), rule, loss="squared")
+    np.testing.assert_array_equal(device.host(run.theta_hat), expected.theta_hat)
+    assert len(new) == 8
     assert not late.take_fault()

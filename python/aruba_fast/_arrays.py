@@ -1,7 +1,7 @@
 """Where arrays live: NumPy's in host memory, CuPy's on a CUDA device, and what works on each."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
@@ -59,20 +59,33 @@ def on_cuda(value: object) -> bool:
     return not isinstance(value, np.ndarray) and _core.on_cuda(value)
 
 
-class _Lent:
-    """Memory of another library, which could use it anew as soon as nobody holds its array.
+class _Kept:
+    """Arrays that are kept, once nobody has them any more, until the streams in use are done."""
 
-    It knows nothing of the work that CuPy's stream still has to do with it: the array is held until
-    that is done.
-    """
+    def __init__(self, arrays: Any, like: Any) -> None:
+        self.arrays, self.streams = arrays, set[int]()
+        self._device, self._cuda = like.data.device_id, namespace(like).cuda
+        self._hold = native(like).hold
 
-    def __init__(self, array: Any) -> None:
-        self._array = array
+    def current_stream(self) -> int:
+        current: int = self._cuda.get_current_stream(self._device).ptr
+        return current
 
     def __del__(self) -> None:
-        device = self._array.data.device_id
-        stream = namespace(self._array).cuda.get_current_stream(device)
-        native(self._array).hold(device, stream.ptr, self._array)
+        with suppress(_core.CudaError):  # at the end of the process the driver may be gone
+            for stream in self.streams:
+                self._hold(self._device, stream, self.arrays)
+
+
+class _Lent(_Kept):
+    """Memory of another library, which uses it anew as soon as nobody holds its array.
+
+    It knows nothing of the work that CuPy's stream still has to do with it.
+    """
+
+    def __del__(self) -> None:
+        self.streams.add(self.current_stream())
+        super().__del__()
 
 
 def from_cuda(function: str, name: str, value: Any) -> Any:
@@ -83,7 +96,7 @@ def from_cuda(function: str, name: str, value: Any) -> Any:
         return value
     lent = cupy.from_dlpack(value) if hasattr(value, "__dlpack__") else cupy.asarray(value)
     place = lent.data
-    memory = cupy.cuda.UnownedMemory(place.ptr, lent.nbytes, _Lent(lent), place.device_id)
+    memory = cupy.cuda.UnownedMemory(place.ptr, lent.nbytes, _Lent(lent, lent), place.device_id)
     pointer = cupy.cuda.MemoryPointer(memory, 0)
     return type(lent)(lent.shape, lent.dtype, pointer, strides=lent.strides)
 
@@ -167,19 +180,30 @@ def moved(array: NDArray[Any], like: Any) -> NDArray[Any]:
         return copy
 
 
-def recorded(like: Any) -> Any:
-    """Returns a mark after what was enqueued on the current stream beside `like`, or None."""
-    if isinstance(like, np.ndarray):
-        return None
-    device = like.data.device_id
-    return native(like).Mark(device, namespace(like).cuda.get_current_stream(device).ptr)
+class Copies:
+    """Copies of host arrays where `like` lives, for work on any stream.
 
+    Nobody else knows of them: a stream that uses them waits for the one that made them, and they
+    stay until all that used them are done.
+    """
 
-def await_mark(mark: Any, like: Any) -> None:
-    """Makes the current stream, which may be another one by now, wait for what was marked."""
-    if mark is not None and not mark.has_passed():
-        device = like.data.device_id
-        mark.wait(device, namespace(like).cuda.get_current_stream(device).ptr)
+    def __init__(self, arrays: tuple[NDArray[Any], ...], like: Any) -> None:
+        self._copies = tuple(moved(array, like) for array in arrays)
+        self._kept = None if isinstance(like, np.ndarray) else _Kept(self._copies, like)
+        if self._kept is not None:
+            self._device = like.data.device_id
+            self._mark = native(like).Mark(self._device, self._kept.current_stream())
+
+    def get(self) -> tuple[Any, ...]:
+        """Returns the copies, for work on the current stream."""
+        if self._kept is not None:
+            stream = self._kept.current_stream()
+            if self._mark is not None and self._mark.has_passed():
+                self._mark = None
+            if self._mark is not None:
+                self._mark.wait(self._device, stream)
+            self._kept.streams.add(stream)
+        return self._copies
 
 
 def host(array: Any) -> NDArray[Any]:

@@ -54,7 +54,7 @@ class Tasks:
     starts: Int64Array
     stops: Int64Array
     _checked: set[tuple[str, int]]
-    _on_device: tuple[Any, Any, Any, Any] | None
+    _on_device: _arrays.Copies | None
 
     def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
         axes = "[n_rows, n_features]" if offsets is not None else "[n_tasks, m, n_features]"
@@ -301,11 +301,9 @@ class Tasks:
         """starts, stops and sizes where the rows live; copied to a device once."""
         if self._on_device is None:
             arrays = (self.starts, self.stops, self.sizes.astype(np.float64))
-            copies = tuple(_arrays.moved(array, self.x) for array in arrays)
-            object.__setattr__(self, "_on_device", (*copies, _arrays.recorded(self.x)))
+            object.__setattr__(self, "_on_device", _arrays.Copies(arrays, self.x))
         assert self._on_device is not None
-        starts, stops, sizes, mark = self._on_device
-        _arrays.await_mark(mark, self.x)
+        starts, stops, sizes = self._on_device.get()
         return starts, stops, sizes
 
     def _check_labels(self, loss: str, n_classes: int) -> None:
