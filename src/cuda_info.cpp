@@ -60,6 +60,13 @@ void bind_lifetimes(py::module_& module) {
       },
       py::arg("device"), py::arg("stream"), py::arg("object"),
       "Keeps an object until what is on the stream is done; of a captured one, its graph gone.");
+  module.def(
+      "wait_for",
+      [](int device, std::uintptr_t stream, std::uintptr_t producer) {
+        cuda::wait_for(stream_of(device, stream), reinterpret_cast<void*>(producer));
+      },
+      py::arg("device"), py::arg("stream"), py::arg("producer"),
+      "Has a stream wait for what is on another by now; unless one of them is captured.");
   py::class_<PyMark>(module, "Mark", py::module_local(), "A point in the work of a stream.")
       .def(py::init<int, std::uintptr_t>(), py::arg("device"), py::arg("stream"))
       .def("has_passed", &PyMark::has_passed, "Whether the device is beyond it.")

@@ -3,48 +3,12 @@
 
 #include "exchange.h"
 #include "held.h"
+#include "libraries.h"
 
 namespace aruba_fast::python {
 namespace {
 
-// A class of a library, if the program uses that library at all.
-bool is_instance_of(py::handle object, const char* library, const char* name) {
-  const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
-  PyObject* module = PyDict_GetItemString(modules.ptr(), library);
-  return module && py::hasattr(module, name) &&
-         py::isinstance(object, py::handle(module).attr(name));
-}
-
-bool is_cupy(py::handle object) { return is_instance_of(object, "cupy", "ndarray"); }
-bool is_torch(py::handle object) { return is_instance_of(object, "torch", "Tensor"); }
-bool is_jax(py::handle object) { return is_instance_of(object, "jax", "Array"); }
-
-void* pointer_of(py::handle number) {
-  return PyLong_AsVoidPtr(py::int_(py::reinterpret_borrow<py::object>(number)).ptr());
-}
-
-// The stream that the caller works on, where its library has one.
-void* current_stream(py::handle object, int device) {
-  if (is_cupy(object))
-    return pointer_of(
-        py::module_::import("cupy").attr("cuda").attr("get_current_stream")(device).attr("ptr"));
-  if (is_torch(object))
-    return pointer_of(py::module_::import("torch").attr("cuda").attr("current_stream")(device).attr(
-        "cuda_stream"));
-  return nullptr;
-}
-
 std::string device_name(int device) { return "cuda:" + std::to_string(device); }
-
-// DLPack's and the array interface's numbers for the legacy default stream are 1 and, for CUDA
-// itself, 0.
-void* stream_from(py::handle number) {
-  void* stream = pointer_of(number);
-  return stream == reinterpret_cast<void*>(1) ? nullptr : stream;
-}
-py::int_ stream_number(void* stream) {
-  return py::int_(stream ? reinterpret_cast<std::uintptr_t>(stream) : 1);
-}
 
 void set_shape(Array& array, const char* function, py::handle shape) {
   const py::tuple sizes = py::reinterpret_borrow<py::tuple>(shape);

@@ -1,4 +1,4 @@
-"""CuPy's streams, events, graphs and devices, as the machine that runs kernels on the CPU has them."""
+"""CuPy's streams, events, graphs and devices, by the machine that runs kernels on the CPU."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def weighted(side):
 ROUNDS = [plain, aruba_plus_plus, averaged, merged, of_means, trained, weighted]
 
 
-@pytest.mark.parametrize("round", ROUNDS, ids=lambda round: round.__name__)
+@pytest.mark.parametrize("round", ROUNDS, ids=lambda each: each.__name__)
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "first"])
 def test_a_captured_round_is_replayed_in_its_own_memory(late, round, warm, rng):
     """What it used and nobody holds any more is nobody else's; the bits are those of the host."""
@@ -118,12 +118,12 @@ def test_a_captured_round_is_replayed_in_its_own_memory(late, round, warm, rng):
 
 
 def test_a_captured_model_is_replayed_in_its_own_memory(late, rng):
-    """The meta-state of a PyTorch model: blocks with a learner each, cut out of the round's sums."""
+    """The meta-state of a PyTorch model: blocks with a learner each, cut out of the sums."""
     blocks = [(3, Hyperparameters(0.1, 1.0, 1.0, 0.1, False, None)),
               (4, Hyperparameters(0.5, 2.0, 0.4, 0.0, True, 0.3))]  # fmt: skip
     phi, theta_hat, grad_sq = rng.standard_normal((3, 7)).astype(F32)
     states = [FlatState.first(phi, blocks), FlatState.first(device.array(phi), blocks)]
-    made = [[a, np.square(b)] for a, b in ((theta_hat, grad_sq),)][0]
+    made = [theta_hat, np.square(grad_sq)]
     results = [made, [device.array(values) for values in made]]
     late.finish()
 

@@ -14,6 +14,7 @@ from device import stream as on
 from foreign import Capsule, Interface
 
 import aruba_fast as af
+from aruba_fast import _arrays
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_device")]
 F32 = np.float32
@@ -219,6 +220,7 @@ def test_a_table_is_not_overwritten_while_any_stream_needs_it(late):
     for got in lists:
         np.testing.assert_array_equal(device.host(got[0]), 0.5)
     np.testing.assert_array_equal(device.host(theta[0]), 0.0)
+    assert not late.take_fault()
 
 
 def some_tasks(rng, d):
@@ -280,4 +282,16 @@ def test_offsets_are_kept_while_another_stream_reads_them(late, rng):
     expected = af.run_tasks(host[2:], np.zeros(5, F32), rule, loss="squared")
     np.testing.assert_array_equal(device.host(run.theta_hat), expected.theta_hat)
     assert len(new) == 8
+    assert not late.take_fault()
+
+
+def test_cupys_work_on_a_stream_of_another_library_is_in_order_with_its_own(late):
+    """What `MetaOptimizer` does on PyTorch's stream, and what a user asks of its learners after."""
+    with on(OURS):
+        learner = af.MetaLearner(device.array(np.zeros(4, F32)))
+        run = af.TaskRun(device.array(np.ones((2, 4), F32)), device.array(np.ones((2, 4), F32)))
+        with _arrays.on_stream(0, THEIRS):
+            learner.update(run)
+        assert learner.n_tasks == 2
+        np.testing.assert_array_equal(learner.phi.get(), 1.0)
     assert not late.take_fault()

@@ -148,6 +148,20 @@ def _beside(array: Any) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def on_stream(device: int, pointer: int) -> Iterator[None]:
+    """Has CuPy work on a stream of another library; in order with its own, before and after."""
+    cupy = _cupy("aruba_fast", "device", f"cuda:{device}")
+    module = cuda_module("aruba_fast", "device", f"cuda:{device}")
+    ours: int = cupy.cuda.get_current_stream(device).ptr
+    module.wait_for(device, pointer, ours)
+    try:
+        with cupy.cuda.ExternalStream(pointer, device):
+            yield
+    finally:
+        module.wait_for(device, ours, pointer)
+
+
 def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
     """Returns a new array where `like` lives."""
     with beside(like):

@@ -30,10 +30,15 @@ cudaError_t refuse(cudaError_t error) {
 cudaError_t begin(const char* call) {
   const std::lock_guard<std::mutex> lock(mutex);
   if (n_devices == 0) return refuse(no_devices_because ? no_devices_because : cudaErrorNoDevice);
-  if (destroying()) add_fault(std::string(call) + " where nothing of CUDA may be called");
+  if (destroying()) add_fault(std::string(call) + " where CUDA may not be called");
   if (failing != call) return cudaSuccess;
   failing.clear();
   return refuse(failure);
+}
+
+void count(std::int64_t Counts::* what) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  ++(counted.*what);
 }
 
 // Of a call that a capture forbids.
@@ -46,8 +51,7 @@ cudaError_t begin_unsafe(const char* call) {
 
 cudaError_t begin_allocation(const char* call) {
   const cudaError_t error = begin_unsafe(call);
-  const std::lock_guard<std::mutex> lock(mutex);
-  ++counted.allocations;
+  count(&Counts::allocations);
   return error;
 }
 
@@ -134,10 +138,7 @@ cudaError_t cudaDriverGetVersion(int* version) {
   return cudaSuccess;
 }
 
-cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
-  return cudaSuccess;
-}
+cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 13000, cudaSuccess; }
 
 cudaError_t cudaGetLastError() {
   const std::lock_guard<std::mutex> lock(mutex);
@@ -184,10 +185,7 @@ cudaError_t cudaFreeHost(void* p) {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t n, cudaMemcpyKind,
                             cudaStream_t stream) {
   if (const cudaError_t error = begin("cudaMemcpyAsync")) return error;
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++counted.copies;
-  }
+  count(&Counts::copies);
   const void* const memory[] = {to, from};
   if (n > 0) enqueue(stream, [=] { std::memcpy(to, from, n); }, memory);
   return cudaSuccess;
@@ -202,10 +200,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t n, cudaStream_t stre
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (const cudaError_t error = begin("cudaStreamSynchronize")) return error;
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++counted.synchronizations;
-  }
+  count(&Counts::synchronizations);
   if (captured(stream)) return refuse(cudaErrorStreamCaptureUnsupported);
   synchronize(stream);
   return cudaSuccess;
@@ -280,10 +275,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (const cudaError_t error = begin("cudaStreamWaitEvent")) return error;
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++counted.waits;
-  }
+  count(&Counts::waits);
   return wait(stream, event->event) ? cudaSuccess : refuse(cudaErrorStreamCaptureIsolation);
 }
 

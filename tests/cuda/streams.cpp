@@ -121,6 +121,7 @@ void put(Queue& queue, Operation operation) {
 }  // namespace
 
 struct Graph {
+  std::uint64_t number;
   std::vector<Operation> operations;  // in the order of the program, one of those allowed
   std::vector<std::function<void()>> destroy;
 
@@ -173,7 +174,7 @@ void synchronize(Handle stream) {
 
 void record(const std::shared_ptr<Event>& event, Handle stream) {
   Queue& queue = queues()[stream];
-  event->graph = queue.graph;
+  event->graph = queue.graph ? queue.graph->number : 0;
   event->stream = stream;
   ++event->recorded;
   if (!queue.graph) put(queue, {{}, {}, event, event->recorded});
@@ -182,10 +183,12 @@ void record(const std::shared_ptr<Event>& event, Handle stream) {
 bool wait(Handle stream, const std::shared_ptr<Event>& event) {
   Queue& queue = queues()[stream];
   if (event->graph) {
-    if (queue.graph && queue.graph != event->graph) return false;
-    queue.graph = event->graph;
+    Queue& from = queues()[event->stream];
+    const bool same = from.graph && from.graph->number == event->graph;
+    if (!same || (queue.graph && queue.graph != from.graph)) return false;
+    queue.graph = from.graph;
     queue.is_joined = false;
-    queues()[event->stream].is_joined = true;
+    from.is_joined = true;
     return true;
   }
   if (queue.graph) return event->recorded == 0;
@@ -195,7 +198,9 @@ bool wait(Handle stream, const std::shared_ptr<Event>& event) {
 
 void begin_capture(Handle stream) {
   Queue& queue = queues()[stream];
+  static std::uint64_t n_graphs = 0;
   queue.graph = std::make_shared<Graph>();
+  queue.graph->number = ++n_graphs;
   queue.is_origin = true;
 }
 

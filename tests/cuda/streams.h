@@ -37,7 +37,7 @@ void synchronize(Handle stream);
 struct Graph;
 struct Event {
   std::uint64_t recorded = 0, done = 0;  // versions
-  std::shared_ptr<Graph> graph;          // it was recorded while that was captured
+  std::uint64_t graph = 0;               // the number of that it was recorded into
   Handle stream = nullptr;
 };
 void record(const std::shared_ptr<Event>& event, Handle stream);
