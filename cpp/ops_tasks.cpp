@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 
 namespace aruba_fast {
 namespace {
@@ -192,7 +193,11 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     }
     const double meta_step =
         training.meta_step ? training.meta_step(*state.n_tasks + statistics.n_tasks) : 0;
-    state.apply(statistics, training.meta_step ? &meta_step : nullptr);
+    {
+      std::unique_lock<StateLock> held;
+      if (training.lock) held = std::unique_lock(*training.lock);
+      state.apply(statistics, training.meta_step ? &meta_step : nullptr);
+    }
     Watch::poll(&watch);
     if (watch.stop) throw Interrupted("meta_train: interrupted");
     if (training.progress &&

@@ -169,6 +169,11 @@ void Mark::await(const Stream& stream) const {
   }
 }
 
+void copy(void* to, const void* from, std::size_t size, const Stream& stream) {
+  const DeviceGuard guard(stream);
+  check(cudaMemcpyAsync(to, from, size, cudaMemcpyDefault, handle_of(stream)), "cudaMemcpyAsync");
+}
+
 void synchronize(const Stream& stream) {
   const DeviceGuard guard(stream);
   check(cudaStreamSynchronize(handle_of(stream)), "cudaStreamSynchronize");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -68,6 +69,9 @@ class Mark {
   void* event_ = nullptr;                          // a cudaEvent_t
   std::shared_ptr<const std::atomic<bool>> gone_;  // whether the graph is
 };
+
+// Within the memory of the device.
+void copy(void* to, const void* from, std::size_t size, const Stream& stream);
 
 // The one call that waits for the device.
 void synchronize(const Stream& stream);

@@ -39,7 +39,7 @@ class PyMark {
 class PyRelaxedCapture {
  public:
   void enter() { relaxed_.emplace(); }
-  void exit(const py::args&) { relaxed_.reset(); }
+  void exit(py::handle, py::handle, py::handle) { relaxed_.reset(); }
 
  private:
   std::optional<cuda::RelaxedCapture> relaxed_;

@@ -78,6 +78,7 @@ print("done")
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "what",
     ["short_rounds", "long_rounds", "giant_round", "one_giant_task", "many_tasks", "hindsight"],

@@ -1,4 +1,4 @@
-"""How rows make tasks and tasks are chosen: checked offsets and indices, rows sorted by group."""
+"""How rows make tasks and tasks are chosen: checked offsets and indices."""
 
 from typing import Any
 
@@ -36,29 +36,6 @@ def checked_offsets(offsets: ArrayLike, n_rows: int) -> Int64Array:
             f"{int(raw[task])}, {int(raw[task + 1])} for task {task}, expected a rise"
         )
     return raw.astype(np.int64)
-
-
-def grouped(function: str, group: ArrayLike, n_rows: int) -> tuple[Int64Array | None, Int64Array]:
-    """Divides rows by the value of `group`.
-
-    Returns:
-        `(order, offsets)`: the stable order of rows that brings each group together, None where
-        it is the given one, and the offsets of the groups in it, in the order of `np.unique`.
-    """
-    groups = _arrays.host(_check.array(function, "group", group))
-    _check.shape(function, "group", groups, (n_rows,))
-    if groups.dtype.kind == "f" and np.isnan(groups).any():
-        raise ValueError(f"{function}: `group` must name a task: got nan, expected no nan")
-    try:
-        _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    except TypeError as error:
-        raise TypeError(
-            f"{function}: `group` must be sortable: got {groups.dtype} ({error}), "
-            "expected numbers or strings"
-        ) from None
-    mixed = bool((codes[1:] < codes[:-1]).any())
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return (np.argsort(codes, kind="stable") if mixed else None), offsets
 
 
 def checked_index(index: ArrayLike, n_tasks: int) -> NDArray[Any]:

@@ -43,10 +43,24 @@ def missing(function: str, path: Path, what: str) -> FileNotFoundError:
     )
 
 
+def told(error: OSError) -> str:
+    """What the system says of a file, as a sentence about the file."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    path = os.fsdecode(error.filename)
+    if isinstance(error, FileNotFoundError):
+        return f"the file {path!r} does not exist"
+    if isinstance(error, IsADirectoryError):
+        return f"{path!r} is a folder, not a file"
+    return f"the file {path!r} cannot be used: {error.strerror}"
+
+
 def parsed(function: str, path: Path, what: str, parse: Callable[[Path], Result]) -> Result:
-    """Returns `parse(path)`; a ValueError of its is told as the reason why `path` is refused."""
+    """Returns `parse(path)`; what is wrong with a file is told as the reason why it is refused."""
     try:
         return parse(path)
+    except OSError as error:
+        raise type(error)(f"{function}: `path` must be {what}: {told(error)}") from None
     except ValueError as error:
         raise ValueError(
             f"{function}: `path` must be {what}: got {os.fspath(path)!r}, which is refused: {error}"
