@@ -204,10 +204,12 @@ def test_figure_is_drawn(result, tmp_path, suffix):
     assert 10_000 < path.stat().st_size < 200_000
 
 
-def test_same_result_is_the_same_picture(result, tmp_path):
-    for name in ("a.png", "b.png"):
-        figure.draw(result, tmp_path / name)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg", "PNG"])
+def test_same_result_is_the_same_picture(result, tmp_path, suffix):
+    for name in ("a", "b"):
+        figure.draw(result, tmp_path / f"{name}.{suffix}")
+    first, second = (tmp_path / f"{name}.{suffix}" for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_figure_of_very_many_features_names_the_extremes(tmp_path):

@@ -93,7 +93,7 @@ def test_a_captured_round_is_replayed_in_its_own_memory(late, round, warm, rng):
     tasks = some_tasks(rng)
     host = Side(tasks, af.MetaLearner(np.zeros(5, F32), max_learning_rate=0.1))
     there = Side(tasks.to("cuda"), host.learner.to("cuda"))
-    there.tasks._check_labels("squared", 0)
+    there.tasks._check_labels("run_tasks", "squared", 0)
     n_rounds = 0
     if warm:
         round(there)

@@ -49,7 +49,7 @@ def test_half_precision_is_no_type_of_a_learner_or_of_labels(half):
     with pytest.raises(TypeError, match=f"MetaState: `phi` {rule}"):
         Case(half).learn()
     with pytest.raises(TypeError, match=f"run_tasks: `y` {rule}"):
-        af._cuda.check_labels(device.array(np.ones(3, half)), "logistic", 2)
+        af._cuda.check_labels("run_tasks", device.array(np.ones(3, half)), "logistic", 2)
     with pytest.raises(TypeError, match=f"run_tasks: `x` {rule}"):
         Case(half).run("ogd")
 
@@ -70,7 +70,7 @@ def test_the_device_is_as_before_where_an_allocation_fails(monkeypatch):
         with monkeypatch.context() as patch, emulated_cupy.Stream(4096):
             patch.setattr(emulated_cupy.cupy.cuda, "alloc", short)
             with pytest.raises(MemoryError, match=r"no \d+ bytes"):
-                af._cuda.check_labels(case.results[0].reshape(4), "logistic", 2)
+                af._cuda.check_labels("run_tasks", case.results[0].reshape(4), "logistic", 2)
             assert emulated_cupy.Stream.current == 4096
         assert emulated_cupy.Device.current == 0
     finally:

@@ -39,32 +39,39 @@ class Rows:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._fill(*state, checked=set())
 
-    @cached_property
+    @property
     def x(self) -> FloatArray:
         """Features of these tasks, [n_rows, n_features], read-only; see the class for copies."""
-        return _arrays.frozen(self._x[self._own()])
+        return self._own_rows[0]
 
-    @cached_property
+    @property
     def y(self) -> FloatArray:
         """Labels of these tasks, [n_rows] of the dtype of `x`, read-only."""
-        return _arrays.frozen(self._y[self._own()])
+        return self._own_rows[1]
 
-    @cached_property
+    @property
     def starts(self) -> Int64Array:
         """Where the rows of every task begin in `x` and `y`, int64 [n_tasks], read-only."""
-        return _arrays.frozen(self.stops - self.sizes)
+        return self._own_limits[0]
 
-    @cached_property
+    @property
     def stops(self) -> Int64Array:
         """Where they end, int64 [n_tasks], read-only."""
-        return _arrays.frozen(np.cumsum(self.sizes))
+        return self._own_limits[1]
 
-    def _own(self) -> Any:
-        """An index of these tasks' rows of the table: a slice where they lie side by side."""
-        if (self._starts[1:] == self._stops[:-1]).all():
-            return slice(int(self._starts[0]), int(self._stops[-1]))
-        rows = np.repeat(self._starts - self.starts, self.sizes) + np.arange(self.n_rows)
-        return _arrays.moved(rows, self._x)
+    @cached_property
+    def _own_limits(self) -> tuple[Int64Array, Int64Array]:
+        stops = np.cumsum(self.sizes)
+        return _arrays.frozen(stops - self.sizes), _arrays.frozen(stops)
+
+    @cached_property
+    def _own_rows(self) -> tuple[FloatArray, FloatArray]:
+        """`x` and `y`: slices of the table where the tasks lie side by side in it, else copies."""
+        rows: Any = slice(int(self._starts[0]), int(self._stops[-1]))
+        if (self._starts[1:] != self._stops[:-1]).any():
+            order = np.repeat(self._starts - self.starts, self.sizes) + np.arange(self.n_rows)
+            rows = _arrays.moved(order, self._x)
+        return _arrays.frozen(self._x[rows]), _arrays.frozen(self._y[rows])
 
     @property
     def n_features(self) -> int:
@@ -100,8 +107,8 @@ class Rows:
         starts, stops, sizes = self._on_device.get()
         return starts, stops, sizes
 
-    def _check_labels(self, loss: str, n_classes: int) -> None:
+    def _check_labels(self, function: str, loss: str, n_classes: int) -> None:
         """Checks all labels of the table against the loss, once for all views."""
         if (loss, n_classes) not in self._checked:
-            _arrays.native(self._y).check_labels(self._y, loss, n_classes)
+            _arrays.native(self._y).check_labels(function, self._y, loss, n_classes)
             self._checked.add((loss, n_classes))

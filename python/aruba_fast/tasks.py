@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _arrays, _check
-from ._check import Int64Array
+from ._check import FloatArray, Int64Array
 from ._ids import grouped
 from ._layout import checked_index, checked_offsets
 from ._rows import Rows
@@ -54,15 +55,12 @@ class Tasks(Rows):
     """
 
     def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
-        axes = "[n_rows, n_features]" if offsets is not None else "[n_tasks, m, n_features]"
-        features = _check.float_array("Tasks", "x", x, axes)
-        if 0 in features.shape:
-            raise ValueError(
-                f"Tasks: `x` must not be empty: got shape {features.shape}, expected {axes}"
-            )
-        labels = _check.real_array("Tasks", "y", y)
-        _check.shape("Tasks", "y", labels, features.shape[:-1])
-        _check.together("Tasks", "y", labels, "x", features)
+        axes = (
+            "[n_tasks, m, n_features] without `offsets`; else give them or take Tasks.from_groups"
+            if offsets is None
+            else "[n_rows, n_features] beside `offsets`; else leave them out"
+        )
+        features, labels = _checked_rows("Tasks", x, y, axes)
         features = features.reshape(-1, features.shape[-1])
         if offsets is None:
             limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
@@ -106,9 +104,7 @@ class Tasks(Rows):
             (2, array([2., 1., 3.]))
         """
         name = "Tasks.from_groups"
-        features = _check.float_array(name, "x", x, "[n_rows, n_features]")
-        labels = _check.real_array(name, "y", y)
-        _check.shape(name, "y", labels, features.shape[:1])
+        features, labels = _checked_rows(name, x, y, "[n_rows, n_features]")
         order, offsets = grouped(name, group, len(features))
         if order is not None:
             order = _arrays.moved(order, features)
@@ -126,7 +122,7 @@ class Tasks(Rows):
 
     def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
         """Selects tasks by number, slice, boolean mask or array of numbers, as a view."""
-        chosen = index if isinstance(index, slice) else checked_index(index, len(self))
+        chosen = checked_index(index, len(self))
         starts, stops = (np.ascontiguousarray(rows[chosen]) for rows in (self._starts, self._stops))
         if not len(starts):
             raise ValueError(
@@ -232,7 +228,8 @@ class Tasks(Rows):
             task = int(sizes.argmin())
             raise ValueError(
                 f"Tasks.shots: `m` must leave every task a row: got {count} with task {task} of "
-                f"{sizes[task]} rows, expected m < {sizes[task]}"
+                f"{sizes[task]} rows, expected m < {sizes[task]}, or the tasks that have more: "
+                f"tasks[tasks.sizes > {count}]"
             )
         middle = self._starts + count
         return self._view(self._starts, middle), self._view(middle, self._stops)
@@ -258,3 +255,18 @@ class Tasks(Rows):
         copy = object.__new__(Tasks)
         copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked))
         return copy
+
+
+def _checked_rows(
+    function: str, x: ArrayLike, y: ArrayLike, axes: str
+) -> tuple[FloatArray, NDArray[Any]]:
+    """Returns features and labels that are of one number of rows, and of one place."""
+    features = _check.float_array(function, "x", x, axes)
+    if 0 in features.shape:
+        raise ValueError(
+            f"{function}: `x` must not be empty: got shape {features.shape}, expected {axes}"
+        )
+    labels = _check.real_array(function, "y", y)
+    _check.shape(function, "y", labels, features.shape[:-1])
+    _check.together(function, "y", labels, "x", features)
+    return features, labels

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._paths import told
+from .._replace import checked_path
+
 VARIABLE = "ARUBA_FAST_DATA"
 
 Arrays = dict[str, NDArray[Any]]
@@ -29,7 +32,7 @@ def place(function: str, path: str | os.PathLike[str] | None, what: str) -> Path
             f"{function}: `path` must be given where {VARIABLE} does not name the folder of the "
             f"data: got neither, expected {what}"
         )
-    found = Path(chosen)
+    found = Path(checked_path(function, chosen))
     if not found.exists():
         raise missing(function, found, what)
     return found
@@ -41,18 +44,6 @@ def missing(function: str, path: Path, what: str) -> FileNotFoundError:
         f"{function}: `path` (or {VARIABLE}) must lead to the data: "
         f"got {os.fspath(path)!r}, where it is not, expected {what}"
     )
-
-
-def told(error: OSError) -> str:
-    """What the system says of a file, as a sentence about the file."""
-    if error.filename is None or error.strerror is None:
-        return str(error)
-    path = os.fsdecode(error.filename)
-    if isinstance(error, FileNotFoundError):
-        return f"the file {path!r} does not exist"
-    if isinstance(error, IsADirectoryError):
-        return f"{path!r} is a folder, not a file"
-    return f"the file {path!r} cannot be used: {error.strerror}"
 
 
 def parsed(function: str, path: Path, what: str, parse: Callable[[Path], Result]) -> Result:

@@ -15,7 +15,7 @@ def varying(columns: Float64Array) -> NDArray[np.bool_]:
     A column of fractions that are all float32 was rounded to float32, whatever its type is now.
 
     Args:
-        columns: [n_rows, n_columns], finite.
+        columns: [n_rows, n_columns], or one column [n_rows], finite.
 
     Returns:
         bool [n_columns].
@@ -37,7 +37,7 @@ def standardized(columns: Float64Array, rows: NDArray[np.bool_]) -> Float64Array
     underflows: they are taken of the columns times a power of two, which rounds nothing.
 
     Args:
-        columns: [n_rows, n_columns], finite.
+        columns: [n_rows, n_columns], or one column [n_rows], finite.
         rows: bool [n_rows].
 
     Returns:
@@ -67,7 +67,7 @@ def told_apart(columns: Float64Array) -> NDArray[np.bool_]:
     where they differ in a column, they still have to.
 
     Args:
-        columns: [n_rows, n_columns], finite.
+        columns: [n_rows, n_columns], or one column [n_rows], finite.
 
     Returns:
         bool [n_columns].

@@ -92,7 +92,7 @@ def feature_names(table: Table) -> list[str]:
 
 
 def _set_aside(table: Table) -> NDArray[np.bool_]:
-    return np.zeros(len(table.y), bool) if table.test is None else table.test
+    return np.zeros(len(table.y), bool) if table.test is None else table.test.astype(bool)
 
 
 def choose_shots(table: Table, settings: Settings) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checkpoint
+from .._replace import replace
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Writes a file whole or not at all; numbers that are not finite are refused."""
+def write_json(path: Path, values: Any, command: str = "write_json") -> None:
+    """Writes a file whole or not at all, for a command; refuses numbers that are not finite."""
     text = json.dumps(values, indent=1, allow_nan=False)
-    checkpoint.replace(path, (text + "\n").encode())
+    replace(path, (text + "\n").encode(), command)
 
 
 def read_json(command: str, path: Path, own: Mapping[str, Any]) -> dict[str, Any]:

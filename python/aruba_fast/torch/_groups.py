@@ -2,10 +2,18 @@
 
 from typing import Any
 
+import torch
+
 from .._state import Hyperparameters
 from ._flat import Block
 
 HYPERPARAMETERS = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
+
+
+def trainable(groups: list[dict[str, Any]]) -> list[torch.Tensor]:
+    """Returns the parameters that require a gradient, each once, in the order of the groups."""
+    found = (p for group in groups for p in group["params"] if p.requires_grad)
+    return list({id(p): p for p in found}.values())
 
 
 def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
@@ -25,10 +33,10 @@ def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
                     f"MetaOptimizer: `isotropic` must be known: got {shared['isotropic']!r}, "
                     "expected False, True or 'tensor'"
                 )
-            hyper = Hyperparameters(**{**shared, "isotropic": True})
+            hyper = Hyperparameters(**{**shared, "isotropic": True}, function="MetaOptimizer")
             blocks += [(n, hyper) for n in own if n]
             continue
-        hyper = Hyperparameters(**shared)
+        hyper = Hyperparameters(**shared, function="MetaOptimizer")
         if blocks and not hyper.isotropic and blocks[-1][1] == hyper:
             blocks[-1] = (blocks[-1][0] + sum(own), hyper)
         elif sum(own):
