@@ -76,6 +76,16 @@ def fraction(function: str, name: str, value: object, *, zero: bool = False) -> 
     return number
 
 
+def square(function: str, what: str, number: float) -> float:
+    """Returns the square of a positive number, which must not leave float64."""
+    if not (1e-150 < number < 1e150):
+        raise ValueError(
+            f"{function}: {what} must have a square within float64: got {number}, "
+            "expected 1e-150 to 1e150"
+        )
+    return number**2
+
+
 def boolean(function: str, name: str, value: object) -> bool:
     """Returns `value` as a bool; nothing but a bool is taken for one."""
     if not isinstance(value, (bool, np.bool_)):
