@@ -172,6 +172,12 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
 namespace cuda_on_cpu {
 // Counts a launch; an error that was asked for, or cudaSuccess.
 cudaError_t begin_launch(const cudaLaunchConfig_t& config);
+// What an argument of a kernel points to, or null.
+template <class T>
+const void* memory_of(const T& argument) {
+  if constexpr (std::is_pointer_v<T>) return argument;
+  else return nullptr;
+}
 }  // namespace cuda_on_cpu
 
 template <class... P, class... A>
@@ -181,11 +187,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   const std::tuple<P...> copies(std::forward<A>(arguments)...);
   const auto memory = std::apply(
       [](const auto&... each) {
-        const auto pointer = []<class T>(const T& argument) -> const void* {
-          if constexpr (std::is_pointer_v<T>) return argument;
-          else return nullptr;
-        };
-        return std::array<const void*, sizeof...(each)>{pointer(each)...};
+        return std::array<const void*, sizeof...(each)>{cuda_on_cpu::memory_of(each)...};
       },
       copies);
   const auto work = [at = *config, kernel, copies] {
