@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cpp/array.h"
 #include "device.h"
 
 namespace aruba_fast::cuda {
@@ -49,6 +50,14 @@ void launch(const Stream& stream, const Shape& shape, void (*kernel)(P...), A...
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = handle_of(stream);
   check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), "cudaLaunchKernelEx");
+}
+
+// Calls `body` with a number of the arrays' type, of those that all kernels know.
+template <class Body>
+void by_type(const char* function, const char* subject, Type type, Body body) {
+  if (type == Type::kFloat64) return body(0.0);
+  if (type == Type::kFloat32) return body(0.0F);
+  refuse<TypeError>(function, subject, "be float32 or float64", name_of(type));
 }
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }

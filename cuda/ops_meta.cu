@@ -120,8 +120,8 @@ void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint
   if (round.n_tasks == 0) return;
   const DeviceGuard guard(stream);
   const RoundMemory memory(workspace, round.n_tasks, round.n);
-  if (round.type == Type::kFloat64) add_round_of<double>(round, into, skipped, memory, stream);
-  else add_round_of<float>(round, into, skipped, memory, stream);
+  by_type("statistics", "`theta_hat`", round.type,
+          [&](auto zero) { add_round_of<decltype(zero)>(round, into, skipped, memory, stream); });
 }
 
 void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int64_t n,
@@ -139,9 +139,9 @@ std::size_t apply_workspace_bytes(std::int64_t n) {
 void apply(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,
            void* workspace, const Stream& stream) {
   const DeviceGuard guard(stream);
-  if (state.type == Type::kFloat64)
-    apply_to<double>(state, statistics, meta_step, workspace, stream);
-  else apply_to<float>(state, statistics, meta_step, workspace, stream);
+  by_type("apply", "`phi`", state.type, [&](auto zero) {
+    apply_to<decltype(zero)>(state, statistics, meta_step, workspace, stream);
+  });
 }
 
 }  // namespace aruba_fast::cuda

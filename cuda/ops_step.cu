@@ -87,8 +87,11 @@ void step(const StepArguments& arguments, const Stream& stream) {
       return step_all<Ogd>(plan, stream);
     case kAdaGradStep:
       return step_all<AdaGrad>(plan, stream);
-    default:
+    case kArubaStep:
       return step_all<ArubaInPlace>(plan, stream);
+    default:
+      refuse(arguments.function, "`rule`", "be one that CUDA devices know",
+             std::to_string(static_cast<int>(arguments.rule)));
   }
 }
 

@@ -196,8 +196,11 @@ void run_type(const Call& call) {
       return run_rule<T, Ogd>(call);
     case kAdaGradTask:
       return run_rule<T, AdaGrad>(call);
-    default:
+    case kArubaTask:
       return run_rule<T, ArubaPlusPlus>(call);
+    default:
+      refuse("run_tasks", "`rule`", "be one that CUDA devices know", "'eg'",
+             "ogd, adagrad or aruba++");
   }
 }
 
@@ -221,8 +224,7 @@ void run_tasks_with(const TaskTable& table, const TaskOptions& options,
   const bool one_rate = rule.rule == kOgdTask && (!rule.rates || rate_step == 0);
   const Call call = {table,      options, rule,    rate_step, one_rate,  phi,
                      phi_stride, first,   n_tasks, outputs,   workspace, stream};
-  if (table.type == Type::kFloat64) run_type<double>(call);
-  else run_type<float>(call);
+  by_type("run_tasks", "`x`", table.type, [&](auto zero) { run_type<decltype(zero)>(call); });
 }
 
 void run_tasks(const TaskTable& table, const TaskOptions& options, const TaskRuleArguments& rule,

@@ -127,8 +127,7 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
     launch(stream, shape, find_wrong_label<T>, static_cast<const T*>(y.data), n_rows,
            static_cast<int>(loss), static_cast<double>(n_classes), first);
   };
-  if (y.type == Type::kFloat64) find(0.0);
-  else find(0.0F);
+  by_type(function, "`y`", y.type, find);
   unsigned long long found = 0;
   check(cudaMemcpyAsync(&found, first, sizeof found, cudaMemcpyDeviceToHost, handle_of(stream)),
         "cudaMemcpyAsync");
@@ -151,6 +150,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, const MetaSt
   const DeviceGuard guard(stream);
   const std::int64_t block = block_size(table.n_tasks, state.n, training.round_size);
   const TrainMemory memory(workspace, table, options, state.n, block);
+  const bool captured = is_capturing(stream);  // then nothing is on its way
   const auto look_every = std::chrono::milliseconds(100);
   auto last = std::chrono::steady_clock::now();
   for (std::int64_t first = 0; first < table.n_tasks; first += training.round_size) {
@@ -168,13 +168,13 @@ void meta_train(const TaskTable& table, const TaskOptions& options, const MetaSt
     const bool look = std::chrono::steady_clock::now() - last > look_every;
     if (look) {
       // So that no more than this long is on its way when somebody asks for the end.
-      synchronize(stream);
+      if (!captured) synchronize(stream);
       last = std::chrono::steady_clock::now();
       watch.ask();
       if (watch.stop) throw Interrupted("meta_train: interrupted");
     }
     if (training.progress && (look || end == table.n_tasks)) {
-      if (!look) synchronize(stream);
+      if (!look && !captured) synchronize(stream);
       training.progress(end, table.n_tasks);
     }
   }

@@ -5,52 +5,53 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "launch.cuh"
 
 namespace aruba_fast::cuda {
 
 struct Entry {
-  int device;
-  std::size_t capacity;   // in numbers
-  std::int64_t* data;     // on the device
-  std::int64_t* staging;  // pinned: what the device was told, or will be
-  std::size_t size;
-  bool is_copied;  // the device has been seen to have it
-  cudaEvent_t copied, used;
-  std::uint64_t turn;  // of its last use
-  bool captured;
+  int device = 0;
+  std::size_t capacity = 0;         // in numbers
+  std::int64_t* data = nullptr;     // on the device
+  std::int64_t* staging = nullptr;  // pinned: what the device was told, or will be
+  std::size_t size = 0;
+  bool is_copied = false;  // the device has been seen to have it
+  Mark copied;
+  std::vector<std::pair<unsigned long long, Mark>> used;  // on every stream that used it, the last
+  std::uint64_t turn = 0;                                 // of its last use
+  bool captured = false;
+
+  Entry() = default;
+  ~Entry() {
+    cudaFree(data);
+    cudaFreeHost(staging);
+  }
+  Entry(const Entry&) = delete;
+  Entry& operator=(const Entry&) = delete;
+
+  bool is_idle() const {
+    return std::all_of(used.begin(), used.end(),
+                       [](const auto& use) { return use.second.has_passed(); });
+  }
+
+  void use_on(const Stream& stream) {
+    // A number of its own: another stream may have got the handle of one that is gone.
+    unsigned long long id = 0;
+    if (!captured) check(cudaStreamGetId(handle_of(stream), &id), "cudaStreamGetId");
+    auto at =
+        std::find_if(used.begin(), used.end(), [&](const auto& use) { return use.first == id; });
+    if (at == used.end()) at = used.insert(at, {id, Mark()});
+    at->second.set(stream);
+  }
 };
 
 namespace {
 
-// A step, a few parts of a model, a few models. Beyond this an entry is taken from the table that
-// was not used for longest, if the device is done with it.
+// A step, a few parts of a model, a few models, beside what graphs have. Beyond this an entry is
+// taken from the table that was not used for longest, if the device is done with it.
 constexpr std::size_t kEntries = 32;
-
-// Allocations are allowed while somebody captures a graph: they are not part of it.
-class RelaxedCapture {
- public:
-  RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
-  ~RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
-  RelaxedCapture(const RelaxedCapture&) = delete;
-  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
-
- private:
-  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
-};
-
-bool is_capturing(const Stream& stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(handle_of(stream), &status), "cudaStreamIsCapturing");
-  return status != cudaStreamCaptureStatusNone;
-}
-
-bool is_done(cudaEvent_t event) {
-  if (cudaEventQuery(event) == cudaSuccess) return true;
-  cudaGetLastError();  // that it is not is no error
-  return false;
-}
 
 class TableCache {
  public:
@@ -60,9 +61,10 @@ class TableCache {
     const RelaxedCapture relaxed;
     ++turn_;
     const bool capturing = is_capturing(stream);
+    take_back();
     Entry* entry = capturing ? nullptr : known(stream, table);
     if (!entry) {
-      entry = capturing ? nullptr : idle(stream, table.size());
+      entry = idle(stream, table.size(), capturing);
       if (!entry) entry = make(stream, table.size());
       fill(*entry, stream, table, capturing);
     }
@@ -71,6 +73,16 @@ class TableCache {
   }
 
  private:
+  // From graphs that are gone.
+  void take_back() {
+    for (const auto& entry : entries_) {
+      if (!entry->captured || !entry->is_idle()) continue;
+      entry->captured = false;
+      entry->size = 0;
+      entry->used.clear();
+    }
+  }
+
   Entry* known(const Stream& stream, const std::vector<std::int64_t>& table) {
     const std::size_t bytes = table.size() * sizeof(std::int64_t);
     for (const auto& entry : entries_) {
@@ -78,22 +90,24 @@ class TableCache {
           std::memcmp(entry->staging, table.data(), bytes) != 0)
         continue;
       // The copy may be under way on another stream, or on one of the same name that is gone.
-      if (!entry->is_copied) entry->is_copied = is_done(entry->copied);
-      if (!entry->is_copied)
-        check(cudaStreamWaitEvent(handle_of(stream), entry->copied, 0), "cudaStreamWaitEvent");
+      if (!entry->is_copied) entry->is_copied = entry->copied.has_passed();
+      if (!entry->is_copied) entry->copied.await(stream);
       return entry.get();
     }
     return nullptr;
   }
 
-  // The entry of the oldest table, if it is large enough and the device has done with it.
-  Entry* idle(const Stream& stream, std::size_t size) {
-    if (entries_.size() < kEntries) return nullptr;
+  // An entry that holds nothing; else, where there are enough, that of the oldest table, if it is
+  // large enough and the device has done with it.
+  Entry* idle(const Stream& stream, std::size_t size, bool capturing) {
+    const auto n_captured = static_cast<std::size_t>(std::count_if(
+        entries_.begin(), entries_.end(), [](const auto& entry) { return entry->captured; }));
+    const bool full = !capturing && entries_.size() - n_captured >= kEntries;
     Entry* oldest = nullptr;
     for (const auto& entry : entries_) {
-      const bool fits = !entry->captured && entry->device == stream.device &&
-                        entry->capacity >= size && (!oldest || entry->turn < oldest->turn);
-      if (fits && is_done(entry->used)) oldest = entry.get();
+      if (entry->captured || entry->device != stream.device || entry->capacity < size) continue;
+      if (entry->size == 0 && entry->is_idle()) return entry.get();
+      if (full && (!oldest || entry->turn < oldest->turn) && entry->is_idle()) oldest = entry.get();
     }
     return oldest;
   }
@@ -104,16 +118,11 @@ class TableCache {
     entry->capacity = 512;
     while (entry->capacity < size) entry->capacity *= 2;
     const std::size_t bytes = entry->capacity * sizeof(std::int64_t);
-    void *data = nullptr, *staging = nullptr;
-    check(cudaMalloc(&data, bytes), "cudaMalloc");
-    if (const cudaError_t error = cudaMallocHost(&staging, bytes)) {
-      cudaFree(data);
-      check(error, "cudaMallocHost");
-    }
-    entry->data = static_cast<std::int64_t*>(data);
-    entry->staging = static_cast<std::int64_t*>(staging);
-    check(cudaEventCreateWithFlags(&entry->copied, cudaEventDisableTiming), "cudaEventCreate");
-    check(cudaEventCreateWithFlags(&entry->used, cudaEventDisableTiming), "cudaEventCreate");
+    void* memory = nullptr;
+    check(cudaMalloc(&memory, bytes), "cudaMalloc");
+    entry->data = static_cast<std::int64_t*>(memory);
+    check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+    entry->staging = static_cast<std::int64_t*>(memory);
     entries_.push_back(std::move(entry));
     return entries_.back().get();
   }
@@ -122,12 +131,15 @@ class TableCache {
             bool capturing) {
     const std::size_t bytes = table.size() * sizeof(std::int64_t);
     entry.size = 0;  // nothing, should the copy fail
+    entry.used.clear();
     std::memcpy(entry.staging, table.data(), bytes);
     check(cudaMemcpyAsync(entry.data, entry.staging, bytes, cudaMemcpyHostToDevice,
                           handle_of(stream)),
           "cudaMemcpyAsync");
     entry.captured = capturing;
-    if (!capturing) check(cudaEventRecord(entry.copied, handle_of(stream)), "cudaEventRecord");
+    // From here on it is somebody's, whatever fails.
+    entry.use_on(stream);
+    if (!capturing) entry.copied.set(stream);
     entry.is_copied = false;
     entry.size = table.size();
   }
@@ -156,7 +168,11 @@ TableUse::TableUse(const Stream& stream, const std::vector<std::int64_t>& table)
 }
 
 TableUse::~TableUse() {
-  if (!entry_->captured) cudaEventRecord(entry_->used, handle_of(stream_));
+  try {
+    if (!entry_->captured) entry_->use_on(stream_);
+  } catch (const CudaError&) {
+    // The launch that it was for has failed too, or nothing of this device works any more.
+  }
   cache().mutex.unlock();
 }
 

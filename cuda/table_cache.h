@@ -10,7 +10,7 @@ namespace aruba_fast::cuda {
 
 // Device memory that holds `table` for work that is enqueued on `stream` until the TableUse ends.
 // Found again by content; copied by one cudaMemcpyAsync otherwise. What a graph captures is its own
-// for ever: a replay copies it again.
+// for as long as it lives: a replay copies it again.
 class TableUse {
  public:
   TableUse(const Stream& stream, const std::vector<std::int64_t>& table);

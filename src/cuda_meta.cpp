@@ -21,17 +21,18 @@ void add_round(py::handle theta_hat, py::handle grad_sq, py::handle phi, py::han
   const RoundArrays round = round_arguments(arrays, theta_hat, grad_sq, phi, weights);
   const cuda::DeviceStatistics into = statistics(arrays, sums, weight, counts, round.n);
   void* workspace = arrays.workspace(cuda::add_round_workspace_bytes(round.n_tasks, round.n));
-  cuda::add_round(round, into, nullptr, workspace, arrays.stream());
-  arrays.finished();
+  arrays.enqueue([&](const cuda::Stream& stream) {
+    cuda::add_round(round, into, nullptr, workspace, stream);
+  });
 }
 
 void merge_statistics(py::handle sums_into, py::handle weight_into, py::handle counts_into,
                       py::handle sums, py::handle weight, py::handle counts) {
   DeviceArrays arrays("merge_statistics");
   const std::int64_t n = arrays.one(sums_into, "sums_into", Access::kModify).shape[2];
-  cuda::merge(statistics(arrays, sums_into, weight_into, counts_into, n),
-              statistics(arrays, sums, weight, counts, n), n, arrays.stream());
-  arrays.finished();
+  const auto into = statistics(arrays, sums_into, weight_into, counts_into, n),
+             other = statistics(arrays, sums, weight, counts, n);
+  arrays.enqueue([&](const cuda::Stream& stream) { cuda::merge(into, other, n, stream); });
 }
 
 void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle counts,
@@ -41,23 +42,25 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
   DeviceArrays arrays("apply");
   // The learner's own device comes first, so that statistics of another one are refused.
   arrays.one(self.initialization(), "self", Access::kModify);
+  arrays.keep(self.arrays());
   const cuda::DeviceStatistics round = statistics(arrays, sums, weight, counts, self.state().n);
   void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
-  {
+  arrays.enqueue([&](const cuda::Stream& stream) {
     const py::gil_scoped_release release;
     const std::lock_guard held(self.lock());
-    cuda::apply(self.state(), round, chosen, workspace, arrays.stream());
-  }
-  arrays.finished();
+    cuda::apply(self.state(), round, chosen, workspace, stream);
+  });
 }
 
 void read(PyMetaState& self, const py::sequence& names, const py::sequence& into) {
   DeviceArrays arrays("read");
   arrays.one(self.initialization(), "self", Access::kRead);
-  self.read(arrays, names, into, [&arrays](void* to, const void* from, std::size_t size) {
-    cuda::copy(to, from, size, arrays.stream());
+  arrays.keep(self.arrays());
+  arrays.enqueue([&](const cuda::Stream& stream) {
+    self.read(arrays, names, into, [&stream](void* to, const void* from, std::size_t size) {
+      cuda::copy(to, from, size, stream);
+    });
   });
-  arrays.finished();
 }
 
 }  // namespace

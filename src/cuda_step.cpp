@@ -9,9 +9,8 @@
 namespace aruba_fast::python {
 namespace {
 
-void launch(const StepArguments& arguments, const DeviceArrays& arrays) {
-  cuda::step(arguments, arrays.stream());
-  arrays.finished();
+void launch(const StepArguments& arguments, DeviceArrays& arrays) {
+  arrays.enqueue([&](const cuda::Stream& stream) { cuda::step(arguments, stream); });
 }
 
 void preconditioned_step(ArraysArgument theta, ArraysArgument grad, RatesArgument learning_rate,

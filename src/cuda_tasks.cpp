@@ -20,9 +20,10 @@ void run_tasks(py::handle x, py::handle y, py::handle starts, py::handle stops, 
                          n_epochs, radius, theta_hat, grad_sq, theta_bar, loss_out);
   void* workspace =
       arrays.workspace(cuda::run_tasks_workspace_bytes(run.table, run.options, run.table.n_tasks));
-  cuda::run_tasks(run.table, run.options, run.rule, run.phi.data, run.phi_stride(), 0,
-                  run.table.n_tasks, run.outputs, workspace, arrays.stream());
-  arrays.finished();
+  arrays.enqueue([&](const cuda::Stream& stream) {
+    cuda::run_tasks(run.table, run.options, run.rule, run.phi.data, run.phi_stride(), 0,
+                    run.table.n_tasks, run.outputs, workspace, stream);
+  });
 }
 
 void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops, py::handle order,
@@ -35,19 +36,21 @@ void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops,
                          n_epochs, radius, round_size, use_row_weights, meta_step, progress,
                          loss_out, skipped_out);
   arrays.one(state.initialization(), "learner", Access::kModify);
+  arrays.keep(state.arrays());
   call.table.n_tasks = static_cast<std::int64_t>(py::len(order));
   void* workspace = arrays.workspace(cuda::meta_train_workspace_bytes(
       call.table, call.options, state.state().n, call.training.round_size));
   call.training.lock = &state.lock();
   Watch watch(interrupted);
   try {
-    const py::gil_scoped_release release;
-    cuda::meta_train(call.table, call.options, state.state(), call.training, watch, workspace,
-                     arrays.stream());
+    arrays.enqueue([&](const cuda::Stream& stream) {
+      const py::gil_scoped_release release;
+      cuda::meta_train(call.table, call.options, state.state(), call.training, watch, workspace,
+                       stream);
+    });
   } catch (const Interrupted&) {
     throw py::error_already_set();
   }
-  arrays.finished();
 }
 
 void check_labels(const std::string& function, py::handle y, const std::string& loss,
@@ -56,8 +59,10 @@ void check_labels(const std::string& function, py::handle y, const std::string& 
   const Array labels = arrays.one(y, "y", Access::kRead);
   const Loss kind = loss_named(arrays.function(), loss);
   void* workspace = arrays.workspace(sizeof(std::int64_t));
-  const py::gil_scoped_release release;
-  cuda::require_labels(arrays.function(), labels, kind, n_classes, workspace, arrays.stream());
+  arrays.enqueue([&](const cuda::Stream& stream) {
+    const py::gil_scoped_release release;
+    cuda::require_labels(arrays.function(), labels, kind, n_classes, workspace, stream);
+  });
 }
 
 }  // namespace

@@ -2,48 +2,13 @@
 #include "device_arrays.h"
 
 #include "exchange.h"
+#include "held.h"
+#include "libraries.h"
 
 namespace aruba_fast::python {
 namespace {
 
-// A class of a library, if the program uses that library at all.
-bool is_instance_of(py::handle object, const char* library, const char* name) {
-  const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
-  PyObject* module = PyDict_GetItemString(modules.ptr(), library);
-  return module && py::hasattr(module, name) &&
-         py::isinstance(object, py::handle(module).attr(name));
-}
-
-bool is_cupy(py::handle object) { return is_instance_of(object, "cupy", "ndarray"); }
-bool is_torch(py::handle object) { return is_instance_of(object, "torch", "Tensor"); }
-bool is_jax(py::handle object) { return is_instance_of(object, "jax", "Array"); }
-
-void* pointer_of(py::handle number) {
-  return PyLong_AsVoidPtr(py::int_(py::reinterpret_borrow<py::object>(number)).ptr());
-}
-
-// The stream that the caller works on, where its library has one.
-void* current_stream(py::handle object, int device) {
-  if (is_cupy(object))
-    return pointer_of(
-        py::module_::import("cupy").attr("cuda").attr("get_current_stream")(device).attr("ptr"));
-  if (is_torch(object))
-    return pointer_of(py::module_::import("torch").attr("cuda").attr("current_stream")(device).attr(
-        "cuda_stream"));
-  return nullptr;
-}
-
 std::string device_name(int device) { return "cuda:" + std::to_string(device); }
-
-// DLPack's and the array interface's numbers for the legacy default stream are 1 and, for CUDA
-// itself, 0.
-void* stream_from(py::handle number) {
-  void* stream = pointer_of(number);
-  return stream == reinterpret_cast<void*>(1) ? nullptr : stream;
-}
-py::int_ stream_number(void* stream) {
-  return py::int_(stream ? reinterpret_cast<std::uintptr_t>(stream) : 1);
-}
 
 void set_shape(Array& array, const char* function, py::handle shape) {
   const py::tuple sizes = py::reinterpret_borrow<py::tuple>(shape);
@@ -77,6 +42,7 @@ DeviceArrays::DeviceArrays(const char* function) : Arrays(function, false) {
 void DeviceArrays::place(const Array& array, py::handle object, int device) {
   if (stream_.device < 0) {
     stream_ = {device, current_stream(object, device)};
+    is_captured_ = cuda::is_capturing(stream_);
     first_ = array.name;
   } else if (device != stream_.device) {
     refuse<TypeError>(function_, array.quoted(),
@@ -85,27 +51,70 @@ void DeviceArrays::place(const Array& array, py::handle object, int device) {
   } else if (is_cupy(object) || is_torch(object)) {
     produced_on(current_stream(object, device));
   }
+  if (is_captured_) held_.push_back(py::reinterpret_borrow<py::object>(object));
 }
 
 void DeviceArrays::produced_on(void* producer) {
   if (producer == stream_.handle) return;
   for (void* known : producers_)
     if (known == producer) return;
-  cuda::wait_for(stream_, producer);
   producers_.push_back(producer);
 }
 
-void DeviceArrays::finished() const {
-  for (void* producer : producers_) cuda::wait_for({stream_.device, producer}, stream_.handle);
+void DeviceArrays::begin() {
+  let_go();
+  for (void* producer : producers_) cuda::wait_for(stream_, producer);
 }
+
+void DeviceArrays::end() {
+  for (void* producer : producers_) cuda::wait_for({stream_.device, producer}, stream_.handle);
+  // What a pool gave goes back to it in the order of its stream; of which a graph knows nothing.
+  if (is_captured_) held_.insert(held_.end(), kept_.begin(), kept_.end());
+  hold(stream_, std::move(held_));
+}
+
+void DeviceArrays::end_in_spite() noexcept {
+  try {
+    end();
+  } catch (const std::exception&) {
+    // The first error is the one to tell.
+  }
+}
+
+namespace {
+
+// A Python context, left when this ends.
+class Within {
+ public:
+  explicit Within(py::object context) : context_(std::move(context)) {
+    context_.attr("__enter__")();
+  }
+  ~Within() {
+    const py::error_scope error;
+    try {
+      context_.attr("__exit__")(py::none(), py::none(), py::none());
+    } catch (py::error_already_set& failed) {
+      failed.discard_as_unraisable("aruba_fast");
+    }
+  }
+  Within(const Within&) = delete;
+  Within& operator=(const Within&) = delete;
+
+ private:
+  py::object context_;
+};
+
+}  // namespace
 
 void* DeviceArrays::workspace(std::size_t n_bytes) {
   if (n_bytes == 0) return nullptr;
   const py::object cuda = py::module_::import("cupy").attr("cuda");
-  const py::object device = cuda.attr("Device")(stream_.device);
-  device.attr("__enter__")();
+  const Within device(cuda.attr("Device")(stream_.device));
+  // CuPy's pool is one a stream, and gives what that stream is done with.
+  const Within stream(cuda.attr("ExternalStream")(reinterpret_cast<std::uintptr_t>(stream_.handle),
+                                                  stream_.device));
+  const cuda::RelaxedCapture relaxed;
   kept_.push_back(cuda.attr("alloc")(n_bytes));
-  device.attr("__exit__")(py::none(), py::none(), py::none());
   return pointer_of(kept_.back().attr("ptr"));
 }
 
@@ -124,6 +133,8 @@ void DeviceArrays::fill_from_foreign(Array& array, py::handle object, Access acc
 void DeviceArrays::require_contiguous(Array& array, py::handle object, bool contiguous,
                                       Access access) {
   const auto address = reinterpret_cast<std::uintptr_t>(array.data);
+  if (!array.data && array.size() > 0)
+    refuse<TypeError>(function_, array.quoted(), "have memory", "an array without");
   if (address % static_cast<std::uintptr_t>(size_of(array.type)))
     refuse<TypeError>(function_, array.quoted(), "be aligned", "a misaligned array");
   if (contiguous) return;
@@ -200,14 +211,24 @@ void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) 
     refuse<TypeError>(function_, array.quoted(), "be an array of a known type",
                       type_name(object) + " (" + std::string(py::str(error.value())) + ")");
   }
-  // Destroyed with the capsule, which keeps its name and with it its owner.
-  kept_.push_back(capsule);
+  // Destroyed with the capsule, which keeps its name and with it its owner. PyTorch's pool gives
+  // memory to others in the order of its current stream, which waits for the call.
+  (is_torch(object) ? kept_ : held_).push_back(capsule);
   const bool versioned = PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0;
   void* managed =
       PyCapsule_GetPointer(capsule.ptr(), versioned ? "dltensor_versioned" : "dltensor");
   if (!managed) throw py::error_already_set();
+  // The version is all that is sure to be where it was.
+  if (versioned && static_cast<dlpack::ManagedVersioned*>(managed)->major != dlpack::kMajor)
+    refuse<TypeError>(
+        function_, array.quoted(), "be of a DLPack that is known",
+        "version " + std::to_string(static_cast<dlpack::ManagedVersioned*>(managed)->major),
+        "version " + std::to_string(dlpack::kMajor));
   const dlpack::Tensor& tensor = versioned ? static_cast<dlpack::ManagedVersioned*>(managed)->tensor
                                            : static_cast<dlpack::Managed*>(managed)->tensor;
+  if (tensor.device.kind != dlpack::kCuda || tensor.device.id != stream_.device)
+    refuse<TypeError>(function_, array.quoted(), "have its memory where it says",
+                      "memory of another device", device_name(stream_.device));
   if (access == Access::kModify && versioned &&
       (static_cast<dlpack::ManagedVersioned*>(managed)->flags & dlpack::kReadOnly))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
@@ -231,6 +252,8 @@ void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) 
 void DeviceArrays::fill_from_interface(Array& array, py::handle object, Access access) {
   const py::dict interface = object.attr("__cuda_array_interface__");
   set_shape(array, function_, interface["shape"]);
+  if (interface.contains("mask") && !interface["mask"].is_none())
+    refuse<TypeError>(function_, array.quoted(), "have no mask", "a masked array");
   const py::tuple data = interface["data"];
   array.data = pointer_of(data[0]);
   const int device = array.size() > 0      ? cuda::device_of(function_, array.data)
@@ -241,9 +264,14 @@ void DeviceArrays::fill_from_interface(Array& array, py::handle object, Access a
   const bool first = stream_.device < 0;
   place(array, object, device);
   if (!stream.is_none()) {
-    if (first) stream_.handle = stream_from(stream);
-    else produced_on(stream_from(stream));
+    if (first) {
+      stream_.handle = stream_from(stream);
+      is_captured_ = cuda::is_capturing(stream_);
+    } else {
+      produced_on(stream_from(stream));
+    }
   }
+  held_.push_back(py::reinterpret_borrow<py::object>(object));
   const py::dtype dtype = py::dtype::from_args(interface["typestr"]);
   if (!known_type(dtype, array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",

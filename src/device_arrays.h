@@ -2,6 +2,9 @@
 // DLPack or __cuda_array_interface__.
 #pragma once
 
+#include <utility>
+#include <vector>
+
 #include "arrays.h"
 #include "cuda/device.h"
 
@@ -12,17 +15,33 @@ void require_device(const char* function);
 
 // All arrays of a call lie on one device. The call runs on the caller's current stream there: that
 // of CuPy or PyTorch, whose arrays come first; else the stream that the first array names; else the
-// legacy default stream. Whatever other stream produced an array is waited for by an event, and
-// waits for the call in turn when it is `finished`.
+// legacy default stream. Whatever other stream produced an array is waited for by an event, once
+// all arrays were read, for reading may copy; it waits for the call in turn. What was read or made
+// for the call stays until the device is done with it, or a graph that it was captured into is
+// gone.
 class DeviceArrays : public Arrays {
  public:
   explicit DeviceArrays(const char* function);
 
-  const cuda::Stream& stream() const { return stream_; }
+  // Keeps for the call, as the arrays that it reads.
+  void keep(const std::vector<py::object>& objects) {
+    kept_.insert(kept_.end(), objects.begin(), objects.end());
+  }
   // Memory for the call, of CuPy's pool.
   void* workspace(std::size_t n_bytes);
-  // After the launch: the streams that own the arrays go on only when it is done.
-  void finished() const;
+  // Calls `work` with the stream to enqueue on. Other streams wait for what it has enqueued, too,
+  // when it throws.
+  template <class Work>
+  void enqueue(Work work) {
+    begin();
+    try {
+      work(std::as_const(stream_));
+    } catch (...) {
+      end_in_spite();
+      throw;
+    }
+    end();
+  }
 
  protected:
   void fill_from_foreign(Array& array, py::handle object, Access access) override;
@@ -37,10 +56,17 @@ class DeviceArrays : public Arrays {
   void read_capsule(Array& array, py::handle object, Access access);
   void require_contiguous(Array& array, py::handle object, bool contiguous, Access access);
   void produced_on(void* producer);
+  void begin();
+  void end();
+  void end_in_spite() noexcept;
 
   cuda::Stream stream_{-1, nullptr};
+  bool is_captured_ = false;
   const char* first_ = "";
   std::vector<void*> producers_;
+  // To be held: what libraries lent whose streams are not known, for nothing else keeps its memory
+  // from being used anew; everything, where a graph is captured.
+  std::vector<py::object> held_;
 };
 
 }  // namespace aruba_fast::python

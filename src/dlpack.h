@@ -6,6 +6,7 @@
 
 namespace aruba_fast::python::dlpack {
 
+constexpr std::uint32_t kMajor = 1;
 constexpr int kCpu = 1, kCuda = 2;
 constexpr std::uint8_t kUnsigned = 1, kFloat = 2, kBFloat = 4;
 constexpr std::uint64_t kReadOnly = 1;

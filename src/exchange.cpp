@@ -28,7 +28,9 @@ const ExchangeApi* api_of(py::handle type) {
   if (!PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) return nullptr;
   const auto* api =
       static_cast<const ExchangeApi*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
-  return api->major == 1 && api->tensor_from_object ? api : nullptr;
+  // A newer one leads to those before it.
+  while (api && api->major > dlpack::kMajor) api = api->previous;
+  return api && api->major == dlpack::kMajor && api->tensor_from_object ? api : nullptr;
 }
 
 // What was found for a type; a model has two, parameters and gradients. The types are kept alive,

@@ -82,6 +82,9 @@ PyMetaState::PyMetaState(Arrays& arrays, py::handle phi_master, py::handle phi, 
   if (master.n_dimensions != 1 || n == 0)
     refuse(arrays.function(), master.quoted(), "be a non-empty vector", master.shape_text());
   const Array initialization = arrays.one(phi, "phi", Access::kModify);
+  if (initialization.type != Type::kFloat32 && initialization.type != Type::kFloat64)
+    refuse<TypeError>(arrays.function(), initialization.quoted(), "be float32 or float64",
+                      name_of(initialization.type));
   state_.phi_master = arrays.doubles(phi_master, "phi_master", {n});
   state_.phi = arrays.exact(phi, "phi", initialization.type, {n}).data;
   state_.b = arrays.doubles(b, "b", {n});

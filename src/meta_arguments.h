@@ -35,6 +35,7 @@ class PyMetaState {
   StateLock& lock() { return lock_; }
   // phi, as Python knows it.
   py::handle initialization() const { return kept_[1]; }
+  const std::vector<py::object>& arrays() const { return kept_; }
   // Fills arrays, as many as there are names of the constructor's arguments, with as many values as
   // they hold, all of one moment.
   void read(Arrays& arrays, const py::sequence& names, const py::sequence& into, const Copy& copy);

@@ -55,7 +55,10 @@ class Machine:
 
     def __init__(self, path):
         self._library = ctypes.CDLL(str(path))
-        self._library.machine_last_stream.restype = ctypes.c_void_p
+        for name in ("last_stream", "take"):
+            getattr(self._library, f"machine_{name}").restype = ctypes.c_void_p
+        for name in ("record", "end_capture"):
+            getattr(self._library, f"machine_{name}").restype = ctypes.c_int64
 
     def counts(self):
         out = (ctypes.c_int64 * len(self.COUNTS))()
@@ -78,14 +81,75 @@ class Machine:
         """Device and stream of the last launch."""
         return self._library.machine_last_device(), self._library.machine_last_stream() or 0
 
+    # ---- streams: see cuda/streams.h ----
+
+    SCHEDULES = {"at once": 0, "late": 1, "others first": 2} | {f"seed {k}": k for k in range(3, 9)}
+
+    def set_schedule(self, schedule):
+        self._library.machine_set_schedule(self.SCHEDULES.get(schedule, schedule))
+
     @contextmanager
-    def capturing(self):
-        """A stream is captured: calls that a capture does not allow fail."""
-        self._library.machine_set_capturing(1)
+    def schedule(self, schedule):
+        """Streams do their work in this order; none of it may be wrong."""
+        self.set_schedule(schedule)
         try:
             yield
+            self.finish()
+            if fault := self.take_fault():
+                pytest.fail(fault)
         finally:
-            self._library.machine_set_capturing(0)
+            self.set_schedule(0)
+            self.take_fault()
+
+    def finish(self):
+        """Waits for all streams."""
+        self._library.machine_finish()
+
+    def take_fault(self):
+        """What work did wrong since the last call, or nothing."""
+        text = ctypes.create_string_buffer(256)
+        self._library.machine_take_fault(text, ctypes.c_size_t(256))
+        return text.value.decode()
+
+    def enqueue(self, stream, call, number, memory):
+        pointers = (ctypes.c_void_p * len(memory))(*memory)
+        self._library.machine_enqueue(
+            ctypes.c_void_p(stream), call, ctypes.c_int64(number), pointers,
+            ctypes.c_size_t(len(memory)),
+        )  # fmt: skip
+
+    def take(self, n_bytes, stream):
+        return self._library.machine_take(ctypes.c_size_t(n_bytes), ctypes.c_void_p(stream))
+
+    def give_back(self, pointer):
+        self._library.machine_give_back(ctypes.c_void_p(pointer))
+
+    def synchronize(self, stream):
+        self._library.machine_synchronize(ctypes.c_void_p(stream))
+
+    def record(self, stream):
+        return self._library.machine_record(ctypes.c_void_p(stream))
+
+    def wait(self, stream, event):
+        return bool(self._library.machine_wait(ctypes.c_void_p(stream), ctypes.c_int64(event)))
+
+    def is_done(self, event):
+        return bool(self._library.machine_is_done(ctypes.c_int64(event)))
+
+    def is_capturing(self, stream):
+        return bool(self._library.machine_is_capturing(ctypes.c_void_p(stream)))
+
+    def begin_capture(self, stream):
+        self._library.machine_begin_capture(ctypes.c_void_p(stream))
+
+    def end_capture(self, stream):
+        return self._library.machine_end_capture(ctypes.c_void_p(stream))
+
+    def replay(self, graph, stream):
+        self._library.machine_replay(ctypes.c_int64(graph), ctypes.c_void_p(stream))
+
+    def destroy_graph(self, graph):
+        self._library.machine_destroy_graph(ctypes.c_int64(graph))
 
 
 machine = None
@@ -111,7 +175,7 @@ def installed():
     sys.modules["aruba_fast._cuda"] = aruba_fast._cuda = module
     machine = Machine(path)
     try:
-        with emulated_cupy.installed():
+        with emulated_cupy.installed(machine):
             yield
     finally:
         machine = None
@@ -138,3 +202,24 @@ def host(values):
     import emulated_cupy
 
     return emulated_cupy.host(values).copy()
+
+
+def graph_of(work):
+    """`work` as a graph: captured, not done."""
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            work()
+        finally:
+            graph = stream.end_capture()
+    return graph
+
+
+def stream(number):
+    """A stream of the emulated CuPy, as a context in which it is the current one."""
+    import emulated_cupy
+
+    return emulated_cupy.Stream(number)

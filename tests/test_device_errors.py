@@ -149,6 +149,27 @@ def test_outputs_overlap_nothing(function, name):
         assert call(function, on_device(arguments(function)) | apart) is None
 
 
+LIES = {
+    "DLPack 2": ({"major": 2}, "be of a DLPack that is known: got version 2, expected version 1"),
+    "host memory": ({"place": (1, 0)}, "have its memory where it says"),
+    "another device": ({"place": (2, 1)}, "have its memory where it says"),
+    "no memory": ({"null": True}, "have memory"),
+    "a mask": ({"mask": True}, "have no mask"),
+    "no address": ({"data": (0, False)}, "have memory|point to device memory|invalid"),
+}
+
+
+@every_array
+@pytest.mark.parametrize("lie", LIES)
+def test_what_an_array_says_of_itself(function, name, lie):
+    if device.REAL:
+        pytest.skip("CuPy's own capsules do not lie")
+    changes, message = LIES[lie]
+    form = Interface if changes.keys() & {"mask", "data"} else Capsule
+    spoiled = form(device.array(np.ones((3, 4), F32)), **changes)
+    refused(function, {name: spoiled}, (TypeError, af.CudaError), f"(`{name}`|step).*({message})")
+
+
 def test_host_and_device_do_not_mix():
     host, there = np.ones(3, F32), device.array(np.ones(3, F32))
     with pytest.raises(TypeError, match=r"step: `grad` must live .*: got .*host.*cuda:0"):

@@ -269,25 +269,6 @@ def test_labels_are_checked_on_the_device_once(rng):
         assert device.machine.counts()["synchronizations"] == 1
 
 
-def test_offsets_are_on_the_device_before_another_stream_reads_them(rng, monkeypatch):
-    """They are copied once, on the stream that is current then; no user knows of that copy."""
-    if device.REAL:
-        pytest.skip("streams are numbers on the emulated device only")
-    import emulated_cupy
-
-    monkeypatch.setattr(emulated_cupy.Event, "all_done", False)
-    tasks, phi = some_tasks(rng).to("cuda"), device.array(np.zeros(5, np.float32))
-    for pointer in (4096, 4096, 8192):
-        with emulated_cupy.Stream(pointer):
-            af.run_tasks(tasks, phi, af.OGD(0.1), loss="squared")
-    *_, event = tasks._on_device
-    assert (event.recorded_on, event.waited_for_on) == (4096, [4096, 4096, 8192])
-    monkeypatch.setattr(emulated_cupy.Event, "all_done", True)
-    with emulated_cupy.Stream(512):
-        af.run_tasks(tasks, phi, af.OGD(0.1), loss="squared")
-    assert 512 not in event.waited_for_on
-
-
 def test_a_round_can_be_captured(rng):
     """run_tasks, update: no call in them waits for the device, nothing is read back."""
     if not device.machine:
@@ -302,8 +283,7 @@ def test_a_round_can_be_captured(rng):
 
     round()
     device.machine.reset()
-    with device.machine.capturing():
-        round()
+    device.graph_of(round)
     counts = device.machine.counts()
     assert counts["synchronizations"] == 0
     assert counts["launches"] > 3

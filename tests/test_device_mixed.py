@@ -127,8 +127,6 @@ def test_values_are_checked_once_where_they_are_given(value):
 
 @pytest.mark.parametrize("form", [Interface, Capsule])
 def test_arrays_of_other_libraries_become_cupys_and_share_memory(form):
-    if not device.REAL and form is Capsule:
-        pytest.skip("CuPy's from_dlpack needs a driver")
     x = there(4, 2)
     tasks = af.Tasks(form(x), form(there(4)), [0, 1, 4])
     assert tasks.device == "cuda:0"

@@ -1,7 +1,7 @@
 """Where arrays live: NumPy's in host memory, CuPy's on a CUDA device, and what works on each."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
@@ -59,13 +59,46 @@ def on_cuda(value: object) -> bool:
     return not isinstance(value, np.ndarray) and _core.on_cuda(value)
 
 
+class _Kept:
+    """Arrays that are kept, once nobody has them any more, until the streams in use are done."""
+
+    def __init__(self, arrays: Any, like: Any) -> None:
+        self.arrays, self.streams = arrays, set[int]()
+        self._device, self._cuda = like.data.device_id, namespace(like).cuda
+        self._hold = native(like).hold
+
+    def current_stream(self) -> int:
+        current: int = self._cuda.get_current_stream(self._device).ptr
+        return current
+
+    def __del__(self) -> None:
+        with suppress(_core.CudaError):  # at the end of the process the driver may be gone
+            for stream in self.streams:
+                self._hold(self._device, stream, self.arrays)
+
+
+class _Lent(_Kept):
+    """Memory of another library, which uses it anew as soon as nobody holds its array.
+
+    It knows nothing of the work that CuPy's stream still has to do with it.
+    """
+
+    def __del__(self) -> None:
+        self.streams.add(self.current_stream())
+        super().__del__()
+
+
 def from_cuda(function: str, name: str, value: Any) -> Any:
     """Returns an array on a CUDA device, of any library, as CuPy's, sharing its memory."""
     cuda_module(function, name, value).require_device(function)
     cupy = _cupy(function, name, value)
     if isinstance(value, cupy.ndarray):
         return value
-    return cupy.from_dlpack(value) if hasattr(value, "__dlpack__") else cupy.asarray(value)
+    lent = cupy.from_dlpack(value) if hasattr(value, "__dlpack__") else cupy.asarray(value)
+    place = lent.data
+    memory = cupy.cuda.UnownedMemory(place.ptr, lent.nbytes, _Lent(lent, lent), place.device_id)
+    pointer = cupy.cuda.MemoryPointer(memory, 0)
+    return type(lent)(lent.shape, lent.dtype, pointer, strides=lent.strides)
 
 
 def namespace(array: Any) -> Any:
@@ -89,11 +122,44 @@ def shown(array: Any) -> str:
 
 
 def beside(array: Any) -> AbstractContextManager[Any]:
-    """Returns a context in which arrays are made where `array` lives."""
-    if isinstance(array, np.ndarray):
-        return nullcontext()
-    device: AbstractContextManager[Any] = namespace(array).cuda.Device(array.data.device_id)
-    return device
+    """Returns a context in which arrays are made where `array` lives.
+
+    What is made while a graph is captured stays as long as the graph: a replay writes there again.
+    """
+    return nullcontext() if isinstance(array, np.ndarray) else _beside(array)
+
+
+@contextmanager
+def _beside(array: Any) -> Iterator[None]:
+    cuda, device, module = namespace(array).cuda, array.data.device_id, native(array)
+    with cuda.Device(device):
+        stream = cuda.get_current_stream(device).ptr
+        if not module.is_capturing(device, stream):
+            yield
+            return
+        pool = cuda.get_allocator()
+
+        def of_graph(n_bytes: int) -> Any:
+            memory = pool(n_bytes)
+            module.hold(device, stream, memory)
+            return memory
+
+        with module.RelaxedCapture(), cuda.using_allocator(of_graph):
+            yield
+
+
+@contextmanager
+def on_stream(device: int, pointer: int) -> Iterator[None]:
+    """Has CuPy work on a stream of another library; in order with its own, before and after."""
+    cupy = _cupy("aruba_fast", "device", f"cuda:{device}")
+    module = cuda_module("aruba_fast", "device", f"cuda:{device}")
+    ours: int = cupy.cuda.get_current_stream(device).ptr
+    module.wait_for(device, pointer, ours)
+    try:
+        with cupy.cuda.ExternalStream(pointer, device):
+            yield
+    finally:
+        module.wait_for(device, ours, pointer)
 
 
 def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
@@ -111,28 +177,49 @@ def zeros(shape: tuple[int, ...] | int, dtype: Any, like: Any) -> Any:
 
 
 def moved(array: NDArray[Any], like: Any) -> NDArray[Any]:
-    """Returns a host array where `like` lives: itself, or a copy on the device."""
+    """Returns a host array where `like` lives: itself, or a copy on the device.
+
+    A graph that is captured gets the values of now: it would copy what lies in the host's memory at
+    its replay.
+    """
     if isinstance(like, np.ndarray):
         return array
+    cupy, device = namespace(like), like.data.device_id
     with beside(like):
-        copy: NDArray[Any] = namespace(like).asarray(array)
+        stream = cupy.cuda.get_current_stream(device)
+        if not native(like).is_capturing(device, stream.ptr):
+            copy: NDArray[Any] = cupy.asarray(array)
+            return copy
+        with cupy.cuda.Stream(non_blocking=True) as aside:
+            copy = cupy.asarray(array)
+            aside.synchronize()
         return copy
 
 
-def recorded(like: Any) -> Any:
-    """Returns an event after what was enqueued on the current stream beside `like`, or None."""
-    if isinstance(like, np.ndarray):
-        return None
-    with beside(like):
-        return namespace(like).cuda.get_current_stream().record()
+class Copies:
+    """Copies of host arrays where `like` lives, for work on any stream.
 
+    Nobody else knows of them: a stream that uses them waits for the one that made them, and they
+    stay until all that used them are done.
+    """
 
-def await_event(event: Any, like: Any) -> None:
-    """Makes the current stream, which may be another one by now, wait for what was recorded."""
-    # Not asked of an event that is done: a stream that is captured must not wait for it.
-    if event is not None and not event.done:
-        with beside(like):
-            namespace(like).cuda.get_current_stream().wait_event(event)
+    def __init__(self, arrays: tuple[NDArray[Any], ...], like: Any) -> None:
+        self._copies = tuple(moved(array, like) for array in arrays)
+        self._kept = None if isinstance(like, np.ndarray) else _Kept(self._copies, like)
+        if self._kept is not None:
+            self._device = like.data.device_id
+            self._mark = native(like).Mark(self._device, self._kept.current_stream())
+
+    def get(self) -> tuple[Any, ...]:
+        """Returns the copies, for work on the current stream."""
+        if self._kept is not None:
+            stream = self._kept.current_stream()
+            if self._mark is not None and self._mark.has_passed():
+                self._mark = None
+            if self._mark is not None:
+                self._mark.wait(self._device, stream)
+            self._kept.streams.add(stream)
+        return self._copies
 
 
 def host(array: Any) -> NDArray[Any]:
@@ -145,7 +232,8 @@ def contiguous(array: Any, dtype: Any = None) -> NDArray[Any]:
     """Returns an aligned C-contiguous array, without a copy where that is possible."""
     if isinstance(array, np.ndarray):
         return np.require(array, dtype, requirements=("C", "A"))
-    result: NDArray[Any] = namespace(array).ascontiguousarray(array, dtype)
+    with beside(array):
+        result: NDArray[Any] = namespace(array).ascontiguousarray(array, dtype)
     return result
 
 

@@ -9,17 +9,22 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "Mark",
     "MetaState",
+    "RelaxedCapture",
     "adagrad_step",
     "add_round",
     "aruba_step",
     "check_labels",
+    "hold",
     "info",
+    "is_capturing",
     "merge_statistics",
     "meta_train",
     "require_device",
     "run_tasks",
     "step",
+    "wait_for",
 ]
 
 class MetaState:
@@ -54,6 +59,36 @@ class MetaState:
         """
         Copies the arrays of these names, as they are at one moment, into others.
         """
+
+class Mark:
+    """
+    A point in the work of a stream.
+    """
+    def __init__(
+        self,
+        device: typing.SupportsInt | typing.SupportsIndex,
+        stream: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def has_passed(self) -> bool:
+        """
+        Whether the device is beyond it.
+        """
+    def wait(
+        self,
+        device: typing.SupportsInt | typing.SupportsIndex,
+        stream: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """
+        Has the stream wait for it; for a captured one, the host.
+        """
+
+class RelaxedCapture:
+    """
+    A context in which a capture does not forbid to allocate.
+    """
+    def __enter__(self) -> None: ...
+    def __exit__(self, arg0: typing.Any, arg1: typing.Any, arg2: typing.Any) -> None: ...
+    def __init__(self) -> None: ...
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]
@@ -115,9 +150,26 @@ def check_labels(
     Refuses labels outside the domain of the loss.
     """
 
+def hold(
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    object: typing.Any,
+) -> None:
+    """
+    Keeps an object until what is on the stream is done; of a captured one, its graph gone.
+    """
+
 def info() -> dict:
     """
     The part `cuda` of aruba_fast.info().
+    """
+
+def is_capturing(
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> bool:
+    """
+    Whether the stream is being captured into a graph.
     """
 
 def merge_statistics(
@@ -201,4 +253,13 @@ def step(
 ) -> None:
     """
     As aruba_fast.step, on the arrays' device.
+    """
+
+def wait_for(
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    producer: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Has a stream wait for what is on another by now; unless one of them is captured.
     """

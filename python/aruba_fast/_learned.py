@@ -87,13 +87,15 @@ class Learned:
     def b(self) -> Float64Array:
         """Accumulated 1/2 squared distances with smoothing, float64 [n_parameters], a copy."""
         (b,) = self._read("b")
-        return self.eps * self.eps * b
+        with _arrays.beside(b):
+            return self.eps * self.eps * b
 
     @property
     def g(self) -> Float64Array:
         """Accumulated squared gradients with smoothing, float64 [n_parameters], a copy."""
         (g,) = self._read("g")
-        return self.zeta * self.zeta * g
+        with _arrays.beside(g):
+            return self.zeta * self.zeta * g
 
     @property
     def rho(self) -> Float64Array:

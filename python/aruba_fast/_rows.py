@@ -24,7 +24,7 @@ class Rows:
     _starts: Int64Array
     _stops: Int64Array
     _checked: set[tuple[str, int]]
-    _on_device: tuple[Any, Any, Any, Any] | None
+    _on_device: _arrays.Copies | None
 
     def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
         """Takes contiguous arrays: the table's x and y, starts, stops."""
@@ -102,11 +102,9 @@ class Rows:
         """`_starts`, `_stops` and sizes where the rows live; copied to a device once."""
         if self._on_device is None:
             arrays = (self._starts, self._stops, self.sizes.astype(np.float64))
-            copies = tuple(_arrays.moved(array, self._x) for array in arrays)
-            object.__setattr__(self, "_on_device", (*copies, _arrays.recorded(self._x)))
+            object.__setattr__(self, "_on_device", _arrays.Copies(arrays, self._x))
         assert self._on_device is not None
-        starts, stops, sizes, event = self._on_device
-        _arrays.await_event(event, self._x)
+        starts, stops, sizes = self._on_device.get()
         return starts, stops, sizes
 
     def _check_labels(self, function: str, loss: str, n_classes: int) -> None:

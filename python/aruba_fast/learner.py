@@ -136,12 +136,14 @@ class MetaLearner(Learned):
             return OGD._of(self.learning_rate)
         coef = _check.non_negative("MetaLearner.rule", "coef", coef)
         b, g = self._read("b", "g")
-        b, g = self.eps * self.eps * b, self.zeta * self.zeta * g
+        with _arrays.beside(b):
+            b, g = self.eps * self.eps * b, self.zeta * self.zeta * g
         if self.isotropic:
             # NumPy's own order of summation: a mean made on a device would be other bits.
             b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
         if self.max_learning_rate is not None:
-            b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
+            with _arrays.beside(b):
+                b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
         return ArubaPlusPlus._of(b, g, coef)
 
     def statistics(self, run: TaskRun, weights: ArrayLike | None = None) -> TaskStatistics:

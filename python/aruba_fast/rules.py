@@ -208,7 +208,7 @@ class ArubaPlusPlus(Value):
             _check.together("run_tasks", "rule", value, "tasks", like)
             values.append(_arrays.contiguous(value, np.float64))
         b, g = values
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore"), _arrays.beside(like):
             rate, damping = np.sqrt(b) / np.sqrt(g), self.coef / g
         return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", damping, dtype)
 

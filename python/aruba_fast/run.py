@@ -227,4 +227,5 @@ def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
     run = run_tasks(tasks, start, OGD(0.0), loss=loss)
     assert run.loss is not None
     assert run.weight is not None
-    return run.loss / run.weight
+    with _arrays.beside(run.loss):
+        return run.loss / run.weight

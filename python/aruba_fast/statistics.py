@@ -227,7 +227,8 @@ class TaskStatistics:
         return float(self.weight_sum[0] + self.weight_sum[1])
 
     def _rounded(self, index: int) -> Float64Array:
-        result: Float64Array = self.sums[index, 0] + self.sums[index, 1]
+        with _arrays.beside(self.sums):
+            result: Float64Array = self.sums[index, 0] + self.sums[index, 1]
         return result
 
     def __add__(self, other: object) -> "TaskStatistics":
@@ -235,7 +236,7 @@ class TaskStatistics:
             return NotImplemented
         _check.shape("TaskStatistics", "other", other.sums, self.sums.shape)
         _check.together("TaskStatistics", "other", other.sums, "self", self.sums)
-        merged = (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
+        merged = [_arrays.owned(part) for part in (self.sums, self.weight_sum, self.counts)]
         _arrays.native(self.sums).merge_statistics(
             *merged, other.sums, other.weight_sum, other.counts
         )

@@ -50,8 +50,7 @@ void* last_stream();
 void fail_next(const char* call, int error);
 // The number of devices that the runtime reports; 0 with `error` where there is no driver.
 void set_devices(int n, int error = 0);
-// While a stream is captured, calls that a capture does not allow fail.
-void set_capturing(bool capturing);
+// What streams do, when, and what they remember: streams.h.
 
 // ---- for cuda_runtime.h ----
 

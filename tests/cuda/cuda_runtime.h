@@ -2,13 +2,16 @@
 // built-ins that they use, and the calls of the runtime that the ops make.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstring>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "cuda_on_cpu.h"
+#include "streams.h"
 
 #define __global__
 #define __device__
@@ -96,10 +99,16 @@ enum cudaError_t {
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
   cudaErrorNotReady = 600,
-  cudaErrorStreamCaptureUnsupported = 900
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureIsolation = 905,
+  cudaErrorStreamCaptureImplicit = 906,
+  cudaErrorCapturedEvent = 907
 };
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
+using cudaGraph_t = struct CUgraph_st*;
+using cudaUserObject_t = struct CUuserObject_st*;
+using cudaHostFn_t = void (*)(void*);
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost, cudaMemcpyDefault };
 enum cudaMemoryType {
   cudaMemoryTypeUnregistered,
@@ -113,7 +122,8 @@ enum cudaStreamCaptureMode {
   cudaStreamCaptureModeThreadLocal,
   cudaStreamCaptureModeRelaxed
 };
-constexpr unsigned cudaEventDisableTiming = 2;
+constexpr unsigned cudaEventDisableTiming = 2, cudaUserObjectNoDestructorSync = 1,
+                   cudaGraphUserObjectMove = 1;
 
 struct cudaPointerAttributes {
   cudaMemoryType type;
@@ -143,17 +153,31 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t n, cudaMemcp
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t n, cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
+                                     unsigned long long* id, cudaGraph_t* graph);
+cudaError_t cudaStreamGetId(cudaStream_t stream, unsigned long long* id);
+cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void* p, cudaHostFn_t destroy,
+                                 unsigned references, unsigned flags);
+cudaError_t cudaGraphRetainUserObject(cudaGraph_t graph, cudaUserObject_t object, unsigned count,
+                                      unsigned flags);
+cudaError_t cudaUserObjectRelease(cudaUserObject_t object, unsigned count);
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p);
 
 namespace cuda_on_cpu {
 // Counts a launch; an error that was asked for, or cudaSuccess.
 cudaError_t begin_launch(const cudaLaunchConfig_t& config);
+// What an argument of a kernel points to, or null.
+template <class T>
+const void* memory_of(const T& argument) {
+  if constexpr (std::is_pointer_v<T>) return argument;
+  else return nullptr;
+}
 }  // namespace cuda_on_cpu
 
 template <class... P, class... A>
@@ -161,7 +185,15 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                                A&&... arguments) {
   if (const cudaError_t error = cuda_on_cpu::begin_launch(*config)) return error;
   const std::tuple<P...> copies(std::forward<A>(arguments)...);
-  cuda_on_cpu::run(config->gridDim, config->blockDim, config->dynamicSmemBytes,
-                   [&] { std::apply(kernel, copies); });
+  const auto memory = std::apply(
+      [](const auto&... each) {
+        return std::array<const void*, sizeof...(each)>{cuda_on_cpu::memory_of(each)...};
+      },
+      copies);
+  const auto work = [at = *config, kernel, copies] {
+    cuda_on_cpu::run(at.gridDim, at.blockDim, at.dynamicSmemBytes,
+                     [&] { std::apply(kernel, copies); });
+  };
+  cuda_on_cpu::enqueue(config->stream, work, memory);
   return cudaSuccess;
 }

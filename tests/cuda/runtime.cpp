@@ -1,5 +1,5 @@
-// The calls of CUDA's runtime over host memory: everything is done at once, every device is this
-// machine.
+// The calls of CUDA's runtime over host memory: every device is this machine, and its streams do
+// their work when streams.h says.
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -16,7 +16,6 @@ std::string failing;
 cudaError_t failure = cudaSuccess, last_error = cudaSuccess;
 int n_devices = 1;
 cudaError_t no_devices_because = cudaSuccess;
-bool capturing_now = false;
 int launched_on_device = -1;
 void* launched_on_stream = nullptr;
 thread_local int current_device = 0;
@@ -31,18 +30,29 @@ cudaError_t refuse(cudaError_t error) {
 cudaError_t begin(const char* call) {
   const std::lock_guard<std::mutex> lock(mutex);
   if (n_devices == 0) return refuse(no_devices_because ? no_devices_because : cudaErrorNoDevice);
+  if (destroying()) add_fault(std::string(call) + " where CUDA may not be called");
   if (failing != call) return cudaSuccess;
   failing.clear();
   return refuse(failure);
 }
 
-cudaError_t begin_allocation(const char* call) {
-  if (const cudaError_t error = begin(call)) return error;
+void count(std::int64_t Counts::* what) {
   const std::lock_guard<std::mutex> lock(mutex);
-  ++counted.allocations;
-  if (capturing_now && capture_mode != cudaStreamCaptureModeRelaxed)
-    return refuse(cudaErrorStreamCaptureUnsupported);
-  return cudaSuccess;
+  ++(counted.*what);
+}
+
+// Of a call that a capture forbids.
+cudaError_t begin_unsafe(const char* call) {
+  if (const cudaError_t error = begin(call)) return error;
+  return any_captured() && capture_mode != cudaStreamCaptureModeRelaxed
+             ? refuse(cudaErrorStreamCaptureUnsupported)
+             : cudaSuccess;
+}
+
+cudaError_t begin_allocation(const char* call) {
+  const cudaError_t error = begin_unsafe(call);
+  count(&Counts::allocations);
+  return error;
 }
 
 cudaError_t allocate(const char* call, void** p, std::size_t n) {
@@ -83,11 +93,6 @@ void set_devices(int n, int error) {
   const std::lock_guard<std::mutex> lock(mutex);
   n_devices = n;
   no_devices_because = static_cast<cudaError_t>(error);
-}
-
-void set_capturing(bool capturing) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  capturing_now = capturing;
 }
 
 cudaError_t begin_launch(const cudaLaunchConfig_t& config) {
@@ -133,10 +138,7 @@ cudaError_t cudaDriverGetVersion(int* version) {
   return cudaSuccess;
 }
 
-cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
-  return cudaSuccess;
-}
+cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 13000, cudaSuccess; }
 
 cudaError_t cudaGetLastError() {
   const std::lock_guard<std::mutex> lock(mutex);
@@ -168,7 +170,8 @@ cudaError_t cudaMalloc(void** p, std::size_t n) { return allocate("cudaMalloc", 
 cudaError_t cudaMallocHost(void** p, std::size_t n) { return allocate("cudaMallocHost", p, n); }
 
 cudaError_t cudaFree(void* p) {
-  if (const cudaError_t error = begin("cudaFree")) return error;
+  if (const cudaError_t error = begin_unsafe("cudaFree")) return error;
+  finish();
   std::free(p);
   return cudaSuccess;
 }
@@ -180,41 +183,41 @@ cudaError_t cudaFreeHost(void* p) {
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t n, cudaMemcpyKind,
-                            cudaStream_t) {
+                            cudaStream_t stream) {
   if (const cudaError_t error = begin("cudaMemcpyAsync")) return error;
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++counted.copies;
-  }
-  if (n > 0) std::memcpy(to, from, n);
+  count(&Counts::copies);
+  const void* const memory[] = {to, from};
+  if (n > 0) enqueue(stream, [=] { std::memcpy(to, from, n); }, memory);
   return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void* p, int value, std::size_t n, cudaStream_t) {
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t n, cudaStream_t stream) {
   if (const cudaError_t error = begin("cudaMemsetAsync")) return error;
-  if (n > 0) std::memset(p, value, n);
+  const void* const memory[] = {p};
+  if (n > 0) enqueue(stream, [=] { std::memset(p, value, n); }, memory);
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (const cudaError_t error = begin("cudaStreamSynchronize")) return error;
-  const std::lock_guard<std::mutex> lock(mutex);
-  ++counted.synchronizations;
-  return capturing_now ? refuse(cudaErrorStreamCaptureUnsupported) : cudaSuccess;
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  if (const cudaError_t error = begin("cudaStreamWaitEvent")) return error;
-  const std::lock_guard<std::mutex> lock(mutex);
-  ++counted.waits;
+  count(&Counts::synchronizations);
+  if (captured(stream)) return refuse(cudaErrorStreamCaptureUnsupported);
+  synchronize(stream);
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  if (const cudaError_t error = begin("cudaStreamIsCapturing")) return error;
-  const std::lock_guard<std::mutex> lock(mutex);
-  *status = capturing_now ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
+                                     unsigned long long*, cudaGraph_t* graph) {
+  if (const cudaError_t error = begin("cudaStreamGetCaptureInfo")) return error;
+  const auto found = captured(stream);
+  *status = found ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  if (graph) *graph = reinterpret_cast<cudaGraph_t>(found.get());
   return cudaSuccess;
+}
+
+cudaError_t cudaStreamGetId(cudaStream_t stream, unsigned long long* id) {
+  *id = reinterpret_cast<std::uintptr_t>(stream);
+  return begin("cudaStreamGetId");
 }
 
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
@@ -222,19 +225,72 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
   return begin("cudaThreadExchangeStreamCaptureMode");
 }
 
+struct CUuserObject_st {
+  void* p;
+  cudaHostFn_t destroy;
+};
+
+cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void* p, cudaHostFn_t destroy, unsigned,
+                                 unsigned) {
+  if (const cudaError_t error = begin("cudaUserObjectCreate")) return error;
+  *object = new CUuserObject_st{p, destroy};
+  return cudaSuccess;
+}
+
+// The one reference that there is moves to the graph.
+cudaError_t cudaGraphRetainUserObject(cudaGraph_t graph, cudaUserObject_t object, unsigned,
+                                      unsigned) {
+  if (const cudaError_t error = begin("cudaGraphRetainUserObject")) return error;
+  retain(*reinterpret_cast<Graph*>(graph), [each = *object] { each.destroy(each.p); });
+  delete object;
+  return cudaSuccess;
+}
+
+cudaError_t cudaUserObjectRelease(cudaUserObject_t object, unsigned) {
+  object->destroy(object->p);
+  delete object;
+  return begin("cudaUserObjectRelease");
+}
+
+struct CUevent_st {
+  std::shared_ptr<Event> event = std::make_shared<Event>();
+};
+
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   if (const cudaError_t error = begin("cudaEventCreateWithFlags")) return error;
-  *event = reinterpret_cast<cudaEvent_t>(std::malloc(1));
+  *event = new CUevent_st;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  std::free(event);
+  delete event;
   return begin("cudaEventDestroy");
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return begin("cudaEventRecord"); }
-cudaError_t cudaEventQuery(cudaEvent_t) { return begin("cudaEventQuery"); }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (const cudaError_t error = begin("cudaEventRecord")) return error;
+  record(event->event, stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (const cudaError_t error = begin("cudaStreamWaitEvent")) return error;
+  count(&Counts::waits);
+  return wait(stream, event->event) ? cudaSuccess : refuse(cudaErrorStreamCaptureIsolation);
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t error = begin_unsafe("cudaEventQuery")) return error;
+  if (event->event->graph) return refuse(cudaErrorCapturedEvent);
+  return event->event->done < event->event->recorded ? refuse(cudaErrorNotReady) : cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (const cudaError_t error = begin_unsafe("cudaEventSynchronize")) return error;
+  if (event->event->graph) return refuse(cudaErrorCapturedEvent);
+  if (event->event->done < event->event->recorded) synchronize(event->event->stream);
+  return cudaSuccess;
+}
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
   if (const cudaError_t error = begin("cudaPointerGetAttributes")) return error;

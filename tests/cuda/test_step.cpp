@@ -199,12 +199,12 @@ void test_table_is_kept() {
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{2});
   expect_equal(cuda_on_cpu::counts().synchronizations, std::int64_t{0});
   // A graph's table is its own: copied while it is captured, and never found by anybody else.
-  cuda_on_cpu::set_capturing(true);
+  cuda_on_cpu::begin_capture(nullptr);
   cuda_on_cpu::reset_counts();
   first.run(kOgdStep, true, device);
   first.run(kOgdStep, true, device);
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{2});
-  cuda_on_cpu::set_capturing(false);
+  const auto graph = cuda_on_cpu::end_capture(nullptr);
   cuda_on_cpu::reset_counts();
   first.run(kOgdStep, true, device);
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{0});

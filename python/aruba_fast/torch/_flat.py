@@ -111,7 +111,7 @@ class FlatState:
         self._sum()
         if not self._n_summed:
             self._sums.fill(0)
-        return TaskStatistics._of(*(array.copy() for array in self._round()))
+        return TaskStatistics._of(*(_arrays.owned(array) for array in self._round()))
 
     def forget_round(self) -> None:
         """Starts a new round."""
@@ -160,10 +160,10 @@ class FlatState:
     def export(self) -> dict[str, Any]:
         """Returns copies of all arrays, with those of the open round where there is one."""
         self._sum()
-        found = {name: array.copy() for name, array in self.arrays.items()}
+        found = {name: _arrays.owned(array) for name, array in self.arrays.items()}
         if self._n_summed:
             names = ("round_sums", "round_weight", "round_counts")
-            found |= {n: a.copy() for n, a in zip(names, self._round(), strict=True)}
+            found |= {n: _arrays.owned(a) for n, a in zip(names, self._round(), strict=True)}
         return found
 
     def restore(self, arrays: Mapping[str, Any]) -> None:

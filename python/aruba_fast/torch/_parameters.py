@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from .. import _arrays
+
 MASTERS = {
     torch.float32: torch.float32,
     torch.bfloat16: torch.float32,
@@ -195,13 +197,8 @@ class Parameters:
         """Returns a context in which CuPy works on the current stream of PyTorch."""
         if self.device.type == "cpu":
             return nullcontext()
-        import cupy
-
         stream = torch.cuda.current_stream(self.device)
-        context: AbstractContextManager[Any] = cupy.cuda.ExternalStream(
-            stream.cuda_stream, stream.device_index
-        )
-        return context
+        return _arrays.on_stream(stream.device_index, stream.cuda_stream)
 
 
 def _equal(p: torch.Tensor, values: torch.Tensor) -> bool:
