@@ -56,12 +56,18 @@ struct Array {
 };
 
 // "step: `grad` must have the shape of `theta`: got (3, 4), expected (4, 3)"
+inline std::string sentence(const char* function, const std::string& subject,
+                            const std::string& rule, const std::string& got,
+                            const std::string& expected = "") {
+  return std::string(function) + ": " + subject + " must " + rule + ": got " + got +
+         (expected.empty() ? "" : ", expected " + expected);
+}
+
 template <class Error = ValueError>
 [[noreturn]] inline void refuse(const char* function, const std::string& subject,
                                 const std::string& rule, const std::string& got,
                                 const std::string& expected = "") {
-  throw Error(std::string(function) + ": " + subject + " must " + rule + ": got " + got +
-              (expected.empty() ? "" : ", expected " + expected));
+  throw Error(sentence(function, subject, rule, got, expected));
 }
 
 }  // namespace aruba_fast

@@ -12,6 +12,7 @@ namespace {
 void launch(const StepArguments& arguments, const DeviceArrays& arrays) {
   cuda::step(arguments, arrays.stream());
   arrays.finished();
+  arrays.written();
 }
 
 void preconditioned_step(ArraysArgument theta, ArraysArgument grad, RatesArgument learning_rate,

@@ -2,17 +2,10 @@
 #include "device_arrays.h"
 
 #include "exchange.h"
+#include "objects.h"
 
 namespace aruba_fast::python {
 namespace {
-
-// A class of a library, if the program uses that library at all.
-bool is_instance_of(py::handle object, const char* library, const char* name) {
-  const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
-  PyObject* module = PyDict_GetItemString(modules.ptr(), library);
-  return module && py::hasattr(module, name) &&
-         py::isinstance(object, py::handle(module).attr(name));
-}
 
 bool is_cupy(py::handle object) { return is_instance_of(object, "cupy", "ndarray"); }
 bool is_torch(py::handle object) { return is_instance_of(object, "torch", "Tensor"); }
@@ -181,6 +174,7 @@ void DeviceArrays::fill_from_dlpack(Array& array, py::handle object, Access acce
   if (access == Access::kModify && is_jax(object))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "an array of JAX, which are immutable");
+  if (is_torch(object) && access == Access::kModify) modified_tensors_.push_back(object.ptr());
   read_capsule(array, object, access);
 }
 

@@ -1,5 +1,6 @@
 """Where arrays live: NumPy's in host memory, CuPy's on a CUDA device, and what works on each."""
 
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
@@ -22,6 +23,29 @@ class ForeignArray(Protocol):
         """Tells where the memory is."""
 
 
+def require_plain(function: str, name: str, tensor: Any) -> None:
+    """Refuses a tensor of PyTorch whose numbers are not those that its memory holds."""
+    torch, kind = sys.modules["torch"], type(tensor)
+    wrapped = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", lambda _: False)
+    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        got = f"{kind.__name__}, whose class gives its memory a meaning of its own"
+    elif wrapped(tensor):
+        got = "one within a transform of torch.func"
+    elif tensor.device.type not in ("cpu", "cuda"):
+        got = f"one on the device {str(tensor.device)!r}"
+    elif tensor.layout is not torch.strided:
+        return  # its exporter's own sentence is as good
+    elif tensor.numel() and not tensor.data_ptr():
+        got = "one without memory"
+    elif tensor.is_neg() or tensor.is_conj():
+        got = "one that is negated or conjugated when it is read"
+    else:
+        return
+    raise TypeError(
+        f"{function}: {name} must be a plain tensor: got {got}, expected its numbers in memory"
+    )
+
+
 def cuda_module(function: str, name: str, value: object) -> ModuleType:
     """Returns the native code for CUDA devices, on behalf of an argument that asks for it."""
     try:
@@ -37,7 +61,7 @@ def _described(value: object) -> str:
     if isinstance(value, str):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return f"a {type(value).__name__} of {_described(value[0])}"
+        return f"a {type(value).__name__} of {', '.join(map(_described, value[:1]))}"
     return f"{type(value).__module__}.{type(value).__qualname__} on a CUDA device"
 
 
