@@ -49,10 +49,10 @@ struct Array {
     for (int i = 0; i < n_dimensions; ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
     return text + (n_dimensions == 1 ? ",)" : ")");
   }
-  std::string quoted() const {
-    return "`" + std::string(name) + (position < 0 ? "" : "[" + std::to_string(position) + "]") +
-           "`";
+  std::string full_name() const {
+    return std::string(name) + (position < 0 ? "" : "[" + std::to_string(position) + "]");
   }
+  std::string quoted() const { return "`" + full_name() + "`"; }
 };
 
 // "step: `grad` must have the shape of `theta`: got (3, 4), expected (4, 3)"

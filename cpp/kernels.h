@@ -69,10 +69,10 @@ struct TasksCall {
   void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
   double* loss;
   Loss loss_kind;
-  double radius;        // 0: unbounded
-  bool one_rate;        // the rate is a scalar: Euclidean projection
-  std::int64_t* next;   // shared: the next task that nobody has taken
-  const bool* stop;     // shared: somebody asked to stop
+  double radius;                      // 0: unbounded
+  bool one_rate;                      // the rate is a scalar: Euclidean projection
+  std::int64_t* next;                 // shared: the next task that nobody has taken
+  const bool* stop;                   // shared: somebody asked to stop
   void (*poll)(void*, std::int64_t);  // told of the work since the last call; may set stop
   void* poll_context;
   void* scratch;  // scratch_numbers() numbers of this thread's own, 64-byte aligned

@@ -22,7 +22,8 @@ constexpr std::int64_t kTile = 2048;
 constexpr std::int64_t kFewTasks = 16, kSmallTile = 512;
 constexpr std::int64_t kPadding = 8;  // keeps the six rows of sums off the same cache sets
 constexpr std::int64_t kWave = 64;    // chunks in flight when there are few columns
-constexpr std::int64_t kPartials = 512;  // tiles of chunks in flight, 50 MB, for however many threads
+constexpr std::int64_t kPartials =
+    512;  // tiles of chunks in flight, 50 MB, for however many threads
 constexpr std::int64_t kParallelFrom = std::int64_t(1) << 15;
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }

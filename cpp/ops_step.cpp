@@ -67,9 +67,8 @@ void step(const StepArguments& arguments) {
   }
   const int threads = n_threads();
   const std::int64_t share = (plan.n / threads / kGrain + 1) * kGrain;
-  for_each((plan.n + share - 1) / share, true, [&](std::int64_t part) {
-    run(part * share, std::min(plan.n, (part + 1) * share));
-  });
+  for_each((plan.n + share - 1) / share, true,
+           [&](std::int64_t part) { run(part * share, std::min(plan.n, (part + 1) * share)); });
 }
 
 }  // namespace aruba_fast

@@ -84,7 +84,8 @@ void TaskEngine::reserve(int n_threads, std::int64_t n_numbers) {
 void TaskEngine::set_rates(const TaskRuleArguments& rule) {
   const auto spread_all = [&](auto zero) {
     using T = decltype(zero);
-    spread<T>(rates_.get(), rule.rates, rule.rate, options_.n_outputs, table_.n_features, stride_, 0);
+    spread<T>(rates_.get(), rule.rates, rule.rate, options_.n_outputs, table_.n_features, stride_,
+              0);
     spread<T>(dampings_.get(), rule.dampings, rule.damping, options_.n_outputs, table_.n_features,
               stride_, 1);
   };
@@ -193,8 +194,8 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
         weights[i] = static_cast<double>(table.stops[task] - table.starts[task]);
       }
       const RoundArrays round = {theta_hat.get(), grad_sq.get(),
-                                 state.phi,        weights.empty() ? nullptr : weights.data(),
-                                 n_tasks,          n,
+                                 state.phi,       weights.empty() ? nullptr : weights.data(),
+                                 n_tasks,         n,
                                  state.type};
       add_round("meta_train", round, statistics, training.skipped + at);
     }

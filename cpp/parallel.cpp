@@ -42,8 +42,8 @@ int container_cpus() {
   return quota > 0 && period > 0 ? std::max(1, static_cast<int>(quota / period + 0.999)) : 1 << 20;
 }
 
-// Forked and never executed anew: an OpenMP runtime that was in use before has lost its threads, and
-// a region of more than one would wait for them. Source: PF_FORKNOEXEC of Linux, proc(5).
+// Forked and never executed anew: an OpenMP runtime that was in use before has lost its threads,
+// and a region of more than one would wait for them. Source: PF_FORKNOEXEC of Linux, proc(5).
 bool is_forked_without_exec() {
   constexpr unsigned kForkNoExec = 0x40;
   std::ifstream file("/proc/self/stat");

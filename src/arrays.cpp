@@ -19,6 +19,15 @@ const py::detail::PyArray_Proxy* proxy(py::handle array) {
 
 bool is_numpy(py::handle object) { return py::isinstance<py::array>(object); }
 
+// A subclass is read as its base, but not if it says that some of the numbers do not count.
+void require_unmasked(const char* function, const Array& named, py::handle array) {
+  if (Py_TYPE(array.ptr()) == py::detail::npy_api::get().PyArray_Type_) return;
+  if (is_instance_of(array, "numpy.ma", "MaskedArray") &&
+      py::module_::import("numpy.ma").attr("is_masked")(array).cast<bool>())
+    refuse<TypeError>(function, named.quoted(), "have all of its values", "masked ones",
+                      "a plain array, such as .filled(0)");
+}
+
 // NumPy has one descriptor for all native arrays of a type: a comparison of two pointers.
 bool is_usual_type(const void* descriptor, Type& type) {
   static const void* const floats[] = {py::dtype::of<float>().release().ptr(),
@@ -71,7 +80,8 @@ void Arrays::read_words_as(py::handle type) {
 // Host arrays of other libraries through DLPack; NumPy does the protocol.
 py::object Arrays::to_numpy(py::handle object, const Array& named, Access access) const {
   if (is_instance_of(object, "torch", "Tensor"))
-    py::module_::import("aruba_fast._arrays").attr("require_plain")(function_, named.quoted(), object);
+    py::module_::import("aruba_fast._arrays")
+        .attr("require_plain")(function_, named.full_name(), object);
   if (on_cuda(object))
     refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",
                       type_name(object) + " on a CUDA device");
@@ -117,6 +127,7 @@ void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
   for (int i = 0; i < at->nd; ++i) array.shape[i] = at->dimensions[i];
   if (!at->data && array.size() > 0)
     refuse<TypeError>(function_, array.quoted(), "have memory", "a null pointer");
+  require_unmasked(function_, array, object);
 }
 
 void Arrays::fill(Array& array, py::handle object, Access access) {
@@ -158,7 +169,7 @@ void Arrays::fill_from_tensor(Array& array, py::handle object, const dlpack::Ten
   if (access != Access::kRead)
     refuse<TypeError>(function_, array.quoted(),
                       "be C-contiguous and aligned, it is modified in place",
-                      negated ? "a tensor whose negative bit is set"
+                      negated ? "a tensor whose negative bit is set, expected .resolve_neg() of it"
                               : "an array that would have to be copied");
   // clone: `contiguous` would return a misaligned tensor as it is.
   const py::object format = py::module_::import("torch").attr("contiguous_format");

@@ -32,20 +32,22 @@ struct Known {
 };
 thread_local Known known_types[2];
 
-py::object torch_class() {
+// An attribute of PyTorch, if the program uses that.
+py::object of_torch(const char* name) {
   const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
   PyObject* torch = PyDict_GetItemString(modules.ptr(), "torch");
-  return torch ? attribute(torch, "Tensor") : py::object();
+  return torch ? attribute(torch, name) : py::object();
 }
 
 // PyTorch's alone: a description has no flag for what may not be written to. Not of a class that
 // handles all operations itself (DTensor, MaskedTensor): what its memory holds is its own affair.
 const ExchangeApi* api_of(py::handle type) {
-  const py::object tensor = torch_class();
+  const py::object tensor = of_torch("Tensor");
   if (!tensor) return nullptr;
   const int derived = PyObject_IsSubclass(type.ptr(), tensor.ptr());
   if (derived < 0) throw py::error_already_set();
-  if (!derived || !attribute(type, "__torch_dispatch__").is(attribute(tensor, "__torch_dispatch__")))
+  if (!derived ||
+      !attribute(type, "__torch_dispatch__").is(attribute(tensor, "__torch_dispatch__")))
     return nullptr;
   const py::object capsule = attribute(type, "__dlpack_c_exchange_api__");
   if (!capsule || !PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) return nullptr;
@@ -107,9 +109,9 @@ class NegativeBit {
     std::vector<std::pair<py::object, py::object>> twins;
     for (const char* type : {"float32", "float64", "bfloat16"})
       for (int n_dimensions = 1; n_dimensions <= kSizes; ++n_dimensions) {
-        const py::object plain = torch.attr("empty")(
-            py::tuple(py::list(py::make_tuple(2)) * py::int_(n_dimensions)),
-            py::arg("dtype") = torch.attr(type), py::arg("device") = "cpu");
+        const py::object plain =
+            torch.attr("empty")(py::tuple(py::list(py::make_tuple(2)) * py::int_(n_dimensions)),
+                                py::arg("dtype") = torch.attr(type), py::arg("device") = "cpu");
         twins.emplace_back(plain, torch.attr("_neg_view")(plain));
       }
     int found = 0;
@@ -157,13 +159,12 @@ bool is_negated(py::handle object, const dlpack::Tensor& tensor) {
 
 void count_writes(const std::vector<PyObject*>& tensors) {
   if (tensors.empty()) return;
-  const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
-  PyObject* graph = PyDict_GetItemString(modules.ptr(), "torch.autograd.graph");
-  if (!graph) return;
+  const py::object autograd = of_torch("autograd");
+  if (!autograd) return;
   py::list written(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i)
     written[i] = py::reinterpret_borrow<py::object>(tensors[i]);
-  py::handle(graph).attr("increment_version")(written);
+  autograd.attr("graph").attr("increment_version")(written);
 }
 
 bool known_type(const dlpack::DataType& given, Type& type) {

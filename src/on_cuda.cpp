@@ -13,9 +13,8 @@ py::object first_of(py::handle object) {
   if (!PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()))
     return py::reinterpret_borrow<py::object>(object);
   const py::scoped_critical_section section(object);
-  return py::reinterpret_borrow<py::object>(PySequence_Fast_GET_SIZE(object.ptr())
-                                                ? PySequence_Fast_GET_ITEM(object.ptr(), 0)
-                                                : Py_None);
+  return py::reinterpret_borrow<py::object>(
+      PySequence_Fast_GET_SIZE(object.ptr()) ? PySequence_Fast_GET_ITEM(object.ptr(), 0) : Py_None);
 }
 
 // Libraries whose arrays have the attributes of a device's wherever they live.

@@ -23,27 +23,30 @@ class ForeignArray(Protocol):
         """Tells where the memory is."""
 
 
-def require_plain(function: str, name: str, tensor: Any) -> None:
+def require_plain(function: str, name: str, value: Any) -> None:
     """Refuses a tensor of PyTorch whose numbers are not those that its memory holds."""
-    torch, kind = sys.modules["torch"], type(tensor)
-    wrapped = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", lambda _: False)
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, getattr(torch, "Tensor", ())):
+        return
+    kind = type(value)
+    functorch = getattr(torch._C, "_functorch", None)
     if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        got = f"{kind.__name__}, whose class gives its memory a meaning of its own"
-    elif wrapped(tensor):
-        got = "one within a transform of torch.func"
-    elif tensor.device.type not in ("cpu", "cuda"):
-        got = f"one on the device {str(tensor.device)!r}"
-    elif tensor.layout is not torch.strided:
+        got = f"a {kind.__name__}, whose class gives memory a meaning of its own"
+        expected = "a torch.Tensor of its numbers, as DTensor.full_tensor() returns"
+    elif functorch and functorch.is_functorch_wrapped_tensor(value):
+        got, expected = "one within a transform of torch.func", "a call outside of it"
+    elif value.device.type not in ("cpu", "cuda"):
+        got, expected = f"one on {str(value.device)!r}", "one on 'cpu' or 'cuda'"
+    elif value.layout is not torch.strided:
         return  # its exporter's own sentence is as good
-    elif tensor.numel() and not tensor.data_ptr():
-        got = "one without memory"
-    elif tensor.is_neg() or tensor.is_conj():
-        got = "one that is negated or conjugated when it is read"
+    elif value.is_neg() or value.is_conj():
+        got = "one whose numbers are negated or conjugated when they are read"
+        expected = "resolve_neg() or resolve_conj() of it"
+    elif value.numel() and not value.data_ptr():
+        got, expected = "one without memory", "one that has it"
     else:
         return
-    raise TypeError(
-        f"{function}: {name} must be a plain tensor: got {got}, expected its numbers in memory"
-    )
+    raise TypeError(f"{function}: `{name}` must be a plain tensor: got {got}, expected {expected}")
 
 
 def cuda_module(function: str, name: str, value: object) -> ModuleType:

@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ def _real(function: str, name: str, value: object) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+    except MemoryError:
+        raise
+    except Exception as error:  # of the object's own code
+        raise TypeError(
+            f"{function}: `{name}` must be a real number: got {type(value).__name__} ({error}), "
+            "expected a float"
+        ) from error
 
 
 def positive(function: str, name: str, value: object) -> float:
@@ -61,6 +69,19 @@ def fraction(function: str, name: str, value: object, *, zero: bool = False) -> 
     return number
 
 
+def meta_step(function: str, value: Any, n_tasks: Callable[[], int]) -> float | None:
+    """Returns the step of the initialization, None for that of the running mean.
+
+    Args:
+        function: Name of the public function, for the message.
+        value: A number, None, or a function of the number of tasks that returns one of them.
+        n_tasks: Counts the tasks, for such a function; on a device that waits.
+    """
+    if callable(value):
+        value = value(n_tasks())
+    return None if value is None else non_negative(function, "meta_step", value)
+
+
 def boolean(function: str, name: str, value: object) -> bool:
     """Returns `value` as a bool; nothing but a bool is taken for one."""
     if not isinstance(value, (bool, np.bool_)):
@@ -77,10 +98,12 @@ def integer(function: str, name: str, value: Any, minimum: int) -> int:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
         number = operator.index(value)
-    except TypeError:
+    except MemoryError:
+        raise
+    except Exception as error:  # a float has no index; an object's own code raises what it likes
         raise TypeError(
             f"{function}: `{name}` must be an integer: got {type(value).__name__}, expected an int"
-        ) from None
+        ) from (None if type(error) is TypeError else error)
     if not (minimum <= number <= _INT64_MAX):
         raise ValueError(
             f"{function}: `{name}` must be in range: got {number}, "
@@ -98,8 +121,11 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
     if _arrays.on_cuda(value):
         device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
         return device_array
+    _arrays.require_plain(function, name, value)
     try:
         result: NDArray[Any] = np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:  # foreign arrays raise whatever their library chose
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(

@@ -14,7 +14,7 @@ from ._state import Hyperparameters, State, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
 
-MetaStep: TypeAlias = float | Callable[[int], float] | None
+MetaStep: TypeAlias = float | Callable[[int], float | None] | None
 
 
 class MetaLearner(State):
@@ -201,11 +201,8 @@ class MetaLearner(State):
         phi = self._arrays["phi"]
         _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
         _check.together(name, "statistics", statistics.sums, "phi", phi)
-        if callable(meta_step):
-            meta_step = meta_step(self.n_tasks + statistics.n_tasks)
-        if meta_step is not None:
-            meta_step = _check.non_negative(name, "meta_step", meta_step)
-        self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, meta_step)
+        step = _check.meta_step(name, meta_step, lambda: self.n_tasks + statistics.n_tasks)
+        self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, step)
 
     def update(
         self, run: TaskRun, *, weights: ArrayLike | None = None, meta_step: MetaStep = None
@@ -232,9 +229,8 @@ class MetaLearner(State):
             self.apply(self.statistics(run, weights), meta_step)
             return
         weights = self._checked_weights(run, weights)
-        if meta_step is not None:
-            meta_step = _check.non_negative("MetaLearner.apply", "meta_step", meta_step)
-        self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
+        step = _check.meta_step("MetaLearner.apply", meta_step, int)
+        self._state.learn(run.theta_hat, run.grad_sq, weights, step)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole state as a safetensors file, to resume bit for bit.

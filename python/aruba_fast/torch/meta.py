@@ -247,12 +247,9 @@ class MetaOptimizer(Persistent):
                 f"{name}: the round must hold a task: got none, expected `with meta.task()` before"
             )
         with self._parameters.beside():
-            if callable(meta_step):
-                of_round = self._flat.statistics() if statistics is None else statistics
-                meta_step = meta_step(self.n_tasks + of_round.n_tasks)
-            if meta_step is not None:
-                meta_step = _check.non_negative(name, "meta_step", meta_step)
-            self._flat.apply(statistics, meta_step)
+            of_round = self._flat.statistics if statistics is None else lambda: statistics
+            step = _check.meta_step(name, meta_step, lambda: self.n_tasks + of_round().n_tasks)
+            self._flat.apply(statistics, step)
         self.restore()
 
     def statistics(self) -> TaskStatistics:
