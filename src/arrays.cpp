@@ -1,11 +1,9 @@
 // Python arrays as the core's Array.
 #include "arrays.h"
 
-#include <cmath>
 #include <cstring>
 
 #include "exchange.h"
-#include "objects.h"
 #include "on_cuda.h"
 
 namespace aruba_fast::python {
@@ -205,13 +203,9 @@ Arrays::~Arrays() {
   }
 }
 
-namespace {
-
 // The arithmetic of the last call, or of this one, has pushed the objects out of the nearer caches
 // (1000 x 1000: 12 us).
-constexpr std::size_t kAhead = 16;
-
-}  // namespace
+static constexpr std::size_t kAhead = 16;
 
 // Nothing is allocated in between: Python's own copy of a list may run a finalizer that changes it.
 void Arrays::hold(py::handle object, std::vector<PyObject*>& objects) {
@@ -261,30 +255,6 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
     else fill(array, items[i], access);
   }
   return list.arrays;
-}
-
-// Python's and NumPy's numbers; an array of another library is none, even where it would turn into
-// one.
-bool is_number(py::handle object) {
-  if (PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr())) return true;
-  const PyNumberMethods* methods = Py_TYPE(object.ptr())->tp_as_number;
-  return methods && methods->nb_float && !is_numpy(object) && !attribute(object, "__dlpack__");
-}
-
-double number(const char* function, const char* name, py::handle object) {
-  const double value = PyFloat_AsDouble(object.ptr());
-  if (value != -1 || !PyErr_Occurred()) return value;
-  // An integer beyond all floats.
-  if (PyLong_Check(object.ptr()) && PyErr_ExceptionMatches(PyExc_OverflowError)) {
-    PyErr_Clear();
-    return object < py::int_(0) ? -HUGE_VAL : HUGE_VAL;
-  }
-  py::error_already_set error;
-  const std::string subject = "`" + std::string(name) + "`";
-  const PyNumberMethods* methods = Py_TYPE(object.ptr())->tp_as_number;
-  if (methods && (methods->nb_float || methods->nb_index))
-    refuse_because(error, function, subject, "be a number", type_name(object));
-  refuse<TypeError>(function, subject, "be a number", type_name(object));
 }
 
 namespace {

@@ -11,6 +11,7 @@
 
 #include "array.h"
 #include "dlpack.h"
+#include "objects.h"
 
 namespace aruba_fast::python {
 
@@ -98,9 +99,6 @@ class Arrays {
   // Memory of lists that are no longer in use.
   static thread_local std::vector<List> spare_lists;
 };
-
-bool is_number(py::handle object);
-double number(const char* function, const char* name, py::handle object);
 
 }  // namespace aruba_fast::python
 

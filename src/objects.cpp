@@ -1,6 +1,10 @@
 // Objects of the caller, whose own code runs when they are asked for something.
 #include "objects.h"
 
+#include <pybind11/numpy.h>
+
+#include <cmath>
+
 namespace aruba_fast::python {
 
 namespace py = pybind11;
@@ -42,6 +46,31 @@ void refuse_because(py::error_already_set& cause, const char* function, const st
   py::raise_from(cause, PyExc_TypeError,
                  sentence(function, subject, rule, got + " (" + reason + ")").c_str());
   throw py::error_already_set();
+}
+
+// Python's and NumPy's numbers; an array of another library is none, even where it would turn into
+// one.
+bool is_number(py::handle object) {
+  if (PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr())) return true;
+  const PyNumberMethods* methods = Py_TYPE(object.ptr())->tp_as_number;
+  return methods && methods->nb_float && !py::isinstance<py::array>(object) &&
+         !attribute(object, "__dlpack__");
+}
+
+double number(const char* function, const char* name, py::handle object) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value != -1 || !PyErr_Occurred()) return value;
+  // An integer beyond all floats.
+  if (PyLong_Check(object.ptr()) && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+    PyErr_Clear();
+    return object < py::int_(0) ? -HUGE_VAL : HUGE_VAL;
+  }
+  py::error_already_set error;
+  const std::string subject = "`" + std::string(name) + "`";
+  const PyNumberMethods* methods = Py_TYPE(object.ptr())->tp_as_number;
+  if (methods && (methods->nb_float || methods->nb_index))
+    refuse_because(error, function, subject, "be a number", type_name(object));
+  refuse<TypeError>(function, subject, "be a number", type_name(object));
 }
 
 }  // namespace aruba_fast::python

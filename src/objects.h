@@ -40,4 +40,7 @@ auto asked(const char* function, const Array& array, const char* rule, pybind11:
   }
 }
 
+bool is_number(pybind11::handle object);
+double number(const char* function, const char* name, pybind11::handle object);
+
 }  // namespace aruba_fast::python

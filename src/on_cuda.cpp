@@ -3,7 +3,6 @@
 
 #include "arrays.h"
 #include "exchange.h"
-#include "objects.h"
 
 namespace aruba_fast::python {
 namespace {

@@ -1,4 +1,4 @@
-"""Tensors of PyTorch without memory, or with a meaning beside it: resolved or refused, never read."""
+"""Tensors without memory, or with a meaning beside it: resolved or refused, never just read."""
 
 from __future__ import annotations
 

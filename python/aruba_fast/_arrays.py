@@ -25,12 +25,13 @@ class ForeignArray(Protocol):
 
 def require_plain(function: str, name: str, value: Any) -> None:
     """Refuses a tensor of PyTorch whose numbers are not those that its memory holds."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(value, getattr(torch, "Tensor", ())):
+    torch: Any = sys.modules.get("torch")
+    plain: Any = getattr(torch, "Tensor", ())
+    if not isinstance(value, plain):
         return
     kind = type(value)
     functorch = getattr(torch._C, "_functorch", None)
-    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+    if kind.__torch_dispatch__ is not plain.__torch_dispatch__:
         got = f"a {kind.__name__}, whose class gives memory a meaning of its own"
         expected = "a torch.Tensor of its numbers, as DTensor.full_tensor() returns"
     elif functorch and functorch.is_functorch_wrapped_tensor(value):
