@@ -6,6 +6,7 @@ export ARUBA_FAST_DATA ?= $(abspath ../shared/data)
 
 # What was compiled once is not compiled again, in whatever folder, where ccache is installed.
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
+export CMAKE_CUDA_COMPILER_LAUNCHER ?= $(CMAKE_CXX_COMPILER_LAUNCHER)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
@@ -22,6 +23,10 @@ EMULATOR := $(shell find tests/cuda -type f)
 # The module that runs the CUDA kernels on the CPU, for the suite's device tests.
 export ARUBA_CUDA_EMULATED_MODULE ?= $(abspath $(BUILD)/emulated)
 CPP := $(shell find cpp cuda src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+# Several at a time where time is not measured.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=8
+# What `cuda-gates` compiles for and judges; CI takes the two ends. Empty: every architecture.
+CUDA_ARCHITECTURES ?=
 INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
@@ -49,7 +54,8 @@ $(VENV)/.package: $(VENV)/.created $(SOURCES)
 # The same and the kernels for every GPU architecture, which takes minutes more.
 $(VENV)/.cuda: $(VENV)/.package $(CUDA_SOURCES)
 	CUDACXX=$$(tools/nvcc.sh $(CUDA_VERSION)) && export CUDACXX && \
-	  $(INSTALL) -Ccmake.define.ARUBA_CUDA=ON
+	  $(INSTALL) -Ccmake.define.ARUBA_CUDA=ON \
+	  $(if $(CUDA_ARCHITECTURES),"-Ccmake.define.CMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)")
 	touch $@
 
 $(VENV)/.cli: $(VENV)/.package
@@ -81,15 +87,17 @@ omniglot: $(VENV)/.test-frameworks
 shakespeare: $(VENV)/.test-frameworks
 	$(BIN)/aruba-fast shakespeare --out build/shakespeare $(ARGS)
 
+# Status 5 is pytest's for no test at all: ARGS may name tests of one kind only.
 test: $(VENV)/.package $(TEST) $(VENV)/.emulated
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) -m "not timing" $(ARGS); status=$$?; [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
+	  $(BIN)/python -m pytest -m timing $(ARGS) || [ $$?,$$status = 5,0 ]
 
 bench: $(VENV)/.package $(VENV)/.bench
 	$(BIN)/python benchmarks/report.py $(ARGS)
 
 # Every benchmark and every rival once, answers checked, nothing timed.
 bench-check: $(VENV)/.package $(VENV)/.bench
-	$(BIN)/python -m pytest benchmarks --benchmark-disable -q
+	$(PYTEST) benchmarks --benchmark-disable -q
 
 # ---- CUDA --------------------------------------------------------------------------------------
 
@@ -104,11 +112,12 @@ bench-gpu: $(VENV)/.cuda $(VENV)/.gpu
 bench-gpu-check: $(VENV)/.package $(VENV)/.bench $(VENV)/.emulated
 	$(BIN)/python benchmarks/gpu_report.py --dry-run --json build/gpu-dry.json --plot build/gpu-dry.png
 
-# The machine code of every kernel for every architecture, and that the gates can fail.
+# The machine code of every kernel for the architectures, and that the gates can fail.
 cuda-gates: CUDA_VERSION := 13.0.88
 cuda-gates: $(VENV)/.cuda $(VENV)/.gates
-	$(BIN)/python tools/cuda_gates.py $(ARGS) $(SITE)/aruba_fast/_cuda.*.so
-	ARUBA_CUDA_GATES=1 $(BIN)/python -m pytest -q tests/test_cuda_gates.py tests/test_no_driver.py
+	$(BIN)/python tools/cuda_gates.py $(SITE)/aruba_fast/_cuda.*.so $(ARGS) \
+	  $(if $(CUDA_ARCHITECTURES),--architectures $(patsubst %,sm_%,$(subst -real,,$(subst ;, ,$(CUDA_ARCHITECTURES)))))
+	ARUBA_CUDA_GATES=1 $(PYTEST) -q tests/test_cuda_gates.py tests/test_no_driver.py
 	rm $(VENV)/.package $(VENV)/.cuda  # the suite runs without the real _cuda: installed anew
 
 # The kernels' C++ tests on the CPU: plain, under ASan + UBSan, under TSan, which is the race check,
@@ -117,7 +126,7 @@ cuda-emulated: export PATH := $(abspath $(BIN)):$(PATH)
 cuda-emulated: $(VENV)/.created
 	cmake --preset dev -G Ninja --log-level=WARNING
 	cmake --build build/dev
-	ctest --test-dir build/dev -R '^cuda' --no-tests=error --output-on-failure
+	ctest --test-dir build/dev -R '^cuda' -j 2 --no-tests=error --output-on-failure
 
 # ---- what a developer runs ---------------------------------------------------------------------
 

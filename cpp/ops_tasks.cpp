@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 
 namespace aruba_fast {
 namespace {
@@ -201,7 +202,11 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     }
     std::optional<double> meta_step;
     if (training.meta_step) meta_step = training.meta_step(*state.n_tasks + statistics.n_tasks);
-    state.apply(statistics, meta_step ? &*meta_step : nullptr);
+    {
+      std::unique_lock<StateLock> held;
+      if (training.lock) held = std::unique_lock(*training.lock);
+      state.apply(statistics, meta_step ? &*meta_step : nullptr);
+    }
     watch.poll(kRoundWork + (end - first) * n);
     if (watch.stop) throw Interrupted("meta_train: interrupted");
     if (training.progress &&

@@ -8,6 +8,7 @@
 
 #include "ops_meta.h"
 #include "parallel.h"
+#include "state_lock.h"
 
 namespace aruba_fast {
 
@@ -78,6 +79,7 @@ struct MetaTraining {
       progress;  // empty, or (tasks done, tasks in all), a few times a second
   double* loss;
   std::uint8_t* skipped;
+  StateLock* lock = nullptr;  // held while the state changes
 };
 
 // One pass over the table's order, a meta-update after every round. Throws Interrupted between

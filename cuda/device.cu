@@ -72,6 +72,11 @@ void wait_for(const Stream& stream, void* producer) {
   check(error, "cudaStreamWaitEvent");
 }
 
+void copy(void* to, const void* from, std::size_t size, const Stream& stream) {
+  const DeviceGuard guard(stream);
+  check(cudaMemcpyAsync(to, from, size, cudaMemcpyDefault, handle_of(stream)), "cudaMemcpyAsync");
+}
+
 void synchronize(const Stream& stream) {
   const DeviceGuard guard(stream);
   check(cudaStreamSynchronize(handle_of(stream)), "cudaStreamSynchronize");

@@ -1,6 +1,7 @@
 // The device and stream that a call works on, and what can be asked of the driver.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -28,6 +29,9 @@ int device_of(const char* function, const void* pointer);
 // What is enqueued on `stream` from now on waits for what is on `producer` (a cudaStream_t of the
 // same device) by now.
 void wait_for(const Stream& stream, void* producer);
+
+// Within the memory of the device.
+void copy(void* to, const void* from, std::size_t size, const Stream& stream);
 
 // The one call that waits for the device.
 void synchronize(const Stream& stream);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <mutex>
 
 #include "labels-inl.cuh"
 #include "run_tasks_with.h"
@@ -158,7 +159,11 @@ void meta_train(const TaskTable& table, const TaskOptions& options, const MetaSt
     std::optional<double> meta_step;
     if (training.meta_step)
       meta_step = training.meta_step(tasks_seen(state, memory.statistics, stream));
-    apply(state, memory.statistics, meta_step ? &*meta_step : nullptr, memory.meta, stream);
+    {
+      std::unique_lock<StateLock> held;
+      if (training.lock) held = std::unique_lock(*training.lock);
+      apply(state, memory.statistics, meta_step ? &*meta_step : nullptr, memory.meta, stream);
+    }
     const bool look = std::chrono::steady_clock::now() - last > look_every;
     if (look) {
       // So that no more than this long is on its way when somebody asks for the end.

@@ -1,5 +1,7 @@
 // add_round, merge_statistics and MetaState: what learner.py and statistics.py stand on.
 #include <cmath>
+#include <cstring>
+#include <mutex>
 
 #include "bindings.h"
 #include "meta_arguments.h"
@@ -69,6 +71,7 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
   const Statistics statistics =
       StatisticsArrays(arrays, sums, weight, counts, self.state().n).value;
   const py::gil_scoped_release release;
+  const std::lock_guard held(self.lock());
   self.state().apply(statistics, chosen);
 }
 
@@ -81,7 +84,13 @@ void learn(PyMetaState& self, py::handle theta_hat, py::handle grad_sq, py::hand
       round_arguments(arrays, theta_hat, grad_sq, self.initialization(), weights);
   require_weights(arrays.function(), round);
   const py::gil_scoped_release release;
+  const std::lock_guard held(self.lock());
   self.state().learn(arrays.function(), round, chosen);
+}
+
+void read(PyMetaState& self, const py::sequence& names, const py::sequence& into) {
+  Arrays arrays("read");
+  self.read(arrays, names, into, std::memcpy);
 }
 
 }  // namespace
@@ -93,7 +102,7 @@ void bind_meta(py::module_& module) {
   module.def("merge_statistics", merge_statistics, py::arg("sums_into"), py::arg("weight_into"),
              py::arg("counts_into"), py::arg("sums"), py::arg("weight"), py::arg("counts"),
              "Adds one round's sums to another's, compensated, in place.");
-  bind_meta_state<Arrays>(module, apply)
+  bind_meta_state<Arrays>(module, apply, read)
       .def("learn", learn, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("weights"),
            py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.");
 }

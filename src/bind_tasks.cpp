@@ -41,6 +41,7 @@ void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops,
       refuse(arrays.function(), "`order`", "hold task numbers", std::to_string(call.table.order[i]),
              "0 to " + std::to_string(call.table.n_tasks - 1));
   call.table.n_tasks = n_runs;
+  call.training.lock = &state.lock();
   Watch watch(interrupted);
   try {
     const py::gil_scoped_release release;

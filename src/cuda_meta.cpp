@@ -1,4 +1,6 @@
 // add_round, merge_statistics and MetaState on the arrays of a CUDA device.
+#include <mutex>
+
 #include "cuda/ops_meta.h"
 #include "cuda_bindings.h"
 #include "device_arrays.h"
@@ -41,7 +43,20 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
   arrays.one(self.initialization(), "self", Access::kModify);
   const cuda::DeviceStatistics round = statistics(arrays, sums, weight, counts, self.state().n);
   void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
-  cuda::apply(self.state(), round, chosen, workspace, arrays.stream());
+  {
+    const py::gil_scoped_release release;
+    const std::lock_guard held(self.lock());
+    cuda::apply(self.state(), round, chosen, workspace, arrays.stream());
+  }
+  arrays.finished();
+}
+
+void read(PyMetaState& self, const py::sequence& names, const py::sequence& into) {
+  DeviceArrays arrays("read");
+  arrays.one(self.initialization(), "self", Access::kRead);
+  self.read(arrays, names, into, [&arrays](void* to, const void* from, std::size_t size) {
+    cuda::copy(to, from, size, arrays.stream());
+  });
   arrays.finished();
 }
 
@@ -54,7 +69,7 @@ void bind_cuda_meta(py::module_& module) {
   module.def("merge_statistics", merge_statistics, py::arg("sums_into"), py::arg("weight_into"),
              py::arg("counts_into"), py::arg("sums"), py::arg("weight"), py::arg("counts"),
              "As in _core, on the arrays' device.");
-  bind_meta_state<DeviceArrays>(module, apply);
+  bind_meta_state<DeviceArrays>(module, apply, read);
 }
 
 }  // namespace aruba_fast::python

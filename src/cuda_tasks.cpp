@@ -38,6 +38,7 @@ void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops,
   call.table.n_tasks = static_cast<std::int64_t>(py::len(order));
   void* workspace = arrays.workspace(cuda::meta_train_workspace_bytes(
       call.table, call.options, state.state().n, call.training.round_size));
+  call.training.lock = &state.lock();
   Watch watch(interrupted);
   try {
     const py::gil_scoped_release release;

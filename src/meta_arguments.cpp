@@ -1,8 +1,11 @@
 // What statistics and the meta-update are told, read the same way wherever the arrays live.
 #include "meta_arguments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
+#include <string_view>
 
 namespace aruba_fast::python {
 
@@ -94,6 +97,49 @@ PyMetaState::PyMetaState(Arrays& arrays, py::handle phi_master, py::handle phi, 
   state_.parameters = parameters;
   for (const py::handle array : {phi_master, phi, b, g, rate, rho, counts, weight})
     kept_.push_back(py::reinterpret_borrow<py::object>(array));
+}
+
+void PyMetaState::read(Arrays& arrays, const py::sequence& names, const py::sequence& into,
+                       const Copy& copy) {
+  struct Own {
+    std::string_view name;
+    const void* data;
+    Type type;
+    std::int64_t n;
+  };
+  const Own own[] = {{"phi_master", state_.phi_master, Type::kFloat64, state_.n},
+                     {"phi", state_.phi, state_.type, state_.n},
+                     {"b", state_.b, Type::kFloat64, state_.n},
+                     {"g", state_.g, Type::kFloat64, state_.n},
+                     {"rate", state_.rates, state_.type, state_.n},
+                     {"rho", state_.rho, Type::kFloat64, state_.n},
+                     {"weight", state_.weight_high, Type::kFloat64, 2}};
+  struct Part {
+    void* to;
+    const void* from;
+    std::size_t size;
+  };
+  Part parts[std::size(own) + 1];
+  std::size_t n_parts = 0;
+  for (std::size_t i = 0; i < py::len(names) && n_parts < std::size(parts); ++i) {
+    const auto name = names[i].cast<std::string_view>();
+    if (name == "counts") {
+      parts[n_parts++] = {arrays.integers<std::int64_t>(into[i], "counts", 2), state_.n_tasks,
+                          2 * sizeof(std::int64_t)};
+      continue;
+    }
+    const Own* found = std::find_if(std::begin(own), std::end(own),
+                                    [&](const Own& known) { return known.name == name; });
+    const Array to = arrays.one(into[i], "into", Access::kExact);
+    if (found == std::end(own) || to.type != found->type || to.n_dimensions != 1 ||
+        to.size() > found->n)
+      refuse(arrays.function(), to.quoted(), "fit the learner's", to.shape_text());
+    parts[n_parts++] = {to.data, found->data,
+                        static_cast<std::size_t>(to.size() * size_of(to.type))};
+  }
+  const py::gil_scoped_release release;
+  const std::lock_guard held(lock_);
+  for (std::size_t i = 0; i < n_parts; ++i) copy(parts[i].to, parts[i].from, parts[i].size);
 }
 
 }  // namespace aruba_fast::python

@@ -3,9 +3,29 @@
 import copy
 
 import numpy as np
+from drawings import small
 from torch_models import torch
 
+from aruba_fast.experiments.omniglot import EvaluationSettings, Settings
+
 F = torch.nn.functional
+
+NAMES = ("adam", "sgd-0.1", "isotropic", "aruba")
+SETTINGS = Settings(
+    n_way=2,
+    train_shots=3,
+    inner_batch=4,
+    inner_steps=3,
+    meta_batch=2,
+    meta_iterations=4,
+    learning_rate=0.2,
+    zeta=0.1,
+    n_train=6,
+)
+EVALUATION = EvaluationSettings(
+    shots=(1, 3), batch=2, steps=3, n_tasks=6, n_choosing=2, every=2, n_looking=2
+)
+DATA = small(np.random.default_rng(0))
 
 
 def passes(order_of, n_samples, batch, steps):

@@ -98,10 +98,9 @@ def test_bad_input_is_one_sentence(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"nothing of the kind")
     for arguments, sentence in (
         (["--data", tmp_path / "bad.npz"], "which is refused: it is no archive"),
-        (["--data", tmp_path / "absent.npz"], "No such file or directory"),
+        (["--data", tmp_path / "absent.npz"], "/absent.npz' does not exist"),
         (["--shots", 7], "demo: `shots` must leave a row to be tested on: got 7, expected at most"),
-        (["--json", tmp_path / "no" / "a.json"], "there is no folder"),
-        (["--seeds", 1, "--figure", tmp_path / "a.bmpx"], "is not supported"),
+        (["--json", tmp_path / "bad.npz" / "a.json"], "demo: `json` must be a file that can be"),
     ):
         failed_in_one_sentence(aruba_fast("demo", *arguments), sentence)
 

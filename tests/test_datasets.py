@@ -111,8 +111,23 @@ def test_what_is_no_archive_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="it is no archive, or not a whole one"):
             datasets.load_table(path)
-    with pytest.raises(FileNotFoundError):
+
+
+def test_a_table_that_cannot_be_read_is_told_in_a_sentence(tmp_path):
+    sentence = (
+        r"^load_table: `path` must be a table of tasks: the file '.*absent\.npz' does not exist$"
+    )
+    with pytest.raises(FileNotFoundError, match=sentence):
         datasets.load_table(tmp_path / "absent.npz")
+    with pytest.raises(TypeError, match=r"^load_table: `path` must be a path: got NoneType"):
+        datasets.load_table(None)
+    for load in (datasets.load_table, datasets.load_omniglot, datasets.load_shakespeare):
+        with pytest.raises(TypeError, match=rf"^{load.__name__}: `path` must be a path: got int"):
+            load(3)
+        with pytest.raises(ValueError, match=rf"^{load.__name__}: `path` must hold no null"):
+            load("a\0b")
+    with pytest.raises(IsADirectoryError, match=r"a table of tasks: '.*' is a folder, not a file$"):
+        datasets.load_table(tmp_path)
 
 
 def test_damaged_table_never_crashes(tmp_path, rng):

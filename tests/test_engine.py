@@ -284,9 +284,3 @@ def test_a_huge_step_is_projected_or_seen_to_have_overflowed(dtype, own_rates):
     run = af.run_tasks(tasks, np.zeros(2, dtype), af.OGD(rate), loss="absolute", radius=0.75)
     assert np.isfinite(run.grad_sq).all()
     assert run.theta_hat[0, 0] == 0.75 or not np.isfinite(run.theta_hat).all()
-
-
-def test_no_row_is_copied_by_rounds(rng):
-    x, y = task_data("squared", rng, 60, 2)
-    tasks = af.Tasks(x, y, np.arange(0, 61, 6))
-    assert all(np.shares_memory(part.x, tasks.x) for part in tasks.rounds(3, n_passes=2, seed=1))

@@ -1,4 +1,4 @@
-"""Bad input of tasks, rules, engine and learner: one row each, with its message."""
+"""Bad input of rules, engine and learner: one row each, with its message."""
 
 from __future__ import annotations
 
@@ -48,61 +48,6 @@ def results(theta_hat=None, grad_sq=None, **more):
 NAN = float("nan")
 V, T = ValueError, TypeError
 C = (TypeError, af.CudaError)  # built without CUDA, or with it but without a driver
-TASKS_ROWS = [
-    ("x int", lambda: af.Tasks(X.astype(int), Y, [0, 6]), T, "Tasks: `x`.*int64"),
-    ("x float16", lambda: af.Tasks(X.astype(np.float16), Y, [0, 6]), T, "Tasks: `x`.*float16"),
-    ("x byte-swapped", lambda: af.Tasks(X.astype(">f4"), Y, [0, 6]), T, "Tasks: `x`.*byte order"),
-    ("x on a device", lambda: af.Tasks(OnDevice(), Y, [0, 6]), C, "Tasks: .*CUDA device"),
-    ("x 0-d", lambda: af.Tasks(F32(1), Y, [0, 6]), V, r"Tasks: `x`.*\(\)"),
-    ("x 1-d", lambda: af.Tasks(Y, Y, [0, 6]), V, r"Tasks: `x`.*\(6,\)"),
-    ("x dense 2-d", lambda: af.Tasks(X, Y), V, r"Tasks: `x`.*\[n_tasks, m, n_features\]"),
-    ("x no rows", lambda: af.Tasks(X[:0], Y[:0], [0, 0]), V, "Tasks: `x`.*empty"),
-    ("x no features", lambda: af.Tasks(X[:, :0], Y, [0, 6]), V, "Tasks: `x`.*empty"),
-    ("x ragged list", lambda: af.Tasks([[1.0], [1.0, 2.0]], [1, 2], [0, 2]), V, "Tasks: `x`"),
-    ("y length", lambda: af.Tasks(X, Y[:5], [0, 6]), V, r"Tasks: `y`.*\(5,\).*\(6,\)"),
-    ("y 2-d", lambda: af.Tasks(X, Y[:, None], [0, 6]), V, "Tasks: `y`"),
-    ("y text", lambda: af.Tasks(X, list("abcdef"), [0, 6]), T, "Tasks: `y`.*real"),
-    ("y complex", lambda: af.Tasks(X, Y * 1j, [0, 6]), T, "Tasks: `y`.*complex"),
-    ("offsets float", lambda: af.Tasks(X, Y, [0.0, 6.0]), T, "Tasks: `offsets`.*integers"),
-    ("offsets bool", lambda: af.Tasks(X[:1], Y[:1], [False, True]), T, "Tasks: `offsets`.*bool"),
-    ("offsets 0-d", lambda: af.Tasks(X, Y, 6), V, "Tasks: `offsets`"),
-    ("offsets 2-d", lambda: af.Tasks(X, Y, [[0, 6]]), V, "Tasks: `offsets`"),
-    ("offsets empty", lambda: af.Tasks(X, Y, np.zeros(0, int)), V, "Tasks: `offsets`.*0 values"),
-    ("offsets one", lambda: af.Tasks(X, Y, [0]), V, "Tasks: `offsets`.*1 values"),
-    ("offsets first", lambda: af.Tasks(X, Y, [1, 6]), V, "Tasks: `offsets`.*got 1 at 0"),
-    ("offsets last", lambda: af.Tasks(X, Y, [0, 7]), V, "Tasks: `offsets`.*got 7.*expected 6"),
-    ("offsets short", lambda: af.Tasks(X, Y, [0, 5]), V, "Tasks: `offsets`.*got 5"),
-    ("offsets negative", lambda: af.Tasks(X, Y, [0, -1, 6]), V, "Tasks: `offsets`.*0, -1"),
-    ("offsets unsorted", lambda: af.Tasks(X, Y, [0, 4, 2, 6]), V, "Tasks: `offsets`.*4, 2.*task 1"),
-    ("offsets empty task", lambda: af.Tasks(X, Y, [0, 2, 2, 6]), V, "Tasks: `offsets`.*task 1"),
-    (
-        "offsets wrap",
-        lambda: af.Tasks(X, Y, np.array([0, 2**63 + 1, 6], np.uint64)), V, "Tasks: `offsets`",
-    ),
-    ("group length", lambda: af.Tasks.from_groups(X, Y, [1, 2]), V, "from_groups: `group`"),
-    ("group nan", lambda: af.Tasks.from_groups(X, Y, [NAN] * 6), V, "from_groups: `group`.*nan"),
-    ("group 2-d", lambda: af.Tasks.from_groups(X, Y, np.ones((6, 1))), V, "from_groups: `group`"),
-    (
-        "group unsortable",
-        lambda: af.Tasks.from_groups(X, Y, np.array([1, "a", None] * 2, object)), T,
-        "from_groups: `group`.*sort",
-    ),
-    ("index float", lambda: TASKS[0.5], T, "Tasks: `index`"),
-    ("index range", lambda: TASKS[2], IndexError, "Tasks: `index`"),
-    ("index mask length", lambda: TASKS[np.array([True])], IndexError, "Tasks: `index`"),
-    ("index nothing", lambda: TASKS[:0], V, "Tasks: `index`.*at least 1"),
-    ("round_size 0", lambda: list(TASKS.rounds(0)), V, "Tasks.rounds: `round_size`"),
-    ("round_size float", lambda: list(TASKS.rounds(1.0)), T, "Tasks.rounds: `round_size`"),
-    ("n_passes 0", lambda: list(TASKS.rounds(1, n_passes=0)), V, "Tasks.rounds: `n_passes`"),
-    ("seed negative", lambda: list(TASKS.rounds(1, seed=-1)), V, "Tasks.rounds: `seed`"),
-    ("split 0", lambda: TASKS.split(0.0), V, "Tasks.split: `fraction`.*got 0"),
-    ("split 1", lambda: TASKS.split(1.0), V, "Tasks.split: `fraction`.*got 1"),
-    ("split nan", lambda: TASKS.split(NAN), V, "Tasks.split: `fraction`.*nan"),
-    ("split of one", lambda: TASKS[0].split(0.5), V, "Tasks.split.*1 task"),
-    ("shots 0", lambda: TASKS.shots(0), V, "Tasks.shots: `m`"),
-    ("shots all", lambda: TASKS.shots(2), V, "Tasks.shots: `m`.*task 0 of 2 rows"),
-]  # fmt: skip
-
 RULE_ROWS = [
     ("OGD negative", lambda: af.OGD(-0.1), V, "OGD: `learning_rate`.*-0.1"),
     ("OGD nan", lambda: af.OGD(NAN), V, "OGD: `learning_rate`.*nan"),
@@ -125,6 +70,7 @@ RULE_ROWS = [
 ]
 
 ENGINE_ROWS = [
+    ("x on a device", lambda: af.Tasks(OnDevice(), Y, [0, 6]), C, "Tasks: .*CUDA device"),
     ("tasks", lambda: run(X), T, "run_tasks: `tasks`.*ndarray"),
     ("phi type", lambda: run(phi=PHI.astype(F64)), T, "run_tasks: `phi`.*float64.*float32"),
     ("phi int", lambda: run(phi=[0, 0, 0]), T, "run_tasks: `phi`.*int64"),
@@ -191,7 +137,7 @@ LEARNER_ROWS = [
     ("isotropic 1", lambda: learner(isotropic=1), T, "MetaLearner: `isotropic`.*int"),
     ("zeta text", lambda: learner(zeta="1"), T, "MetaLearner: `zeta`.*str"),
     ("coef", lambda: learner().rule(coef=-1.0), V, "MetaLearner.rule: `coef`"),
-    ("run", lambda: learner().update(X), T, "MetaLearner.statistics: `run`.*ndarray"),
+    ("run", lambda: learner().update(X), T, "MetaLearner.update: `run`.*ndarray"),
     (
         "run type",
         lambda: af.MetaLearner(np.zeros(3)).update(results()),
@@ -247,7 +193,7 @@ LEARNER_ROWS = [
         "meta_train:.*ball",
     ),
 ]
-ROWS = TASKS_ROWS + RULE_ROWS + ENGINE_ROWS + LEARNER_ROWS
+ROWS = RULE_ROWS + ENGINE_ROWS + LEARNER_ROWS
 
 
 @pytest.mark.parametrize(

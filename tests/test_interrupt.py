@@ -88,6 +88,7 @@ print("done")
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "what",
     [

@@ -107,6 +107,7 @@ def test_what_else_lies_in_the_folders_is_passed_over(rng, tmp_path):
         ("images_background/.DS_Store", b"x"),
         ("images_background/N_Ko/notes.txt", b"x"),
         ("images_background/__MACOSX/N_Ko/character01/._0001_01.png", b"x"),
+        ("images_background/.Trash/character01/0001_01.png", b"x"),
         ("images_evaluation/Angelic/strokes/0001_01.png", b"x"),
     ]
     for write in (drawings.write_folders, drawings.write_zips):

@@ -80,11 +80,13 @@ def test_numbers_are_shown_again(tmp_path):
     result = result_of([0.1, 0.2, 0.2, 0.3, 0.5], aruba=0.95, adam=0.94)
     path = tmp_path / "all.json"
     path.write_text(json.dumps(result))
-    run = invoke("--show", path, "--json", tmp_path / "copy.json", "--figures", tmp_path)
+    run = invoke(
+        "--show", path, "--json", tmp_path / "new" / "copy.json", "--figures", tmp_path / "new"
+    )
     assert run.exit_code == 0, run.output
     assert "95.0 ± 1.0" in run.output
-    assert json.loads((tmp_path / "copy.json").read_text()) == result
-    assert (tmp_path / "rates.png").exists()
+    assert json.loads((tmp_path / "new" / "copy.json").read_text()) == result
+    assert (tmp_path / "new" / "rates.png").exists()
     path.write_text('{"walks": []}')
     run = invoke("--show", path)
     assert run.exit_code == 1
@@ -104,8 +106,16 @@ def test_a_device_that_is_not_there(tmp_path, monkeypatch):
         (("--methods", "adagrad"), "`methods` must be known: got 'adagrad'"),
         (("--scale", "moon"), "`scale` must be known: got 'moon', expected laptop or paper"),
         (("--data", "nowhere"), "nowhere"),
-        (("--figures", "nowhere"), "there is no folder nowhere to write to"),
-        (("--json", "nowhere/all.json"), "there is no folder nowhere to write to"),
+        (
+            ("--figures", "/dev/null/new"),
+            "omniglot: `figures` must be a folder that can be written",
+        ),
+        (
+            ("--json", "/dev/null/all.json"),
+            "omniglot: `json` must be a file that can be written to",
+        ),
+        (("--out", "/dev/null/runs"), "omniglot: `out` must be a folder that can be written to"),
+        (("--show", "nowhere.json"), "the file 'nowhere.json' does not exist"),
         (("--train-characters", "9"), "`n_train` must leave a character for meta-testing: got 9"),
         (("--ways", "5"), "`n_way` must not exceed the number of classes: got 5"),
         (("--zeta", "0"), "omniglot: `zeta` must be"),

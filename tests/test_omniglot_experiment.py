@@ -1,44 +1,23 @@
-"""Reptile on Omniglot: training and testing against naive ones, resumption, command, pictures."""
+"""Reptile on Omniglot: training and testing against naive ones, rates, scales."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawings import small, write_npz
-from few_shot import Rule, adapt, forward, passes, predictions
+from few_shot import DATA, EVALUATION, NAMES, SETTINGS, Rule, adapt, forward, passes, predictions
 from torch_models import torch
 
-from aruba_fast import checkpoint
 from aruba_fast.datasets import Episodes
 from aruba_fast.experiments.omniglot import EvaluationSettings, Settings, compare, of_scale
 from aruba_fast.experiments.omniglot.batches import mini_batches
 from aruba_fast.experiments.omniglot.evaluation import evaluate, predict
-from aruba_fast.experiments.omniglot.job import OmniglotJob
 from aruba_fast.experiments.omniglot.methods import Method
 from aruba_fast.experiments.omniglot.network import LAYERS, network
 from aruba_fast.experiments.omniglot.rates import QUANTILES, rates_of
 from aruba_fast.experiments.omniglot.training import OmniglotTraining, paper
-from aruba_fast.experiments.runs import KIND, Saved, Stop
 
-NAMES = ("adam", "sgd-0.1", "isotropic", "aruba")
-SETTINGS = Settings(
-    n_way=2,
-    train_shots=3,
-    inner_batch=4,
-    inner_steps=3,
-    meta_batch=2,
-    meta_iterations=4,
-    learning_rate=0.2,
-    zeta=0.1,
-    n_train=6,
-)
-EVALUATION = EvaluationSettings(
-    shots=(1, 3), batch=2, steps=3, n_tasks=6, n_choosing=2, every=2, n_looking=2
-)
-DATA = small(np.random.default_rng(0))
 methods = pytest.mark.parametrize("name", NAMES)
 
 
@@ -220,70 +199,6 @@ def test_queries_share_their_batch_or_do_not():
         differ |= (whole[0][::6] != parts[0]).any()
         assert predict(training.model, support, query, False).shape == (18,)
     assert differ
-
-
-def job(tmp_path, name, **changes):
-    path = tmp_path / "omniglot28.npz"
-    if not path.exists():
-        write_npz(path, DATA)
-    given = {"settings": SETTINGS, "evaluation": EVALUATION, "data": path, "partial": True}
-    return OmniglotJob(Method.of(name), 1, folder=tmp_path, **{**given, **changes})
-
-
-def stopping(at):
-    """A stop that is requested when the progress has come to some number, and a progress."""
-    stop = Stop()
-
-    def progress(done, _total):
-        stop.requested = done == at
-
-    return progress, stop
-
-
-@methods
-def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, name):
-    whole, part = tmp_path / "whole", tmp_path / "part"
-    whole.mkdir()
-    part.mkdir()
-    seen = []
-    expected = job(whole, name)(lambda done, total: seen.append((done, total)), Stop())
-    assert seen[-1] == (job(whole, name).size,) * 2
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    for at in (1, 3):
-        with pytest.raises(Saved, match=rf"saved after {at} of 4 rounds"):
-            job(part, name)(*stopping(at))
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
-        job(part, name)(*stopping(4 + 2 * 8))  # in the middle of the tests
-    assert job(part, name)(lambda *_: None, Stop()).keys() == expected.keys()
-    stem = f"{name}-seed1"
-    files = [checkpoint.read(folder / f"{stem}.safetensors", KIND) for folder in (whole, part)]
-    assert files[0][0].keys() == files[1][0].keys()
-    for key, values in files[0][0].items():
-        np.testing.assert_array_equal(values, files[1][0][key], err_msg=key)
-    results = [json.loads((folder / f"{stem}.json").read_text()) for folder in (whole, part)]
-    for result in results:
-        assert result.pop("seconds") > 0
-        assert result.pop("cpu_seconds") > 0
-    assert results[0] == results[1]
-    assert [entry["round"] for entry in results[0]["history"]] == [2, 4]
-    assert len(results[0]["tests"]) == (4 if name == "aruba" else 2)
-    # Other tests of the same training are added; the same are not done again.
-    more = replace(EVALUATION, shots=(1, 2), transductive=False)
-    again = job(whole, name, evaluation=more)(lambda *_: None, Stop())
-    assert again["tests"][: len(results[0]["tests"])] == results[0]["tests"]
-    assert len(again["tests"]) == 2 * len(results[0]["tests"])
-
-
-def test_a_folder_of_another_run_is_refused(tmp_path):
-    job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
-    with pytest.raises(ValueError, match="its `meta_iterations` is 4, expected 5"):
-        job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, meta_iterations=5))(print, Stop())
-    (tmp_path / "sgd-0.1-seed1.json").write_text("[")
-    with pytest.raises(ValueError, match=r"`out` must hold files .*sgd-0.1-seed1.json.*refused"):
-        job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
-    (tmp_path / "sgd-0.1-seed1.json").unlink()
-    # What SGD does not use it does not mind.
-    job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, zeta=3.0))(lambda *_: None, Stop())
 
 
 def test_rates_are_those_of_the_layers():

@@ -226,6 +226,7 @@ def test_import_is_light_and_starts_no_threads():
     assert run_python(code) == "[] 0\n"
 
 
+@pytest.mark.timing
 @pytest.mark.skipif("ARUBA_SANITIZED" in os.environ, reason="sanitizers take their own time")
 def test_import_takes_hardly_longer_than_numpys():
     """Processor time, in turns, the best of nine: at most 1.2 of NumPy's, with that in it."""

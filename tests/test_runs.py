@@ -190,6 +190,7 @@ def test_a_job_that_fails_ends_all(tmp_path, job, error, message):
     assert time.monotonic() - began < 30.0
 
 
+@pytest.mark.timing
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_ctrl_c_saves_every_process(tmp_path):
     jobs = [WalkJob(tmp_path / str(seed), seed, 6000, 0.01) for seed in range(3)]

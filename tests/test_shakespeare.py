@@ -93,16 +93,6 @@ def test_all_plays_from_a_folder_of_files(whole, tmp_path):
     np.testing.assert_array_equal(data.offsets, whole.offsets)
 
 
-def test_what_is_not_ascii_has_one_symbol_and_files_of_other_systems_are_read(tmp_path):
-    folder = write_folder(
-        tmp_path / "f", {"A": "\u00e9t\u00e9\tna\u00efve\r\nno newline", "B": " \n\n"}
-    )
-    data = load_shakespeare(folder)
-    assert data.roles == ("A",)
-    assert data.text.tobytes() == b"\x1at\x1a\x1ana\x1ave\nno newline\n"
-    assert decode(encode(data.text)) == data.text.tobytes().decode()
-
-
 # ---- splits --------------------------------------------------------------------------------------
 
 
@@ -233,15 +223,6 @@ def test_a_damaged_archive_is_refused(tmp_path, changes, message):
         load_shakespeare(path)
     assert str(caught.value).startswith("load_shakespeare: `path` must be Shakespeare by role: got")
     assert message in str(caught.value)
-
-
-def test_a_damaged_folder_is_refused(tmp_path):
-    folder = write_folder(tmp_path / "f", PLAY)
-    (folder / "LEAR_KENT.txt").write_bytes(b"What \xff")
-    with pytest.raises(ValueError, match=r"LEAR_KENT.txt is not UTF-8: invalid start byte at 5"):
-        load_shakespeare(folder)
-    with pytest.raises(ValueError, match="all of its files are empty"):
-        load_shakespeare(write_folder(tmp_path / "g", {"A": "\n"}))
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,19 @@ def test_a_run_of_other_settings_or_another_text_is_refused(tmp_path, play):
     other = write_play(tmp_path / "other.npz", 16)
     with pytest.raises(ValueError, match=r"its `data` is '\w+', expected"):
         job(tmp_path / "runs", other)(lambda *_: None, Stop())
+    # Nor is what was found of the first served for the other, should its training be gone.
+    first = job(tmp_path / "runs", play)
+    (tmp_path / "runs" / f"{first.stem}.safetensors").unlink()
+    found = job(tmp_path / "runs", other)(lambda *_: None, Stop())
+    assert without_time(found) == without_time(
+        job(tmp_path / "fresh", other)(lambda *_: None, Stop())
+    )
+    for text in ("[", "[]"):
+        (tmp_path / "runs" / f"{first.stem}.json").write_text(text)
+        with pytest.raises(
+            ValueError, match="shakespeare: `out` must hold files that this command"
+        ):
+            job(tmp_path / "runs", other)(lambda *_: None, Stop())
 
 
 def test_what_a_job_measures(tmp_path, play):

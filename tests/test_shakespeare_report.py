@@ -143,9 +143,9 @@ def test_the_command_prints_writes_draws_and_goes_on(tmp_path, play):
 def test_bad_input_is_one_sentence(tmp_path, play):
     out = ["--data", play, "--out", tmp_path / "runs"]
     for arguments, sentence in (
-        (["--scale", "huge", *out], "there is no scale 'huge', expected one of paper, laptop"),
+        (["--scale", "huge", *out], "`scale` must be known: got 'huge', expected one of paper"),
         (["--methods", "adam", *out], "shakespeare: `methods` must be known: got 'adam', expected"),
-        (["--json", tmp_path / "no" / "a.json", *out], "there is no folder"),
+        (["--json", play / "a.json", *out], "shakespeare: `json` must be a file that can be"),
         (["--data", tmp_path], "load_shakespeare: `path` "),
         (["--device", "abacus", *out], "shakespeare: `device` must be one of PyTorch's: got"),
     ):

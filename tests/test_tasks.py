@@ -1,11 +1,10 @@
-"""`Tasks`: what groups, rounds, splits, shots and indices select, and that no row is copied."""
+"""`Tasks`: what groups, rounds, splits, shots and indices select."""
 
 from __future__ import annotations
 
-import pickle
-
 import numpy as np
 import pytest
+from buffers import snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,7 +100,6 @@ def test_indexing(index, expected):
     part = TASKS[index]
     assert names_of(part) == expected
     assert rows_of(part) == [rows_of(TASKS)[k] for k in expected]
-    assert np.shares_memory(part.x, TASKS.x)
 
 
 def test_views_of_views_and_iteration():
@@ -122,10 +120,6 @@ def test_rounds_visit_every_task_once_a_pass_and_never_cross_one(round_size, n_p
         assert all(len(part) == round_size for part in mine[:-1])
         order = range(8) if seed is None else rng.permutation(8)
         assert [k for part in mine for k in part] == list(order)
-
-
-def test_rounds_share_the_rows():
-    assert all(np.shares_memory(part.x, TASKS.x) for part in TASKS.rounds(3, 2, seed=1))
 
 
 @given(st.floats(0.01, 0.99), st.integers(0, 1000))
@@ -150,12 +144,6 @@ def test_shots():
     assert rows_of(rest[1].shots(1)[1]) == [[6, 7]]
 
 
-def test_tasks_travel_by_pickle():
-    part = pickle.loads(pickle.dumps(TASKS[[6, 2]]))
-    assert names_of(part) == [6, 2]
-    assert rows_of(part) == rows_of(TASKS[[6, 2]])
-
-
 def test_a_strided_table_is_copied_once_and_not_changed(rng):
     wide = rng.standard_normal((6, 8))
     tasks = af.Tasks(wide[:, ::2], np.zeros(6), [0, 6])
@@ -177,3 +165,87 @@ def test_representations_name_what_matters():
         (repr(af.TaskRun(np.ones((4, 3)), np.ones((4, 3)))), ("TaskRun", "4", "3", "float64")),
     ):
         assert all(part in text for part in parts), text
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+F32, V, T, NAN = np.float32, ValueError, TypeError, float("nan")
+X, Y = np.ones((6, 3), F32), np.ones(6, F32)
+TWO = af.Tasks(X, Y, [0, 2, 6])
+REFUSED = [
+    ("x int", lambda: af.Tasks(X.astype(int), Y, [0, 6]), T, "Tasks: `x`.*int64"),
+    ("x float16", lambda: af.Tasks(X.astype(np.float16), Y, [0, 6]), T, "Tasks: `x`.*float16"),
+    ("x byte-swapped", lambda: af.Tasks(X.astype(">f4"), Y, [0, 6]), T, "Tasks: `x`.*byte order"),
+    ("x 0-d", lambda: af.Tasks(F32(1), Y, [0, 6]), V, r"Tasks: `x`.*\(\)"),
+    ("x 1-d", lambda: af.Tasks(Y, Y, [0, 6]), V, r"Tasks: `x`.*\(6,\)"),
+    ("x dense 2-d", lambda: af.Tasks(X, Y), V,
+     r"Tasks: `x`.*\[n_tasks, m, n_features\] without `offsets`; else give them or take Tasks"),
+    ("x dense beside offsets", lambda: af.Tasks(X[None], Y[None], [0, 6]), V,
+     r"Tasks: `x`.*\(1, 6, 3\), expected \[n_rows, n_features\] beside `offsets`; else leave"),
+    ("x no rows", lambda: af.Tasks(X[:0], Y[:0], [0, 0]), V, "Tasks: `x`.*empty"),
+    ("x no features", lambda: af.Tasks(X[:, :0], Y, [0, 6]), V, "Tasks: `x`.*empty"),
+    ("x masked", lambda: af.Tasks(np.ma.array(X, mask=X > 0), Y, [0, 6]), V, "Tasks: `x`.*masked"),
+    ("x masked list", lambda: af.Tasks(
+        [np.ma.array(X, mask=X > 0), X], [Y, Y]), V, "Tasks: `x`.*masked"),
+    ("y masked", lambda: af.Tasks(X, np.ma.masked_less(Y, 2), [0, 6]), V, "Tasks: `y`.*masked"),
+    ("offsets masked", lambda: af.Tasks(X, Y, np.ma.array([0, 3, 6], mask=[0, 1, 0])), V,
+     "Tasks: `offsets`.*masked"),
+    ("index masked", lambda: TWO[np.ma.array([0, 1], mask=[0, 1])], V, "Tasks: `index`.*masked"),
+    ("x ragged list", lambda: af.Tasks([[1.0], [1.0, 2.0]], [1, 2], [0, 2]), V, "Tasks: `x`"),
+    ("y length", lambda: af.Tasks(X, Y[:5], [0, 6]), V, r"Tasks: `y`.*\(5,\).*\(6,\)"),
+    ("y 2-d", lambda: af.Tasks(X, Y[:, None], [0, 6]), V, "Tasks: `y`"),
+    ("y text", lambda: af.Tasks(X, list("abcdef"), [0, 6]), T, "Tasks: `y`.*real"),
+    ("y complex", lambda: af.Tasks(X, Y * 1j, [0, 6]), T, "Tasks: `y`.*complex"),
+    ("offsets float", lambda: af.Tasks(X, Y, [0.0, 6.0]), T, "Tasks: `offsets`.*integers"),
+    ("offsets bool", lambda: af.Tasks(X[:1], Y[:1], [False, True]), T, "Tasks: `offsets`.*bool"),
+    ("offsets 0-d", lambda: af.Tasks(X, Y, 6), V, "Tasks: `offsets`"),
+    ("offsets 2-d", lambda: af.Tasks(X, Y, [[0, 6]]), V, "Tasks: `offsets`"),
+    ("offsets empty", lambda: af.Tasks(X, Y, np.zeros(0, int)), V, "Tasks: `offsets`.*0 values"),
+    ("offsets one", lambda: af.Tasks(X, Y, [0]), V, "Tasks: `offsets`.*1 values"),
+    ("offsets first", lambda: af.Tasks(X, Y, [1, 6]), V, "Tasks: `offsets`.*got 1 at 0"),
+    ("offsets last", lambda: af.Tasks(X, Y, [0, 7]), V, "Tasks: `offsets`.*got 7.*expected 6"),
+    ("offsets of sizes", lambda: af.Tasks(X, Y, [2, 4]), V,
+     r"Tasks: `offsets`.*got 2 at 0, expected 0; of the sizes of tasks, np.append\(0, np.cumsum"),
+    ("offsets short", lambda: af.Tasks(X, Y, [0, 5]), V, "Tasks: `offsets`.*got 5"),
+    ("offsets negative", lambda: af.Tasks(X, Y, [0, -1, 6]), V, "Tasks: `offsets`.*0, -1"),
+    ("offsets unsorted", lambda: af.Tasks(X, Y, [0, 4, 2, 6]), V, "Tasks: `offsets`.*4, 2.*task 1"),
+    ("offsets empty task", lambda: af.Tasks(X, Y, [0, 2, 2, 6]), V, "Tasks: `offsets`.*task 1"),
+    (
+        "offsets wrap",
+        lambda: af.Tasks(X, Y, np.array([0, 2**63 + 1, 6], np.uint64)), V, "Tasks: `offsets`",
+    ),
+    ("groups of no rows", lambda: af.Tasks.from_groups(X[:0], Y[:0], []), V, "from_groups: `x`"),
+    ("groups y", lambda: af.Tasks.from_groups(X, Y[:2], Y), V, r"from_groups: `y`.*\(2,\)"),
+    ("groups x", lambda: af.Tasks.from_groups(X[0], Y, Y), V, r"from_groups: `x`.*\(3,\)"),
+    ("group length", lambda: af.Tasks.from_groups(X, Y, [1, 2]), V, "from_groups: `group`"),
+    ("group 2-d", lambda: af.Tasks.from_groups(X, Y, np.ones((6, 1))), V, "from_groups: `group`"),
+    ("index float", lambda: TWO[0.5], T, "Tasks: `index`"),
+    ("index range", lambda: TWO[2], IndexError, "Tasks: `index`"),
+    ("index mask length", lambda: TWO[np.array([True])], IndexError, "Tasks: `index`"),
+    ("index slice", lambda: TWO["0":], T, "Tasks: `index`.*slice"),
+    ("index step", lambda: TWO[::0], V, "Tasks: `index`.*step"),
+    ("index of nothing", lambda: TWO[[]], V, "Tasks: `index`.*at least 1"),
+    ("index text", lambda: TWO["first"], T, "Tasks: `index`.*<U5"),
+    ("index nothing", lambda: TWO[:0], V, "Tasks: `index`.*at least 1"),
+    ("round_size 0", lambda: list(TWO.rounds(0)), V, "Tasks.rounds: `round_size`"),
+    ("round_size float", lambda: list(TWO.rounds(1.0)), T, "Tasks.rounds: `round_size`"),
+    ("n_passes 0", lambda: list(TWO.rounds(1, n_passes=0)), V, "Tasks.rounds: `n_passes`"),
+    ("seed negative", lambda: list(TWO.rounds(1, seed=-1)), V, "Tasks.rounds: `seed`"),
+    ("split 0", lambda: TWO.split(0.0), V, "Tasks.split: `fraction`.*got 0"),
+    ("split 1", lambda: TWO.split(1.0), V, "Tasks.split: `fraction`.*got 1"),
+    ("split nan", lambda: TWO.split(NAN), V, "Tasks.split: `fraction`.*nan"),
+    ("split of one", lambda: TWO[0].split(0.5), V, "Tasks.split.*1 task"),
+    ("shots 0", lambda: TWO.shots(0), V, "Tasks.shots: `m`"),
+    ("shots all", lambda: TWO.shots(2), V,
+     r"Tasks.shots: `m`.*task 0 of 2 rows, expected m < 2, or .*: tasks\[tasks.sizes > 2\]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_bad_input_has_its_sentence(call, error, message):
+    before = snapshot([X, Y, TWO.y, TWO.starts, TWO.stops])
+    with pytest.raises(error, match=message):
+        call()
+    assert snapshot([X, Y, TWO.y, TWO.starts, TWO.stops]) == before

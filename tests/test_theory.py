@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 from real_data import FOLDER, people
+from tables import small_table, written
 from typer.testing import CliRunner
 
+from aruba_fast.datasets import load_table
 from aruba_fast.theory.experiments import drift, geometry, guarantee, scaling
 
 pytestmark = pytest.mark.slow
@@ -85,6 +87,42 @@ def test_the_same_seed_gives_the_same_numbers():
     assert first != other
 
 
+def spoiled(values, number):
+    values = values.copy()
+    values.flat[7] = number
+    return values
+
+
+Y = small_table()["y"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"y": np.full(60, 3.7)},
+        {"y": 100.0 + 1.4e-14 * np.arange(60).clip(0, 4)},
+        {"y": spoiled(Y, 1.79e308)},
+        {"y": spoiled(Y, -1e100)},
+        {"x": spoiled(small_table()["x"], 1e300)},
+    ],
+)
+def test_a_table_that_a_guarantee_says_nothing_of_is_refused(tmp_path, changes):
+    table = load_table(written(tmp_path / "t.npz", **changes))
+    with pytest.raises(ValueError, match=r"^guarantee: `tables` must have targets that vary, and"):
+        guarantee(0, tables={"spoiled": table})
+
+
+def test_columns_that_vary_by_rounding_only_are_zeros(tmp_path):
+    x = np.column_stack([small_table()["x"], np.full(60, 0.1), 100 + 1e-14 * np.arange(60)])
+    names = np.array(list("abcde"))
+    tables = [
+        load_table(written(tmp_path / f"{k}.npz", x=columns, feature_names=names))
+        for k, columns in enumerate((x, np.where(np.arange(5) < 3, x, 0.0)))
+    ]
+    found = [guarantee(0, tables={"a": table}).as_json() for table in tables]
+    assert found[0] == found[1]
+
+
 def run(*arguments):
     from aruba_fast.cli import theory  # noqa: F401  adds its command
     from aruba_fast.cli.app import app
@@ -116,10 +154,35 @@ def test_the_command_writes_table_json_and_figure(tmp_path):
     assert (tmp_path / "guarantee.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_names_of_files_are_shown_as_they_are_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    names = ["$a_b$", "[bold]x[", "a long name of a table, " + 40 * "x", "表"]
+    paths = [written(tmp_path / f"{name}.npz", seed=k) for k, name in enumerate(names)]
+    arguments = [text for path in paths for text in ("--data", str(path))]
+    result = run("guarantee", *arguments, "--figures", str(tmp_path / "new"))
+    assert result.exit_code == 0, result.output
+    assert all(name in result.output for name in names)
+    assert (tmp_path / "new" / "guarantee.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_came_before_a_failure_is_not_lost(tmp_path, monkeypatch):
+    from aruba_fast.theory import experiments
+
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    chosen = {"drift": experiments.EXPERIMENTS["drift"], "guarantee": interrupted}
+    monkeypatch.setattr(experiments, "EXPERIMENTS", chosen)
+    result = run("--json", str(tmp_path / "a.json"))
+    assert result.exit_code == 130
+    assert "running mean" in result.output
+    assert [each["name"] for each in json.loads((tmp_path / "a.json").read_text())] == ["drift"]
+
+
 def test_the_command_refuses_in_one_sentence(tmp_path):
     for arguments, message in (
         (("escape",), "no experiment 'escape', expected one of scaling"),
-        (("drift", "--figures", str(tmp_path / "none")), "there is no folder"),
+        (("drift", "--figures", "/dev/null/new"), "theory: `figures` must be a folder that can be"),
         (("guarantee", "--data", str(tmp_path / "none.npz")), "none.npz"),
     ):
         result = run(*arguments)

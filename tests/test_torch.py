@@ -269,65 +269,6 @@ def test_accumulation_then_unscaling_then_clipping():
     assert_same_bits(meta.learners[0], twin.learner)
 
 
-@pytest.mark.parametrize("inner", [None, "plain", "fused"])
-def test_a_scaler_skips_a_step_with_infinities(inner):
-    model, kind = made("mlp")
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
-    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
-    other = inner and torch.optim.SGD(model.parameters(), lr=0.1, fused=inner == "fused")
-    squares = np.zeros(meta.learners[0].phi.size)
-    with meta.task(optimizer=other) as optimizer:
-        for k in range(3):
-            optimizer.zero_grad()
-            before = flat(model.parameters())
-            scaler.scale(loss_of(model, *batch(kind))).backward()
-            if k == 1:
-                model[0].weight.grad[0, 0] = torch.inf
-            else:
-                squares += np.square(flat_gradients(model) / np.float64(scaler.get_scale()))
-            scaler.step(optimizer)
-            scaler.update()
-            assert (flat(model.parameters()) == before).all() == (k == 1)
-    np.testing.assert_allclose(meta.statistics().grad_sq, squares, rtol=1e-5)
-
-
-@pytest.mark.parametrize("kind_of", ["adam", "lbfgs", "half"])
-def test_any_other_optimizer_takes_the_steps(kind_of):
-    """Reptile with it: its own iterates, and the gradients that it used."""
-    model, kind = made("mlp", torch.bfloat16 if kind_of == "half" else None)
-    meta = MetaOptimizer(model.parameters())
-    inner = {
-        "adam": lambda: torch.optim.Adam(model.parameters(), lr=0.01),
-        "half": lambda: torch.optim.SGD(model.parameters(), lr=0.5),
-        "lbfgs": lambda: torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3),
-    }[kind_of]()
-    phi = meta.learners[0].phi.copy()
-    grad_sq = np.zeros_like(phi)
-    x, y = batch(kind, model[0].weight.dtype)
-
-    def closure():
-        inner.zero_grad()
-        loss = loss_of(model, x, y)
-        loss.backward()
-        grad = flat_gradients(model)
-        # theta and rate of no importance: the sum of squares in the kernel's own arithmetic
-        af.step(np.zeros_like(grad), grad, 0.0, grad_sq=grad_sq)
-        return loss
-
-    with meta.task(weight=2.0, optimizer=inner) as optimizer:
-        assert optimizer is inner
-        for _ in range(2):
-            inner.step(closure)
-        theta_hat = flat(model.parameters())
-    assert (theta_hat != phi).any()
-    np.testing.assert_array_equal(flat(model.parameters()), phi)
-    learner = af.MetaLearner(phi)
-    learner.update(af.TaskRun(theta_hat[None], grad_sq[None]), weights=[2.0])
-    meta.step()
-    assert_same_bits(meta.learners[0], learner)
-    assert not inner._optimizer_step_pre_hooks
-
-
 def test_an_outer_optimizer_moves_the_initialization():
     """First-order MAML: rates from the statistics, phi from an optimizer of one's own."""
     model, kind = made("mlp")

@@ -43,7 +43,7 @@ def test_the_examples_of_a_docstring_run(name):
     runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
     runner.run(test, out=report.append)
     assert runner.failures == 0, "".join(report)
-    called = callable(OBJECTS[name]) and name != "MetaOptimizer.add_param_group"
+    called = callable(OBJECTS[name]) and not name.endswith(".add_param_group")
     assert test.examples or not called
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -45,17 +46,47 @@ def _other_parameters(meta, *_):
         pass
 
 
-def _bad_gradient(meta, model, _):
-    with meta.task() as optimizer:
-        model[0].weight.grad_dtype = None
-        model[0].weight.grad = torch.ones(8, 5, dtype=torch.float64)
-        optimizer.step()
+def _bad_gradient(optimizer_of, which=0):
+    def run(meta, model, _):
+        p = list(model.parameters())[which]
+        with meta.task(optimizer=optimizer_of(model.parameters())) as optimizer:
+            p.grad_dtype = None
+            p.grad = torch.ones(p.shape, dtype=torch.float64)
+            optimizer.step()
+
+    return run
+
+
+def _bad_gradient_at_meta_test(meta, model, _):
+    optimizer = meta.optimizer(coef=1.0)
+    model[2].bias.grad_dtype = None
+    model[2].bias.grad = torch.ones(3, dtype=torch.float64)
+    optimizer.step()
 
 
 def _reshaped(meta, model, _):
     model[0].weight.data = torch.ones(2, 2)
     with meta.task():
         pass
+
+
+def _in_a_task_of_another_thread(meta, *_):
+    inside, done = threading.Event(), threading.Event()
+
+    def run():
+        with meta.task():
+            inside.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        inside.wait(60)
+        with meta.task():
+            pass
+    finally:
+        done.set()
+        thread.join()
 
 
 def _foreign_state(meta, *_):
@@ -68,6 +99,14 @@ def _impossible_state(meta, *_):
     state = meta.state_dict()
     state["state"]["g"][3] = -1.0
     meta.load_state_dict(state)
+
+
+def _layout(**changed):
+    def run(meta, *_):
+        state = meta.state_dict()
+        meta.load_state_dict({**state, "layout": {**state["layout"], **changed}})
+
+    return run
 
 
 def _other_hyperparameters(meta, model, _):
@@ -114,7 +153,7 @@ CALLS = [
     (
         _in_task(lambda meta, *_: copy.deepcopy(meta)),
         RuntimeError,
-        "MetaOptimizer.__getstate__: no task must be open",
+        "MetaOptimizer: no task must be open where it is copied or pickled: got a call within",
     ),
     (
         lambda meta, *_: meta.step(),
@@ -163,11 +202,25 @@ CALLS = [
         RuntimeError,
         "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has ended",
     ),
-    (_bad_gradient, TypeError, "step: `grad[0]` must"),
+    (_bad_gradient(lambda _: None), TypeError, "TaskOptimizer.step: `grad[0]` must"),
+    (_bad_gradient(lambda _: None, 2), TypeError, "TaskOptimizer.step: `grad[2]` must"),
+    (_bad_gradient(torch.optim.SGD, 3), TypeError, "MetaOptimizer.task: `grad[3]` must"),
+    (_bad_gradient_at_meta_test, TypeError, "TaskOptimizer.step: `grad[3]` must"),
     (
         _reshaped,
         ValueError,
-        "MetaOptimizer: `params[0]` must stay as it was: got (2, 2) on cpu, expected (8, 5) on cpu",
+        "MetaOptimizer.task: `params[0]` must stay as it was: got torch.float32 (2, 2) on cpu, "
+        "expected torch.float32 (8, 5) on cpu",
+    ),
+    (
+        _in_a_task_of_another_thread,
+        RuntimeError,
+        "MetaOptimizer.task: no task must be open: got a call within",
+    ),
+    (
+        lambda meta, *_: copy.deepcopy(meta.optimizer()).step(),
+        RuntimeError,
+        "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has ended",
     ),
     (
         lambda meta, *_: meta.optimizer(coef=-1.0),
@@ -207,6 +260,19 @@ CALLS = [
         "MetaOptimizer.load_state_dict: `state_dict` must be of this MetaOptimizer: it is refused: "
         "its blocks are",
     ),
+    (_layout(shapes=3), ValueError, "it is refused: its shapes are 3, expected [[8, 5], [8], ["),
+    (_layout(blocks=[[75]]), ValueError, "it is refused: its blocks are [[75]], expected [[75, {"),
+    (_layout(parameters={}), ValueError, "it is refused: its parameters are {}, expected {'of': 4"),
+    (
+        _layout(blocks=[[75, {"momentum": 0.9}]]),
+        ValueError,
+        "it is refused: holds the hyperparameters momentum, which this version does not know",
+    ),
+    (
+        lambda meta, *_: meta.load_state_dict({"state": {}, "layout": None}),
+        ValueError,
+        "it is refused: its layout is None, expected shapes and hyperparameters",
+    ),
     (
         lambda meta, *_: meta.load_state_dict({}),
         ValueError,
@@ -224,68 +290,3 @@ def test_a_refused_call_changes_no_state(call, kind_of, message):
     after = meta._flat.arrays
     for key, value in before.items():
         np.testing.assert_array_equal(after[key], value, err_msg=key)
-
-
-MAKING = [
-    ([], {}, ValueError, "optimizer got an empty parameter list"),
-    (
-        [torch.nn.Parameter(torch.ones(2), requires_grad=False)],
-        {},
-        ValueError,
-        "MetaOptimizer: `params` must hold a parameter that requires a gradient: got 0 of them",
-    ),
-    (
-        [PARAMETER(torch.ones(2, dtype=torch.complex64))],
-        {},
-        TypeError,
-        "MetaOptimizer: `params` must be floating point: got torch.complex64, expected float32",
-    ),
-    (
-        [PARAMETER(torch.ones(2)), PARAMETER(torch.ones(2, dtype=torch.float64))],
-        {},
-        TypeError,
-        "MetaOptimizer: `params` must have one type: got torch.float64 beside torch.float32",
-    ),
-    (
-        [PARAMETER(torch.ones(2)), PARAMETER(torch.ones(2, device="meta"))],
-        {},
-        TypeError,
-        "MetaOptimizer: `params` must live on one device: got meta, expected cpu",
-    ),
-    (
-        [PARAMETER(torch.ones(2, device="meta"))],
-        {},
-        TypeError,
-        "MetaOptimizer: `params` must live in host memory or on a CUDA device: got meta",
-    ),
-    (
-        [PARAMETER(torch.tensor([1.0, torch.nan]))],
-        {},
-        ValueError,
-        "MetaOptimizer: `params` must be finite everywhere: got nan at 1, expected finite",
-    ),
-    (
-        [PARAMETER(torch.ones(2))],
-        {"isotropic": "layer"},
-        ValueError,
-        "MetaOptimizer: `isotropic` must be known: got 'layer', expected False, True or 'tensor'",
-    ),
-    (
-        [PARAMETER(torch.ones(2))],
-        {"learning_rate": 0.0},
-        ValueError,
-        "MetaLearner: `learning_rate` must be positive: got 0.0, expected a finite number > 0",
-    ),
-]
-
-
-@pytest.mark.parametrize(("params", "hyper", "kind_of", "message"), MAKING, ids=range(len(MAKING)))
-def test_what_cannot_be_learned_is_refused(params, hyper, kind_of, message):
-    with pytest.raises(kind_of, match=re.escape(message)):
-        MetaOptimizer(params, **hyper)
-
-
-def test_rates_beyond_the_type_are_refused():
-    meta = MetaOptimizer([PARAMETER(torch.ones(2))], learning_rate=1e-10, zeta=1e-20)
-    with pytest.raises(ValueError, match=r"MetaOptimizer.optimizer: `b` must be positive within"):
-        meta.optimizer(coef=1.0)

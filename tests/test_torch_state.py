@@ -18,9 +18,12 @@ from torch_models import (
     torch,
     train,
     trainable,
+    two_layers,
 )
 
 import aruba_fast as af
+from aruba_fast import checkpoint
+from aruba_fast.torch import MetaOptimizer
 
 
 def through_dict(meta, path):
@@ -147,8 +150,46 @@ def test_gradients_of_before_do_not_enter_a_task():
     loss_of(model, *batch(kind)).backward()
     with meta.task() as optimizer:
         assert all(p.grad is None for p in model.parameters())
-        optimizer.step()  # nothing to do
+        with pytest.warns(UserWarning, match=r"TaskOptimizer.step: a parameter must have a gradie"):
+            optimizer.step()  # nothing to do
     assert (meta.statistics().grad_sq == 0).all()
+
+
+@pytest.mark.parametrize("way", [through_dict, through_file])
+@pytest.mark.parametrize("named", [False, True])
+def test_another_layer_frozen_is_another_state(way, named, tmp_path):
+    model, meta = two_layers([0], named)
+    other_model, other = two_layers([1], named)
+    before = flat(other_model.parameters())
+    with pytest.raises(ValueError, match="is refused: its parameters are "):
+        way(meta, tmp_path)(other)
+    np.testing.assert_array_equal(flat(other_model.parameters()), before)
+    way(meta, tmp_path)(two_layers([0], named)[1])
+    if named:  # the head alone, under the name that it has in a compiled model
+        alone = [(f"_orig_mod.{n}", p) for n, p in model.named_parameters() if p.requires_grad]
+        way(meta, tmp_path)(MetaOptimizer(alone, learning_rate=0.1))
+
+
+@pytest.mark.parametrize("isotropic", [False, "tensor"])
+def test_a_checkpoint_of_before_loads(isotropic, tmp_path):
+    """It told the shapes of what is learned, and not which parameters; more rules may have come."""
+    model, kind, meta = learning(isotropic=isotropic)
+    train(meta, model, kind)
+    one_task(meta, model, kind)
+    arrays, layout = meta._flat.export(), meta._layout()
+    del layout["parameters"]
+    for _, hyper in layout["blocks"]:
+        del hyper["max_learning_rate"]
+    checkpoint.write(tmp_path / "old.safetensors", arrays, layout, "MetaOptimizer")
+    state = {"state": meta.state_dict()["state"], "layout": layout}
+    for load in (
+        lambda m: m.load(tmp_path / "old.safetensors"),
+        lambda m: m.load_state_dict(state),
+    ):
+        _, _, other = learning(seed=1, isotropic=isotropic)
+        load(other)
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(other._flat.export()[name], values)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "learner", "missing"])

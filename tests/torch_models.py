@@ -183,3 +183,13 @@ def one_task(meta, model, kind, weight=1.0):
     with meta.task(weight=weight) as optimizer:
         loss_of(model, *batch(kind, trainable(model)[0].dtype)).backward()
         optimizer.step()
+
+
+def two_layers(frozen, named=False):
+    """Equal layers, one of which may be frozen; parameters that are named or not."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    for i in frozen:
+        model[i].requires_grad_(False)
+    given = model.named_parameters() if named else model.parameters()
+    return model, MetaOptimizer(given, learning_rate=0.1)

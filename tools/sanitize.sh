@@ -1,6 +1,6 @@
 #!/bin/bash
-# sanitize.sh address|thread [PYTEST ARGUMENTS]: runs the test suite (less its slow tests) in a build
-# with ASan+UBSan or TSan.
+# sanitize.sh address|thread [PYTEST ARGUMENTS]: runs the test suite, less its slow tests and, without
+# arguments, the files whose subject is Python alone, in a build with ASan+UBSan or TSan.
 #
 # TSan knows the synchronization of LLVM's OpenMP runtime through its tool Archer; GNU's it cannot see.
 # What Python and its packages do among themselves is not our subject: TSan ignores modules built
@@ -32,6 +32,12 @@ esac
 # Device tests: the CUDA kernels run on the CPU, sanitized too. Their race check is that of the C++
 # tests (make cuda-emulated), where every CUDA thread is a thread to TSan.
 marks="not slow"
+if [ $# -eq 0 ]; then
+  for subject in cli cuda_gates data_docs datasets demo download episodes gpu_paper "jax*" "omniglot*" \
+    real_data reference runs "shakespeare*" theory writers; do
+    set -- "$@" "--ignore-glob=*/test_$subject.py"
+  done
+fi
 if [ "$kind" = address ]; then
   .venv/bin/cmake -S . -B "$build/cmake" -DARUBA_CUDA_EMULATED=ON --log-level=WARNING
   .venv/bin/cmake --build "$build/cmake" --target _cuda_emulated
@@ -45,7 +51,8 @@ fixed=()
 setarch -R true 2>/dev/null && fixed=(setarch -R)
 # The verdict is pytest's own: the leak check at exit was seen to turn a failure into status 0.
 run='import sys, pytest; open(sys.argv[1], "w").write(str(int(pytest.main(sys.argv[2:]))))'
-suite=("${fixed[@]}" "$python" -c "$run" "$build/verdict" -q -m "$marks" -p no:cacheprovider "$@")
+suite=("${fixed[@]}" "$python" -c "$run" "$build/verdict" -q -m "$marks" -p no:cacheprovider
+  -n auto --maxprocesses=8 "$@")
 export PYTHONPATH=$build/site PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1
 export ARUBA_SANITIZED=$kind
 rm -f "$build"/log.* "$build/verdict"

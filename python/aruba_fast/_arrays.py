@@ -126,6 +126,8 @@ def beside(array: Any) -> AbstractContextManager[Any]:
 
 def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> Any:
     """Returns a new array where `like` lives."""
+    if isinstance(like, np.ndarray):
+        return np.empty(shape, dtype)
     with beside(like):
         return namespace(like).empty(shape, dtype)
 
@@ -175,11 +177,20 @@ def contiguous(array: Any, dtype: Any = None) -> NDArray[Any]:
     return result
 
 
+def owned(array: Any) -> NDArray[Any]:
+    """Returns a copy of contiguous memory of its own, in native byte order, where `array` lives."""
+    if isinstance(array, np.ndarray):
+        return np.array(array, array.dtype.newbyteorder("="), order="C")
+    with beside(array):
+        copy: NDArray[Any] = array.copy()
+        return copy
+
+
 def frozen(array: Any) -> NDArray[Any]:
     """Returns a view that cannot be written through; CuPy has no such views, there it can."""
     view: NDArray[Any] = array.view()
     if isinstance(view, np.ndarray):
-        view.flags.writeable = False
+        view.setflags(write=False)
     return view
 
 

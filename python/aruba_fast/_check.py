@@ -116,8 +116,14 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
     """Returns `value` as a NumPy array, or as CuPy's if it lives on a CUDA device.
 
     It is not copied where that is possible. What is said of NumPy arrays holds for CuPy's too from
-    here on; checks of values, though, wait for the device.
+    here on; checks of values, though, wait for the device. Masked values are refused, because an
+    array does not know which of its numbers are none.
     """
+    if _is_masked(value):
+        raise ValueError(
+            f"{function}: `{name}` must not be masked: got a masked array with masked values, "
+            f"expected an array: leave these rows out, or {name}.filled(...)"
+        )
     if _arrays.on_cuda(value):
         device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
         return device_array
@@ -133,6 +139,19 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"got {type(value).__name__} ({error}), expected an array"
         ) from error
     return result
+
+
+def _is_masked(value: object) -> bool:
+    """Whether a value is masked in a masked array, or in one of a list of them."""
+    if isinstance(value, np.ma.MaskedArray):
+        # As bytes: the mask of a structured array is structured.
+        return bool(np.ascontiguousarray(np.ma.getmaskarray(value)).view(np.uint8).any())
+    if isinstance(value, (list, tuple)):
+        nested = {
+            kind for kind in map(type, value) if issubclass(kind, (list, tuple, np.ma.MaskedArray))
+        }
+        return bool(nested) and any(map(_is_masked, value))
+    return False
 
 
 def float_array(function: str, name: str, value: object, axes: str) -> FloatArray:

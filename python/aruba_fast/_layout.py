@@ -1,4 +1,4 @@
-"""How rows make tasks and tasks are chosen: checked offsets and indices, rows sorted by group."""
+"""How rows make tasks and tasks are chosen: checked offsets and indices."""
 
 from typing import Any
 
@@ -23,9 +23,12 @@ def checked_offsets(offsets: ArrayLike, n_rows: int) -> Int64Array:
         )
     for place, expected in ((0, 0), (-1, n_rows)):
         if int(raw[place]) != expected:
+            # Sizes in the place of offsets are a common slip.
+            sizes = place == 0 and int(raw.sum()) == n_rows
+            remedy = "; of the sizes of tasks, np.append(0, np.cumsum(sizes))" if sizes else ""
             raise ValueError(
                 f"Tasks: `offsets` must run from 0 to n_rows: got {int(raw[place])} at {place}, "
-                f"expected {expected}"
+                f"expected {expected}{remedy}"
             )
     # Compared in the type given: a uint64 beyond int64 must not wrap before the check.
     falls = np.flatnonzero(raw[1:] <= raw[:-1])
@@ -38,32 +41,19 @@ def checked_offsets(offsets: ArrayLike, n_rows: int) -> Int64Array:
     return raw.astype(np.int64)
 
 
-def grouped(function: str, group: ArrayLike, n_rows: int) -> tuple[Int64Array | None, Int64Array]:
-    """Divides rows by the value of `group`.
-
-    Returns:
-        `(order, offsets)`: the stable order of rows that brings each group together, None where
-        it is the given one, and the offsets of the groups in it, in the order of `np.unique`.
-    """
-    groups = _arrays.host(_check.array(function, "group", group))
-    _check.shape(function, "group", groups, (n_rows,))
-    if groups.dtype.kind == "f" and np.isnan(groups).any():
-        raise ValueError(f"{function}: `group` must name a task: got nan, expected no nan")
-    try:
-        _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    except TypeError as error:
-        raise TypeError(
-            f"{function}: `group` must be sortable: got {groups.dtype} ({error}), "
-            "expected numbers or strings"
-        ) from None
-    mixed = bool((codes[1:] < codes[:-1]).any())
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return (np.argsort(codes, kind="stable") if mixed else None), offsets
-
-
-def checked_index(index: ArrayLike, n_tasks: int) -> NDArray[Any]:
-    """Returns an index of tasks, an integer, integers or a boolean mask, as an array."""
+def checked_index(index: slice | ArrayLike, n_tasks: int) -> slice | NDArray[Any]:
+    """Returns an index of tasks: a slice, or an integer, integers or a mask as an array."""
+    if isinstance(index, slice):
+        try:
+            index.indices(n_tasks)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"Tasks: `index` must select tasks: got {index} ({error}), expected integers"
+            ) from None
+        return index
     chosen = _arrays.host(_check.array("Tasks", "index", index))
+    if chosen.shape == (0,) and isinstance(index, (list, tuple)):
+        chosen = chosen.astype(np.int64)
     mask = chosen.dtype.kind == "b"
     if chosen.dtype.kind not in "bui" or chosen.ndim > 1 or (mask and chosen.ndim == 0):
         raise TypeError(

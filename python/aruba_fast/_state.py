@@ -1,14 +1,14 @@
-"""The state of a meta-learner: arrays that native code changes in place, and views to read them."""
+"""The state of a meta-learner: its hyperparameters, the arrays it starts with, and their checks."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _check
-from ._check import Float64Array, FloatArray
+from . import _check
+from ._check import FloatArray
 
 # In the order of the native state. b and g are in units of eps^2 and zeta^2: both start at 1.
 ARRAYS = ("phi_master", "phi", "b", "g", "rate", "rho", "counts", "weight")
@@ -18,12 +18,24 @@ ARRAYS = ("phi_master", "phi", "b", "g", "rate", "rho", "counts", "weight")
 class Hyperparameters:
     """What `MetaLearner` was made with, checked."""
 
-    learning_rate: float
-    zeta: float
-    p: float
-    decay: float
-    isotropic: bool
-    max_learning_rate: float | None
+    # A checkpoint of before there was one of these is read with its default.
+    learning_rate: float = 1.0
+    zeta: float = 1.0
+    p: float = 1.0
+    decay: float = 0.0
+    isotropic: bool = False
+    max_learning_rate: float | None = None
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> "Hyperparameters":
+        """Returns what a file or a pickle holds, of an older version too."""
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(
+                f"holds the hyperparameters {', '.join(unknown)}, which this version does not know"
+            )
+        return cls(**values)
 
     def __post_init__(self) -> None:
         name = "MetaLearner"
@@ -114,106 +126,3 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> 
         if not valid.all():
             worst = arrays[name].flat[int(np.argmin(valid))]
             raise ValueError(f"`{name}` holds the impossible value {worst}")
-
-
-class State:
-    """Arrays and hyperparameters of a meta-learner, read-only to the outside; base of it."""
-
-    def _hold(self, hyper: Hyperparameters, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._hyper = hyper
-        # The native state refers to these arrays and changes them in place: they are never rebound.
-        self._arrays = {name: arrays[name] for name in ARRAYS}
-        self._state = _arrays.native(arrays["phi"]).MetaState(
-            *self._arrays.values(), **asdict(hyper)
-        )
-
-    @property
-    def phi(self) -> FloatArray:
-        """The initialization, [n_parameters]; read-only and live: copy it to keep it."""
-        return _arrays.frozen(self._arrays["phi"])
-
-    @property
-    def learning_rate(self) -> FloatArray | float:
-        """The learning rate, [n_parameters] read-only and live; a float when isotropic."""
-        rate = self._arrays["rate"]
-        return float(rate[0]) if self.isotropic else _arrays.frozen(rate)
-
-    @property
-    def b(self) -> Float64Array:
-        """Accumulated 1/2 squared distances with smoothing, float64 [n_parameters], a copy."""
-        return self.eps * self.eps * self._arrays["b"]
-
-    @property
-    def g(self) -> Float64Array:
-        """Accumulated squared gradients with smoothing, float64 [n_parameters], a copy."""
-        return self.zeta * self.zeta * self._arrays["g"]
-
-    @property
-    def rho(self) -> Float64Array:
-        """Distance over expected distance in the last round, float64 [n_parameters].
-
-            rho = sum (theta_hat - phi)^2 / (eta^2 sum grad^2)
-
-        The rate of a coordinate is at rest where rho is 2, grows above and falls below; nan before
-        the first round and without a gradient. Read-only and live.
-        """
-        return _arrays.frozen(self._arrays["rho"])
-
-    @property
-    def device(self) -> str:
-        """Where the learner lives: "cpu", or "cuda:0" and so on."""
-        return _arrays.device_of(self._arrays["phi"])
-
-    @property
-    def n_tasks(self) -> int:
-        """Number of tasks learned from; on a CUDA device, asking waits for it."""
-        return int(self._arrays["counts"][0])
-
-    @property
-    def n_skipped(self) -> int:
-        """Number of tasks left out because their result was not finite; asked as `n_tasks`."""
-        return int(self._arrays["counts"][1])
-
-    @property
-    def initial_learning_rate(self) -> float:
-        """The `learning_rate` that the learner was made with."""
-        return self._hyper.learning_rate
-
-    @property
-    def eps(self) -> float:
-        """Smoothing of the distances, `initial_learning_rate * zeta`."""
-        return self._hyper.eps
-
-    @property
-    def zeta(self) -> float:
-        """Smoothing of the squared gradients."""
-        return self._hyper.zeta
-
-    @property
-    def p(self) -> float:
-        """Exponent of the smoothing schedule."""
-        return self._hyper.p
-
-    @property
-    def decay(self) -> float:
-        """Share of the past that every task discounts."""
-        return self._hyper.decay
-
-    @property
-    def isotropic(self) -> bool:
-        """Whether one learning rate serves all coordinates."""
-        return self._hyper.isotropic
-
-    @property
-    def max_learning_rate(self) -> float | None:
-        """Upper limit of the learning rate."""
-        return self._hyper.max_learning_rate
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return asdict(self._hyper), self._arrays
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        hyper, arrays = state
-        # copy.copy hands over the original's own arrays
-        copies = {name: arrays[name].copy() for name in ARRAYS}
-        self._hold(Hyperparameters(**hyper), copies)

@@ -1,16 +1,19 @@
 """Checkpoint files: safetensors with a version, replaced as a whole or not at all."""
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ._replace import checked_path, replace, told
+
+__all__ = ["KIND", "VERSION", "checked_path", "checksum", "read", "replace", "write"]
 
 KIND = "MetaLearner"
 VERSION = 1
@@ -25,7 +28,7 @@ def write(
     """Writes arrays and hyperparameters; if that fails, the old file stands and nothing is left.
 
     Args:
-        path: The file; a symbolic link is followed.
+        path: The file, as `replace`.
         arrays: C-contiguous float32, float64 or int64 arrays by name.
         hyperparameters: Whatever JSON can hold, by name.
         kind: Name of the class whose state this is.
@@ -41,8 +44,17 @@ def write(
         "version": VERSION,
         "hyperparameters": dict(hyperparameters),
         "sha256": checksum(arrays, hyperparameters),
+        "written_by": _library(),
     }
-    replace(path, save(dict(arrays), metadata={"aruba_fast": json.dumps(header)}))
+    data = save(dict(arrays), metadata={"aruba_fast": json.dumps(header)})
+    replace(path, data, f"{kind}.save")
+
+
+@cache
+def _library() -> str:
+    from . import __version__
+
+    return f"aruba_fast {__version__}"
 
 
 def checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, Any]) -> str:
@@ -55,49 +67,26 @@ def checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, A
     return digest.hexdigest()
 
 
-def replace(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file; if that fails, the old one stands and nothing is left beside it.
-
-    Args:
-        path: The file; a symbolic link is followed.
-        data: All that it will hold.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    target = Path(os.path.realpath(os.fspath(path)))
-    temporary = target.with_name(f".aruba_fast-{secrets.token_hex(8)}.tmp")
-    file = temporary.open("xb")
-    try:
-        with file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    # Makes the new name survive a power cut. The file is whole either way, and some file systems
-    # cannot sync a directory, hence no error.
-    with contextlib.suppress(OSError):
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
 def read(
-    path: str | os.PathLike[str], kind: str = KIND
+    path: str | os.PathLike[str], kind: str = KIND, known: Collection[str] | None = None
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any], str]:
     """Reads what `write` wrote, values not yet checked: `(arrays, hyperparameters, checksum)`.
+
+    Args:
+        path: The file.
+        kind: Name of the class whose state it is.
+        known: Names of the hyperparameters that the file may have; None for any.
 
     Raises:
         OSError: The file cannot be read.
         ValueError: It is not a checkpoint of this kind and version; the message gives the reason.
     """
-    # Read, not mapped: another process may truncate the file while it is in use.
-    data = Path(path).read_bytes()
+    name = checked_path(f"{kind}.load", path)
+    try:
+        # Read, not mapped: another process may truncate the file while it is in use.
+        data = Path(name).read_bytes()
+    except OSError as error:
+        raise told(f"{kind}.load", name, error) from error
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -110,6 +99,11 @@ def read(
             f"damaged or not a safetensors file ({type(error).__name__}: {error})"
         ) from None
     header = _header(metadata, kind)
+    if known is not None and (new := sorted(set(header["hyperparameters"]) - set(known))):
+        raise ValueError(
+            f"has the hyperparameters {new} of {header.get('written_by', 'a newer aruba_fast')}, "
+            f"which {_library()} does not know: install that version"
+        )
     # Copies: what safetensors returns may be read-only or unaligned.
     copies = {name: np.array(values) for name, values in arrays.items()}
     return copies, header["hyperparameters"], header["sha256"]

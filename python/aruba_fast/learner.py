@@ -3,21 +3,25 @@
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _arrays, _check
 from ._check import Float64Array
-from ._state import Hyperparameters, State, check_arrays, initial_arrays
+from ._learned import ATTRIBUTES, Learned, checked_attributes
+from ._state import ARRAYS, Hyperparameters, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MetaStep: TypeAlias = float | Callable[[int], float | None] | None
 
 
-class MetaLearner(State):
+class MetaLearner(Learned):
     """Learns an initialization `phi` and a learning rate per coordinate, by ARUBA.
 
         b   <- b + sum_k 1/2 (theta_hat_k - phi)^2 + sum_k eps^2 / (t + k)^p
@@ -29,6 +33,12 @@ class MetaLearner(State):
     eps = learning_rate * zeta. With `decay`, the old b and g are first multiplied by
     (1 - decay)^(tasks in the round). They start at eps^2 and zeta^2, so that the first eta is
     `learning_rate`, and a coordinate that never gets a gradient keeps it exactly.
+
+    Threads may share a learner: `update`, `apply` and `meta_train` come one after the other, each
+    whole, and whatever is read, saved or copied is of one moment; during a `meta_train`, of one
+    between two rounds. A function that `meta_train` calls may use the learner, but must not wait
+    for another thread that changes it. Learners on a CUDA device are shared by threads that use one
+    stream, or order theirs.
 
     Args:
         phi: First initialization, [n_parameters] float32 or float64, finite; copied. Its type is
@@ -111,7 +121,8 @@ class MetaLearner(State):
         if coef is None:
             return OGD._of(self.learning_rate)
         coef = _check.non_negative("MetaLearner.rule", "coef", coef)
-        b, g = self.b, self.g
+        b, g = self._read("b", "g")
+        b, g = self.eps * self.eps * b, self.zeta * self.zeta * g
         if self.isotropic:
             # NumPy's own order of summation: a mean made on a device would be other bits.
             b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
@@ -141,16 +152,21 @@ class MetaLearner(State):
             >>> af.MetaLearner(np.zeros(1)).statistics(run)
             TaskStatistics(n_tasks=1, n_skipped=1, n_parameters=1, weight=1)
         """
-        phi, weights = self._arrays["phi"], self._checked_weights(run, weights)
+        return self._statistics(run, self._checked_weights("MetaLearner.statistics", run, weights))
+
+    def _statistics(self, run: TaskRun, weights: Float64Array | None) -> TaskStatistics:
+        (phi,) = self._read("phi")
         sums = _arrays.zeros((3, 2, len(phi)), np.float64, phi)
         weight, counts = _arrays.zeros(2, np.float64, phi), _arrays.zeros(2, np.int64, phi)
         native = _arrays.native(phi)
         native.add_round(run.theta_hat, run.grad_sq, phi, weights, sums, weight, counts)
         return TaskStatistics._of(sums, weight, counts)
 
-    def _checked_weights(self, run: TaskRun, weights: ArrayLike | None) -> Float64Array | None:
+    def _checked_weights(
+        self, name: str, run: TaskRun, weights: ArrayLike | None
+    ) -> Float64Array | None:
         """The weights, where this learner is, once it is clear that it can learn from `run`."""
-        name, phi = "MetaLearner.statistics", self._arrays["phi"]
+        phi = self._arrays["phi"]
         if not isinstance(run, TaskRun):
             raise TypeError(
                 f"{name}: `run` must be a TaskRun: got {type(run).__name__}, expected a TaskRun"
@@ -201,6 +217,10 @@ class MetaLearner(State):
         phi = self._arrays["phi"]
         _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
         _check.together(name, "statistics", statistics.sums, "phi", phi)
+        with self._lock:
+            self._apply(name, statistics, meta_step)
+
+    def _apply(self, name: str, statistics: TaskStatistics, meta_step: MetaStep) -> None:
         step = _check.meta_step(name, meta_step, lambda: self.n_tasks + statistics.n_tasks)
         self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, step)
 
@@ -225,24 +245,33 @@ class MetaLearner(State):
             >>> learner.phi
             array([1.])
         """
-        if callable(meta_step) or not isinstance(self._arrays["phi"], np.ndarray):
-            self.apply(self.statistics(run, weights), meta_step)
-            return
-        weights = self._checked_weights(run, weights)
-        step = _check.meta_step("MetaLearner.apply", meta_step, int)
-        self._state.learn(run.theta_hat, run.grad_sq, weights, step)
+        name = "MetaLearner.update"
+        weights = self._checked_weights(name, run, weights)
+        with self._lock:
+            if callable(meta_step) or not isinstance(self._arrays["phi"], np.ndarray):
+                self._apply(name, self._statistics(run, weights), meta_step)
+                return
+            step = _check.meta_step(name, meta_step, int)
+            self._state.learn(run.theta_hat, run.grad_sq, weights, step)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole state as a safetensors file, to resume bit for bit.
 
-        The file is written beside `path` and renamed: a failed save leaves the old file as it was.
+        The file is written beside `path` and renamed: a failed save, or one that is killed, leaves
+        the old file as it was. What a kill leaves beside it, under a name that begins with
+        ".aruba_fast-", the next save of the same file removes.
 
         Args:
-            path: The file; replaced if it exists.
+            path: The file; replaced if it exists, with the permissions that it had. A pipe or a
+                character device is written to.
 
         Raises:
             OSError: The file cannot be written.
             ValueError: The state is not finite, so that it could not be loaded again.
+
+        Warns:
+            UserWarning: The instance has attributes of its own that JSON cannot hold; they are left
+                out.
 
         Example:
             >>> import tempfile, numpy as np, aruba_fast as af
@@ -251,7 +280,8 @@ class MetaLearner(State):
             ...     af.MetaLearner.load(f"{folder}/learner.safetensors").zeta
             3.0
         """
-        arrays = {name: _arrays.host(array) for name, array in self._arrays.items()}
+        copies = zip(ARRAYS, self._read(*ARRAYS), strict=True)
+        arrays = {name: _arrays.host(array) for name, array in copies}
         try:
             check_arrays(arrays, self._hyper)
         except ValueError as error:
@@ -259,17 +289,18 @@ class MetaLearner(State):
         # Half of the time that importing this package would take is for files and checksums.
         from . import checkpoint
 
-        checkpoint.write(path, arrays, asdict(self._hyper))
+        checkpoint.write(path, arrays, asdict(self._hyper) | self._stored_attributes())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "MetaLearner":
+    def load(cls, path: str | os.PathLike[str]) -> "Self":
         """Reads a learner that `save` wrote.
 
         Args:
             path: The file.
 
         Returns:
-            A new learner that goes on as the saved one would have, bit for bit.
+            A new learner that goes on as the saved one would have, bit for bit. Hyperparameters
+            that the file is too old to have are those of `MetaLearner(phi)`.
 
         Raises:
             OSError: The file cannot be read.
@@ -278,24 +309,25 @@ class MetaLearner(State):
         """
         from . import checkpoint
 
+        name = checkpoint.checked_path("MetaLearner.load", path)
         try:
-            arrays, values, checksum = checkpoint.read(path)
-            if set(values) != {field.name for field in fields(Hyperparameters)}:
-                raise ValueError(f"wrong hyperparameters {sorted(values)}")
-            hyper = Hyperparameters(**values)
+            known = [*(field.name for field in fields(Hyperparameters)), ATTRIBUTES]
+            arrays, values, checksum = checkpoint.read(name, known=known)
+            attributes = checked_attributes(MetaLearner, values)
+            hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != ATTRIBUTES})
             check_arrays(arrays, hyper)
             if checkpoint.checksum(arrays, values) != checksum:
                 raise ValueError("damaged (its checksum is another)")
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"MetaLearner.load: `path` must be a checkpoint of a MetaLearner: "
-                f"got {os.fspath(path)!r}, which is refused: {error}"
+                f"got {name!r}, which is refused: {error}"
             ) from None
         learner = cls.__new__(cls)
-        learner._hold(hyper, arrays)
+        Learned.__setstate__(learner, (asdict(hyper), arrays, attributes))
         return learner
 
-    def to(self, device: str) -> "MetaLearner":
+    def to(self, device: str) -> "Self":
         """Returns a copy of this learner that lives on another device, with the same bits.
 
         Args:
@@ -312,6 +344,5 @@ class MetaLearner(State):
             >>> af.MetaLearner(np.zeros(2)).to("cpu").device
             'cpu'
         """
-        copy = type(self).__new__(type(self))
-        copy._hold(self._hyper, _arrays.all_moved("MetaLearner.to", self._arrays, device))
-        return copy
+        copies = dict(zip(ARRAYS, self._read(*ARRAYS), strict=True))
+        return self._twin(_arrays.all_moved("MetaLearner.to", copies, device))

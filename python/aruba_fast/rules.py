@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays, _check
+from ._value import Value
 
 # What the engine takes: name of the rule, its rate, its damping.
 NativeRule: TypeAlias = tuple[str, float | NDArray[Any], float | NDArray[Any] | None]
@@ -62,7 +63,7 @@ def _show(value: float | NDArray[Any]) -> str:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OGD:
+class OGD(Value):
     """Online gradient descent with one learning rate, or one per coordinate.
 
         theta <- Proj(theta - learning_rate * grad)
@@ -95,11 +96,9 @@ class OGD:
 
     @classmethod
     def _of(cls, learning_rate: float | NDArray[Any]) -> "OGD":
-        """The rule of a learner's own rate, copied and not checked: no device is waited for."""
+        """The rule of a learner's own rate, not checked: no device is waited for."""
         rule = object.__new__(cls)
-        rate = learning_rate
-        rate = rate if isinstance(rate, float) else _arrays.frozen(rate.copy())
-        object.__setattr__(rule, "learning_rate", rate)
+        object.__setattr__(rule, "learning_rate", learning_rate)
         return rule
 
     def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
@@ -111,8 +110,8 @@ class OGD:
         return "ogd", _cast("learning_rate", self.learning_rate, dtype), None
 
 
-@dataclass(frozen=True)
-class AdaGrad:
+@dataclass(frozen=True, eq=False)
+class AdaGrad(Value):
     """AdaGrad, the baseline that learns its rates within each task alone.
 
         G <- G + grad^2;  theta <- theta - learning_rate * grad / sqrt(G + delta)
@@ -154,7 +153,7 @@ class AdaGrad:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ArubaPlusPlus:
+class ArubaPlusPlus(Value):
     """ARUBA++: starts at the meta-learned rate and lets the task's own gradients lower it.
 
         g' = copy of g;  every step:  eta = sqrt(b / g');  g' <- g' + coef * grad^2;
@@ -221,8 +220,8 @@ class ArubaPlusPlus:
         return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", damping, dtype)
 
 
-@dataclass(frozen=True)
-class EG:
+@dataclass(frozen=True, eq=False)
+class EG(Value):
     """Exponentiated gradient: online mirror descent with the negative entropy, on the simplex.
 
         z <- z - learning_rate * grad;  z <- z - log sum_j exp(z_j);  theta = exp(z)

@@ -22,9 +22,9 @@ def check_tasks(function: str, tasks: object) -> None:
 
 def check_on_host(function: str, tasks: Tasks) -> None:
     """Refuses tasks on a CUDA device, for what only the host computes."""
-    if not isinstance(tasks.x, np.ndarray):
+    if not isinstance(tasks._x, np.ndarray):
         raise TypeError(
-            f"{function}: `tasks` must live in host memory: got {_arrays.device_of(tasks.x)}, "
+            f"{function}: `tasks` must live in host memory: got {_arrays.device_of(tasks._x)}, "
             "expected tasks of NumPy arrays"
         )
 
@@ -75,7 +75,7 @@ def _start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArr
     if own:
         _check.shape(function, name, start, (len(tasks), start.shape[1]))
     check_type(function, tasks, name, start.dtype)
-    _check.together(function, name, start, "tasks", tasks.x)
+    _check.together(function, name, start, "tasks", tasks._x)
     return start
 
 
@@ -148,7 +148,7 @@ def run_tasks(
     check_tasks(name, tasks)
     start = _start(name, "phi", tasks, phi)
     n_parameters = start.shape[-1]
-    kind, rate, damping = rules.native(rule, tasks.dtype, n_parameters, tasks.x)
+    kind, rate, damping = rules.native(rule, tasks.dtype, n_parameters, tasks._x)
     check_loss(name, tasks, loss, "phi", n_parameters)
     size = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
@@ -157,14 +157,14 @@ def run_tasks(
         check_on_host(name, tasks)
         _check_eg(name, loss, ball, start)
     shape = (len(tasks), n_parameters)
-    theta_hat, grad_sq = (_arrays.empty(shape, tasks.dtype, tasks.x) for _ in range(2))
+    theta_hat, grad_sq = (_arrays.empty(shape, tasks.dtype, tasks._x) for _ in range(2))
     wanted = _check.boolean(name, "average", average)
-    theta_bar = _arrays.empty(shape, tasks.dtype, tasks.x) if wanted else None
-    loss_out = _arrays.empty(shape[:1], np.float64, tasks.x)
+    theta_bar = _arrays.empty(shape, tasks.dtype, tasks._x) if wanted else None
+    loss_out = _arrays.empty(shape[:1], np.float64, tasks._x)
     starts, stops, weights = tasks._beside_rows()
-    _arrays.native(tasks.x).run_tasks(
-        tasks.x,
-        tasks.y,
+    _arrays.native(tasks._x).run_tasks(
+        tasks._x,
+        tasks._y,
         starts,
         stops,
         start,

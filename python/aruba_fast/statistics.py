@@ -1,6 +1,6 @@
 """What tasks leave behind: `TaskRun`, the result of a round, and `TaskStatistics`, its sums."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -145,10 +145,11 @@ class TaskStatistics:
             object.__setattr__(self, name, _arrays.frozen(array))
 
     @classmethod
-    def _of(cls, *arrays: NDArray[Any]) -> "TaskStatistics":
+    def _of(cls, *arrays: NDArray[Any], **attributes: Any) -> "TaskStatistics":
         """Holds what native code summed; checked again where that waits for no device."""
         result = object.__new__(cls)
         result._hold(*arrays)
+        vars(result).update(attributes)
         if isinstance(result.sums, np.ndarray):
             _check.finite("TaskStatistics", "sums", result.sums)
             _check.finite("TaskStatistics", "weight_sum", result.weight_sum)
@@ -188,7 +189,13 @@ class TaskStatistics:
             4
         """
         arrays = {"sums": self.sums, "weight": self.weight_sum, "counts": self.counts}
-        return TaskStatistics._of(*_arrays.all_moved("TaskStatistics.to", arrays, device).values())
+        copies = _arrays.all_moved("TaskStatistics.to", arrays, device)
+        return type(self)._of(*copies.values(), **self._attributes())
+
+    def _attributes(self) -> dict[str, Any]:
+        """What a subclass, or its user, has added to the instance."""
+        own = {field.name for field in fields(TaskStatistics)}
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     @property
     def distance(self) -> Float64Array:
@@ -230,7 +237,8 @@ class TaskStatistics:
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TaskStatistics._of, (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
+        copies = (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
+        return type(self)._of, copies, self._attributes()
 
     def __repr__(self) -> str:
         return (

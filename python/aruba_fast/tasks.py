@@ -9,15 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arrays, _check
 from ._check import FloatArray, Int64Array
-from ._layout import checked_index, checked_offsets, grouped
+from ._ids import grouped
+from ._layout import checked_index, checked_offsets
+from ._rows import Rows
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Tasks:
+class Tasks(Rows):
     """Tasks of different sizes, as a frozen view of one table of rows.
 
-    Task t consists of the rows `starts[t]:stops[t]`, in their order. Indexing, `rounds`, `split`
-    and `shots` return views of the same `x`: no row is copied.
+    Task t consists of the rows `starts[t]:stops[t]` of `x` and `y`, in their order. Indexing,
+    `rounds`, `split` and `shots` choose tasks, or rows of them, without copying any; what is chosen
+    has `x` and `y` of its own rows and no others.
 
     Args:
         x: Features, [n_rows, n_features] float32 or float64, or dense [n_tasks, m, n_features]
@@ -28,44 +31,36 @@ class Tasks:
             least one each. None when `x` is dense.
 
     Attributes:
-        x: [source rows, n_features], read-only, shared by all views.
-        y: [source rows] of the dtype of `x`, read-only, shared by all views.
-        starts: int64 [n_tasks], read-only.
-        stops: int64 [n_tasks], read-only.
+        x: Features of these tasks, [n_rows, n_features], read-only.
+        y: Labels of these tasks, [n_rows] of the dtype of `x`, read-only.
+        starts: Where the rows of every task begin in `x` and `y`, int64 [n_tasks], read-only.
+        stops: Where they end, int64 [n_tasks], read-only.
 
     Raises:
         TypeError: `x` is not float32 or float64 in native byte order, `y` not real, `offsets` not
             integers, or `y` lives elsewhere than `x`.
         ValueError: Shapes do not fit, or `offsets` do not rise strictly from 0 to n_rows.
 
-    Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks.
+    Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks. The `x` and `y`
+    of tasks that lie side by side in the table are views of it, those of others are copies, made
+    when they are first asked for. A pickle holds the rows of these tasks, not the table.
 
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks(np.eye(5, 3), np.arange(5), offsets=[0, 2, 5])
         >>> tasks
         Tasks(n_tasks=2, n_rows=5, n_features=3, dtype=float64)
-        >>> tasks[-1].y[tasks[-1].starts[0]:]
-        array([2., 3., 4.])
+        >>> [task.y for task in tasks]
+        [array([0., 1.]), array([2., 3., 4.])]
     """
 
-    x: FloatArray
-    y: FloatArray
-    starts: Int64Array
-    stops: Int64Array
-    _checked: set[tuple[str, int]]
-    _on_device: tuple[Any, Any, Any, Any] | None
-
     def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
-        axes = "[n_rows, n_features]" if offsets is not None else "[n_tasks, m, n_features]"
-        features = _check.float_array("Tasks", "x", x, axes)
-        if 0 in features.shape:
-            raise ValueError(
-                f"Tasks: `x` must not be empty: got shape {features.shape}, expected {axes}"
-            )
-        labels = _check.real_array("Tasks", "y", y)
-        _check.shape("Tasks", "y", labels, features.shape[:-1])
-        _check.together("Tasks", "y", labels, "x", features)
+        axes = (
+            "[n_tasks, m, n_features] without `offsets`; else give them or take Tasks.from_groups"
+            if offsets is None
+            else "[n_rows, n_features] beside `offsets`; else leave them out"
+        )
+        features, labels = _checked_rows("Tasks", x, y, axes)
         features = features.reshape(-1, features.shape[-1])
         if offsets is None:
             limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
@@ -76,23 +71,10 @@ class Tasks:
             labels = labels.astype(features.dtype, order="C").reshape(-1)
         self._fill(features, labels, limits[:-1], limits[1:], checked=set())
 
-    def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
-        """Takes contiguous arrays: x, y, starts, stops."""
-        for name, value in zip(("x", "y", "starts", "stops"), arrays, strict=True):
-            object.__setattr__(self, name, _arrays.frozen(value))
-        object.__setattr__(self, "_checked", checked)
-        object.__setattr__(self, "_on_device", None)
-
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
         view = object.__new__(Tasks)
-        view._fill(self.x, self.y, starts, stops, checked=self._checked)
+        view._fill(self._x, self._y, starts, stops, checked=self._checked)
         return view
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return (self.x, self.y, self.starts, self.stops)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._fill(*state, checked=set())
 
     @classmethod
     def from_groups(cls, x: ArrayLike, y: ArrayLike, group: ArrayLike) -> "Tasks":
@@ -101,15 +83,18 @@ class Tasks:
         Args:
             x: Features, [n_rows, n_features] float32 or float64.
             y: Labels, [n_rows], any real type.
-            group: [n_rows] numbers or strings, in any order. Task t holds the rows of
-                `np.unique(group)[t]`, in their order; rows are copied only if tasks are mixed.
+            group: [n_rows] numbers, strings, dates, or whatever can be hashed and sorted, in any
+                order and from any library. Task t holds the rows of the t-th smallest value, in
+                their order; rows are copied only if tasks are mixed.
 
         Returns:
             Tasks, one for each value of `group`.
 
         Raises:
-            TypeError: As `Tasks`, or the values of `group` cannot be sorted.
-            ValueError: As `Tasks`, or `group` is of another length or contains nan.
+            TypeError: As `Tasks`, or the values of `group` cannot be hashed or sorted.
+            ValueError: As `Tasks`, or `group` is of another length, or a row has no id: None, nan,
+                NaT, NA, a masked value, or the text "nan", "NaT" or "<NA>" that NumPy and pandas
+                make of one.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -119,9 +104,7 @@ class Tasks:
             (2, array([2., 1., 3.]))
         """
         name = "Tasks.from_groups"
-        features = _check.float_array(name, "x", x, "[n_rows, n_features]")
-        labels = _check.real_array(name, "y", y)
-        _check.shape(name, "y", labels, features.shape[:1])
+        features, labels = _checked_rows(name, x, y, "[n_rows, n_features]")
         order, offsets = grouped(name, group, len(features))
         if order is not None:
             order = _arrays.moved(order, features)
@@ -129,38 +112,18 @@ class Tasks:
         return cls(features, labels, offsets)
 
     def __len__(self) -> int:
-        return len(self.starts)
-
-    @property
-    def n_features(self) -> int:
-        """Number of columns of `x`."""
-        return int(self.x.shape[1])
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows of all tasks of this view."""
-        return int(self.sizes.sum())
-
-    @property
-    def sizes(self) -> Int64Array:
-        """Number of rows of every task, int64 [n_tasks]."""
-        return self.stops - self.starts
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of `x` and `y`, and hence of the parameters: float32 or float64."""
-        return self.x.dtype
+        return len(self._starts)
 
     def __repr__(self) -> str:
         return (
             f"Tasks(n_tasks={len(self)}, n_rows={self.n_rows}, "
-            f"n_features={self.n_features}, dtype={self.dtype}{_arrays.shown(self.x)})"
+            f"n_features={self.n_features}, dtype={self.dtype}{_arrays.shown(self._x)})"
         )
 
     def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
         """Selects tasks by number, slice, boolean mask or array of numbers, as a view."""
-        chosen = index if isinstance(index, slice) else checked_index(index, len(self))
-        starts, stops = (np.ascontiguousarray(rows[chosen]) for rows in (self.starts, self.stops))
+        chosen = checked_index(index, len(self))
+        starts, stops = (np.ascontiguousarray(rows[chosen]) for rows in (self._starts, self._stops))
         if not len(starts):
             raise ValueError(
                 "Tasks: `index` must select something: got 0 tasks, expected at least 1"
@@ -265,18 +228,14 @@ class Tasks:
             task = int(sizes.argmin())
             raise ValueError(
                 f"Tasks.shots: `m` must leave every task a row: got {count} with task {task} of "
-                f"{sizes[task]} rows, expected m < {sizes[task]}"
+                f"{sizes[task]} rows, expected m < {sizes[task]}, or the tasks that have more: "
+                f"tasks[tasks.sizes > {count}]"
             )
-        middle = self.starts + count
-        return self._view(self.starts, middle), self._view(middle, self.stops)
-
-    @property
-    def device(self) -> str:
-        """Where the rows live: "cpu", or "cuda:0" and so on; starts and stops are on the host."""
-        return _arrays.device_of(self.x)
+        middle = self._starts + count
+        return self._view(self._starts, middle), self._view(middle, self._stops)
 
     def to(self, device: str) -> "Tasks":
-        """Returns the same tasks with a copy of the whole table on another device.
+        """Returns the same tasks with a copy of their rows on another device.
 
         Args:
             device: As `MetaLearner.to`.
@@ -297,19 +256,17 @@ class Tasks:
         copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked))
         return copy
 
-    def _beside_rows(self) -> tuple[Any, Any, Any]:
-        """starts, stops and sizes where the rows live; copied to a device once."""
-        if self._on_device is None:
-            arrays = (self.starts, self.stops, self.sizes.astype(np.float64))
-            copies = tuple(_arrays.moved(array, self.x) for array in arrays)
-            object.__setattr__(self, "_on_device", (*copies, _arrays.recorded(self.x)))
-        assert self._on_device is not None
-        starts, stops, sizes, event = self._on_device
-        _arrays.await_event(event, self.x)
-        return starts, stops, sizes
 
-    def _check_labels(self, loss: str, n_classes: int) -> None:
-        """Checks all labels of the source against the loss, once for all views."""
-        if (loss, n_classes) not in self._checked:
-            _arrays.native(self.y).check_labels(self.y, loss, n_classes)
-            self._checked.add((loss, n_classes))
+def _checked_rows(
+    function: str, x: ArrayLike, y: ArrayLike, axes: str
+) -> tuple[FloatArray, NDArray[Any]]:
+    """Returns features and labels that are of one number of rows, and of one place."""
+    features = _check.float_array(function, "x", x, axes)
+    if 0 in features.shape:
+        raise ValueError(
+            f"{function}: `x` must not be empty: got shape {features.shape}, expected {axes}"
+        )
+    labels = _check.real_array(function, "y", y)
+    _check.shape(function, "y", labels, features.shape[:-1])
+    _check.together(function, "y", labels, "x", features)
+    return features, labels

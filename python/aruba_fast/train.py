@@ -105,43 +105,39 @@ def meta_train(
             f"{name}: `learner` must be a MetaLearner: got {type(learner).__name__}, "
             "expected a MetaLearner"
         )
-    check_type(name, tasks, "learner", learner.phi.dtype)
-    check_loss(name, tasks, loss, "learner", len(learner.phi))
+    phi = learner._arrays["phi"]
+    check_type(name, tasks, "learner", phi.dtype)
+    check_loss(name, tasks, loss, "learner", len(phi))
     n_round = _check.integer(name, "round_size", round_size, 1)
     orders = tasks._orders(name, n_passes, seed)
     n_batch = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
-    _check.together(name, "learner", learner.phi, "tasks", tasks.x)
-    if ball is not None:
-        norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64)))
-        # The engine's own tolerance: a projected point may lie outside by rounding.
-        if norm > ball * (1 + 1e-5):
-            raise ValueError(
-                f"{name}: `learner` must have its `phi` in the ball of `radius`: "
-                f"got norm {norm:g}, expected at most {ball:g}"
-            )
+    _check.together(name, "learner", phi, "tasks", tasks._x)
     if weights not in (None, "rows"):
         raise ValueError(f'{name}: `weights` must be known: got {weights!r}, expected None, "rows"')
     step = _step_of(name, meta_step)
     total = n_passes * len(tasks)
     history = History(
-        _arrays.empty((total,), np.float64, tasks.x),
+        _arrays.empty((total,), np.float64, tasks._x),
         np.empty(total, np.int64),
-        _arrays.zeros(total, np.bool_, tasks.x),
+        _arrays.zeros(total, np.bool_, tasks._x),
     )
     starts, stops, _ = tasks._beside_rows()
-    with _reports(progress, total) as report:
+    # Nothing else learns until the last round is done.
+    with _reports(progress, total) as report, learner._lock:
+        if ball is not None:
+            _check_in_ball(name, learner, ball)
         # One native call per pass, for a round never crosses into the next pass.
         for done, order in zip(range(0, total, len(tasks)), orders, strict=True):
             visits = slice(done, done + len(tasks))
             history.task[visits] = order
-            _arrays.native(tasks.x).meta_train(
-                tasks.x,
-                tasks.y,
+            _arrays.native(tasks._x).meta_train(
+                tasks._x,
+                tasks._y,
                 starts,
                 stops,
-                _arrays.moved(order, tasks.x),
+                _arrays.moved(order, tasks._x),
                 learner._state,
                 loss,
                 n_batch,
@@ -162,6 +158,16 @@ def _step_of(function: str, meta_step: MetaStep) -> MetaStep:
     if not callable(meta_step):
         return _check.meta_step(function, meta_step, int)
     return lambda n_tasks: _check.meta_step(function, meta_step, lambda: n_tasks)
+
+
+def _check_in_ball(name: str, learner: MetaLearner, radius: float) -> None:
+    norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64)))
+    # The engine's own tolerance: a projected point may lie outside by rounding.
+    if norm > radius * (1 + 1e-5):
+        raise ValueError(
+            f"{name}: `learner` must have its `phi` in the ball of `radius`: "
+            f"got norm {norm:g}, expected at most {radius:g}"
+        )
 
 
 def _shifted(report: Report, before: int, total: int) -> Report:

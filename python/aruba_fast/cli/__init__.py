@@ -17,7 +17,9 @@ def main() -> None:
     try:
         from . import omniglot, shakespeare, theory  # noqa: F401  add their commands
         from .app import app
+        from .screen import any_screen
 
-        app()
+        with any_screen():
+            app()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,18 +1,16 @@
-"""The commands `demo`, `info` and `bench` of `aruba-fast`; what all commands share."""
+"""The commands `demo`, `info` and `bench` of `aruba-fast`."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from .. import _core
+from . import outputs
+from .screen import deliver, in_one_sentence, progress_bar, show
 
 app = typer.Typer(
     add_completion=False,
@@ -20,34 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Meta-learn an initialization and a learning rate per coordinate from many tasks.",
 )
-
-
-@contextmanager
-def in_one_sentence() -> Iterator[None]:
-    """Turns a refused file or argument into one sentence, and Ctrl-C into a clean end."""
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        typer.echo(f"aruba-fast: {str(interrupt) or 'interrupted'}", err=True)
-        raise typer.Exit(130) from None
-    except (ValueError, OSError) as error:
-        typer.echo(f"aruba-fast: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Any]:
-    """A progress bar on standard error, as a function of (done, total)."""
-    with Progress(
-        TextColumn(title),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @app.command()
@@ -59,7 +29,9 @@ def demo(
     shots: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Examples that a held-out person adapts on; about half if absent."
+            min=1,
+            help="Examples that a held-out person adapts on; all that the table does not set "
+            "aside, or about half, if absent.",
         ),
     ] = None,
     json_file: Annotated[
@@ -71,24 +43,26 @@ def demo(
     """Meta-learn from real people's data and compare ARUBA with its rivals."""
     from .. import datasets
     from ..demo import Settings, run, table
+    from ..experiments.files import write_json
 
     with in_one_sentence():
-        for path in (json_file, figure):
-            if path is not None and not path.parent.is_dir():
-                raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
         people = datasets.load_wages() if data is None else datasets.load_table(data)
         settings = Settings(n_seeds=seeds, first_seed=seed, shots=shots)
+        outputs.require("demo", folders={}, files={"json": json_file, "figure": figure})
         with progress_bar("meta-learning") as report:
             result = run(people, settings, report)
-        Console().print(table.render(result))
+        steps, drawn = [], []
         if json_file is not None:
-            text = json.dumps(result.as_json(), indent=1, allow_nan=False)
-            json_file.write_text(text + "\n", encoding="utf-8")
+            steps.append(lambda: write_json(json_file, result.as_json(), "demo"))
         if figure is not None:
             from ..demo.figure import draw
 
-            draw(result, figure)
-            typer.echo(f"drawn: {figure}")
+            def picture() -> None:
+                draw(result, figure)
+                drawn.append(Text(f"drawn: {figure}"))
+
+            steps.append(picture)
+        deliver(*steps, lambda: show(table.render(result), *drawn))
 
 
 @app.command()
@@ -102,7 +76,8 @@ def info() -> None:
         if isinstance(value, bool):
             value = "yes" if value else "no"
         table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
-    Console().print(table)
+    with in_one_sentence():
+        show(table)
 
 
 @app.command()
@@ -118,4 +93,5 @@ def bench() -> None:
     with in_one_sentence(), progress_bar("measuring") as report:
         for row in measurements.rows(report):
             table.add_row(*row)
-    Console().print(table, f"{_core.get_num_threads()} threads. {measurements.LEGEND}")
+    with in_one_sentence():
+        show(table, Text(f"{_core.get_num_threads()} threads. {measurements.LEGEND}"))

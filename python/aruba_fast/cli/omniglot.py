@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from .app import app, in_one_sentence, progress_bar
+from . import outputs, screen
+from .app import app
+from .screen import deliver, in_one_sentence, progress_bar
 
 _METHODS = "aruba, adam, isotropic, sgd-RATE; with commas between them."
 
@@ -82,11 +83,10 @@ def omniglot(
         from ..experiments.omniglot.methods import ARUBA
         from ..experiments.omniglot.table import render
 
-        for folder in (figures, None if json_file is None else json_file.parent):
-            if folder is not None and not folder.is_dir():
-                raise FileNotFoundError(f"there is no folder {folder} to write to")
+        folders = {"figures": figures}
         if show is not None:
             result = read_result(show)
+            outputs.require("omniglot", folders=folders, files={"json": json_file})
         else:
             given = {"n_tasks": test_tasks, "shots": tuple(shots) if shots else None}
             settings, evaluation = of_scale(
@@ -102,6 +102,8 @@ def omniglot(
             if compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
                 typer.echo("There is no C++ compiler here: the network is not compiled.", err=True)
                 compiled = False
+            folders |= {"out": out, "tensorboard": tensorboard}
+            outputs.require("omniglot", folders=folders, files={"json": json_file})
             n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
             with progress_bar("meta-iterations") as bar:
                 result = compare(
@@ -119,12 +121,13 @@ def omniglot(
                     tensorboard=tensorboard,
                     progress=bar,
                 )
-        Console().print(render(result))
+        steps = []
         if json_file is not None:
-            write_json(json_file, result)
+            steps.append(lambda: write_json(json_file, result, "omniglot"))
         if figures is not None:
             from ..experiments.omniglot.figure import draw_accuracy, draw_rates
 
-            draw_accuracy(result, figures / "accuracy.png")
+            steps.append(lambda: draw_accuracy(result, figures / "accuracy.png"))
             if any(run["method"] == ARUBA for run in result["runs"]):
-                draw_rates(result, figures / "rates.png")
+                steps.append(lambda: draw_rates(result, figures / "rates.png"))
+        deliver(*steps, lambda: screen.show(render(result)))

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from .app import app, in_one_sentence, progress_bar
+from . import outputs
+from .app import app
+from .screen import deliver, in_one_sentence, progress_bar, show
 
 
 @app.command()
@@ -60,10 +61,10 @@ def shakespeare(
         from ..experiments.workers import run_all
 
         if scale not in SCALES:
-            raise ValueError(f"there is no scale {scale!r}, expected one of {', '.join(SCALES)}")
-        for folder in (figures, None if json_file is None else json_file.parent):
-            if folder is not None and not folder.is_dir():
-                raise FileNotFoundError(f"there is no folder {folder} to write to")
+            raise ValueError(
+                f"shakespeare: `scale` must be known: got {scale!r}, "
+                f"expected one of {', '.join(SCALES)}"
+            )
         if tensorboard is not None:
             require_tensorboard()
         # Refused here, before any process begins.
@@ -71,7 +72,11 @@ def shakespeare(
         load_shakespeare(data)
         require_device("shakespeare", device)
         chosen = SCALES[scale] if rounds is None else replace(SCALES[scale], n_rounds=rounds)
-        out.mkdir(parents=True, exist_ok=True)
+        outputs.require(
+            "shakespeare",
+            folders={"out": out, "figures": figures, "tensorboard": tensorboard},
+            files={"json": json_file},
+        )
         jobs = [
             ShakespeareJob(method, number, chosen, out, data, device, tensorboard)
             for number in range(seed, seed + seeds)
@@ -83,10 +88,11 @@ def shakespeare(
                 jobs, [job.size for job in jobs], n_cores if workers is None else workers, report
             )
         result = Result(scale, runs)
-        Console().print(table.render(result))
+        steps = []
         if json_file is not None:
-            write_json(json_file, result.as_json())
+            steps.append(lambda: write_json(json_file, result.as_json(), "shakespeare"))
         if figures is not None:
             from ..experiments.shakespeare.figure import draw
 
-            draw(result, figures / "shakespeare.png")
+            steps.append(lambda: draw(result, figures / "shakespeare.png"))
+        deliver(*steps, lambda: show(table.render(result)))

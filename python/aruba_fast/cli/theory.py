@@ -1,15 +1,20 @@
 """The command `theory`: the guarantees of meta-learning, watched on tasks."""
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from .app import app, in_one_sentence, progress_bar
+from ..experiments.files import write_json
+from ..theory.experiments.report import Report
+from . import outputs
+from .app import app
+from .screen import deliver, in_one_sentence, progress_bar, show
 
 
 @app.command()
@@ -39,29 +44,41 @@ def theory(
             raise ValueError(
                 f"there is no experiment {experiment!r}, expected one of {', '.join(EXPERIMENTS)}"
             )
-        for folder in (figures, None if json_file is None else json_file.parent):
-            if folder is not None and not folder.is_dir():
-                raise FileNotFoundError(f"there is no folder {folder} to write to")
+        outputs.require("theory", folders={"figures": figures}, files={"json": json_file})
         tables = {"wages": datasets.load_wages()}
-        tables |= {path.stem: datasets.load_table(path) for path in data or []}
-        reports = []
-        for name in EXPERIMENTS if experiment is None else [experiment]:
-            with progress_bar(name) as bar:
-                own = {"tables": tables} if name == "guarantee" else {}
-                report = EXPERIMENTS[name](seed, progress=bar, **own)
-            reports.append(report)
-            table = RichTable(*report.columns, box=SIMPLE, title=report.title, title_justify="left")
-            for column in table.columns[1:]:
-                column.justify = "right"
-            for row in report.rows:
-                table.add_row(*row)
-            Console().print(table)
-            for fact, value in report.facts.items():
-                typer.echo(f"  {fact}: {value:.4g}")
-            if figures is not None:
-                from ..theory.experiments.figure import draw
+        names = [*tables, *(path.stem for path in data or [])]
+        for path in data or []:
+            # Two tables of one name go by their paths.
+            name = path.stem if names.count(path.stem) == 1 else str(path)
+            tables[name] = datasets.load_table(path)
+        reports: list[Report] = []
+        try:
+            for name in EXPERIMENTS if experiment is None else [experiment]:
+                with progress_bar(name) as bar:
+                    own = {"tables": tables} if name == "guarantee" else {}
+                    reports.append(EXPERIMENTS[name](seed, progress=bar, **own))
+        finally:
+            # Also of those that came before one that failed, or before Ctrl-C.
+            _deliver(reports, json_file, figures)
 
-                draw(report, figures / f"{name}.png")
-        if json_file is not None:
-            text = json.dumps([r.as_json() for r in reports], indent=1, allow_nan=False)
-            json_file.write_text(text + "\n", encoding="utf-8")
+
+def _deliver(reports: list[Report], json_file: Path | None, figures: Path | None) -> None:
+    steps = []
+    if json_file is not None and reports:
+        values = [report.as_json() for report in reports]
+        steps.append(partial(write_json, json_file, values, "theory"))
+    if figures is not None:
+        from ..theory.experiments.figure import draw
+
+        steps += [partial(draw, each, figures / f"{each.name}.png") for each in reports]
+    deliver(*steps, *(partial(show, *_shown(report)) for report in reports))
+
+
+def _shown(report: Report) -> list[RenderableType]:
+    """A report as a table, and the facts below it."""
+    table = RichTable(*report.columns, box=SIMPLE, title=report.title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in report.rows:
+        table.add_row(*row)
+    return [table, *(Text(f"  {fact}: {value:.4g}") for fact, value in report.facts.items())]

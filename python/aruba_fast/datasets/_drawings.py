@@ -23,8 +23,8 @@ _LARGEST_FILE = 1 << 16
 
 PARTS = {"images_background": False, "images_evaluation": True}
 _FOLDERS = (".", "omniglot-py", "python")
-# <alphabet>/character<number>/<global number>_<drawer>.png
-_NAME = re.compile(r"(?:^|/)([^/]+)/character(\d+)/(\d+)_(\d+)\.png$")
+# <alphabet>/character<number>/<global number>_<drawer>.png, nothing of it hidden
+_NAME = re.compile(r"(?:^|/)([^/.][^/]*)/character(\d+)/(\d+)_(\d+)\.png$")
 
 # Alphabet, character, number of the original; then the content of the 20 files by drawer.
 _Key = tuple[str, int, int]

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._paths import told
+from .._replace import checked_path
+
 VARIABLE = "ARUBA_FAST_DATA"
 
 Arrays = dict[str, NDArray[Any]]
@@ -29,7 +32,7 @@ def place(function: str, path: str | os.PathLike[str] | None, what: str) -> Path
             f"{function}: `path` must be given where {VARIABLE} does not name the folder of the "
             f"data: got neither, expected {what}"
         )
-    found = Path(chosen)
+    found = Path(checked_path(function, chosen))
     if not found.exists():
         raise missing(function, found, what)
     return found
@@ -44,9 +47,11 @@ def missing(function: str, path: Path, what: str) -> FileNotFoundError:
 
 
 def parsed(function: str, path: Path, what: str, parse: Callable[[Path], Result]) -> Result:
-    """Returns `parse(path)`; a ValueError of its is told as the reason why `path` is refused."""
+    """Returns `parse(path)`; what is wrong with a file is told as the reason why it is refused."""
     try:
         return parse(path)
+    except OSError as error:
+        raise type(error)(f"{function}: `path` must be {what}: {told(error)}") from None
     except ValueError as error:
         raise ValueError(
             f"{function}: `path` must be {what}: got {os.fspath(path)!r}, which is refused: {error}"

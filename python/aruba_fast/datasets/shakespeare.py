@@ -1,6 +1,8 @@
 """Shakespeare by role: what every role of the plays says, a role a task."""
 
+import codecs
 import os
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,8 @@ _EXPECTED = (
     "shakespeare_bosak.npz, or the folder by_play_and_character, one .txt file a role, that "
     "LEAF's preprocessing writes (https://leaf.cmu.edu)"
 )
+# Of Windows, of old Macs, of mainframes, of Unicode.
+_LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _KNOWN = np.zeros(256, np.bool_)
 _KNOWN[[10, *range(32, 127)]] = True
 
@@ -129,8 +133,8 @@ def load_shakespeare(path: str | os.PathLike[str] | None = None) -> Shakespeare:
 
     The forms, the first that is found counts: `shakespeare_bosak.npz` (1346 roles of 37 plays,
     4 307 278 characters); the folder `by_play_and_character` of LEAF's preprocessing; a folder of
-    `.txt` files, one a role, named as it is, in UTF-8. Files are read in the order of their names.
-    A file without a text is left out.
+    `.txt` files, one a role, named as it is, in UTF-8, with the line ends of any system. Files are
+    read in the order of their names. A file without a text is left out, and a hidden one.
 
     Args:
         path: The `.npz` file, or a folder that holds one of the forms; the folder that the
@@ -157,7 +161,7 @@ def load_shakespeare(path: str | os.PathLike[str] | None = None) -> Shakespeare:
     if archive.is_file():
         return _files.parsed(name, archive, "Shakespeare by role", _archive)
     for folder in (found / "by_play_and_character", found):
-        if folder.is_dir() and any(folder.glob("*.txt")):
+        if folder.is_dir() and _texts(folder):
             return _files.parsed(name, folder, "Shakespeare by role", _folder)
     raise _files.missing(name, found, _EXPECTED)
 
@@ -176,19 +180,32 @@ def _archive(path: Path) -> Shakespeare:
     )
 
 
+def _texts(folder: Path) -> list[Path]:
+    """The files of roles: no folders, and no hidden files, such as the `._` ones of macOS."""
+    return [path for path in folder.glob("*.txt") if path.name[0] != "." and not path.is_dir()]
+
+
 def _folder(folder: Path) -> Shakespeare:
     spoken = {}
-    for path in folder.glob("*.txt"):
-        try:
-            text = path.read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path.name} is not UTF-8: {error.reason} at {error.start}") from None
-        text = text.replace("\r\n", "\n")
+    for path in _texts(folder):
+        text = _text(path)
         if text.strip():
             spoken[path.stem] = bytes(ord(c) if c.isascii() else OTHER_BYTE for c in text)
     if not spoken:
         raise ValueError("all of its files are empty")
     return _shakespeare(spoken, len(spoken))
+
+
+def _text(path: Path) -> str:
+    """What a file says, whatever ends its lines; marks of the byte order are no characters."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise ValueError(f"{path.name} is not UTF-8: it is UTF-16, or no text")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8: {error.reason} at {error.start}") from None
+    return _LINE_ENDS.sub("\n", text.replace("\ufeff", ""))
 
 
 def _shakespeare(spoken: dict[str, bytes], n_roles: int) -> Shakespeare:

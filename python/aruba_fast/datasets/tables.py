@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._check import Float64Array, Int64Array
+from .._replace import checked_path
 from . import _files
 
 _REQUIRED = ("x", "y", "task", "task_names", "feature_names", "info")
@@ -84,6 +85,7 @@ def load_table(path: str | os.PathLike[str]) -> Table:
         Table. Within a task the rows keep their order, those set aside by `test` after the others.
 
     Raises:
+        TypeError: `path` is no path.
         OSError: The file cannot be read.
         ValueError: The file is damaged, no archive or not in the schema; the message names the
             file and the reason.
@@ -93,7 +95,8 @@ def load_table(path: str | os.PathLike[str]) -> Table:
         >>> load_table("lenk.npz")  # doctest: +SKIP
         Table(n_tasks=180, n_rows=3600, n_features=14)
     """
-    return _files.parsed("load_table", Path(path), "a table of tasks", _read)
+    name = "load_table"
+    return _files.parsed(name, Path(checked_path(name, path)), "a table of tasks", _read)
 
 
 def _read(path: Path) -> Table:

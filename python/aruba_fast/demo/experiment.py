@@ -70,8 +70,9 @@ class Result:
         n_trained: Number of meta-training people, the same for every seed.
         n_tested: Held-out people tested, summed over the seeds.
         n_too_short: Held-out people left out for want of rows, likewise.
+        n_few: Held-out people tested who had fewer examples than `shots`, likewise.
         features: Names of the coordinates.
-        shots: Examples to adapt on.
+        shots: Examples to adapt on, or the most that anybody has.
         counts: Numbers of examples of the learning curves, from 0 to `shots`.
         outcomes: The methods, in the order of the table.
         rates: ARUBA's learned rates, float64 [n_seeds, n_features].
@@ -87,6 +88,7 @@ class Result:
     n_trained: int
     n_tested: int
     n_too_short: int
+    n_few: int
     features: tuple[str, ...]
     shots: int
     counts: tuple[int, ...]
@@ -163,6 +165,7 @@ def run(table: Table, settings: Settings, report: Report | None = None) -> Resul
         n_trained=len(splits[0].train),
         n_tested=sum(len(split.query) for split in splits),
         n_too_short=sum(split.n_too_short for split in splits),
+        n_few=sum(split.n_few for split in splits),
         features=tuple(feature_names(table)),
         shots=choose_shots(table, settings),
         counts=(0, *(k for k, _ in splits[0].supports)),

@@ -16,8 +16,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from .._check import Float64Array
+from .._replace import replace
 from .experiment import Result
 from .methods import ALONE, ARUBA, ARUBA_PLUS, ISOTROPIC, NO_ADAPTATION, REPTILE, TWO_RATES
+from .names import FONT, families, labels
 
 _INK, _FAINT, _GRID = "#22252b", "#7b818d", "#e8eaee"
 # Colour, line style, marker and width; what is ours in blue, the rivals warm, the controls grey.
@@ -31,7 +33,7 @@ _LOOK = {
     ARUBA_PLUS: ("#0b3c7d", "-", "D", 2.0),
 }
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 9.5,
     "text.color": _INK,
     "axes.labelcolor": _INK,
@@ -49,9 +51,13 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": _INK,
     "axes.axisbelow": True,
     "figure.facecolor": "white",
+    "text.usetex": False,
+    "svg.hashsalt": "aruba_fast",
 }
 # Names in the first panel, and at the ends of the lines of the third.
 _MAX_NAMES, _MAX_ENDS = 30, 14
+# What every matplotlib writes and people view.
+FORMATS = ("png", "pdf", "svg", "svgz", "eps", "ps", "jpg", "jpeg", "tif", "tiff", "webp")
 _WIDTH, _LINE = 14.5, 0.2  # inches: the picture, a line of text
 
 
@@ -70,26 +76,34 @@ def draw(result: Result, path: str | os.PathLike[str]) -> None:
     # Short of viridis' yellow, which is too pale for letters.
     colors = [to_hex(c) for c in mpl.colormaps["viridis"](np.linspace(0.0, 0.82, len(shown)))]
     height = max(4.4, 1.6 + _LINE * len(shown))
-    with mpl.rc_context(STYLE):
+    names = labels(result.features, "feature")
+    with mpl.rc_context(STYLE | {"font.family": families(result.features)}):
         # A figure of its own, without pyplot: no window system, no global state.
         figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(wspace=0.04))
         rates, errors, path_axes = figure.subplots(1, 3, width_ratios=[1.0, 1.05, 1.05])
-        _draw_rates(rates, result, shown, colors)
+        _draw_rates(rates, result, shown, colors, names)
         _draw_errors(errors, result, _LINE / height)
-        _draw_path(path_axes, result, shown, colors, _LINE / height)
+        _draw_path(path_axes, result, shown, colors, names, _LINE / height)
         save(figure, Path(path))
 
 
 def save(figure: Figure, path: Path) -> None:
     """Writes the file: the same one for the same result, without a date and a version in it."""
-    if path.suffix.lower() != ".png":
-        figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
-        return
-    # 256 colours are plenty and make a third of the size.
+    kind = path.suffix[1:].lower()
+    if kind not in FORMATS:
+        raise ValueError(
+            f"the ending of {str(path)!r} is not supported, expected one of {', '.join(FORMATS)}"
+        )
+    date = {"pdf": "CreationDate", "svg": "Date", "svgz": "Date"}.get(kind)
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    with Image.open(buffer) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    figure.savefig(buffer, format=kind, dpi=150, metadata=None if date is None else {date: None})
+    if kind == "png":
+        # 256 colours are plenty and make a third of the size.
+        with Image.open(buffer) as image:
+            few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        buffer = BytesIO()
+        few.save(buffer, format="png", optimize=True)
+    replace(path, buffer.getvalue(), "draw")
 
 
 def _shown(result: Result) -> list[int]:
@@ -105,7 +119,9 @@ def _mean_rates(result: Result) -> Float64Array:
     return mean
 
 
-def _draw_rates(axes: Axes, result: Result, shown: list[int], colors: list[str]) -> None:
+def _draw_rates(
+    axes: Axes, result: Result, shown: list[int], colors: list[str], names: list[str]
+) -> None:
     mean, rows = _mean_rates(result)[shown], np.arange(len(shown))
     first = float(np.exp(np.mean(np.log(result.first_rates))))
     axes.hlines(rows, first, mean, color=colors, linewidth=2.2, alpha=0.55)
@@ -116,7 +132,7 @@ def _draw_rates(axes: Axes, result: Result, shown: list[int], colors: list[str])
     _note(axes, "start", first, side="left")
     axes.set_xscale("log")
     _plain_ticks(axes.xaxis, axes.get_xlim(), room=0.6)
-    axes.set_yticks(rows, [result.features[j] for j in shown])
+    axes.set_yticks(rows, [names[j] for j in shown])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.7, len(shown) - 0.1)
@@ -167,7 +183,14 @@ def _draw_errors(axes: Axes, result: Result, gap: float) -> None:
     _name_ends(axes, names, np.array(ends), colors, gap)
 
 
-def _draw_path(axes: Axes, result: Result, shown: list[int], colors: list[str], gap: float) -> None:
+def _draw_path(
+    axes: Axes,
+    result: Result,
+    shown: list[int],
+    colors: list[str],
+    names: list[str],
+    gap: float,
+) -> None:
     tasks = np.array(result.path_tasks)
     # Zero tasks have no place on a logarithmic axis: the start is drawn at one half.
     x = np.where(tasks > 0, tasks, 0.5)
@@ -179,6 +202,7 @@ def _draw_path(axes: Axes, result: Result, shown: list[int], colors: list[str], 
     _plain_ticks(axes.yaxis, axes.get_ylim())
     axes.xaxis.set_major_locator(LogLocator(numticks=8))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     once = x[-1] / result.settings.n_passes
     axes.axvline(once, color=_FAINT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=0)
     _note(axes, "every person\nseen once", once, side="right")
@@ -190,8 +214,8 @@ def _draw_path(axes: Axes, result: Result, shown: list[int], colors: list[str], 
     rank = np.argsort(np.argsort(ends, kind="stable"), kind="stable")
     # The colours are those of the first panel, where every name stands.
     named = np.flatnonzero((rank < _MAX_ENDS // 2) | (rank >= len(shown) - _MAX_ENDS // 2))
-    names = [result.features[shown[k]] for k in named]
-    _name_ends(axes, names, ends[named], [colors[k] for k in named], gap)
+    chosen = [names[shown[k]] for k in named]
+    _name_ends(axes, chosen, ends[named], [colors[k] for k in named], gap)
 
 
 def _plain_ticks(axis: Axis, limits: tuple[float, float], room: float = 1.0) -> None:

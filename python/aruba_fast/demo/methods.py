@@ -112,11 +112,7 @@ def _reptile(
     """
     scale = np.ones(people.n_features, np.float32)
     scale[-1] = np.sqrt(ratio)
-    rows = np.concatenate(
-        [np.arange(*ends) for ends in zip(people.starts, people.stops, strict=True)]
-    )
-    offsets = np.concatenate(([0], np.cumsum(people.sizes)))
-    scaled = Tasks(people.x[rows] * scale, people.y[rows], offsets)
+    scaled = Tasks(people.x * scale, people.y, np.append(0, people.stops))
     candidates = []
     for rate in RATES:
         learner, _ = learn(scaled, learning_rate=rate, zeta=HEAVY)

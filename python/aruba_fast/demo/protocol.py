@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import _check
-from .._check import Float64Array
+from .._check import Float64Array, Int64Array
 from ..datasets import Table
+from ..datasets._scale import standardized, told_apart, varying
 from ..tasks import Tasks
 
 # The regression of the demo; `squared` is 1/2 (z - y)^2, errors are reported without the half.
@@ -20,8 +22,9 @@ class Settings:
     Attributes:
         n_seeds: Repetitions: splits of the people, and orders of the meta-training people.
         first_seed: Seeds are `first_seed`, `first_seed + 1`, ...
-        shots: Examples that a held-out person adapts on; None for all rows that the table does not
-            set aside for testing, or else half the rows of the person who has fewest.
+        shots: Examples that a held-out person adapts on, of the rows that the table does not set
+            aside for testing; None for all of these, or where it sets none aside, half the rows of
+            the person who has fewest.
         train_share: Share of the people that is for meta-training.
         n_passes: Passes over the meta-training people, each person's rows once a visit.
         n_epochs: Passes over a held-out person's few examples.
@@ -56,12 +59,14 @@ class Split:
 
     Attributes:
         train: All rows of the meta-training people.
-        train_support: Their first `shots` rows, where they have more.
-        train_query: Their other rows.
-        supports: Pairs (k, first k rows of every held-out person), k rising to `shots`.
-        query: The rows of the held-out people that every method is tested on, after the first
-            `shots`.
-        n_too_short: Held-out people left out because they have no row to be tested on.
+        train_support: Those that they adapt on, where they have rows to be tested on too.
+        train_query: The rows that these are tested on.
+        supports: Pairs (k, the first k rows that a held-out person adapts on, or all if there are
+            fewer), k rising to `shots`.
+        query: The rows of the held-out people that every method is tested on: those that the table
+            sets aside, or where it sets none aside, those after the first `shots`.
+        n_too_short: Held-out people left out for want of rows to adapt on or to be tested on.
+        n_few: Held-out people who adapt on less than `shots` rows.
         first_rate: 1 / max |x|^2 over the rows of the meta-training people.
     """
 
@@ -71,26 +76,39 @@ class Split:
     supports: tuple[tuple[int, Tasks], ...]
     query: Tasks
     n_too_short: int
+    n_few: int
     first_rate: float
 
 
-def varying(table: Table) -> list[int]:
+def columns_used(table: Table) -> list[int]:
     """The columns that are not the same number everywhere; the demo adds its own intercept."""
-    return [j for j in range(table.x.shape[1]) if np.ptp(table.x[:, j]) > 0]
+    chosen: list[int] = np.flatnonzero(varying(table.x)).tolist()
+    return chosen
 
 
 def feature_names(table: Table) -> list[str]:
     """Names of the coordinates that the demo learns rates for."""
-    return [table.feature_names[j] for j in varying(table)] + ["intercept"]
+    return [table.feature_names[j] for j in columns_used(table)] + ["intercept"]
+
+
+def _set_aside(table: Table) -> NDArray[np.bool_]:
+    return np.zeros(len(table.y), bool) if table.test is None else table.test.astype(bool)
 
 
 def choose_shots(table: Table, settings: Settings) -> int:
-    """The number of examples to adapt on."""
-    sizes = table.sizes
-    if settings.shots is None and table.test is not None:
-        ordinary = np.bincount(table.task[~table.test], minlength=len(sizes))
-        if (ordinary == ordinary[0]).all() and 0 < ordinary[0] < sizes.min():
-            return int(ordinary[0])
+    """The number of examples to adapt on; where the table sets rows aside, the largest."""
+    aside, sizes = _set_aside(table), table.sizes
+    if aside.any():
+        most = int(np.bincount(table.task[~aside], minlength=1).max())
+        if settings.shots is None and most:
+            return most
+        expected = f"at most {most}, for the other rows are set aside for testing"
+        if settings.shots is None or settings.shots > most:
+            got = most if settings.shots is None else settings.shots
+            raise ValueError(
+                f"demo: `shots` must be rows that a person has: got {got}, expected {expected}"
+            )
+        return settings.shots
     shots = max(int(sizes.min()) // 2, 1) if settings.shots is None else settings.shots
     if shots >= sizes.max():
         raise ValueError(
@@ -100,45 +118,75 @@ def choose_shots(table: Table, settings: Settings) -> int:
     return shots
 
 
+def _examples(table: Table, shots: int) -> tuple[Int64Array, NDArray[np.bool_]]:
+    """Number of every row among those that its person may adapt on, `shots` if none; the tested."""
+    aside = _set_aside(table)
+    counted = np.cumsum(~aside)
+    firsts = np.searchsorted(table.task, np.arange(len(table.sizes)))
+    rank = counted - 1 - (counted - ~aside)[firsts][table.task]
+    tested = aside if aside.any() else rank >= shots
+    return np.where(aside, shots, rank), tested
+
+
 def prepare(table: Table, settings: Settings, seed: int) -> Split:
     """Splits the people and scales the rows, as one seed has it."""
-    shots = choose_shots(table, settings)
-    if len(table.sizes) < 2:
+    shots, n_people = choose_shots(table, settings), len(table.sizes)
+    if n_people < 2:
         raise ValueError("demo: `table` must have people to hold out: got 1 task, expected >= 2")
-    offsets = np.concatenate(([0], np.cumsum(table.sizes)))
-    people = Tasks(table.x, table.y, offsets).split(settings.train_share, seed)[0]
-    train_rows = np.zeros(len(table.y), dtype=bool)
-    for start, stop in zip(people.starts, people.stops, strict=True):
-        train_rows[start:stop] = True
-    x = _scaled(table.x[:, varying(table)], train_rows)
-    x = np.concatenate([x, np.ones((len(x), 1))], axis=1).astype(np.float32)
-    if np.ptp(table.y[train_rows]) == 0:
+    numbers = Tasks(np.zeros((n_people, 1)), np.arange(n_people), np.arange(n_people + 1))
+    seen, held_out = (
+        np.isin(table.task, part.y) for part in numbers.split(settings.train_share, seed)
+    )
+    if not varying(table.y[seen, None])[0]:
         raise ValueError("demo: `table` must have a target that varies: got a constant `y`")
-    y = _scaled(table.y[:, None], train_rows)[:, 0].astype(np.float32)
-    train, test = Tasks(x, y, offsets).split(settings.train_share, seed)
-    long_train, long_test = (tasks.sizes > shots for tasks in (train, test))
-    if not (long_train.any() and long_test.any()):
-        raise ValueError(
-            f"demo: `shots` must leave people to be tested: got {shots}, of which no "
-            f"{'held-out' if long_train.any() else 'meta-training'} person has more, expected fewer"
-        )
-    support, query = test[long_test].shots(shots)
+    used = columns_used(table)
+    x = _scaled(table.x[:, used], seen, [f"`x`, {table.feature_names[j]!r}" for j in used])
+    x = np.concatenate([x, np.ones((len(x), 1), np.float32)], axis=1)
+    y = _scaled(table.y[:, None], seen, ["`y`"])[:, 0]
+
+    rank, tested = _examples(table, shots)
+    adapts = rank < shots
+    n_adapts, n_tested = (
+        np.bincount(table.task[rows], minlength=n_people) for rows in (adapts, tested)
+    )
+    whole = ((n_adapts > 0) & (n_tested > 0))[table.task]
+    for people, name in ((seen, "meta-training"), (held_out, "held-out")):
+        if not (people & whole).any():
+            raise ValueError(
+                f"demo: `shots` must leave people to be tested: got {shots}, of which no {name} "
+                "person has more, expected fewer"
+            )
+
+    def tasks(rows: NDArray[np.bool_]) -> Tasks:
+        return Tasks.from_groups(x[rows], y[rows], table.task[rows])
+
+    of_held_out = np.unique(table.task[held_out & whole])
     return Split(
-        train,
-        *train[long_train].shots(shots),
-        tuple((k, support if k == shots else support.shots(k)[0]) for k in _counts(shots)),
-        query,
-        int((~long_test).sum()),
-        1.0 / float(np.square(x[train_rows].astype(np.float64)).sum(axis=1).max()),
+        tasks(seen),
+        tasks(seen & whole & adapts),
+        tasks(seen & whole & tested),
+        tuple((k, tasks(held_out & whole & (rank < k))) for k in _counts(shots)),
+        tasks(held_out & whole & tested),
+        len(np.unique(table.task[held_out & ~whole])),
+        int((n_adapts[of_held_out] < shots).sum()),
+        1.0 / float(np.square(x[seen].astype(np.float64)).sum(axis=1).max()),
     )
 
 
-def _scaled(columns: Float64Array, rows: Float64Array) -> Float64Array:
-    """Columns with mean 0 and variance 1 over the chosen rows; one without variance is centred."""
-    chosen = columns[rows]
-    scale = np.where(np.ptp(chosen, axis=0) > 0, chosen.std(axis=0), 1.0)
-    result: Float64Array = (columns - chosen.mean(axis=0)) / scale
-    return result
+def _scaled(
+    columns: Float64Array, rows: NDArray[np.bool_], names: list[str]
+) -> NDArray[np.float32]:
+    """Columns with mean 0 and variance 1 over the chosen rows, in float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = standardized(columns, rows).astype(np.float32)
+    bad = np.flatnonzero(~(told_apart(columns) & np.isfinite(narrow).all(axis=0)))
+    if len(bad):
+        largest = float(np.abs(columns[:, bad[0]]).max())
+        raise ValueError(
+            f"demo: `table` must have numbers of one scale: got {largest:g} in {names[bad[0]]}, "
+            "beside which the others are one number in float32, expected none so large"
+        )
+    return narrow
 
 
 def _counts(shots: int) -> list[int]:

@@ -63,9 +63,10 @@ def _failures(result: Result) -> list[Text]:
 
 def _title(result: Result) -> str:
     n_seeds = result.settings.n_seeds
+    most = "up to " if result.n_few else ""
     return (
         f"{result.n_tasks} people, {result.n_tested // n_seeds} of them held out and given "
-        f"{result.shots} examples; {n_seeds} seed{'s' * (n_seeds > 1)}"
+        f"{most}{result.shots} examples; {n_seeds} seed{'s' * (n_seeds > 1)}"
     )
 
 
@@ -83,8 +84,8 @@ def _legend(result: Result) -> str:
     ]
     if result.n_too_short:
         lines.append(
-            f"{result.n_too_short} held-out people have no more than {result.shots} rows and "
-            "could not be tested."
+            f"{result.n_too_short} held-out people have no row to be tested on after up to "
+            f"{result.shots} examples, or none to adapt on, and were left out."
         )
     return "\n".join(lines)
 

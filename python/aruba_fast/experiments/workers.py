@@ -177,6 +177,6 @@ def _work(job: Job, pipe: Connection) -> None:
 
 def _told(error: BaseException) -> BaseException:
     """What is told in a sentence goes as it is; of anything else the place is wanted too."""
-    if isinstance(error, (KeyboardInterrupt, ValueError, OSError)):
+    if isinstance(error, (KeyboardInterrupt, ValueError, OSError, ImportError)):
         return error
     return RuntimeError("".join(traceback.format_exception(error)))

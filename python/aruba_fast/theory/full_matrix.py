@@ -274,8 +274,8 @@ def run_full_matrix(
         for _ in range(epochs):
             for i in range(int(n_rounds.max())):
                 now = np.flatnonzero(n_rounds > i)
-                starts = tasks.starts[now] + i * size
-                batch = tasks._view(starts, np.minimum(starts + size, tasks.stops[now]))
+                starts = tasks._starts[now] + i * size
+                batch = tasks._view(starts, np.minimum(starts + size, tasks._stops[now]))
                 # One step of rate 1 leaves the gradient behind; the loss is the engine's.
                 one = run_tasks(batch, theta[now], OGD(1.0), loss=loss, batch_size=size)
                 assert one.loss is not None

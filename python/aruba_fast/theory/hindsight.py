@@ -113,10 +113,10 @@ def best_in_hindsight(
     least, gap = np.empty(len(tasks)), np.empty(len(tasks))
     no_minimizer = np.zeros(len(tasks), np.uint8)
     _core.best_in_hindsight(
-        tasks.x,
-        tasks.y,
-        tasks.starts,
-        tasks.stops,
+        tasks._x,
+        tasks._y,
+        tasks._starts,
+        tasks._stops,
         loss,
         classes,
         size,
@@ -158,7 +158,7 @@ def _classes(name: str, tasks: Tasks, loss: str, n_classes: int | None) -> int:
         return 1
     if n_classes is not None:
         return _check.integer(name, "n_classes", n_classes, 2)
-    largest = float(tasks.y.max())
+    largest = float(tasks._y.max())
     return max(2, int(largest) + 1) if np.isfinite(largest) else 2
 
 

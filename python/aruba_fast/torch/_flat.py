@@ -51,6 +51,7 @@ class FlatState:
         self._counts = _arrays.zeros(2, np.int64, phi)
         self._weights: list[float] = []
         self._n_summed = 0
+        self._untouched = True
 
     @classmethod
     def first(cls, phi: Any, blocks: Sequence[Block]) -> "FlatState":
@@ -71,6 +72,11 @@ class FlatState:
     def n_waiting(self) -> int:
         """Number of tasks of the open round."""
         return self._n_summed + len(self._weights)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no task has ended yet; known without asking a device."""
+        return self._untouched and not self.n_waiting
 
     def next_run(self) -> tuple[Any, Any]:
         """Returns the memory for theta_hat and grad_sq of the next task."""
@@ -119,6 +125,7 @@ class FlatState:
 
     def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> None:
         """The meta-update from the given sums, or from those of the open round, which is closed."""
+        self._untouched = False
         on_host = isinstance(self._sums, np.ndarray)
         if statistics is None and not self._n_summed and len(self.learners) == 1 and on_host:
             self.learners[0]._state.learn(*self._waiting(), meta_step)
@@ -171,13 +178,17 @@ class FlatState:
                 now[...] = _arrays.moved(given[name], now)
         if given:
             self._n_summed = int(given["round_counts"].sum())
+        self._untouched = not host["counts"].any()
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.export(), self.blocks
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         exported, blocks = state
-        self.__init__({name: exported[name] for name in ARRAYS}, blocks)  # type: ignore[misc]
+        # Memory of its own: joblib, Ray and Dask hand over arrays that cannot be written to.
+        like = {name: exported[name] for name in ARRAYS}
+        own = {name: _arrays.empty(a.shape, a.dtype, a) for name, a in like.items()}
+        self.__init__(own, blocks)  # type: ignore[misc]
         self.restore(exported)
 
 

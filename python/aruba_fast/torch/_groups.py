@@ -2,10 +2,18 @@
 
 from typing import Any
 
+import torch
+
 from .._state import Hyperparameters
 from ._flat import Block
 
 HYPERPARAMETERS = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
+
+
+def trainable(groups: list[dict[str, Any]]) -> list[torch.Tensor]:
+    """Returns the parameters that require a gradient, each once, in the order of the groups."""
+    found = (p for group in groups for p in group["params"] if p.requires_grad)
+    return list({id(p): p for p in found}.values())
 
 
 def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:

@@ -1,22 +1,40 @@
 """What a `MetaOptimizer` has learned: the initialization, the rates, how far they have come."""
 
+import threading
 from typing import TYPE_CHECKING
 
 import torch
 
 from .. import _check
 from ..learner import MetaLearner
+from ._errors import warn
+from ._fixed import Fixed
+from ._groups import HYPERPARAMETERS
 from ._parameters import array, tensor
 
 if TYPE_CHECKING:
+    from ._buffers import Buffers
     from ._flat import FlatState
     from ._parameters import Parameters
 
 
-class Learned(torch.optim.Optimizer):
+class Learned(Fixed):
     """The base of `MetaOptimizer` that reads its state, and moves phi to and from the model."""
 
+    _owner = "MetaOptimizer"
+    _schedule = (
+        "`step(meta_step=...)` for the step of the initialization, a float or a function of the "
+        "number of tasks"
+    )
+    _keys = HYPERPARAMETERS
+    _buffers: "Buffers"
+    # Whether the parameters hold phi, unless somebody else wrote to them.
+    _at_phi: bool
+    # What PyTorch knows of writes to them, as they were left.
+    _left: list[tuple[int, int]]
     _flat: "FlatState"
+    # Held while a task is open.
+    _open: threading.Lock
     _parameters: "Parameters"
     _phi: list[torch.Tensor]
     _rates: list[torch.Tensor]
@@ -25,7 +43,10 @@ class Learned(torch.optim.Optimizer):
         raise NotImplementedError
 
     def restore(self) -> None:
-        """Loads phi into the parameters.
+        """Loads phi into the parameters, and puts back `buffers` if they were given.
+
+        Raises:
+            ValueError: A parameter was given another shape or type. Nothing is changed.
 
         Example:
             >>> import torch, aruba_fast.torch
@@ -37,7 +58,44 @@ class Learned(torch.optim.Optimizer):
             >>> weight.item()
             1.0
         """
+        self._parameters.require("MetaOptimizer.restore")
+        self._load_phi()
+        if not self._open.locked():
+            self._buffers.forget()
+
+    def _load_phi(self) -> None:
         self._parameters.load(self._phi)
+        self._buffers.restore()
+        self._at_phi, self._left = True, self._parameters.marks()
+
+    def _require_phi(self, function: str, *, at_any_cost: bool = True) -> None:
+        """Tells whoever wrote to the parameters that phi is about to be written over that.
+
+        Not after `optimizer`, which is there to move them. Comparing values takes 0.5 ns for each,
+        and waits for a CUDA device.
+
+        Args:
+            function: The name of the caller.
+            at_any_cost: Without it, and on a device once something is learned, values are compared
+                only where PyTorch knows that somebody wrote, which through `.data` it does not.
+        """
+        fresh = self._flat.fresh
+        if not self._at_phi:
+            return
+        at_any_cost = at_any_cost and self._parameters.device.type == "cpu"
+        if not (fresh or at_any_cost) and self._left == self._parameters.marks():
+            return
+        everywhere = range(len(self._phi))
+        if (i := self._parameters.other_than(self._phi, everywhere)) is None:
+            return
+        text = (
+            f"{function}: the parameters must hold phi between tasks: got other values in "
+            f"`params[{i}]`, which phi is to be written over, expected `adopt()` before to start "
+            "from them (weights that were loaded, another optimizer's step), or `restore()`"
+        )
+        if fresh:
+            raise ValueError(text)
+        warn(text)
 
     def adopt(self) -> None:
         """Takes the parameters as they are for phi: pretrained weights, an outer optimizer's step.
@@ -60,6 +118,7 @@ class Learned(torch.optim.Optimizer):
         """
         name = "MetaOptimizer.adopt"
         self._require_no_task(name)
+        self._parameters.require(name)
         if self._flat.n_waiting:
             raise RuntimeError(
                 f"{name}: the round must hold no task: got {self._flat.n_waiting}, "
@@ -74,6 +133,8 @@ class Learned(torch.optim.Optimizer):
             for key in ("phi", "phi_master"):
                 values = tensor(self._flat.arrays[key])
                 values.copy_(torch.where(kept, values, now.to(values.dtype)))
+        self._buffers.forget()
+        self._at_phi, self._left = True, self._parameters.marks()
 
     @property
     def learners(self) -> tuple[MetaLearner, ...]:

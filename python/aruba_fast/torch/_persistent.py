@@ -1,18 +1,40 @@
 """Saving, loading and copying of a `MetaOptimizer`."""
 
+import copy
+import operator
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from .. import _arrays, checkpoint
+from .._state import Hyperparameters
+from ._buffers import Buffers
+from ._groups import trainable
 from ._learned import Learned
 from ._parameters import array, tensor
 
 KIND = "MetaOptimizer"
+# What `_attach` and `_view` make; the rest of an object, a subclass's attributes too, goes along.
+_MADE = {
+    *("_parameters", "_active", "_open", "_phi", "_rates", "_sums", "_masters", "_where"),
+    *("_copied", "_step_rates", "_versions", "_collector", "_stepper"),
+    *("_fixed", "_left", "_left_alone"),
+    *("step", "_opt_called"),  # as a scheduler has wrapped it
+}
+# PyTorch's own, which it makes again.
+_TORCHS = ("_optimizer_", "_zero_grad_profile_name", "_warned_capturable")
+# Layers of the names of parameters that come and go with compiling and distributing a model.
+_WRAPPERS = ("_orig_mod", "module")
 
 
 class Persistent(Learned):
     """The base of `MetaOptimizer` that knows how its state leaves and comes back."""
+
+    # All parameters that are learned, whether they are frozen by now or not.
+    _tensors: list[torch.Tensor]
 
     def _attach(self) -> None:
         raise NotImplementedError
@@ -22,16 +44,33 @@ class Persistent(Learned):
 
     def _layout(self) -> dict[str, Any]:
         """What a state must agree in to be this optimizer's."""
+        given = [p for group in self.param_groups for p in group["params"]]
+        names = [name for group in self.param_groups for name in group.get("param_names", ())]
+        ours = {id(p) for p in self._tensors}
+        which = [i for i, p in enumerate(given) if id(p) in ours]
         return {
             "shapes": [list(shape) for shape in self._parameters.shapes],
             "blocks": [[n, asdict(hyper)] for n, hyper in self._flat.blocks],
+            "parameters": {
+                "of": len(given),
+                "numbers": which,
+                "names": [names[i] for i in which] if names else None,
+            },
         }
 
     def _take(self, arrays: dict[str, Any], layout: dict[str, Any]) -> None:
         """Takes a state; raises a ValueError without the name of the function."""
-        for name, own in self._layout().items():
-            if layout.get(name) != own:
-                raise ValueError(f"its {name} are {layout.get(name)}, expected {own}")
+        if not isinstance(layout, dict):
+            raise ValueError(f"its layout is {layout!r}, expected shapes and hyperparameters")
+        own = self._layout()
+        for name, same in _AGREE.items():
+            found = layout.get(name)
+            try:
+                agrees = same(found, own[name])
+            except (TypeError, KeyError):
+                agrees = False
+            if not agrees:
+                raise ValueError(f"its {name} are {found}, expected {own[name]}")
         with self._parameters.beside():
             self._flat.restore(arrays)
         self.restore()
@@ -86,6 +125,7 @@ class Persistent(Learned):
         """
         name = "MetaOptimizer.load_state_dict"
         self._require_no_task(name)
+        self._parameters.require(name)
         try:
             arrays = {k: array(t.cpu()) for k, t in state_dict["state"].items()}
             self._take(arrays, state_dict["layout"])
@@ -144,6 +184,7 @@ class Persistent(Learned):
         """
         name = "MetaOptimizer.load"
         self._require_no_task(name)
+        self._parameters.require(name)
         try:
             arrays, layout, checksum = checkpoint.read(path, KIND)
             if checkpoint.checksum(arrays, layout) != checksum:
@@ -156,11 +197,56 @@ class Persistent(Learned):
             ) from None
 
     def __getstate__(self) -> dict[str, Any]:
-        self._require_no_task("MetaOptimizer.__getstate__")
-        state: dict[str, Any] = super().__getstate__()
-        return {**state, "_flat": self._flat}
+        if self._open.locked():
+            raise RuntimeError(
+                "MetaOptimizer: no task must be open where it is copied or pickled: got a call "
+                "within `with meta.task()`, expected it after the task"
+            )
+        own = {k: v for k, v in vars(self).items() if k not in _MADE and not k.startswith(_TORCHS)}
+        return {**own, **super().__getstate__()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__({"_buffers": Buffers(None), "_at_phi": True, **state})
+        self._fix()
+        if "_tensors" not in state:  # of before, when it was made of what is not frozen
+            self._tensors = trainable(self.param_groups)
         self._attach()
         self._view()
+        self._left = []
+
+    def __copy__(self) -> "Persistent":
+        made = type(self).__new__(type(self))
+        own = {name: copy.copy(getattr(self, name)) for name in ("_flat", "_buffers")}
+        made.__setstate__({**self.__getstate__(), **own})
+        return made
+
+
+def _same_blocks(found: Any, own: Any) -> bool:
+    """Whether the hyperparameters agree; what a file is too old to have has its default."""
+    if any(len(block) != 2 for block in found):
+        return False
+    blocks = [[(n, Hyperparameters.stored(h)) for n, h in every] for every in (found, own)]
+    return blocks[0] == blocks[1]
+
+
+def _same_parameters(found: Any, own: Any) -> bool:
+    """Whether the same parameters are learned: by name where both have names, else by number.
+
+    Of two equal layers one may be frozen there and the other one here.
+    """
+    if found is None:  # a file of before, which tells shapes alone
+        return True
+    names = [
+        None if names is None else [[k for k in n.split(".") if k not in _WRAPPERS] for n in names]
+        for names in (found["names"], own["names"])
+    ]
+    if None not in names:
+        return bool(names[0] == names[1])
+    return bool((found["of"], found["numbers"]) == (own["of"], own["numbers"]))
+
+
+_AGREE: dict[str, Callable[[Any, Any], bool]] = {
+    "shapes": operator.eq,
+    "blocks": _same_blocks,
+    "parameters": _same_parameters,
+}

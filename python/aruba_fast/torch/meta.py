@@ -1,7 +1,6 @@
 """`MetaOptimizer`: learns the initialization and the rates of a PyTorch model across tasks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,23 +8,24 @@ import torch
 from .. import _check
 from ..learner import MetaStep
 from ..statistics import TaskStatistics
-from ._collect import Collector
+from ._buffers import Buffers
+from ._errors import renamed
 from ._flat import FlatState
-from ._groups import HYPERPARAMETERS, blocks_of
-from ._parameters import Parameters, array, tensor
-from ._persistent import Persistent
+from ._groups import HYPERPARAMETERS, blocks_of, trainable
+from ._parameters import array, tensor
+from ._running import Running
 from .task import TaskOptimizer
 
 _NAME = "MetaOptimizer"
 
 
-class MetaOptimizer(Persistent):
+class MetaOptimizer(Running):
     """Learns where a model starts a task, and how fast each of its weights moves, by ARUBA.
 
     The equations are those of `aruba_fast.MetaLearner` on the concatenation of all parameters that
     require a gradient, in their order, each flattened row by row: the same numbers, bit for bit.
     Between tasks the parameters hold the initialization phi. Make it when the model is initialized,
-    and on its device; buffers, such as BatchNorm's, are not its business.
+    and on its device. Like the model, it belongs to one thread at a time.
 
     Args:
         params: Parameters, named parameters or parameter groups, as every optimizer's. A group may
@@ -39,10 +39,14 @@ class MetaOptimizer(Persistent):
         isotropic: False for a rate a coordinate, True for one rate a group, "tensor" for one a
             parameter tensor.
         max_learning_rate: Upper limit of the learning rate, > 0, or None.
+        buffers: `model.buffers()`: every task then starts with them as they were before the first,
+            and they come back with phi. None leaves them to you: BatchNorm's running statistics
+            then go on from task to task.
 
     Raises:
         TypeError: An argument is of the wrong type, or parameters differ in type or device.
-        ValueError: An argument is out of range, or no parameter requires a gradient.
+        ValueError: An argument is out of range, a group has an unknown key, or no parameter
+            requires a gradient.
 
     Example:
         >>> import torch, aruba_fast.torch
@@ -70,140 +74,24 @@ class MetaOptimizer(Persistent):
         decay: float = 0.0,
         isotropic: bool | str = False,
         max_learning_rate: float | None = None,
+        buffers: Iterable[Any] | None = None,
     ) -> None:
         given = (learning_rate, zeta, p, decay, isotropic, max_learning_rate)
         super().__init__(params, dict(zip(HYPERPARAMETERS, given, strict=True)))
+        self._tensors = trainable(self.param_groups)
+        self._buffers = Buffers(buffers)
         self._attach()
-        blocks = blocks_of(self.param_groups)
-        with self._parameters.beside():
+        self._parameters.require(_NAME)
+        # What is made in inference mode could not be written to outside of it.
+        with self._parameters.beside(), torch.inference_mode(False):
             phi = array(self._parameters.joined(self._parameters.tensors))
             _check.finite(_NAME, "params", phi)
-            self._flat = FlatState.first(phi, blocks)
+            try:
+                self._flat = FlatState.first(phi, blocks_of(self.param_groups))
+            except (TypeError, ValueError) as error:
+                raise renamed(error, _NAME) from None
         self._view()
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group while the optimizer is made; later the meta-state is of fixed size.
-
-        Args:
-            param_group: Parameters and hyperparameters.
-
-        Raises:
-            RuntimeError: The optimizer exists already.
-        """
-        if hasattr(self, "_flat"):
-            raise RuntimeError(
-                "MetaOptimizer.add_param_group: groups must be given when the optimizer is made: "
-                "got one more, expected a new MetaOptimizer"
-            )
-        super().add_param_group(param_group)
-
-    def _attach(self) -> None:
-        """Finds the parameters to be learned, each once, in the order of the groups."""
-        trainable = (p for g in self.param_groups for p in g["params"] if p.requires_grad)
-        self._parameters = Parameters(list({id(p): p for p in trainable}.values()))
-        self._active: object = None
-        self._in_task = False
-
-    def _view(self) -> None:
-        """Makes the views of the flat arrays in the shapes of the parameters."""
-        flat, shaped = self._flat.arrays, self._parameters.views
-        self._phi = shaped(tensor(flat["phi"]))
-        self._rates = shaped(tensor(flat["rate"]))
-        like = tensor(flat["phi"])
-        self._sums, masters = torch.zeros_like(like), torch.zeros_like(like)
-        self._masters = shaped(masters)
-        self._where: list[torch.Tensor] = []
-        self._copied: list[int] = []
-        sums, scratch, self._step_rates = (
-            self._parameters.for_steps(v) for v in (shaped(self._sums), self._masters, self._rates)
-        )
-        self._collector = Collector(self._parameters.tensors, sums, scratch)
-        self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
-
-    def _require_no_task(self, function: str) -> None:
-        if self._in_task:
-            raise RuntimeError(
-                f"{function}: no task must be open: got a call within `with meta.task()`, "
-                "expected it after the task"
-            )
-
-    def _start(self) -> None:
-        """Loads phi, into the masters too, and forgets gradients of before."""
-        self._active = None
-        self._where, self._copied = self._parameters.masters(self._masters)
-        self.restore()
-        with torch.no_grad():
-            if self._copied:
-                masters = [self._masters[i] for i in self._copied]
-                torch._foreach_copy_(masters, [self._phi[i] for i in self._copied])
-        for p in self._parameters.tensors:
-            p.grad = None
-
-    def _publish(self) -> None:
-        """Copies the masters that steps have moved to their parameters."""
-        if self._copied:
-            with torch.no_grad():
-                parameters = [self._parameters.tensors[i] for i in self._copied]
-                torch._foreach_copy_(parameters, [self._masters[i] for i in self._copied])
-
-    @contextmanager
-    def task(
-        self, weight: float = 1.0, *, optimizer: torch.optim.Optimizer | None = None
-    ) -> Iterator[torch.optim.Optimizer]:
-        """A context for one task: phi is loaded, statistics are collected, phi comes back.
-
-        An exception that leaves the context drops the task: phi comes back, and nothing else has
-        changed but what the model and `optimizer` keep for themselves. A task that is not finite is
-        left out of the round and counted in `n_skipped`.
-
-        Args:
-            weight: Weight of the task in the mean of the round, finite and >= 0: 1 for Reptile, the
-                number of its rows for FedAvg.
-            optimizer: None for steps at the learned rates. Any other optimizer of the same
-                parameters takes its own steps, and its gradients are collected by a hook before
-                each: Reptile with Adam, say.
-
-        Returns:
-            A context manager that gives a `TaskOptimizer`, or `optimizer`.
-
-        Raises:
-            TypeError: `weight` is not a real number.
-            ValueError: `weight` is out of range, or `optimizer` has no parameter of the model.
-            RuntimeError: A task is open already.
-
-        Example:
-            >>> import torch, aruba_fast.torch
-            >>> weight = torch.nn.Parameter(torch.ones(1))
-            >>> meta = aruba_fast.torch.MetaOptimizer([weight])
-            >>> with meta.task(optimizer=torch.optim.Adam([weight], lr=0.5)) as adam:
-            ...     weight.grad = torch.tensor([3.0])
-            ...     adam.step()
-            >>> meta.statistics().grad_sq
-            array([9.])
-        """
-        name = "MetaOptimizer.task"
-        weight = _check.non_negative(name, "weight", weight)
-        self._require_no_task(name)
-        self._start()
-        self._sums.zero_()
-        self._in_task = True
-        try:
-            if optimizer is None:
-                self._active = self._stepper
-                yield self._stepper
-                theta_hat = self._where
-            else:
-                with self._collector.watching(optimizer):
-                    yield optimizer
-                theta_hat = self._parameters.tensors
-            with self._parameters.beside():
-                run = [tensor(vector) for vector in self._flat.next_run()]
-                self._parameters.joined(theta_hat, out=run[0])
-                run[1].copy_(self._sums)
-            self._flat.keep_run(weight)
-        finally:
-            self._in_task, self._active = False, None
-            self.restore()
+        self._at_phi, self._left = True, self._parameters.marks()
 
     def step(self, meta_step: MetaStep = None, *, statistics: TaskStatistics | None = None) -> None:
         """Learns from the tasks since the last call, and moves the model to the new phi.
@@ -233,6 +121,7 @@ class MetaOptimizer(Persistent):
         """
         name = "MetaOptimizer.step"
         self._require_no_task(name)
+        self._parameters.require(name)
         if statistics is not None:
             if not isinstance(statistics, TaskStatistics):
                 raise TypeError(
@@ -249,6 +138,7 @@ class MetaOptimizer(Persistent):
         with self._parameters.beside():
             of_round = self._flat.statistics if statistics is None else lambda: statistics
             step = _check.meta_step(name, meta_step, lambda: self.n_tasks + of_round().n_tasks)
+            self._require_phi(name, at_any_cost=False)
             self._flat.apply(statistics, step)
         self.restore()
 
@@ -285,7 +175,8 @@ class MetaOptimizer(Persistent):
 
         Raises:
             TypeError: `coef` is not a real number.
-            ValueError: `coef` is out of range, or b and g are not within the parameters' type.
+            ValueError: `coef` is out of range, b and g are not within the parameters' type, or the
+                parameters are not as they were left (as `task`).
             RuntimeError: A task is open.
 
         Example:
@@ -302,18 +193,19 @@ class MetaOptimizer(Persistent):
         if coef is not None:
             coef = _check.non_negative(name, "coef", coef)
         self._require_no_task(name)
+        self._require_groups(name)
         if coef is None:
             made = TaskOptimizer(self, self._step_rates, None, None)
         else:
-            with self._parameters.beside():
+            with self._parameters.beside(), torch.inference_mode(False):
                 rules = [learner.rule(coef) for learner in self._flat.learners]
                 b, g = (
                     self._cast(name, key, torch.cat([tensor(getattr(r, key)) for r in rules]))
                     for key in ("b", "g")
                 )
             made = TaskOptimizer(self, b, g, coef)
-        self._start()
-        self._active = made
+        self._start(name)
+        self._active, self._at_phi = made, False
         return made
 
     def _cast(self, function: str, name: str, values: torch.Tensor) -> list[torch.Tensor]:

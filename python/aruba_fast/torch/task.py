@@ -1,20 +1,28 @@
 """`TaskOptimizer`: the step within a task, for a whole model in one native call."""
 
-from collections.abc import Callable
-from types import NoneType
+from collections.abc import Callable, Sequence
+from types import NoneType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import _core
+from ._errors import renamed, warn
+from ._fixed import Fixed
 
 if TYPE_CHECKING:
     from .meta import MetaOptimizer
 
+# For one of them that is usual; for all of them it is a model that they no longer belong to.
+NO_GRADIENT = (
+    "a parameter must have a gradient: got None in all of them, so that nothing moves, expected "
+    "`backward()` before, of a model that still holds these parameters: one that was given others, "
+    "as by load_state_dict(assign=True), needs a new MetaOptimizer"
+)
 Closure = Callable[[], Any]
 
 
-class TaskOptimizer(torch.optim.Optimizer):
+class TaskOptimizer(Fixed):
     """Moves the parameters of a model at the meta-learned rates; made by `MetaOptimizer`.
 
         within `task()`            grad_sq <- grad_sq + grad^2;  theta <- theta - eta grad
@@ -49,6 +57,14 @@ class TaskOptimizer(torch.optim.Optimizer):
     Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
 
+    _owner = "TaskOptimizer"
+    _schedule = (
+        "`meta.learning_rates()` to read them, or an optimizer of your own with its scheduler in "
+        "`meta.task(optimizer=...)`"
+    )
+    # That of a copy: never the one in use.
+    _meta: Any = SimpleNamespace(_active=None)
+
     def __init__(
         self,
         meta: "MetaOptimizer",
@@ -58,6 +74,17 @@ class TaskOptimizer(torch.optim.Optimizer):
     ) -> None:
         super().__init__([{"params": group["params"]} for group in meta.param_groups], {})
         self._meta, self._rates, self._sums, self._coef = meta, rates, state, coef
+        self._forget_seen()
+
+    def _forget_seen(self) -> None:
+        """Starts to notice anew which parameters get a gradient."""
+        self._all_seen, self._seen = False, set[int]()
+
+    def _unseen(self) -> list[int]:
+        """Returns the parameters that have not got a gradient in any step since."""
+        if self._all_seen:
+            return []
+        return [i for i in range(len(self._rates)) if i not in self._seen]
 
     def step(self, closure: Closure | None = None) -> Any:
         """Does one step with the gradients that the parameters hold.
@@ -93,24 +120,31 @@ class TaskOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if meta._copied:
+            meta._fold_written()
         grads: list[Any] = [p.grad for p in meta._parameters.tensors]
         for i in meta._parameters.scalars:
             grads[i] = None if grads[i] is None else grads[i].reshape(1)
         lists = [meta._where, grads, self._rates]
         if self._sums is not None:
             lists.append(self._sums)
-        if NoneType in map(type, lists[1]):
-            used = [i for i, grad in enumerate(lists[1]) if grad is not None]
+        used: Sequence[int] = range(len(grads))
+        if NoneType in map(type, grads):
+            used = [i for i, grad in enumerate(grads) if grad is not None]
             lists = [[values[i] for i in used] for values in lists]
             if not used:
+                warn(f"TaskOptimizer.step: {NO_GRADIENT}")
                 return loss
+            self._seen.update(used)
+        else:
+            self._all_seen = True
         try:
             self._move(*lists)
-        except TypeError:
+        except (TypeError, ValueError) as error:
             # A failed call changed nothing. Asking every gradient for its layout would cost more
             # than all other work on a small tensor.
             if all(grad.layout is torch.strided for grad in lists[1]):
-                raise
+                raise renamed(error, "TaskOptimizer.step", used) from None
             lists[1] = [grad.to_dense() for grad in lists[1]]
             self._move(*lists)
         meta._publish()

@@ -1,6 +1,5 @@
 """One training and its tests, from the files where it stood to the files where it ends."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from ... import _core
 from ..._check import Int64Array
 from ...datasets import Episodes, load_omniglot
-from ..files import write_json
+from ..files import fingerprint, read_json, write_json
 from ..logs import open_log
 from ..runs import Measurement, Progress, Run, Stop
 from .evaluation import evaluate
@@ -86,10 +85,12 @@ class OmniglotJob:
             device=self.device,
             compiled=self.compiled,
         )
+        # Of the pixels, whichever files they came from.
+        of_data = {"data": fingerprint(data.images)}
         run = Run(
             training,
             self.folder / f"{self.stem}.safetensors",
-            self.method.described(self.settings, self.seed),
+            self.method.described(self.settings, self.seed) | of_data,
             self.settings.meta_iterations,
         )
         looks = _Tests(self, training, data.images, train, stop)
@@ -103,23 +104,25 @@ class OmniglotJob:
             )
         report = Counter(progress, self.settings.meta_iterations, self.size)
         tests = _Tests(self, training, data.images, test, stop)
-        return self._tested(run, training, tests, looks, report)
+        return self._tested(run, of_data, training, tests, looks, report)
 
     def _tested(
         self,
         run: Run,
+        of_data: dict[str, str],
         training: OmniglotTraining,
         tests: "_Tests",
         looks: "_Tests",
         report: "Counter",
     ) -> dict[str, Any]:
         path = self.folder / f"{self.stem}.json"
-        found = self._tests_of(path)
+        own = {"settings": asdict(self.settings), **of_data}
+        found = list(read_json("omniglot", path, own).get("tests", []))
         result: dict[str, Any] = {
             "method": self.method.name,
             "title": self.method.title,
             "seed": self.seed,
-            "settings": asdict(self.settings),
+            **own,
             "evaluation": {**asdict(self.evaluation), "shots": list(self.evaluation.shots)},
             "seconds": run.seconds,
             "cpu_seconds": run.cpu_seconds,
@@ -142,20 +145,6 @@ class OmniglotJob:
                     write_json(path, result)
         write_json(path, result)
         return result
-
-    def _tests_of(self, path: Path) -> list[dict[str, Any]]:
-        """The tests that the file holds, if they are of this very training."""
-        if not path.is_file():
-            return []
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            same = before["settings"] == asdict(self.settings)
-            return list(before["tests"]) if same else []
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"omniglot: `out` must hold files that this command wrote: got {str(path)!r}, "
-                f"which is refused: {type(error).__name__}: {error}"
-            ) from None
 
     def _key(self, kind: str, shots: int) -> dict[str, Any]:
         own = self.evaluation

@@ -1,7 +1,5 @@
 """One training and its accuracies, from the files where it stood to the files where it ends."""
 
-import hashlib
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ import torch
 from ... import _core
 from ...datasets import Shakespeare, load_shakespeare
 from ...torch import MetaOptimizer
-from ..files import write_json
+from ..files import fingerprint, read_json, write_json
 from ..logs import open_log
 from ..runs import Measurement, Progress, Run, Stop
 from .federated import Federated
@@ -85,11 +83,10 @@ class ShakespeareJob:
 
     def _described(self, plays: Shakespeare) -> dict[str, Any]:
         """What a file must agree in to be this run's."""
-        digest = hashlib.sha256(plays.text.tobytes() + plays.offsets.tobytes()).hexdigest()
         return {
             "method": self.method.name,
             "seed": self.seed,
-            "data": digest[:16],
+            "data": fingerprint(plays.text, plays.offsets),
             **asdict(self.settings),
         }
 
@@ -122,10 +119,8 @@ class ShakespeareJob:
             "after": {kind: {} for kind in groups},
             "after_seconds": 0.0,
         }
-        if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if found["about"] == about:
-                result |= {name: found[name] for name in ("after", "after_seconds")}
+        found = read_json("shakespeare", path, {"about": about})
+        result |= {name: found[name] for name in ("after", "after_seconds") if name in found}
         done = self.settings.n_rounds
         for how in self.method.personalizations:
             for kind, group in groups.items():

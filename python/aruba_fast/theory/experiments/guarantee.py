@@ -7,6 +7,7 @@ import numpy as np
 
 from ..._check import Float64Array
 from ...datasets import Table, load_wages
+from ...datasets._scale import standardized, told_apart, varying
 from ...learner import MetaLearner
 from ...rules import OGD, AdaGrad, Rule
 from ...run import run_tasks
@@ -43,12 +44,15 @@ def guarantee(
 
     Returns:
         Report; the fact "tasks above their bound" has to be 0.
+
+    Raises:
+        ValueError: A table's target does not vary, or an outlier leaves no digits of the others.
     """
     chosen = GuaranteeSettings() if settings is None else settings
     given = {"wages": load_wages()} if tables is None else tables
     rows, curves, above = [], [], 0
     for done, (name, table) in enumerate(given.items(), start=1):
-        tasks = _tasks(table)
+        tasks = _tasks(name, table)
         order = np.random.default_rng(seed).permutation(len(tasks))
         found = _online(tasks[order], chosen)
         for method, (regrets, bounds) in found.items():
@@ -81,13 +85,18 @@ def guarantee(
     )
 
 
-def _tasks(table: Table) -> Tasks:
+def _tasks(name: str, table: Table) -> Tasks:
     """Standardized columns and target, with an intercept, rows of norm at most one."""
-    spread = table.x.std(axis=0)
-    x = (table.x - table.x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    if not (varying(table.y) and told_apart(table.y) and told_apart(table.x).all()):
+        raise ValueError(
+            f"guarantee: `tables` must have targets that vary, and numbers of one scale: got "
+            f"{name!r}, with targets from {table.y.min():g} to {table.y.max():g}"
+        )
+    rows = np.ones(len(table.y), bool)
+    x = np.where(varying(table.x), standardized(table.x, rows), 0.0)
     x = np.column_stack([x, np.ones(len(x))])
     x /= np.sqrt((x**2).sum(axis=1).max())
-    return Tasks.from_groups(x, (table.y - table.y.mean()) / table.y.std(), table.task)
+    return Tasks.from_groups(x, standardized(table.y, rows), table.task)
 
 
 def _online(

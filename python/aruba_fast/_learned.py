@@ -1,0 +1,204 @@
+"""What a meta-learner has learned: shared by threads, read at one moment, copied and pickled."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from . import _arrays
+from ._check import Float64Array, FloatArray
+from ._lock import Lock
+from ._state import ARRAYS, Hyperparameters
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+# Their place in a checkpoint, which only has it where there are some.
+ATTRIBUTES = "attributes"
+
+
+class Learned:
+    """Arrays and hyperparameters of a meta-learner, which outside code reads as copies.
+
+    Two locks. What learns holds `_lock` from its first look at the state to its last change of it,
+    so that learners in several threads come one after the other, each whole. Native code holds a
+    second one for as long as it changes the arrays or copies them: reading waits for one update,
+    not for a `meta_train` that is on its way.
+    """
+
+    def _hold(self, hyper: Hyperparameters, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._hyper = hyper
+        self._lock = Lock()
+        # The native state refers to these arrays and changes them in place: they are never rebound.
+        self._arrays = {name: arrays[name] for name in ARRAYS}
+        self._state = _arrays.native(arrays["phi"]).MetaState(
+            *self._arrays.values(), **asdict(hyper)
+        )
+
+    def _read(self, *names: str, size: int | None = None) -> list[NDArray[Any]]:
+        """Copies arrays, or their first `size` values, as they are at one moment."""
+        copies = []
+        for name in names:
+            own = self._arrays[name]
+            copies.append(_arrays.empty(own.shape if size is None else (size,), own.dtype, own))
+        self._state.read(names, copies)
+        return copies
+
+    def _attributes(self) -> dict[str, Any]:
+        """What a subclass, or its user, has added to the instance."""
+        slots = [n for c in type(self).__mro__ for n in _slots(c) if hasattr(self, n)]
+        added = {name: value for name, value in vars(self).items() if name not in _OWN}
+        return added | {name: getattr(self, name) for name in slots}
+
+    def _stored_attributes(self) -> dict[str, Any]:
+        """The attributes that a file can hold, beside its hyperparameters."""
+        attributes = self._attributes()
+        kept = {name: value for name, value in attributes.items() if _is_json(value)}
+        if lost := sorted(set(attributes) - set(kept)):
+            warnings.warn(
+                f"{type(self).__name__}.save: the attributes {', '.join(lost)} are left out: a "
+                "checkpoint holds numbers, texts, lists and dictionaries; a pickle holds all",
+                stacklevel=3,
+            )
+        return {ATTRIBUTES: kept} if kept else {}
+
+    def _twin(self, arrays: Mapping[str, NDArray[Any]]) -> "Self":
+        """A learner of the same class, attributes and hyperparameters with other arrays."""
+        twin = type(self).__new__(type(self))
+        Learned.__setstate__(twin, (asdict(self._hyper), arrays, self._attributes()))
+        return twin
+
+    @property
+    def phi(self) -> FloatArray:
+        """The initialization, [n_parameters]; a copy of what it is now, read-only."""
+        return _arrays.frozen(*self._read("phi"))
+
+    @property
+    def learning_rate(self) -> FloatArray | float:
+        """The learning rate, [n_parameters], a copy, read-only; a float when isotropic."""
+        (rate,) = self._read("rate", size=1 if self.isotropic else None)
+        return float(rate[0]) if self.isotropic else _arrays.frozen(rate)
+
+    @property
+    def b(self) -> Float64Array:
+        """Accumulated 1/2 squared distances with smoothing, float64 [n_parameters], a copy."""
+        (b,) = self._read("b")
+        return self.eps * self.eps * b
+
+    @property
+    def g(self) -> Float64Array:
+        """Accumulated squared gradients with smoothing, float64 [n_parameters], a copy."""
+        (g,) = self._read("g")
+        return self.zeta * self.zeta * g
+
+    @property
+    def rho(self) -> Float64Array:
+        """Distance over expected distance in the last round, float64 [n_parameters].
+
+            rho = sum (theta_hat - phi)^2 / (eta^2 sum grad^2)
+
+        The rate of a coordinate is at rest where rho is 2, grows above and falls below; nan before
+        the first round and without a gradient. A copy, read-only.
+        """
+        return _arrays.frozen(*self._read("rho"))
+
+    @property
+    def device(self) -> str:
+        """Where the learner lives: "cpu", or "cuda:0" and so on."""
+        return _arrays.device_of(self._arrays["phi"])
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks learned from; on a CUDA device, asking waits for it."""
+        return int(_arrays.host(*self._read("counts"))[0])
+
+    @property
+    def n_skipped(self) -> int:
+        """Number of tasks left out because their result was not finite; asked as `n_tasks`."""
+        return int(_arrays.host(*self._read("counts"))[1])
+
+    @property
+    def initial_learning_rate(self) -> float:
+        """The `learning_rate` that the learner was made with."""
+        return self._hyper.learning_rate
+
+    @property
+    def eps(self) -> float:
+        """Smoothing of the distances, `initial_learning_rate * zeta`."""
+        return self._hyper.eps
+
+    @property
+    def zeta(self) -> float:
+        """Smoothing of the squared gradients."""
+        return self._hyper.zeta
+
+    @property
+    def p(self) -> float:
+        """Exponent of the smoothing schedule."""
+        return self._hyper.p
+
+    @property
+    def decay(self) -> float:
+        """Share of the past that every task discounts."""
+        return self._hyper.decay
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether one learning rate serves all coordinates."""
+        return self._hyper.isotropic
+
+    @property
+    def max_learning_rate(self) -> float | None:
+        """Upper limit of the learning rate."""
+        return self._hyper.max_learning_rate
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        arrays = dict(zip(ARRAYS, self._read(*ARRAYS), strict=True))
+        return asdict(self._hyper), arrays, self._attributes()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        hyper, arrays, *attributes = state
+        # Memory that can be written, whoever handed it over: read-only buffers, a mapped file.
+        own = {name: _arrays.owned(arrays[name]) for name in ARRAYS}
+        self._hold(Hyperparameters.stored(hyper), own)
+        for name, value in (attributes[0] if attributes else {}).items():
+            setattr(self, name, value)
+
+
+def checked_attributes(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that a file holds beside its hyperparameters, harmless to set."""
+    attributes = stored.get(ATTRIBUTES, {})
+    if not isinstance(attributes, dict):
+        raise ValueError(f"holds attributes that are a {type(attributes).__name__}")
+    for name in attributes:
+        if name in _OWN or hasattr(kind, name):
+            raise ValueError(f"holds the attribute {name!r}, which {kind.__name__} has itself")
+    return attributes
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON gives back the same."""
+    try:
+        again = json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(value, type(again)) and bool(again == value)
+
+
+_OWN = frozenset({"_hyper", "_lock", "_arrays", "_state"})
+
+
+def _slots(kind: type) -> list[str]:
+    """The slots that a class declares, by the names under which they are kept."""
+    given = vars(kind).get("__slots__", ())
+    names = [given] if isinstance(given, str) else list(given)
+    private = f"_{kind.__name__.lstrip('_')}"
+    return [
+        private + name if name.startswith("__") and not name.endswith("__") else name
+        for name in names
+        if name not in ("__dict__", "__weakref__")
+    ]

@@ -1,0 +1,116 @@
+"""The rows of tasks: one table that all views share, and what a view has of it for itself."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arrays
+from ._check import FloatArray, Int64Array
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Rows:
+    """A table, `_x` and `_y`, and tasks chosen of it: task t is its rows `_starts[t]:_stops[t]`.
+
+    Native code reads the table itself, so that no choice of tasks copies a row. What is public
+    counts the rows of the chosen tasks alone.
+    """
+
+    _x: FloatArray
+    _y: FloatArray
+    _starts: Int64Array
+    _stops: Int64Array
+    _checked: set[tuple[str, int]]
+    _on_device: tuple[Any, Any, Any, Any] | None
+
+    def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
+        """Takes contiguous arrays: the table's x and y, starts, stops."""
+        for name, value in zip(("_x", "_y", "_starts", "_stops"), arrays, strict=True):
+            object.__setattr__(self, name, _arrays.frozen(value))
+        object.__setattr__(self, "_checked", checked)
+        object.__setattr__(self, "_on_device", None)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (self.x, self.y, self.starts, self.stops)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._fill(*state, checked=set())
+
+    @property
+    def x(self) -> FloatArray:
+        """Features of these tasks, [n_rows, n_features], read-only; see the class for copies."""
+        return self._own_rows[0]
+
+    @property
+    def y(self) -> FloatArray:
+        """Labels of these tasks, [n_rows] of the dtype of `x`, read-only."""
+        return self._own_rows[1]
+
+    @property
+    def starts(self) -> Int64Array:
+        """Where the rows of every task begin in `x` and `y`, int64 [n_tasks], read-only."""
+        return self._own_limits[0]
+
+    @property
+    def stops(self) -> Int64Array:
+        """Where they end, int64 [n_tasks], read-only."""
+        return self._own_limits[1]
+
+    @cached_property
+    def _own_limits(self) -> tuple[Int64Array, Int64Array]:
+        stops = np.cumsum(self.sizes)
+        return _arrays.frozen(stops - self.sizes), _arrays.frozen(stops)
+
+    @cached_property
+    def _own_rows(self) -> tuple[FloatArray, FloatArray]:
+        """`x` and `y`: slices of the table where the tasks lie side by side in it, else copies."""
+        rows: Any = slice(int(self._starts[0]), int(self._stops[-1]))
+        if (self._starts[1:] != self._stops[:-1]).any():
+            order = np.repeat(self._starts - self.starts, self.sizes) + np.arange(self.n_rows)
+            rows = _arrays.moved(order, self._x)
+        return _arrays.frozen(self._x[rows]), _arrays.frozen(self._y[rows])
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of `x`."""
+        return int(self._x.shape[1])
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of all these tasks."""
+        return int(self.sizes.sum())
+
+    @property
+    def sizes(self) -> Int64Array:
+        """Number of rows of every task, int64 [n_tasks]."""
+        return self._stops - self._starts
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of `x` and `y`, and hence of the parameters: float32 or float64."""
+        return self._x.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the rows live: "cpu", or "cuda:0" and so on; starts and stops are on the host."""
+        return _arrays.device_of(self._x)
+
+    def _beside_rows(self) -> tuple[Any, Any, Any]:
+        """`_starts`, `_stops` and sizes where the rows live; copied to a device once."""
+        if self._on_device is None:
+            arrays = (self._starts, self._stops, self.sizes.astype(np.float64))
+            copies = tuple(_arrays.moved(array, self._x) for array in arrays)
+            object.__setattr__(self, "_on_device", (*copies, _arrays.recorded(self._x)))
+        assert self._on_device is not None
+        starts, stops, sizes, event = self._on_device
+        _arrays.await_event(event, self._x)
+        return starts, stops, sizes
+
+    def _check_labels(self, loss: str, n_classes: int) -> None:
+        """Checks all labels of the table against the loss, once for all views."""
+        if (loss, n_classes) not in self._checked:
+            _arrays.native(self._y).check_labels(self._y, loss, n_classes)
+            self._checked.add((loss, n_classes))

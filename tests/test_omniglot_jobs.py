@@ -1,0 +1,111 @@
+"""`aruba-fast omniglot`: its jobs, stopped and resumed, and what a folder may serve."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawings import write_npz
+from few_shot import DATA, EVALUATION, NAMES, SETTINGS
+from torch_models import torch
+
+from aruba_fast import checkpoint
+from aruba_fast.experiments.omniglot.job import OmniglotJob
+from aruba_fast.experiments.omniglot.methods import Method
+from aruba_fast.experiments.runs import KIND, Saved, Stop
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def job(tmp_path, name, **changes):
+    path = tmp_path / "omniglot28.npz"
+    if not path.exists():
+        write_npz(path, DATA)
+    given = {"settings": SETTINGS, "evaluation": EVALUATION, "data": path, "partial": True}
+    return OmniglotJob(Method.of(name), 1, **{**given, "folder": tmp_path, **changes})
+
+
+def stopping(at):
+    """A stop that is requested when the progress has come to some number, and a progress."""
+    stop = Stop()
+
+    def progress(done, _total):
+        stop.requested = done == at
+
+    return progress, stop
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, name):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    whole.mkdir()
+    part.mkdir()
+    seen = []
+    expected = job(whole, name)(lambda done, total: seen.append((done, total)), Stop())
+    assert seen[-1] == (job(whole, name).size,) * 2
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    for at in (1, 3):
+        with pytest.raises(Saved, match=rf"saved after {at} of 4 rounds"):
+            job(part, name)(*stopping(at))
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        job(part, name)(*stopping(4 + 2 * 8))  # in the middle of the tests
+    assert job(part, name)(lambda *_: None, Stop()).keys() == expected.keys()
+    stem = f"{name}-seed1"
+    files = [checkpoint.read(folder / f"{stem}.safetensors", KIND) for folder in (whole, part)]
+    assert files[0][0].keys() == files[1][0].keys()
+    for key, values in files[0][0].items():
+        np.testing.assert_array_equal(values, files[1][0][key], err_msg=key)
+    results = [json.loads((folder / f"{stem}.json").read_text()) for folder in (whole, part)]
+    for result in results:
+        assert result.pop("seconds") > 0
+        assert result.pop("cpu_seconds") > 0
+    assert results[0] == results[1]
+    assert [entry["round"] for entry in results[0]["history"]] == [2, 4]
+    assert len(results[0]["tests"]) == (4 if name == "aruba" else 2)
+    # Other tests of the same training are added; the same are not done again.
+    more = replace(EVALUATION, shots=(1, 2), transductive=False)
+    again = job(whole, name, evaluation=more)(lambda *_: None, Stop())
+    assert again["tests"][: len(results[0]["tests"])] == results[0]["tests"]
+    assert len(again["tests"]) == 2 * len(results[0]["tests"])
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
+    with pytest.raises(ValueError, match="its `meta_iterations` is 4, expected 5"):
+        job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, meta_iterations=5))(print, Stop())
+    (tmp_path / "sgd-0.1-seed1.json").write_text("[")
+    with pytest.raises(ValueError, match=r"`out` must hold files .*sgd-0.1-seed1.json.*refused"):
+        job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
+    (tmp_path / "sgd-0.1-seed1.json").unlink()
+    # What SGD does not use it does not mind.
+    job(tmp_path, "sgd-0.1", settings=replace(SETTINGS, zeta=3.0))(lambda *_: None, Stop())
+
+
+def test_what_was_learned_of_other_data_is_not_served(tmp_path):
+    """The same folder, the same place of the data, and other drawings in it."""
+    job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
+    path, found = tmp_path / "omniglot28.npz", tmp_path / "sgd-0.1-seed1.json"
+    images = DATA.images.copy()
+    images[-1, -1, -1, -1] ^= 1
+    write_npz(path, replace(DATA, images=images))
+    before = found.read_text()
+    with pytest.raises(ValueError, match=r"its `data` is '\w{16}', expected '\w{16}'"):
+        job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
+    assert found.read_text() == before
+    # Nor are its tests, should its training be gone.
+    (tmp_path / "sgd-0.1-seed1.safetensors").unlink()
+    other = job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())
+    (tmp_path / "fresh").mkdir()
+    fresh = job(tmp_path, "sgd-0.1", folder=tmp_path / "fresh", data=path)(lambda *_: None, Stop())
+    assert (other["data"], other["tests"]) == (fresh["data"], fresh["tests"])
+    assert other["data"] != json.loads(before)["data"]
+    # The same drawings in another form are the same data.
+    assert job(tmp_path, "sgd-0.1")(lambda *_: None, Stop())["tests"] == fresh["tests"]
