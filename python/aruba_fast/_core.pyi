@@ -67,6 +67,10 @@ class MetaState:
         """
         `add_round` from nothing and `apply`, in one pass.
         """
+    def read(self, names: collections.abc.Sequence, into: collections.abc.Sequence) -> None:
+        """
+        Copies the arrays of these names, as they are at one moment, into others.
+        """
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]

@@ -50,6 +50,10 @@ class MetaState:
         """
         The meta-update by the sums of one round.
         """
+    def read(self, names: collections.abc.Sequence, into: collections.abc.Sequence) -> None:
+        """
+        Copies the arrays of these names, as they are at one moment, into others.
+        """
 
 def adagrad_step(
     theta: numpy.typing.NDArray[typing.Any]
