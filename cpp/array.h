@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "error.h"
@@ -54,6 +56,18 @@ struct Array {
   }
   std::string quoted() const { return "`" + full_name() + "`"; }
 };
+
+// The shortest of 6, 9 and 17 digits that is the number again, or the float32 that it is.
+inline std::string text_of(double value) {
+  char text[32];
+  for (const int digits : {6, 9, 17}) {
+    std::snprintf(text, sizeof text, "%.*g", digits, value);
+    const double again = std::strtod(text, nullptr);
+    const bool fits = again > -3e38 && again < 3e38;
+    if (again == value || (fits && static_cast<double>(static_cast<float>(again)) == value)) break;
+  }
+  return text;
+}
 
 // "step: `grad` must have the shape of `theta`: got (3, 4), expected (4, 3)"
 inline std::string sentence(const char* function, const std::string& subject,

@@ -34,6 +34,32 @@ ARUBA_RULE double dot(const double* a, const double* b, std::int64_t n) {
   return fold_eight(lanes);
 }
 
+// high + low += a b, as if in twice the digits. Source: Ogita, Rump, Oishi, SIAM J. Sci. Comput. 26
+// (2005), Dot2.
+template <class V>
+ARUBA_RULE void add_product(V a, V b, V& high, V& low) {
+  using aruba_fast::fma;  // for one double
+  const V product = a * b, sum = high + product, back = sum - high;
+  low = low + (fma(a, b, -product) + ((high - (sum - back)) + (product - back)));
+  high = sum;
+}
+
+// start + sum_i a_i b_i over padded(n) numbers, rounded once where no sum cancels 2^50-fold.
+ARUBA_RULE double exact_dot(const double* a, const double* b, std::int64_t n, double start) {
+  constexpr int kWidth = Doubles::kWidth, kRegs = kPad / kWidth;
+  Doubles high[kRegs], low[kRegs];
+  for (int k = 0; k < kRegs; ++k) high[k] = low[k] = Doubles(0.0);
+  for (std::int64_t i = 0; i < n; i += kPad) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kRegs; ++k)
+      add_product(load(a + i + k * kWidth), load(b + i + k * kWidth), high[k], low[k]);
+  }
+  double lanes[kPad], lost = fold_eight(low);
+  for (int k = 0; k < kRegs; ++k) store(lanes + k * kWidth, high[k]);
+  for (const double lane : lanes) add_product(lane, 1.0, start, lost);
+  return start + lost;
+}
+
 // body(i) for every register of padded(n) numbers.
 template <class Body>
 ARUBA_RULE void over(std::int64_t n, Body body) {
@@ -72,24 +98,30 @@ ARUBA_RULE void add_outer(const double* x, std::int64_t x_stride, const double* 
   }
 }
 
-// h += x^T diag(weight) x over m rows, the lower triangle.
-inline void add_gram(const double* x, std::int64_t x_stride, const double* weight, std::int64_t m,
-                     std::int64_t n, double* h, std::int64_t h_stride) {
+// h += x^T diag(weight) x over m rows, the lower triangle. Gives up where stop(multiplications done
+// since it was last asked) says so, like cholesky.
+template <class Stop>
+void add_gram(const double* x, std::int64_t x_stride, const double* weight, std::int64_t m,
+              std::int64_t n, double* h, std::int64_t h_stride, const Stop& stop) {
   std::int64_t i = 0;
-  for (; i + 4 <= m; i += 4)
+  for (; i + 4 <= m; i += 4) {
     add_outer<4>(x + i * x_stride, x_stride, weight + i, n, h, h_stride, true);
+    if (stop(2 * n * n)) return;
+  }
   for (; i < m; ++i) add_outer<1>(x + i * x_stride, x_stride, weight + i, n, h, h_stride, true);
 }
 
 // a = L L^T, L in place of a. Returns the smallest pivot relative to its diagonal entry, or zero
 // where a is not positive definite to rounding. `column` and `diagonal` hold padded(n) numbers.
-inline double cholesky(double* a, std::int64_t n, std::int64_t stride, double* column,
-                       double* diagonal) {
+template <class Stop>
+double cholesky(double* a, std::int64_t n, std::int64_t stride, double* column, double* diagonal,
+                const Stop& stop) {
   constexpr double kRounding = 0x1p-50;
   double smallest = 1;
   for (std::int64_t p = 0; p < n; ++p) diagonal[p] = a[p * stride + p];
   for (std::int64_t p = 0; p < n; ++p) {
     const double pivot = a[p * stride + p];
+    if (stop((n - p) * (n - p) / 2)) return smallest;
     if (!(pivot > kRounding * diagonal[p])) return 0;
     if (pivot < smallest * diagonal[p]) smallest = pivot / diagonal[p];
     const double root = aruba_fast::sqrt(pivot), inverse = 1 / root;

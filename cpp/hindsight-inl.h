@@ -5,6 +5,7 @@
 // with mu added to the ridge; any point of the ball then has a gap of its own, with no trust in mu.
 #pragma once
 
+#include "hindsight-coordinates-inl.h"
 #include "hindsight-interior-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
@@ -34,8 +35,8 @@ class Hindsight {
 
   Minimum at(double multiplier, double target) {
     p_.ridge = regularization_ + multiplier;
-    return piecewise() ? interior_.minimize(p_.call.tolerance)
-                       : newton_.minimize(p_.call.tolerance, target);
+    if (!piecewise()) return newton_.minimize(p_.call.tolerance, target);
+    return interior_.minimize(p_.call.tolerance);
   }
 
   Minimum in_ball(bool free_exists) {
@@ -48,9 +49,9 @@ class Hindsight {
         multiplier = low > 0 ? aruba_fast::sqrt(low) * aruba_fast::sqrt(high) : high * 0.125;
       if (!free_exists && iteration == 0) fill(p_.n, 0, p_.u);
       // The gap in the ball grows with the gradient, not its square: as exact as rounding allows.
-      at(multiplier, 1e-16);
+      const Minimum least = at(multiplier, 1e-16);
       const double length = p_.norm(p_.u);
-      const Minimum now = inside_ball(length);
+      const Minimum now = inside_ball(length, multiplier, least);
       if (now.gap < best.gap) {
         best = now;
         copy(p_.n, p_.inside, p_.best);
@@ -88,10 +89,22 @@ class Hindsight {
   }
 
   // The point of the ball next to u, to p.inside: objective and gap. A smooth loss is nowhere in
-  // the ball below its tangent: the gap is gradient.v + radius |gradient|.
-  Minimum inside_ball(double length) {
+  // the ball below its tangent: the gap is gradient.v + radius |gradient|. With columns of any
+  // scale the rounding of the largest one hides behind that whatever else there is: the bound that
+  // comes with the multiplier, least - multiplier/2 radius^2, does not suffer from it.
+  Minimum inside_ball(double length, double multiplier, const Minimum& least) {
     fill(p_.n, 0, p_.inside);
     axpy(p_.n, length > radius_ ? radius_ / length : 1, p_.u, p_.inside);
+    const Minimum now = in_the_ball();
+    if (!p_.graded) return now;
+    const double at_u = least.objective - 0.5 * multiplier * length * length,
+                 gap = least.gap + (now.objective - at_u) +
+                       0.5 * multiplier * (radius_ - length) * (radius_ + length);
+    return {now.objective, gap > now.gap ? now.gap : gap > 0 ? gap : 0, true};
+  }
+
+  // Objective and gap at p.inside.
+  Minimum in_the_ball() {
     if (piecewise()) return interior_.certificate(p_.inside, regularization_, radius_);
     p_.ridge = regularization_;
     const double objective = newton_.evaluate(p_.inside);
@@ -119,19 +132,34 @@ void hindsight_of(const HindsightCall& call, std::int64_t task) {
     call.loss[task] = call.gap[task] = kNan;
     return;
   }
-  problem.reduce();
-  const Minimum least = Hindsight(problem).minimize();
+  Coordinates coordinates(problem);
+  coordinates.choose();
+  Minimum least = Hindsight(problem).minimize();
+  coordinates.expand();
+  double loss = Newton(problem).losses(), rounding = coordinates.rounding(loss);
+  // Once more for what is left over, whose digits are not hidden behind those of large scores.
+  const double most = 1e-3 * call.tolerance * (loss > 1 ? loss : 1);
+  if (coordinates.movable() && call.radius == 0 && call.regularization == 0 &&
+      !(rounding <= most && !problem.graded)) {
+    if (!problem.graded) {
+      problem.shifted = true;
+      fill(problem.n, 0, problem.u);
+      coordinates.expand();
+    }
+    coordinates.shift();
+    least = Hindsight(problem).minimize();
+    coordinates.expand();
+    loss = Newton(problem).losses();
+    rounding = coordinates.rounding(loss);
+  }
   call.no_minimizer[task] = !least.exists;
-  problem.expand(problem.u);
-  for (std::int64_t c = 0; c < n_outputs; ++c)
-    for (std::int64_t j = 0; j < call.n_features; ++j)
-      theta[c * call.n_features + j] = problem.theta[c * problem.dp + j];
+  coordinates.write(theta);
   // The loss of what is returned; what the change of coordinates lost by rounding joins the gap.
-  const double loss = Newton(problem).losses(),
-               penalty = 0.5 * call.regularization * dot(problem.u, problem.u, problem.n),
-               lost = loss + penalty - least.objective;
+  const double penalty = 0.5 * call.regularization * dot(problem.u, problem.u, problem.n),
+               lost = loss + penalty - least.objective,
+               gap = least.gap + (lost > 0 ? lost : 0) + rounding;
   call.loss[task] = loss;
-  call.gap[task] = least.gap + (lost > 0 ? lost : 0);
+  call.gap[task] = gap == gap ? gap : __builtin_inf();
 }
 
 template <class T>

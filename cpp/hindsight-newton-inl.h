@@ -130,7 +130,8 @@ class Newton {
         p_.factor[j * p_.stride + j] = diagonal + jitter * diagonal + (diagonal == 0);
       }
       jitter = jitter == 0 ? 0x1p-46 : 16 * jitter;
-    } while (jitter < 1e-2 && cholesky(p_.factor, p_.n, p_.stride, p_.column, p_.diagonal) == 0);
+    } while (jitter < 1e-2 &&
+             cholesky(p_.factor, p_.n, p_.stride, p_.column, p_.diagonal, p_.stop()) == 0);
     for (std::int64_t j = 0; j < p_.n; ++j) p_.step[j] = -p_.gradient[j];
     solve(p_.factor, p_.n, p_.stride, p_.step);
     p_.predict(p_.step, p_.dz);
@@ -140,9 +141,10 @@ class Newton {
   void hessian() {
     p_.fill_matrix(p_.hessian);
     if (loss_ != Loss::kSoftmax) {
-      add_gram(p_.a, p_.rp, p_.curvature, p_.m, p_.r, p_.hessian, p_.stride);
+      add_gram(p_.a, p_.rp, p_.curvature, p_.m, p_.r, p_.hessian, p_.stride, p_.stop());
     } else {
-      for (std::int64_t i = 0; i < p_.m; ++i) add_softmax_row(i);
+      for (std::int64_t i = 0; i < p_.m && !p_.stopped_after(p_.n * p_.n / 2); ++i)
+        add_softmax_row(i);
     }
     for (std::int64_t j = 0; j < p_.n; ++j) p_.hessian[j * p_.stride + j] += p_.ridge;
   }
@@ -208,7 +210,7 @@ class Newton {
   double line_search(double objective, double decrement) {
     const double noise = 1e-14 * (objective > 1 ? objective : 1);
     double t = 1;
-    for (int halving = 0; halving < 50; ++halving, t *= 0.5) {
+    for (int halving = 0; halving < 50 && !p_.asked(); ++halving, t *= 0.5) {
       copy(p_.n, p_.u, p_.trial);
       axpy(p_.n, t, p_.step, p_.trial);
       const double next = evaluate(p_.trial);

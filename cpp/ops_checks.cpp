@@ -15,40 +15,46 @@ void require_rows(const char* function, const TaskTable& table) {
   }
 }
 
+void refuse_label(const char* function, Loss loss, std::int64_t n_classes, double label,
+                  std::int64_t row) {
+  const std::string got = text_of(label) + " in row " + std::to_string(row);
+  if (loss == Loss::kLogistic)
+    refuse(function, "`y`", "hold the labels 0 and 1 of the logistic loss", got,
+           "0 or 1, as y > 0 makes them of -1 and 1");
+  if (loss == Loss::kHinge)
+    refuse(function, "`y`", "hold the labels -1 and 1 of the hinge loss", got,
+           "-1 or 1, as 2 * y - 1 makes them of 0 and 1");
+  refuse(function, "`y`",
+         "hold class numbers from 0 to " + std::to_string(n_classes - 1) + " for the softmax loss",
+         got,
+         "a whole number below " + std::to_string(n_classes) +
+             ", the number of parameters over that of features");
+}
+
 namespace {
 
 template <class T, class Allowed>
-void require_each(const char* function, const Array& y, const std::string& domain,
+void require_each(const char* function, const Array& y, Loss loss, std::int64_t n_classes,
                   Allowed allowed) {
   const T* labels = static_cast<const T*>(y.data);
   for (std::int64_t i = 0; i < y.size(); ++i)
     if (!allowed(static_cast<double>(labels[i])))
-      refuse(function, "`y`", domain, std::to_string(labels[i]) + " in row " + std::to_string(i));
-}
-
-template <class Allowed>
-void require_each(const char* function, const Array& y, const std::string& domain,
-                  Allowed allowed) {
-  if (y.type == Type::kFloat64) require_each<double>(function, y, domain, allowed);
-  else require_each<float>(function, y, domain, allowed);
+      refuse_label(function, loss, n_classes, static_cast<double>(labels[i]), i);
 }
 
 }  // namespace
 
-std::string label_domain(Loss loss, std::int64_t n_classes) {
-  if (loss == Loss::kLogistic) return "hold the labels 0 and 1 of the logistic loss";
-  if (loss == Loss::kHinge) return "hold the labels -1 and 1 of the hinge loss";
-  return "hold class numbers from 0 to " + std::to_string(n_classes - 1) + " for the softmax loss";
-}
-
 void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes) {
-  const std::string domain = label_domain(loss, n_classes);
+  const auto require = [&](auto allowed) {
+    if (y.type == Type::kFloat64) require_each<double>(function, y, loss, n_classes, allowed);
+    else require_each<float>(function, y, loss, n_classes, allowed);
+  };
   if (loss == Loss::kLogistic) {
-    require_each(function, y, domain, [](double v) { return v == 0 || v == 1; });
+    require([](double v) { return v == 0 || v == 1; });
   } else if (loss == Loss::kHinge) {
-    require_each(function, y, domain, [](double v) { return v == -1 || v == 1; });
+    require([](double v) { return v == -1 || v == 1; });
   } else if (loss == Loss::kSoftmax) {
-    require_each(function, y, domain, [n_classes](double v) {
+    require([n_classes](double v) {
       return v >= 0 && v < static_cast<double>(n_classes) && v == std::floor(v);
     });
   }
@@ -68,7 +74,7 @@ void require_in_ball(const char* function, const Array& phi, double radius) {
     // Points that an earlier projection put on the sphere may be outside by rounding.
     if (!(std::sqrt(norm_sq) <= radius * (1 + 1e-5)))
       refuse(function, "`phi`", "lie in the ball of `radius`",
-             "norm " + std::to_string(std::sqrt(norm_sq)), "at most " + std::to_string(radius));
+             "norm " + text_of(std::sqrt(norm_sq)), "at most " + text_of(radius));
   }
 }
 

@@ -43,7 +43,8 @@ struct TaskOutputs {
 // Checks that are about values: rows in range, labels in the loss's domain, phi inside the ball.
 void require_rows(const char* function, const TaskTable& table);
 void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes);
-std::string label_domain(Loss loss, std::int64_t n_classes);  // the rule that a wrong label breaks
+[[noreturn]] void refuse_label(const char* function, Loss loss, std::int64_t n_classes,
+                               double label, std::int64_t row);
 void require_in_ball(const char* function, const Array& phi, double radius);
 
 // The threads' memory for rounds of tasks; made once, run many times.

@@ -4,6 +4,9 @@
 #include <mutex>
 #include <unordered_set>
 
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
@@ -25,6 +28,11 @@ Locks& locks() {
 }
 
 Locks::Locks() {
+#if defined(_OPENMP)
+  // LLVM's runtime has a handler of its own, made when it starts, which takes what an update needs
+  // to start its threads. The last handler is the first to run, and ours has to be.
+  omp_get_max_threads();
+#endif
 #if defined(__unix__) || defined(__APPLE__)
   const auto release = [] {
     for (StateLock* lock : locks().all) lock->unlock();

@@ -5,9 +5,10 @@
 
 namespace aruba_fast {
 
-// Held for as long as one update takes, by code that waits for nothing else: neither for Python nor
-// for another of these. Hence fork waits until none is held: the child's learners are whole, and
-// their locks free. Where a child is made without fork's handlers nothing of this holds.
+// Held for as long as one update takes, by code that waits for nothing but its own threads: neither
+// for Python nor for another of these. Hence fork waits until none is held: the child's learners
+// are whole, and their locks free. Where a child is made without fork's handlers nothing of this
+// holds.
 class StateLock {
  public:
   StateLock();

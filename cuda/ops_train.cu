@@ -103,13 +103,13 @@ void run_round(const TaskTable& table, const TaskOptions& options, const MetaSta
 }
 
 template <class T>
-std::string label_text(const void* y, std::int64_t row, const Stream& stream) {
+double label_of(const void* y, std::int64_t row, const Stream& stream) {
   T value{};
   check(cudaMemcpyAsync(&value, static_cast<const T*>(y) + row, sizeof value,
                         cudaMemcpyDeviceToHost, handle_of(stream)),
         "cudaMemcpyAsync");
   synchronize(stream);
-  return std::to_string(value);
+  return static_cast<double>(value);
 }
 
 }  // namespace
@@ -135,10 +135,10 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
   synchronize(stream);
   if (found == ~0ULL) return;
   const auto row = static_cast<std::int64_t>(found);
-  refuse(function, "`y`", label_domain(loss, n_classes),
-         (y.type == Type::kFloat64 ? label_text<double>(y.data, row, stream)
-                                   : label_text<float>(y.data, row, stream)) +
-             " in row " + std::to_string(row));
+  refuse_label(function, loss, n_classes,
+               y.type == Type::kFloat64 ? label_of<double>(y.data, row, stream)
+                                        : label_of<float>(y.data, row, stream),
+               row);
 }
 
 std::size_t meta_train_workspace_bytes(const TaskTable& table, const TaskOptions& options,

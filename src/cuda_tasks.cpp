@@ -50,8 +50,9 @@ void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops,
   arrays.finished();
 }
 
-void check_labels(py::handle y, const std::string& loss, std::int64_t n_classes) {
-  DeviceArrays arrays("run_tasks");
+void check_labels(const std::string& function, py::handle y, const std::string& loss,
+                  std::int64_t n_classes) {
+  DeviceArrays arrays(function.c_str());
   const Array labels = arrays.one(y, "y", Access::kRead);
   const Loss kind = loss_named(arrays.function(), loss);
   void* workspace = arrays.workspace(sizeof(std::int64_t));

@@ -52,8 +52,8 @@ struct TrainingArguments {
 template <class RunTasks, class MetaTrain, class CheckLabels>
 void bind_task_functions(py::module_& module, RunTasks run_tasks, MetaTrain meta_train,
                          CheckLabels check_labels) {
-  module.def("check_labels", check_labels, py::arg("y"), py::arg("loss"), py::arg("n_classes"),
-             "Refuses labels outside the domain of the loss.");
+  module.def("check_labels", check_labels, py::arg("function"), py::arg("y"), py::arg("loss"),
+             py::arg("n_classes"), "Refuses labels outside the domain of the loss.");
   module.def("run_tasks", run_tasks, py::arg("x"), py::arg("y"), py::arg("starts"),
              py::arg("stops"), py::arg("phi"), py::arg("rule"), py::arg("rate"), py::arg("damping"),
              py::arg("loss"), py::arg("batch_size"), py::arg("n_epochs"), py::arg("radius"),

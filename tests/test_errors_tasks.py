@@ -80,7 +80,7 @@ ENGINE_ROWS = [
     ("phi 3-d", lambda: run(phi=np.zeros((1, 2, 3), F32)), V, "run_tasks: `phi`"),
     ("phi on a device", lambda: run(phi=OnDevice()), C, "run_tasks: .*CUDA"),
     ("phi outside", lambda: run(phi=PHI + 1, radius=1.0), V, "run_tasks: `phi`.*ball.*1.73"),
-    ("softmax size", lambda: run(phi=np.zeros(4, F32), loss="softmax"), V, "`phi`.*of 3"),
+    ("softmax size", lambda: run(phi=np.zeros(4, F32), loss="softmax"), V, "`phi`.*6: 3 features"),
     ("softmax one class", lambda: run(loss="softmax"), V, "run_tasks: `phi`.*n_classes"),
     ("rule", lambda: run(rule=0.1), T, "run_tasks: `rule`.*float"),
     ("rule size", lambda: run(rule=af.OGD([0.1, 0.2])), V, r"run_tasks: `rule`.*\(2,\).*\(3,\)"),

@@ -44,7 +44,7 @@ def exponentiated():  # a row takes a millisecond
     stop_within(lambda: af.run_tasks(wide, np.full(200_000, 1 / 200_000, np.float32), af.EG(0.1),
                                      loss="squared", n_epochs=1000))
 
-def one_wide_task():  # a row takes a tenth of a second
+def wide_rows():  # a row takes a tenth of a second
     wide = af.Tasks(np.ones((2, 20_000_000), np.float32), np.ones(2), [0, 2])
     stop_within(lambda: af.run_tasks(wide, np.zeros(20_000_000, np.float32), af.OGD(0.1),
                                      loss="logistic", n_epochs=10_000))
@@ -52,6 +52,26 @@ def one_wide_task():  # a row takes a tenth of a second
 def hindsight():
     wide = af.Tasks(rng.standard_normal((600, 500, 200)), (rng.random((600, 500)) < 0.5) * 1.0)
     stop_within(lambda: af.best_in_hindsight(wide, "logistic", regularization=1.0))
+
+def one_wide_task():
+    x, y = rng.standard_normal((6000, 1200)), (rng.random(6000) < 0.5) * 1.0
+    wide = af.Tasks(x, y, [0, 6000])
+    stop_within(lambda: af.best_in_hindsight(wide, "logistic", regularization=1.0))
+
+def nearly_dependent_columns():
+    x = rng.standard_normal((4000, 1000))
+    x[:, ::2] = x[:, 1::2] + 1e-9 * x[:, ::2]
+    wide = af.Tasks(x, x.sum(axis=1), [0, 4000])
+    stop_within(lambda: af.best_in_hindsight(wide, "absolute"))
+
+def many_matrix_products():
+    tasks = af.Tasks(np.ones((30_000, 1, 512)), np.ones((30_000, 1)))
+    learner = af.FullMatrixLearner(np.zeros(512), learning_rate=1e-3)
+    def rounds():
+        while True:
+            learner.update(learner.run(tasks, loss="squared"))
+    stop_within(rounds)
+    assert np.isfinite(learner.H).all()
 
 def stop_within(call):
     print("ready", flush=True)
@@ -92,10 +112,19 @@ print("done")
 @pytest.mark.parametrize(
     "what",
     [
-        "short_rounds", "long_rounds", "giant_round", "one_giant_task", "many_tasks",
-        "exponentiated", "one_wide_task", "hindsight",
+        "short_rounds",
+        "long_rounds",
+        "giant_round",
+        "one_giant_task",
+        "many_tasks",
+        "exponentiated",
+        "wide_rows",
+        "hindsight",
+        "one_wide_task",
+        "nearly_dependent_columns",
+        "many_matrix_products",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("n_threads", ["1", "2"])
 def test_ctrl_c_stops_within_a_second_and_leaves_complete_rounds(what, n_threads):
     with subprocess.Popen(

@@ -52,7 +52,7 @@ CALLS = [
     (
         lambda: aj.init(PHI, isotropic=1),
         TypeError,
-        "MetaLearner: `isotropic` must be a bool: got int",
+        "MetaLearner: `isotropic` must be a bool: got 1, an int",
     ),
     (
         lambda: aj.init(PHI, learning_rate=0.0),
@@ -77,7 +77,7 @@ CALLS = [
     (
         lambda: aj.within_task("fast"),
         TypeError,
-        "within_task: `learning_rate` must be a real number: got str, expected a float",
+        "within_task: `learning_rate` must be a real number: got 'fast', a str, expected a float",
     ),
     (
         lambda: aj.within_task(-0.1),
@@ -92,7 +92,7 @@ CALLS = [
     (
         lambda: aj.aruba_plus_plus(1.0, np.inf, 0.1),
         ValueError,
-        "aruba_plus_plus: `g` must be positive: got inf",
+        "aruba_plus_plus: `g` must be finite: got inf",
     ),
     (
         lambda: aj.aruba_plus_plus(1.0, 1.0, -1.0),
@@ -222,7 +222,7 @@ CALLS = [
     (
         lambda: aj.apply(STATE, aj.statistics(PHI, HATS, HATS), "FedAvg"),
         TypeError,
-        "apply: `meta_step` must be a real number: got str",
+        "apply: `meta_step` must be a real number: got 'FedAvg', a str",
     ),
     (
         lambda: aj.rule(PHI),
@@ -232,7 +232,7 @@ CALLS = [
     (
         lambda: aj.rule(STATE, coef=np.nan),
         ValueError,
-        "rule: `coef` must not be negative: got nan",
+        "rule: `coef` must be finite: got nan",
     ),
     (
         lambda: aj.to_learners(LEARNER),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -152,6 +153,31 @@ def test_the_command_writes_table_json_and_figure(tmp_path):
     for curve in points:
         assert (np.array(curve["y"]) <= np.array(curve["x"]) * (1 + 1e-9)).all()
     assert (tmp_path / "guarantee.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_tables_of_one_name_are_both_there(tmp_path):
+    given = []
+    for k, name in enumerate(("one/exam.npz", "two/exam.npz", "wages.npz")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        given.append(str(written(tmp_path / name, seed=k)))
+    target = tmp_path / "numbers.json"
+    options = [word for path in given for word in ("--data", path)]
+    result = run("guarantee", *options, "--json", str(target))
+    assert result.exit_code == 0, result.output
+    names = {row[0] for row in json.loads(target.read_text())[0]["rows"]}
+    assert names == {"wages", *given}
+
+
+def test_the_guarantee_can_fail(monkeypatch):
+    """A regret or bound that is not a number is above its bound."""
+    from aruba_fast.theory.experiments import guarantee as module
+
+    monkeypatch.setattr(
+        sys.modules[module.__module__],
+        "regret_upper_bound",
+        lambda run, *_args, **_more: np.full(len(run), np.nan),
+    )
+    assert guarantee(0).facts["tasks above their bound"] == 5 * 595
 
 
 def test_names_of_files_are_shown_as_they_are_and_drawn(tmp_path, monkeypatch):

@@ -175,7 +175,7 @@ CALLS = [
             statistics=af.MetaLearner(np.zeros(3)).statistics(af.TaskRun([[1.0] * 3], [[1.0] * 3]))
         ),
         ValueError,
-        "MetaOptimizer.step: `statistics` must have the right shape: got (3, 2, 3), expected",
+        "MetaOptimizer.step: `statistics` must fit in shape: got (3, 2, 3), expected",
     ),
     (
         lambda meta, model, kind: one_task(meta, model, kind, weight=-2.0),
@@ -185,7 +185,7 @@ CALLS = [
     (
         lambda meta, model, kind: one_task(meta, model, kind, weight="2"),
         TypeError,
-        "MetaOptimizer.task: `weight` must be a real number: got str, expected a float",
+        "MetaOptimizer.task: `weight` must be a real number: got '2', a str, expected a float",
     ),
     (
         _other_parameters,

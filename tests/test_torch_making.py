@@ -141,7 +141,7 @@ MAKING = [
         group(),
         {"isotropic": 3},
         TypeError,
-        "MetaOptimizer: `isotropic` must be a bool: got int, expected True or False",
+        "MetaOptimizer: `isotropic` must be a bool: got 3, an int, expected True or False",
     ),
     (
         group(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import warnings
 
 import ml_dtypes
 import numpy as np
@@ -181,6 +182,22 @@ def hindsight(rng):
                 found = af.best_in_hindsight(tasks, loss, **bound)
                 name = f"hindsight {np.dtype(dtype).name} {loss} d={d}"
                 yield name, fingerprint(found.theta_star, found.loss, found.gap)
+    for loss in LOSSES:
+        easy = tasks_for(loss, rng, 5, np.float64)
+        x = easy.x * np.array([0.0, 1.0, 1.0, 1e-9, 1e-6]) + np.array([1.0, 1e10, 0, 0, 0])
+        x[:, 3] += x[:, 2]  # far from zero, nearly collinear, of small scale
+        tasks = af.Tasks(x, easy.y, np.append(easy.starts, len(x)))
+        bounds = [{"radius": 1e6}]
+        if loss in ("squared", "absolute", "huber"):
+            bounds.append({})
+        for bound in bounds:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                found = af.best_in_hindsight(tasks, loss, **bound)
+            yield (
+                f"hindsight hard {loss} {bound}",
+                fingerprint(found.theta_star, found.loss, found.gap),
+            )
 
 
 def simplex_and_bounds(rng):

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from .statistics import TaskRun, TaskStatistics
     from .tasks import Tasks
     from .theory.bounds import regret_upper_bound
-    from .theory.full_matrix import FullMatrixLearner, FullMatrixRun
+    from .theory.full_matrix import FullMatrixLearner
     from .theory.hindsight import Hindsight, best_in_hindsight, regret
     from .theory.initialization import InitializationExperts, dynamic_regret, dynamic_regret_bound
+    from .theory.matrix_run import FullMatrixRun
     from .theory.scale import ScaleLearner
     from .theory.similarity import task_similarity
     from .theory.simplex import SimplexLearner
@@ -83,7 +84,7 @@ _HOMES = {
     "AdaGrad": "rules",
     "ArubaPlusPlus": "rules",
     "FullMatrixLearner": "theory.full_matrix",
-    "FullMatrixRun": "theory.full_matrix",
+    "FullMatrixRun": "theory.matrix_run",
     "Hindsight": "theory.hindsight",
     "History": "train",
     "InitializationExperts": "theory.initialization",

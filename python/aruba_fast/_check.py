@@ -21,8 +21,7 @@ _INT64_MAX = 2**63 - 1
 def _real(function: str, name: str, value: object) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
-            f"{function}: `{name}` must be a real number: got {type(value).__name__}, "
-            "expected a float"
+            f"{function}: `{name}` must be a real number: got {shown(value)}, expected a float"
         )
     try:
         return float(value)
@@ -37,12 +36,28 @@ def _real(function: str, name: str, value: object) -> float:
         ) from error
 
 
+def shown(value: object) -> str:
+    """What a message says of a value that is of the wrong type."""
+    kind = type(value).__name__
+    article = "an" if kind[0] in "AEIOaeiou" or kind == "ndarray" else "a"
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, (str, bool, int, float, np.generic)) and len(repr(value)) < 40:
+        return f"{value!r}, {article} {kind}"
+    if isinstance(value, np.ndarray):
+        return f"{article} {kind} of shape {value.shape}"
+    return f"{article} {kind}"
+
+
 def positive(function: str, name: str, value: object) -> float:
     """Returns `value` as a float; it must be finite and above 0."""
     number = _real(function, name, value)
     if not (0.0 < number < math.inf):
+        rule = "positive" if math.isfinite(number) else "finite"
         raise ValueError(
-            f"{function}: `{name}` must be positive: got {number}, expected a finite number > 0"
+            f"{function}: `{name}` must be {rule}: got {number}, expected a finite number > 0"
         )
     return number
 
@@ -51,9 +66,9 @@ def non_negative(function: str, name: str, value: object) -> float:
     """Returns `value` as a float; it must be finite and at least 0."""
     number = _real(function, name, value)
     if not (0.0 <= number < math.inf):
+        rule = "not be negative" if math.isfinite(number) else "be finite"
         raise ValueError(
-            f"{function}: `{name}` must not be negative: got {number}, "
-            "expected a finite number >= 0"
+            f"{function}: `{name}` must {rule}: got {number}, expected a finite number >= 0"
         )
     return number
 
@@ -82,12 +97,21 @@ def meta_step(function: str, value: Any, n_tasks: Callable[[], int]) -> float | 
     return None if value is None else non_negative(function, "meta_step", value)
 
 
+def square(function: str, what: str, number: float) -> float:
+    """Returns the square of a positive number, which must not leave float64."""
+    if not (1e-150 < number < 1e150):
+        raise ValueError(
+            f"{function}: {what} must have a square within float64: got {number}, "
+            "expected 1e-150 to 1e150"
+        )
+    return number**2
+
+
 def boolean(function: str, name: str, value: object) -> bool:
     """Returns `value` as a bool; nothing but a bool is taken for one."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
-            f"{function}: `{name}` must be a bool: got {type(value).__name__}, "
-            "expected True or False"
+            f"{function}: `{name}` must be a bool: got {shown(value)}, expected True or False"
         )
     return bool(value)
 
@@ -102,13 +126,11 @@ def integer(function: str, name: str, value: Any, minimum: int) -> int:
         raise
     except Exception as error:  # a float has no index; an object's own code raises what it likes
         raise TypeError(
-            f"{function}: `{name}` must be an integer: got {type(value).__name__}, expected an int"
+            f"{function}: `{name}` must be an integer: got {shown(value)}, expected an int"
         ) from (None if type(error) is TypeError else error)
     if not (minimum <= number <= _INT64_MAX):
-        raise ValueError(
-            f"{function}: `{name}` must be in range: got {number}, "
-            f"expected {minimum} <= value < 2**63"
-        )
+        rule = f"be at least {minimum}" if number < minimum else "fit into 64 bits"
+        raise ValueError(f"{function}: `{name}` must {rule}: got {number}")
     return number
 
 
@@ -128,6 +150,10 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
         device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
         return device_array
     _arrays.require_plain(function, name, value)
+    if not isinstance(value, np.ndarray) and _is_ours(value):
+        raise TypeError(
+            f"{function}: `{name}` must be an array: got {shown(value)}{_array_of(name, value)}"
+        )
     try:
         result: NDArray[Any] = np.asarray(value)
     except MemoryError:
@@ -139,6 +165,27 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"got {type(value).__name__} ({error}), expected an array"
         ) from error
     return result
+
+
+def _is_ours(value: object) -> bool:
+    """Whether a value is an object of this library, which NumPy would take for a sequence."""
+    return any(kind.__module__.startswith("aruba_fast.") for kind in type(value).__mro__)
+
+
+def _array_of(name: str, value: object) -> str:
+    """Which array of one of this library's objects was meant, as a message ends."""
+    fitting = {
+        "weight": ("run.weight", name == "weights"),
+        "grad_sq": ("run.grad_sq", name == "grad_sq"),
+        "theta_hat": ("run.theta_hat", True),
+        "learning_rate": ("learner.learning_rate", name == "learning_rate"),
+        "phi": ("learner.phi", True),
+        "starts": ("tasks.y" if name == "y" else "tasks.x", name in ("x", "y")),
+    }
+    for attribute, (text, fits) in fitting.items():
+        if fits and hasattr(value, attribute):
+            return f", expected {text}"
+    return ""
 
 
 def _is_masked(value: object) -> bool:
@@ -165,12 +212,23 @@ def float_array(function: str, name: str, value: object, axes: str) -> FloatArra
     """
     result = array(function, name, value)
     if result.dtype.type not in (np.float32, np.float64) or not result.dtype.isnative:
+        order = "" if result.dtype.isnative else " in native byte order"
         raise TypeError(
-            f"{function}: `{name}` must be floating point in native byte order: "
-            f"got {result.dtype}, expected float32 or float64"
+            f"{function}: `{name}` must be float32 or float64{order}: got {result.dtype}"
+            f"{_converted(name, value, result.dtype)}"
         )
     dimension(function, name, result, axes)
     return _arrays.contiguous(result)
+
+
+def _converted(name: str, value: object, dtype: np.dtype[Any]) -> str:
+    """How an array becomes one of floats, as a message ends; empty where it cannot."""
+    if dtype.kind not in "biuf":
+        return ""
+    kind = "np.float32" if dtype.itemsize <= 4 or dtype.kind in "biu" else "np.float64"
+    if hasattr(value, "astype"):
+        return f", expected {name}.astype({kind})"
+    return f", expected np.asarray({name}, {kind})"
 
 
 def float64_array(function: str, name: str, value: object, axes: str) -> Float64Array:
@@ -185,7 +243,8 @@ def real_array(function: str, name: str, value: object) -> NDArray[Any]:
     result = array(function, name, value)
     if result.dtype.kind not in "buif":
         raise TypeError(
-            f"{function}: `{name}` must hold real numbers: got {result.dtype}, "
+            f"{function}: `{name}` must hold real numbers: "
+            f"got {shown(value) if result.dtype.kind == 'O' else result.dtype}, "
             "expected a bool, integer or float type"
         )
     return result
@@ -193,19 +252,30 @@ def real_array(function: str, name: str, value: object) -> NDArray[Any]:
 
 def dimension(function: str, name: str, value: NDArray[Any], axes: str) -> None:
     """Refuses an array whose number of dimensions is not that of `axes`."""
-    if value.ndim != axes.count(",") + 1:
+    n = axes.count(",") + 1
+    if value.ndim != n:
+        remedy = ""
+        if n == 1 and value.ndim > 1:
+            remedy = f", as {name}.ravel()"
+        elif value.ndim == 1 and axes == "[n_tasks, n_parameters]":
+            remedy = f", as {name}[None] of one task"
         raise ValueError(
-            f"{function}: `{name}` must have the right number of dimensions: "
-            f"got shape {value.shape}, expected {axes}"
+            f"{function}: `{name}` must have {n} dimension{'s' * (n > 1)}: "
+            f"got shape {value.shape}, expected {axes}{remedy}"
         )
 
 
-def shape(function: str, name: str, value: NDArray[Any], expected: tuple[int, ...]) -> None:
-    """Refuses an array whose shape is not `expected`."""
+def shape(
+    function: str,
+    name: str,
+    value: NDArray[Any],
+    expected: tuple[int, ...],
+    rule: str = "fit in shape",
+) -> None:
+    """Refuses an array whose shape is not `expected`, by `rule`."""
     if value.shape != expected:
         raise ValueError(
-            f"{function}: `{name}` must have the right shape: got {value.shape}, "
-            f"expected {expected}"
+            f"{function}: `{name}` must {rule}: got {value.shape}, expected {expected}"
         )
 
 
@@ -239,7 +309,17 @@ def together(function: str, name: str, value: Any, other: str, beside: Any) -> N
     if got != expected:
         raise TypeError(
             f"{function}: `{name}` must live where `{other}` does: got {got}, expected {expected}"
+            + _moved(name, expected)
         )
+
+
+def _moved(name: str, expected: str) -> str:
+    """How something gets from one device to another, as a message ends."""
+    if name in ("learner", "tasks", "statistics", "other"):
+        return f", as {name}.to({expected!r})"
+    if name in ("rule", "run"):
+        return ", made of arrays that live there"
+    return f", as {name}.get()" if expected == "cpu" else f", as cupy.asarray({name})"
 
 
 def on_simplex(function: str, name: str, value: NDArray[Any], *, positive: bool = False) -> None:

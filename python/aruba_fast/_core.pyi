@@ -204,7 +204,7 @@ def best_in_hindsight(
     """
 
 def check_labels(
-    y: typing.Any, loss: str, n_classes: typing.SupportsInt | typing.SupportsIndex
+    function: str, y: typing.Any, loss: str, n_classes: typing.SupportsInt | typing.SupportsIndex
 ) -> None:
     """
     Refuses labels outside the domain of the loss.

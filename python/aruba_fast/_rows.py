@@ -109,8 +109,8 @@ class Rows:
         _arrays.await_event(event, self._x)
         return starts, stops, sizes
 
-    def _check_labels(self, loss: str, n_classes: int) -> None:
+    def _check_labels(self, function: str, loss: str, n_classes: int) -> None:
         """Checks all labels of the table against the loss, once for all views."""
         if (loss, n_classes) not in self._checked:
-            _arrays.native(self._y).check_labels(self._y, loss, n_classes)
+            _arrays.native(self._y).check_labels(function, self._y, loss, n_classes)
             self._checked.add((loss, n_classes))

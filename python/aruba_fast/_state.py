@@ -1,7 +1,7 @@
 """The state of a meta-learner: its hyperparameters, the arrays it starts with, and their checks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import InitVar, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ ARRAYS = ("phi_master", "phi", "b", "g", "rate", "rho", "counts", "weight")
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What `MetaLearner` was made with, checked."""
+    """What `MetaLearner` was made with, checked; `function` is named where one is refused."""
 
     # A checkpoint of before there was one of these is read with its default.
     learning_rate: float = 1.0
@@ -25,6 +25,7 @@ class Hyperparameters:
     decay: float = 0.0
     isotropic: bool = False
     max_learning_rate: float | None = None
+    function: InitVar[str] = "MetaLearner"
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> "Hyperparameters":
@@ -37,17 +38,16 @@ class Hyperparameters:
             )
         return cls(**values)
 
-    def __post_init__(self) -> None:
-        name = "MetaLearner"
+    def __post_init__(self, function: str) -> None:
         cap = self.max_learning_rate
         checked = {
-            "learning_rate": _check.positive(name, "learning_rate", self.learning_rate),
-            "zeta": _check.positive(name, "zeta", self.zeta),
-            "p": _check.non_negative(name, "p", self.p),
-            "decay": _check.fraction(name, "decay", self.decay, zero=True),
-            "isotropic": _check.boolean(name, "isotropic", self.isotropic),
+            "learning_rate": _check.positive(function, "learning_rate", self.learning_rate),
+            "zeta": _check.positive(function, "zeta", self.zeta),
+            "p": _check.non_negative(function, "p", self.p),
+            "decay": _check.fraction(function, "decay", self.decay, zero=True),
+            "isotropic": _check.boolean(function, "isotropic", self.isotropic),
             "max_learning_rate": (
-                None if cap is None else _check.positive(name, "max_learning_rate", cap)
+                None if cap is None else _check.positive(function, "max_learning_rate", cap)
             ),
         }
         for key, value in checked.items():
@@ -56,7 +56,7 @@ class Hyperparameters:
         for factor, text in ((self.zeta, "`zeta`"), (self.eps, "`learning_rate` times `zeta`")):
             if not (1e-150 < factor < 1e150):
                 raise ValueError(
-                    f"{name}: {text} must have a square within float64: got {factor}, "
+                    f"{function}: {text} must have a square within float64: got {factor}, "
                     "expected 1e-150 to 1e150"
                 )
 
@@ -65,7 +65,7 @@ class Hyperparameters:
         """Smoothing of the distances: the first learning rate is eps / zeta."""
         return self.learning_rate * self.zeta
 
-    def first_rate(self, dtype: np.dtype[Any]) -> np.floating[Any]:
+    def first_rate(self, dtype: np.dtype[Any], function: str = "MetaLearner") -> np.floating[Any]:
         """The learning rate before the first task, in the type of the parameters."""
         rate = min(self.learning_rate, self.max_learning_rate or self.learning_rate)
         with np.errstate(over="ignore", under="ignore"):
@@ -73,13 +73,15 @@ class Hyperparameters:
         if not (0 < result < np.inf):
             limits = np.finfo(dtype)
             raise ValueError(
-                f"MetaLearner: `learning_rate` must be within {dtype}: got {rate}, "
+                f"{function}: `learning_rate` must be within {dtype}: got {rate}, "
                 f"expected {limits.smallest_subnormal:g} to {limits.max:g}"
             )
         return result
 
 
-def initial_arrays(phi: FloatArray, hyper: Hyperparameters) -> dict[str, NDArray[Any]]:
+def initial_arrays(
+    phi: FloatArray, hyper: Hyperparameters, function: str = "MetaLearner"
+) -> dict[str, NDArray[Any]]:
     """The arrays of a learner that has seen no task, in host memory."""
     n = len(phi)
     return {
@@ -87,7 +89,7 @@ def initial_arrays(phi: FloatArray, hyper: Hyperparameters) -> dict[str, NDArray
         "phi": phi.copy(),
         "b": np.ones(n),
         "g": np.ones(n),
-        "rate": np.full(n, hyper.first_rate(phi.dtype)),
+        "rate": np.full(n, hyper.first_rate(phi.dtype, function)),
         "rho": np.full(n, np.nan),
         "counts": np.zeros(2, np.int64),
         "weight": np.zeros(2),

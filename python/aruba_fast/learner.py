@@ -1,5 +1,6 @@
 """`MetaLearner`: learns an initialization and a learning rate per coordinate across tasks."""
 
+import numbers
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -14,11 +15,19 @@ from ._learned import ATTRIBUTES, Learned, checked_attributes
 from ._state import ARRAYS, Hyperparameters, check_arrays, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
+from .tasks import Tasks
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 MetaStep: TypeAlias = float | Callable[[int], float | None] | None
+
+
+# What to write where something else than a TaskRun was given.
+_REMEDIES = {
+    Tasks: "af.run_tasks(tasks, learner.phi, learner.rule(), loss=...)",
+    TaskStatistics: "learner.apply(statistics)",
+}
 
 
 class MetaLearner(Learned):
@@ -79,6 +88,11 @@ class MetaLearner(Learned):
         isotropic: bool = False,
         max_learning_rate: float | None = None,
     ) -> None:
+        if isinstance(phi, numbers.Integral):
+            raise TypeError(
+                f"MetaLearner: `phi` must be an array: got {_check.shown(phi)}, "
+                f"expected the first initialization, as np.zeros({phi}, np.float32)"
+            )
         given = _check.float_array("MetaLearner", "phi", phi, "[n_parameters]")
         if not len(given):
             raise ValueError("MetaLearner: `phi` must not be empty: got (0,), expected >= 1 value")
@@ -169,18 +183,24 @@ class MetaLearner(Learned):
         phi = self._arrays["phi"]
         if not isinstance(run, TaskRun):
             raise TypeError(
-                f"{name}: `run` must be a TaskRun: got {type(run).__name__}, expected a TaskRun"
+                f"{name}: `run` must be a TaskRun: got {_check.shown(run)}, "
+                f"expected {_REMEDIES.get(type(run), 'af.TaskRun(theta_hat, grad_sq)')}"
             )
         if run.theta_hat.dtype != phi.dtype:
             raise TypeError(
                 f"{name}: `run` must have the type of `phi`: got {run.theta_hat.dtype}, "
-                f"expected {phi.dtype}"
+                f"expected {phi.dtype}, as a run from learner.phi has"
             )
         _check.shape(name, "run", run.theta_hat, (len(run), len(phi)))
         _check.together(name, "run", run.theta_hat, "phi", phi)
         if weights is not None:
+            if isinstance(weights, str):
+                raise TypeError(
+                    f"{name}: `weights` must be an array: got {_check.shown(weights)}, "
+                    "expected run.weight for the numbers of rows"
+                )
             weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
-            _check.shape(name, "weights", weights, (len(run),))
+            _check.shape(name, "weights", weights, (len(run),), "have a value for each task")
             if isinstance(weights, np.ndarray):
                 _check.finite(name, "weights", weights, at_least=0.0)
                 weights = _arrays.moved(weights, phi)
@@ -211,8 +231,8 @@ class MetaLearner(Learned):
         name = "MetaLearner.apply"
         if not isinstance(statistics, TaskStatistics):
             raise TypeError(
-                f"{name}: `statistics` must be TaskStatistics: got {type(statistics).__name__}, "
-                "expected TaskStatistics"
+                f"{name}: `statistics` must be TaskStatistics: got {_check.shown(statistics)}, "
+                "expected learner.statistics(run)"
             )
         phi = self._arrays["phi"]
         _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))

@@ -21,7 +21,7 @@ def _values(function: str, name: str, value: Any, *, positive: bool) -> float | 
         return check(function, name, value)
     values = _check.array(function, name, value)
     if values.dtype.type is not np.float32 or not values.dtype.isnative:
-        values = _check.real_array(function, name, values).astype(np.float64)
+        values = _check.real_array(function, name, value).astype(np.float64)
     _check.dimension(function, name, values, "[n_parameters]")
     if positive:
         _check.finite(function, name, values, above=0.0)
@@ -267,8 +267,12 @@ Rule: TypeAlias = OGD | AdaGrad | ArubaPlusPlus | EG
 def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
     """Translates a rule into what the engine takes, for so many parameters beside `like`."""
     if not isinstance(rule, (OGD, AdaGrad, ArubaPlusPlus, EG)):
+        remedy = "expected OGD, AdaGrad, ArubaPlusPlus or EG"
+        if hasattr(type(rule), "rule"):
+            remedy = "expected learner.rule()"
+        elif isinstance(rule, (float, int, list, np.ndarray)):
+            remedy = "expected af.OGD(learning_rate)"
         raise TypeError(
-            f"run_tasks: `rule` must be a within-task rule: got {type(rule).__name__}, "
-            "expected OGD, AdaGrad, ArubaPlusPlus or EG"
+            f"run_tasks: `rule` must be a within-task rule: got {_check.shown(rule)}, {remedy}"
         )
     return rule._native(dtype, n_parameters, like)

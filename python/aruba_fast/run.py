@@ -16,7 +16,8 @@ def check_tasks(function: str, tasks: object) -> None:
     """Refuses anything but `Tasks`."""
     if not isinstance(tasks, Tasks):
         raise TypeError(
-            f"{function}: `tasks` must be Tasks: got {type(tasks).__name__}, expected Tasks"
+            f"{function}: `tasks` must be Tasks: got {_check.shown(tasks)}, "
+            "expected af.Tasks(x, y, offsets) or af.Tasks.from_groups(x, y, group)"
         )
 
 
@@ -25,7 +26,7 @@ def check_on_host(function: str, tasks: Tasks) -> None:
     if not isinstance(tasks._x, np.ndarray):
         raise TypeError(
             f"{function}: `tasks` must live in host memory: got {_arrays.device_of(tasks._x)}, "
-            "expected tasks of NumPy arrays"
+            "expected tasks.to('cpu')"
         )
 
 
@@ -39,30 +40,43 @@ def check_loss(function: str, tasks: Tasks, loss: str, name: str, n_parameters: 
         name: Name of the argument that has the parameters, for the message.
         n_parameters: Number of parameters; for softmax n_classes * n_features, else n_features.
     """
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(
             f"{function}: `loss` must be known: got {loss!r}, expected one of {', '.join(LOSSES)}"
         )
     n_classes, rest = divmod(n_parameters, tasks.n_features)
     if loss == "softmax" and (rest or n_classes < 2):
         raise ValueError(
-            f"{function}: `{name}` must have n_classes * n_features parameters: "
-            f"got {n_parameters}, expected a multiple >= 2 of {tasks.n_features}"
+            f"{function}: `{name}` must have n_classes * n_features parameters for softmax: got "
+            f"{n_parameters}, expected {_softmax_size(tasks)}"
         )
     if loss != "softmax" and n_parameters != tasks.n_features:
         raise ValueError(
-            f"{function}: `{name}` must have one parameter per feature: "
+            f"{function}: `{name}` must have one parameter per feature of `tasks`: "
             f"got {n_parameters}, expected {tasks.n_features}"
         )
-    tasks._check_labels(loss, n_classes)
+    tasks._check_labels(function, loss, n_classes)
+
+
+def _softmax_size(tasks: Tasks) -> str:
+    """The number of parameters that the labels ask for, as far as they tell."""
+    largest = float(_arrays.host(tasks.y).max())
+    if not 1.0 <= largest < 2.0**31:
+        return f"at least 2 times {tasks.n_features}"
+    n_classes = int(largest) + 1
+    return (
+        f"{n_classes * tasks.n_features}: {tasks.n_features} features times {n_classes} classes, "
+        f"as the labels go up to {n_classes - 1}"
+    )
 
 
 def check_type(function: str, tasks: Tasks, name: str, dtype: np.dtype[np.floating]) -> None:
     """Refuses parameters that are not of the type of the tasks."""
     if dtype != tasks.dtype:
+        remedy = f"{'phi' if name == 'learner' else name}.astype(np.{tasks.dtype})"
         raise TypeError(
             f"{function}: `{name}` must have the type of `tasks`: got {dtype}, "
-            f"expected {tasks.dtype}"
+            f"expected {tasks.dtype}, {'made of' if name == 'learner' else 'as'} {remedy}"
         )
 
 
@@ -73,7 +87,8 @@ def _start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArr
     axes = "[n_tasks, n_parameters]" if own else "[n_parameters]"
     start = _check.float_array(function, name, given, axes)
     if own:
-        _check.shape(function, name, start, (len(tasks), start.shape[1]))
+        shape = (len(tasks), start.shape[1])
+        _check.shape(function, name, start, shape, "have a row for each task")
     check_type(function, tasks, name, start.dtype)
     _check.together(function, name, start, "tasks", tasks._x)
     return start

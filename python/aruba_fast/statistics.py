@@ -56,7 +56,7 @@ class TaskRun:
             if value.dtype != theta_hat.dtype:
                 raise TypeError(
                     f"TaskRun: `{name}` must have the type of `theta_hat`: got {value.dtype}, "
-                    f"expected {theta_hat.dtype}"
+                    f"expected {theta_hat.dtype}, as {name}.astype(np.{theta_hat.dtype})"
                 )
             _check.together("TaskRun", name, value, "theta_hat", theta_hat)
             object.__setattr__(self, name, value)

@@ -102,8 +102,8 @@ def meta_train(
     check_tasks(name, tasks)
     if not isinstance(learner, MetaLearner):
         raise TypeError(
-            f"{name}: `learner` must be a MetaLearner: got {type(learner).__name__}, "
-            "expected a MetaLearner"
+            f"{name}: `learner` must be a MetaLearner: got {_check.shown(learner)}, "
+            "expected af.MetaLearner(phi)"
         )
     phi = learner._arrays["phi"]
     check_type(name, tasks, "learner", phi.dtype)
@@ -114,8 +114,11 @@ def meta_train(
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
     _check.together(name, "learner", phi, "tasks", tasks._x)
-    if weights not in (None, "rows"):
-        raise ValueError(f'{name}: `weights` must be known: got {weights!r}, expected None, "rows"')
+    if weights is not None and not (isinstance(weights, str) and weights == "rows"):
+        raise (ValueError if isinstance(weights, str) else TypeError)(
+            f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
+            "your own go with the loop over tasks.rounds, to learner.update(run, weights=...)"
+        )
     step = _step_of(name, meta_step)
     total = n_passes * len(tasks)
     history = History(
@@ -194,6 +197,6 @@ def _reports(progress: bool | Report | None, total: int) -> Iterator[Report | No
         yield progress
     else:
         raise TypeError(
-            f"meta_train: `progress` must report: got {type(progress).__name__}, "
+            f"meta_train: `progress` must report: got {_check.shown(progress)}, "
             "expected None, True or a function of (done, total)"
         )

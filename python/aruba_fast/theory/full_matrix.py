@@ -1,46 +1,31 @@
 """ARUBA with a full matrix of rates, for few parameters: float64, LAPACK through NumPy."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .. import _check
 from .._check import Float64Array
-from ..rules import OGD
-from ..run import check_loss, check_on_host, check_tasks, run_tasks
+from .._lock import Lock
 from ..tasks import Tasks
+from .matrix_run import LARGEST_SQUARE, FullMatrixRun, outer_products, parts, run_full_matrix
 
 MAX_PARAMETERS = 512
+_ROUNDING = float(np.finfo(np.float64).eps)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FullMatrixRun:
-    """What tasks leave behind that were run with a matrix of rates.
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """What a learner has learned; replaced as a whole, never written to."""
 
-    Attributes:
-        theta_hat: Last iterates, float64 [n_tasks, n_parameters].
-        theta_bar: Mean of the iterates before every update, likewise.
-        loss: Sum over a task's rounds of the loss before the update, float64 [n_tasks].
-        grad_norm_sq: Sum over a task's rounds of grad^T H grad, float64 [n_tasks]: its bound's.
-        grad_outer: Sum over all tasks and rounds of grad grad^T, float64
-            [n_parameters, n_parameters]; of the tasks whose result is finite.
-        finite: Which tasks have a finite result, bool [n_tasks].
-    """
-
-    theta_hat: Float64Array
-    theta_bar: Float64Array
-    loss: Float64Array
-    grad_norm_sq: Float64Array
-    grad_outer: Float64Array
-    finite: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.loss)
-
-    def __repr__(self) -> str:
-        n, d = self.theta_hat.shape
-        return f"FullMatrixRun(n_tasks={n}, n_parameters={d}, n_finite={int(self.finite.sum())})"
+    phi: Float64Array
+    B: Float64Array
+    G: Float64Array
+    H: Float64Array
+    n_tasks: int = 0
+    n_skipped: int = 0
 
 
 class FullMatrixLearner:
@@ -94,43 +79,44 @@ class FullMatrixLearner:
             )
         _check.finite(name, "phi", start)
         rate = _check.positive(name, "learning_rate", learning_rate)
-        self._zeta_sq = _check.positive(name, "zeta", zeta) ** 2
-        self._eps_sq = rate**2 * self._zeta_sq
+        scale = _check.positive(name, "zeta", zeta)
+        self._zeta_sq = _check.square(name, "`zeta`", scale)
+        _check.square(name, "`learning_rate` times `zeta`", rate * scale)
+        self._eps_sq = _check.square(name, "`learning_rate`", rate) * self._zeta_sq
         self._p = _check.non_negative(name, "p", p)
-        self._phi = start.copy()
-        self._B, self._G = (s * np.eye(len(start)) for s in (self._eps_sq, self._zeta_sq))
-        self._H = rate * np.eye(len(start))
-        self._n_tasks = self._n_skipped = 0
+        eye = np.eye(len(start))
+        self._lock = Lock()
+        self._learned = _Learned(start.copy(), self._eps_sq * eye, self._zeta_sq * eye, rate * eye)
 
     @property
     def phi(self) -> Float64Array:
         """The initialization, float64 [n_parameters]; a copy."""
-        return self._phi.copy()
+        return self._learned.phi.copy()
 
     @property
     def B(self) -> Float64Array:  # noqa: N802
         """Accumulated outer products of distances, float64; a copy."""
-        return self._B.copy()
+        return self._learned.B.copy()
 
     @property
     def G(self) -> Float64Array:  # noqa: N802
         """Accumulated outer products of gradients, float64; a copy."""
-        return self._G.copy()
+        return self._learned.G.copy()
 
     @property
     def H(self) -> Float64Array:  # noqa: N802
         """The matrix of rates, float64, symmetric and positive definite; a copy."""
-        return self._H.copy()
+        return self._learned.H.copy()
 
     @property
     def n_tasks(self) -> int:
         """Number of tasks that it has learned from."""
-        return self._n_tasks
+        return self._learned.n_tasks
 
     @property
     def n_skipped(self) -> int:
-        """Number of tasks that were left out because they were not finite."""
-        return self._n_skipped
+        """Number of tasks that were left out: not finite, or of a round too large to learn from."""
+        return self._learned.n_skipped
 
     def run(
         self, tasks: Tasks, *, loss: str, batch_size: int = 1, n_epochs: int = 1
@@ -156,8 +142,9 @@ class FullMatrixLearner:
             >>> af.FullMatrixLearner(np.zeros(2), learning_rate=0.5).run(tasks, loss="squared")
             FullMatrixRun(n_tasks=2, n_parameters=2, n_finite=2)
         """
+        now = self._learned
         return run_full_matrix(
-            tasks, self._phi, self._H, loss=loss, batch_size=batch_size, n_epochs=n_epochs
+            tasks, now.phi, now.H, loss=loss, batch_size=batch_size, n_epochs=n_epochs
         )
 
     def update(self, run: FullMatrixRun, *, meta_step: float | None = None) -> None:
@@ -169,7 +156,10 @@ class FullMatrixLearner:
 
         Raises:
             TypeError: `run` is not a FullMatrixRun.
-            ValueError: Sizes do not fit. Nothing is changed.
+            ValueError: Sizes do not fit, or the gradients are not finite. Nothing is changed.
+
+        A round beside which all that was learned before is lost in rounding (one label of 1e20) is
+        skipped and counted, like a task that is not finite.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -182,21 +172,34 @@ class FullMatrixLearner:
         name = "FullMatrixLearner.update"
         if not isinstance(run, FullMatrixRun):
             raise TypeError(f"{name}: `run` must be a FullMatrixRun: got {type(run).__name__}")
-        _check.shape(name, "run", run.theta_hat, (len(run), len(self._phi)))
         alpha = None if meta_step is None else _check.non_negative(name, "meta_step", meta_step)
-        ends = run.theta_hat[run.finite]
-        n = len(ends)
-        self._n_skipped += len(run) - n
-        if n == 0:
-            return
-        schedule = sum((self._n_tasks + k + 2.0) ** -self._p for k in range(n))
-        away = ends - self._phi
-        self._B += 0.5 * (away.T @ away) + self._eps_sq * schedule * np.eye(len(self._phi))
-        self._G += run.grad_outer + self._zeta_sq * schedule * np.eye(len(self._phi))
-        self._n_tasks += n
-        step = n / self._n_tasks if alpha is None else alpha
-        self._phi += step * away.mean(axis=0)
-        self._H = matrix_rate(self._B, self._G)
+        with self._lock:
+            now = self._learned
+            _check.shape(name, "run", run.theta_hat, (len(run), len(now.phi)))
+            _check.shape(name, "run", run.finite, (len(run),))
+            _check.shape(name, "run", run.grad_outer, now.G.shape)
+            _check.finite(name, "run", run.grad_outer)
+            self._learned = self._after(now, run, alpha)
+
+    def _after(self, now: _Learned, run: FullMatrixRun, alpha: float | None) -> _Learned:
+        with np.errstate(all="ignore"):
+            away = run.theta_hat - now.phi
+            near = np.einsum("tj,tj->t", away, away) <= LARGEST_SQUARE
+            away = away[np.asarray(run.finite, np.bool_) & near]
+            n = len(away)
+            left_out = replace(now, n_skipped=now.n_skipped + len(run) - n)
+            if n == 0:
+                return left_out
+            schedule = sum((now.n_tasks + k + 2.0) ** -self._p for k in range(n))
+            smoothing = schedule * np.eye(len(now.phi))
+            b = now.B + (0.5 * outer_products(away) + self._eps_sq * smoothing)
+            g = now.G + (run.grad_outer + self._zeta_sq * smoothing)
+            n_tasks = now.n_tasks + n
+            phi = now.phi + (n / n_tasks if alpha is None else alpha) * away.mean(axis=0)
+            h = None if _drowned(now, g) else matrix_rate(b, g)
+        if h is None or not np.isfinite(phi).all():
+            return replace(now, n_skipped=now.n_skipped + len(run))
+        return replace(left_out, phi=phi, B=b, G=g, H=h, n_tasks=n_tasks)
 
     def regret_upper_bound(self, run: FullMatrixRun, best: ArrayLike) -> Float64Array:
         """Bounds the regret of every task that was just run, before `update`.
@@ -224,71 +227,47 @@ class FullMatrixLearner:
         name = "FullMatrixLearner.regret_upper_bound"
         theta_star = _check.float64_array(name, "best", best, "[n_tasks, n_parameters]")
         _check.shape(name, "best", theta_star, run.theta_hat.shape)
-        away = theta_star - self._phi
-        pull = np.linalg.solve(self._H, away.T).T
+        now = self._learned
+        away = theta_star - now.phi
+        pull = np.concatenate([np.linalg.solve(now.H, part.T).T for part in parts(away)])
         bound: Float64Array = 0.5 * np.einsum("tj,tj->t", away, pull) + 0.5 * run.grad_norm_sq
         return bound
 
     def __repr__(self) -> str:
         return (
-            f"FullMatrixLearner(n_parameters={len(self._phi)}, n_tasks={self.n_tasks}, "
+            f"FullMatrixLearner(n_parameters={len(self._learned.phi)}, n_tasks={self.n_tasks}, "
             f"n_skipped={self.n_skipped})"
         )
 
 
-def matrix_rate(b: Float64Array, g: Float64Array) -> Float64Array:
-    """The positive definite H with H g H = b, for positive definite b and g."""
-    values, vectors = np.linalg.eigh(g)
-    root = (vectors * np.sqrt(values)) @ vectors.T
-    inverse = (vectors / np.sqrt(values)) @ vectors.T
-    values, vectors = np.linalg.eigh(root @ b @ root)
+def matrix_rate(b: Float64Array, g: Float64Array) -> Float64Array | None:
+    """The positive definite H with H g H = b; None where that is not within float64."""
+    unit = _unit(b), _unit(g)
+    b, g = b / unit[0], g / unit[1]
+    try:
+        values, vectors = np.linalg.eigh(g)
+        values = np.maximum(values, _ROUNDING * values[-1])
+        root = (vectors * np.sqrt(values)) @ vectors.T
+        inverse = (vectors / np.sqrt(values)) @ vectors.T
+        values, vectors = np.linalg.eigh(root @ b @ root)
+    except np.linalg.LinAlgError:  # of matrices that are not finite
+        return None
     h = inverse @ (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T @ inverse
-    result: Float64Array = 0.5 * (h + h.T)
-    return result
+    result: Float64Array = 0.5 * (h + h.T) * (math.sqrt(unit[0]) / math.sqrt(unit[1]))
+    return result if np.isfinite(result).all() else None
 
 
-def run_full_matrix(
-    tasks: Tasks,
-    phi: Float64Array,
-    h: Float64Array,
-    *,
-    loss: str,
-    batch_size: int = 1,
-    n_epochs: int = 1,
-) -> FullMatrixRun:
-    """Round after round of all tasks: gradients from the engine, steps with H from BLAS."""
-    name = "FullMatrixLearner.run"
-    check_tasks(name, tasks)
-    check_on_host(name, tasks)
-    if tasks.dtype != np.float64:
-        raise TypeError(f"{name}: `tasks` must be float64: got {tasks.dtype}, expected float64")
-    check_loss(name, tasks, loss, "phi", len(phi))
-    size = _check.integer(name, "batch_size", batch_size, 1)
-    epochs = _check.integer(name, "n_epochs", n_epochs, 1)
-    n_tasks = len(tasks)
-    theta = np.tile(phi, (n_tasks, 1))
-    total, losses, norms = np.zeros_like(theta), np.zeros(n_tasks), np.zeros(n_tasks)
-    outer, parts = np.zeros((len(phi), len(phi))), []
-    n_rounds = -(-tasks.sizes // size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(epochs):
-            for i in range(int(n_rounds.max())):
-                now = np.flatnonzero(n_rounds > i)
-                starts = tasks._starts[now] + i * size
-                batch = tasks._view(starts, np.minimum(starts + size, tasks._stops[now]))
-                # One step of rate 1 leaves the gradient behind; the loss is the engine's.
-                one = run_tasks(batch, theta[now], OGD(1.0), loss=loss, batch_size=size)
-                assert one.loss is not None
-                grad = theta[now] - one.theta_hat
-                step = grad @ h
-                losses[now] += one.loss
-                total[now] += theta[now]
-                norms[now] += np.einsum("tj,tj->t", grad, step)
-                theta[now] -= step
-                parts.append((now, grad))
-    finite = np.asarray(np.isfinite(theta).all(axis=1))
-    for now, grad in parts:
-        kept = grad[finite[now]]
-        outer += kept.T @ kept
-    mean = total / (epochs * n_rounds)[:, None]
-    return FullMatrixRun(theta, mean, losses, norms, outer, finite)
+def _drowned(now: _Learned, g: Float64Array) -> bool:
+    """Has one round left nothing but rounding of the gradients of all rounds before?"""
+    total = float(np.trace(g))
+    if now.n_tasks == 0 or total < 2.0**20 * float(np.trace(now.G)):
+        return False
+    return not np.linalg.eigvalsh(g)[0] > len(g) * _ROUNDING * total
+
+
+def _unit(matrix: Float64Array) -> float:
+    """A power of four near the largest entry, where products of such entries may leave float64."""
+    largest = float(np.abs(matrix).max())
+    if not 0 < largest < math.inf or 1e-70 < largest < 1e70:
+        return 1.0
+    return 4.0 ** round(math.log(largest, 4.0))

@@ -21,7 +21,8 @@ class Hindsight:
     Attributes:
         theta_star: The parameters, float64 [n_tasks, n_parameters].
         loss: Loss of the whole task at `theta_star`, float64 [n_tasks], without the penalty.
-        gap: What a certificate allows the objective to be above its least value, float64 [n_tasks].
+        gap: What a certificate allows the objective to be above its least value, float64 [n_tasks];
+            inf where the loss is beyond float64.
     """
 
     theta_star: Float64Array
@@ -74,8 +75,10 @@ def best_in_hindsight(
 
     Returns:
         Hindsight. `gap` is a duality gap (in the ball or with a penalty, of any point, without
-        trust in the method; else of a dual point that is feasible to rounding): the objective is at
-        most `gap` above the least. Tasks with a row that is not finite have nan everywhere.
+        trust in the method; else of a dual point that is feasible to rounding) and what rounding
+        may hide: the objective of `theta_star`, as returned, is at most that above the least. A
+        column whose distance from the span of the others is below 7e-16 of its length counts as
+        dependent. Tasks with a row that is not finite have nan everywhere.
 
     Raises:
         TypeError: An argument is of the wrong type.

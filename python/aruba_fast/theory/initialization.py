@@ -1,14 +1,26 @@
 """Learning an initialization in a world that changes: experts over the step, dynamic regret."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _check
 from .._check import Float64Array
+from .._lock import Lock
 
 _NAME = "InitializationExperts"
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """What the experts have learned; replaced as a whole, never written to."""
+
+    experts: Float64Array
+    losses: Float64Array
+    largest_sq: float = 0.0
+    n_tasks: int = 0
 
 
 class InitializationExperts:
@@ -75,38 +87,46 @@ class InitializationExperts:
             if not ((steps > 0) & (steps <= 1)).all():
                 raise ValueError(f"{_NAME}: `alphas` must lie in (0, 1]: got {steps}")
         self.alphas: Float64Array = np.append(steps, np.nan)
-        self._diameter = None if diameter is None else _check.positive(_NAME, "diameter", diameter)
-        self._experts = np.tile(start, (len(self.alphas), 1))
-        self._losses = np.zeros(len(self.alphas))
-        self._largest_sq, self._n_tasks = 0.0, 0
+        self._diameter_sq = None
+        if diameter is not None:
+            wide = _check.positive(_NAME, "diameter", diameter)
+            self._diameter_sq = _check.square(_NAME, "`diameter`", wide)
+        n = len(self.alphas)
+        self._lock = Lock()
+        self._learned = _Learned(np.tile(start, (n, 1)), np.zeros(n))
 
     @property
     def n_tasks(self) -> int:
         """Number of tasks that it has learned from."""
-        return self._n_tasks
+        return self._learned.n_tasks
 
     @property
     def weights(self) -> Float64Array:
         """Weight of every expert, float64 [n_experts], of sum 1."""
-        width_sq = self._largest_sq if self._diameter is None else self._diameter**2
-        scaled = (self._losses.min() - self._losses) / (width_sq if width_sq > 0 else 1.0)
-        weight = np.exp(scaled)
-        return np.asarray(weight / weight.sum(), np.float64)
+        return self._weights(self._learned)
+
+    def _weights(self, now: _Learned) -> Float64Array:
+        width_sq = now.largest_sq if self._diameter_sq is None else self._diameter_sq
+        with np.errstate(all="ignore"):
+            scaled = (now.losses.min() - now.losses) / (width_sq if width_sq > 0 else 1.0)
+            weight = np.exp(scaled)
+            return np.asarray(weight / weight.sum(), np.float64)
 
     @property
     def phi(self) -> Float64Array:
         """The initialization for the next task, float64 [n_parameters]."""
-        return np.asarray(self.weights @ self._experts, np.float64)
+        now = self._learned
+        return np.asarray(self._weights(now) @ now.experts, np.float64)
 
     @property
     def experts(self) -> Float64Array:
         """The initialization of every expert, float64 [n_experts, n_parameters]; a copy."""
-        return self._experts.copy()
+        return self._learned.experts.copy()
 
     @property
     def losses(self) -> Float64Array:
         """Sum over the tasks of 1/2 |phi_k - theta|^2 of every expert, float64; a copy."""
-        return self._losses.copy()
+        return self._learned.losses.copy()
 
     def update(self, theta: ArrayLike) -> None:
         """Learns from one task, or from several in their order: changes this learner.
@@ -130,21 +150,31 @@ class InitializationExperts:
         name = f"{_NAME}.update"
         ends = np.atleast_2d(_check.real_array(name, "theta", theta))
         ends = _check.float64_array(name, "theta", ends, "[n_tasks, n_parameters]")
-        _check.shape(name, "theta", ends, (len(ends), self._experts.shape[1]))
+        _check.shape(name, "theta", ends, (len(ends), self._learned.experts.shape[1]))
         _check.finite(name, "theta", ends)
-        for end in ends:
-            self._n_tasks += 1
-            away = end - self._experts
-            distance_sq = np.einsum("kj,kj->k", away, away)
-            self._largest_sq = max(self._largest_sq, float(distance_sq.max()))
-            self._losses += 0.5 * distance_sq
-            steps = np.where(np.isnan(self.alphas), 1.0 / self._n_tasks, self.alphas)
-            self._experts += steps[:, None] * away
+        with self._lock:
+            self._learned = self._after(name, self._learned, ends)
+
+    def _after(self, name: str, now: _Learned, ends: Float64Array) -> _Learned:
+        experts, losses, largest_sq = now.experts.copy(), now.losses.copy(), now.largest_sq
+        for t, end in enumerate(ends, start=now.n_tasks + 1):
+            with np.errstate(all="ignore"):
+                away = end - experts
+                distance_sq = np.einsum("kj,kj->k", away, away)
+                losses += 0.5 * distance_sq
+            if not np.isfinite(losses).all():
+                raise ValueError(
+                    f"{name}: `theta` must have squared distances from the experts whose sum is "
+                    f"within float64: got {end} for task {t}"
+                )
+            largest_sq = max(largest_sq, float(distance_sq.max()))
+            experts += np.where(np.isnan(self.alphas), 1.0 / t, self.alphas)[:, None] * away
+        return _Learned(experts, losses, largest_sq, now.n_tasks + len(ends))
 
     def __repr__(self) -> str:
         return (
             f"InitializationExperts(n_experts={len(self.alphas)}, "
-            f"n_parameters={self._experts.shape[1]}, n_tasks={self.n_tasks})"
+            f"n_parameters={self._learned.experts.shape[1]}, n_tasks={self.n_tasks})"
         )
 
 

@@ -1,18 +1,30 @@
 """Learning the scale of the learning rate across tasks whose similarity is not known."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _check
+from .._check import Float64Array
+from .._lock import Lock
 from ..rules import OGD
 
 _NAME = "ScaleLearner"
 # Points of the integral over the scale, on a logarithmic grid where the weight is above e^-700.
 _GRID, _LOWEST = 4097, 700.0
+
+
+class _Learned(NamedTuple):
+    """What a learner has learned; replaced as a whole."""
+
+    max_sigma: float
+    n_tasks: int = 0
+    sum_sigma: float = 0.0
+    sum_distance: float = 0.0
 
 
 class ScaleLearner:
@@ -67,39 +79,45 @@ class ScaleLearner:
         max_rounds: int | None = None,
     ) -> None:
         self._diameter = _check.positive(_NAME, "diameter", diameter)
+        _check.square(_NAME, "`diameter`", self._diameter)
         if eps is None:
             if n_tasks is None:
                 raise ValueError(f"{_NAME}: `eps` must be given without `n_tasks`: got None")
             eps = self._diameter * _check.integer(_NAME, "n_tasks", n_tasks, 1) ** -0.25
         self._eps = _check.positive(_NAME, "eps", eps)
+        _check.square(_NAME, "`eps`", self._eps)
         if method not in ("ftl", "ewoo"):
             raise ValueError(
                 f'{_NAME}: `method` must be known: got {method!r}, expected "ftl", "ewoo"'
             )
         self._method = method
         self._lipschitz = _check.positive(_NAME, "lipschitz", lipschitz)
+        _check.square(_NAME, "`lipschitz`", self._lipschitz)
         rounds = 0 if max_rounds is None else _check.integer(_NAME, "max_rounds", max_rounds, 1)
-        self._max_sigma = self._lipschitz * math.sqrt(rounds)
-        self._n_tasks, self._sum_sigma, self._sum_distance = 0, 0.0, 0.0
+        self._lock = Lock()
+        self._learned = _Learned(self._lipschitz * math.sqrt(rounds))
 
     @property
     def n_tasks(self) -> int:
         """Number of tasks that it has learned from."""
-        return self._n_tasks
+        return self._learned.n_tasks
 
     @property
     def scale(self) -> float:
         """The scale v for the next task."""
+        return self._scale(self._learned)
+
+    def _scale(self, now: _Learned) -> float:
         if self._method == "ftl":
-            mean = self._sum_distance / self._sum_sigma if self._n_tasks else 0.0
+            mean = now.sum_distance / now.sum_sigma if now.n_tasks else 0.0
             return math.sqrt(self._eps**2 + mean)
         low, high = self._eps, math.hypot(self._diameter, self._eps)
-        total = self._sum_distance + self._eps**2 * self._sum_sigma
+        total = now.sum_distance + self._eps**2 * now.sum_sigma
         gamma = 0.0
-        if self._max_sigma > 0:
+        if now.max_sigma > 0:
             share = min((self._eps / self._diameter) ** 2, 1.0)
-            gamma = 2.0 * share / (self._diameter * self._max_sigma)
-        return ewoo_mean(gamma * total, gamma * self._sum_sigma, low, high)
+            gamma = 2.0 * share / (self._diameter * now.max_sigma)
+        return ewoo_mean(gamma * total, gamma * now.sum_sigma, low, high)
 
     def rule(self, n_rounds: int) -> OGD:
         """The rule for a task of so many rounds.
@@ -148,21 +166,47 @@ class ScaleLearner:
             raise ValueError(
                 f"{name}: `phi` must fit `theta`: got {start.shape}, expected {ends.shape[1:]}"
             )
-        distances = np.einsum("tj,tj->t", ends - start, ends - start)
+        with np.errstate(all="ignore"):
+            distances = np.einsum("tj,tj->t", ends - start, ends - start)
         _check.finite(name, "theta", distances)
         rounds = np.broadcast_to(_check.real_array(name, "n_rounds", n_rounds), distances.shape)
         _check.finite(name, "n_rounds", rounds, at_least=1.0)
-        sigmas = self._lipschitz * np.sqrt(rounds)
-        self._n_tasks += len(sigmas)
-        self._sum_sigma += math.fsum(sigmas)
-        self._sum_distance += math.fsum(sigmas * distances)
-        self._max_sigma = max(self._max_sigma, float(sigmas.max(initial=0.0)))
+        with np.errstate(all="ignore"):
+            sigmas = self._lipschitz * np.sqrt(rounds.astype(np.float64))
+            moved = sigmas * distances
+        with self._lock:
+            now = self._learned
+            after = _Learned(
+                max(now.max_sigma, float(sigmas.max(initial=0.0))),
+                now.n_tasks + len(sigmas),
+                now.sum_sigma + exact_sum(sigmas),
+                now.sum_distance + exact_sum(moved),
+            )
+            if not math.isfinite(after.sum_distance + after.sum_sigma):
+                raise ValueError(
+                    f"{name}: `theta` must leave a sum of squared distances within float64: "
+                    f"got {after.sum_distance:g}"
+                )
+            self._learned = after
 
     def __repr__(self) -> str:
         return (
             f"ScaleLearner(method={self._method!r}, diameter={self._diameter:g}, "
-            f"eps={self._eps:g}, n_tasks={self._n_tasks}, scale={self.scale:g})"
+            f"eps={self._eps:g}, n_tasks={self.n_tasks}, scale={self.scale:g})"
         )
+
+
+def exact_sum(values: Float64Array) -> float:
+    """The exact sum, rounded once; inf where it leaves float64. Ctrl-C waits for a part at most."""
+
+    def parts() -> Iterator[list[float]]:
+        for first in range(0, len(values), 1 << 16):
+            yield values[first : first + (1 << 16)].tolist()
+
+    try:
+        return math.fsum(chain.from_iterable(parts()))
+    except OverflowError:
+        return math.inf
 
 
 def ewoo_mean(a: float, c: float, low: float, high: float) -> float:
@@ -173,14 +217,20 @@ def ewoo_mean(a: float, c: float, low: float, high: float) -> float:
     so that the grid resolves the peak however sharp it is.
     """
     if c > 0 and a > 0:
+        root = math.sqrt(a * c)
+        if not 0 < root < math.inf:
+            root = math.sqrt(a) * math.sqrt(c)
         peak = math.sqrt(a / c)
         nearest = min(max(peak, low), high)
         least = a / nearest + c * nearest
-        q = (least + _LOWEST) / math.sqrt(a * c) - 2.0
+        if not least + root < math.inf:
+            return nearest
+        q = (least + _LOWEST) / root - 2.0
         reach = 1.0 + 0.5 * q + math.sqrt(q + 0.25 * q * q)
         low, high = max(low, peak / reach), min(high, peak * reach)
-    v = np.exp(np.linspace(math.log(low), math.log(high), _GRID))
-    exponent = a / v + c * v
-    weight = v * np.exp(exponent.min() - exponent)  # dv = v d(log v)
-    weight[[0, -1]] *= 0.5
-    return float((v * weight).sum() / weight.sum())
+    with np.errstate(all="ignore"):
+        v = np.exp(np.linspace(math.log(low), math.log(high), _GRID))
+        exponent = a / v + c * v
+        weight = v * np.exp(exponent.min() - exponent)  # dv = v d(log v)
+        weight[[0, -1]] *= 0.5
+        return float((v * weight).sum() / weight.sum())

@@ -96,10 +96,14 @@ def task_similarity(
 
 
 def kl_divergence(p: Float64Array, q: Float64Array) -> Float64Array:
-    """KL(p, q) along the last axis; 0 log 0 is 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0)
-    result: Float64Array = terms.sum(axis=-1)
+    """KL(p, q) of every row of p from the one q; 0 log 0 is 0."""
+    result = np.empty(len(p))
+    size = max(1, 2**20 // p.shape[1])  # rows: Ctrl-C waits for so many logarithms
+    for first in range(0, len(p), size):
+        part = p[first : first + size]
+        with np.errstate(all="ignore"):
+            terms = np.where(part > 0, part * (np.log(part) - np.log(q)), 0.0)
+        result[first : first + size] = terms.sum(axis=-1)
     return result
 
 

@@ -1,18 +1,32 @@
 """Meta-learning on the simplex: a prior and a rate for exponentiated gradient."""
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .. import _check
 from .._check import Float64Array
+from .._lock import Lock
 from ..rules import EG
 from ..run import run_tasks
 from ..statistics import TaskRun
 from ..tasks import Tasks
+from .scale import exact_sum
 from .similarity import kl_divergence
 
 _NAME = "SimplexLearner"
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """What a learner has learned; replaced as a whole, never written to."""
+
+    mean: Float64Array
+    b: float
+    g: float
+    n_tasks: int = 0
+    n_skipped: int = 0
 
 
 class SimplexLearner:
@@ -64,44 +78,52 @@ class SimplexLearner:
         size = _check.integer(_NAME, "n_parameters", n_parameters, 2)
         first = _check.positive(_NAME, "learning_rate", learning_rate)
         self._mixing = _check.fraction(_NAME, "mixing", mixing)
-        self._zeta_sq = _check.positive(_NAME, "zeta", zeta) ** 2
-        self._eps_sq = first**2 * self._zeta_sq
+        scale = _check.positive(_NAME, "zeta", zeta)
+        self._zeta_sq = _check.square(_NAME, "`zeta`", scale)
+        _check.square(_NAME, "`learning_rate` times `zeta`", first * scale)
+        self._eps_sq = _check.square(_NAME, "`learning_rate`", first) * self._zeta_sq
         self._p = _check.non_negative(_NAME, "p", p)
-        self._b, self._g = self._eps_sq, self._zeta_sq
-        self._mean = np.full(size, 1.0 / size)
-        self._n_tasks = self._n_skipped = 0
+        self._lock = Lock()
+        self._learned = _Learned(np.full(size, 1.0 / size), self._eps_sq, self._zeta_sq)
 
     @property
     def phi(self) -> Float64Array:
         """The start for the next task, float64 [n_parameters], positive and of sum 1."""
-        mixed = (1.0 - self._mixing) * self._mean + self._mixing / len(self._mean)
+        return self._start(self._learned.mean)
+
+    def _start(self, mean: Float64Array) -> Float64Array:
+        mixed = (1.0 - self._mixing) * mean + self._mixing / len(mean)
         start: Float64Array = mixed / mixed.sum()
         return start
 
     @property
     def learning_rate(self) -> float:
         """The learning rate for the next task."""
-        return math.sqrt(self._b) / math.sqrt(self._g)
+        return self._rate(self._learned)
+
+    @staticmethod
+    def _rate(now: _Learned) -> float:
+        return math.sqrt(now.b) / math.sqrt(now.g)
 
     @property
     def b(self) -> float:
         """Accumulated divergences."""
-        return self._b
+        return self._learned.b
 
     @property
     def g(self) -> float:
         """Accumulated halves of the squared gradients."""
-        return self._g
+        return self._learned.g
 
     @property
     def n_tasks(self) -> int:
         """Number of tasks that it has learned from."""
-        return self._n_tasks
+        return self._learned.n_tasks
 
     @property
     def n_skipped(self) -> int:
         """Number of tasks that were left out because they were not finite."""
-        return self._n_skipped
+        return self._learned.n_skipped
 
     def rule(self) -> EG:
         """The within-task rule as learned so far: `EG(learning_rate)`.
@@ -136,22 +158,32 @@ class SimplexLearner:
         name = f"{_NAME}.update"
         if not isinstance(run, TaskRun):
             raise TypeError(f"{name}: `run` must be a TaskRun: got {type(run).__name__}")
-        _check.shape(name, "run", run.theta_hat, (len(run), len(self._mean)))
         ends, squares = run.theta_hat.astype(np.float64), run.grad_sq.astype(np.float64)
         good = np.isfinite(ends).all(axis=1) & np.isfinite(squares).all(axis=1)
-        n = int(good.sum())
-        if n:
-            _check.on_simplex(name, "run", run.theta_hat[good])
-            self._learn(ends[good], squares[good, 0])
-        self._n_skipped += len(run) - n
+        with self._lock:
+            now = self._learned
+            _check.shape(name, "run", run.theta_hat, (len(run), len(now.mean)))
+            if good.any():
+                _check.on_simplex(name, "run", run.theta_hat[good])
+                _check.finite(name, "run", squares[good], at_least=0.0)
+                now = self._after(name, now, ends[good], squares[good, 0])
+            self._learned = replace(now, n_skipped=now.n_skipped + int((~good).sum()))
 
-    def _learn(self, ends: Float64Array, squares: Float64Array) -> None:
+    def _after(
+        self, name: str, now: _Learned, ends: Float64Array, squares: Float64Array
+    ) -> _Learned:
         n = len(ends)
-        schedule = math.fsum((self._n_tasks + k + 2.0) ** -self._p for k in range(n))
-        self._b += math.fsum(kl_divergence(ends, self.phi)) + self._eps_sq * schedule
-        self._g += 0.5 * math.fsum(squares) + self._zeta_sq * schedule
-        self._n_tasks += n
-        self._mean = self._mean + (ends.sum(axis=0) - n * self._mean) / self._n_tasks
+        schedule = math.fsum((now.n_tasks + k + 2.0) ** -self._p for k in range(n))
+        divergence = exact_sum(kl_divergence(ends, self._start(now.mean)))
+        b = now.b + (divergence + self._eps_sq * schedule)
+        g = now.g + (0.5 * exact_sum(squares) + self._zeta_sq * schedule)
+        if not (0 < b < math.inf and 0 < g < math.inf):
+            raise ValueError(
+                f"{name}: `run` must leave sums within float64: got b = {b:g}, g = {g:g}"
+            )
+        n_tasks = now.n_tasks + n
+        mean = now.mean + (ends.sum(axis=0) - n * now.mean) / n_tasks
+        return _Learned(mean, b, g, n_tasks, now.n_skipped)
 
     def run(self, tasks: Tasks, *, loss: str, batch_size: int = 1, n_epochs: int = 1) -> TaskRun:
         """Runs tasks from `phi` with `rule()`.
@@ -175,11 +207,11 @@ class SimplexLearner:
             >>> af.SimplexLearner(2).run(tasks, loss="absolute").theta_hat[0]
             array([0.5, 0.5])
         """
-        phi = self.phi.astype(tasks.dtype)
+        now = self._learned
         return run_tasks(
             tasks,
-            phi,
-            self.rule(),
+            self._start(now.mean).astype(tasks.dtype),
+            EG(self._rate(now)),
             loss=loss,
             batch_size=batch_size,
             n_epochs=n_epochs,
@@ -188,6 +220,6 @@ class SimplexLearner:
 
     def __repr__(self) -> str:
         return (
-            f"SimplexLearner(n_parameters={len(self._mean)}, learning_rate="
+            f"SimplexLearner(n_parameters={len(self._learned.mean)}, learning_rate="
             f"{self.learning_rate:g}, mixing={self._mixing:g}, n_tasks={self.n_tasks})"
         )

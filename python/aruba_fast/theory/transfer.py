@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check
 from .._check import Float64Array
+from .._lock import Lock
 from ..learner import MetaLearner
 from ..rules import Rule
 from ..run import check_tasks, evaluate, run_tasks
@@ -24,9 +25,6 @@ class MetaAverage:
     convex, so that for tasks drawn at random the average of all pairs is in expectation as good as
     the pairs were on average (Jensen), while the last pair may be an unlucky one.
 
-    Attributes:
-        n_tasks: Number of tasks in the average.
-
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> learner, average = af.MetaLearner(np.zeros(1)), af.MetaAverage()
@@ -41,9 +39,14 @@ class MetaAverage:
     """
 
     def __init__(self) -> None:
-        self.n_tasks = 0
-        self._phi: Float64Array | None = None
-        self._rate: Float64Array | None = None
+        self._lock = Lock()
+        # Number of tasks, phi, rate; replaced as a whole, never written to.
+        self._learned: tuple[int, Float64Array | None, Float64Array | None] = (0, None, None)
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks in the average."""
+        return self._learned[0]
 
     def add(self, learner: MetaLearner, n_tasks: int = 1) -> None:
         """Adds the pair that the next tasks will start with: call it before each update.
@@ -71,24 +74,25 @@ class MetaAverage:
         count = _check.integer(name, "n_tasks", n_tasks, 1)
         phi = learner.phi.astype(np.float64)
         rate = np.broadcast_to(np.asarray(learner.learning_rate, np.float64), phi.shape)
-        if self._phi is None or self._rate is None:
-            self._phi, self._rate = phi, np.array(rate)
-        else:
-            _check.shape(name, "learner", phi, self._phi.shape)
-            share = count / (self.n_tasks + count)
-            self._phi = self._phi + share * (phi - self._phi)
-            self._rate = self._rate + share * (rate - self._rate)
-        self.n_tasks += count
+        with self._lock:
+            n, old_phi, old_rate = self._learned
+            if old_phi is None or old_rate is None:
+                self._learned = count, phi, np.array(rate)
+                return
+            _check.shape(name, "learner", phi, old_phi.shape)
+            share = count / (n + count)
+            means = (_between(old_phi, phi, share), _between(old_rate, rate, share))
+            self._learned = n + count, *means
 
     @property
     def phi(self) -> Float64Array:
         """The average initialization, float64 [n_parameters]; a copy."""
-        return self._given(self._phi)
+        return self._given(self._learned[1])
 
     @property
     def learning_rate(self) -> Float64Array:
         """The average rate, float64 [n_parameters]; a copy."""
-        return self._given(self._rate)
+        return self._given(self._learned[2])
 
     @staticmethod
     def _given(value: Float64Array | None) -> Float64Array:
@@ -98,6 +102,14 @@ class MetaAverage:
 
     def __repr__(self) -> str:
         return f"MetaAverage(n_tasks={self.n_tasks})"
+
+
+def _between(old: Float64Array, new: Float64Array, share: float) -> Float64Array:
+    """Old + share (new - old), which is finite even where the difference is not."""
+    with np.errstate(all="ignore"):
+        moved = old + share * (new - old)
+        result: Float64Array = np.where(np.isfinite(moved), moved, (1 - share) * old + share * new)
+    return result
 
 
 @dataclass(frozen=True, eq=False, repr=False)

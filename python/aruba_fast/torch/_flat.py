@@ -58,7 +58,7 @@ class FlatState:
         """The state before the first task, where `phi` lives."""
         begin, parts, host = 0, [], _arrays.host(phi)
         for n, hyper in blocks:
-            parts.append(initial_arrays(host[begin : begin + n], hyper))
+            parts.append(initial_arrays(host[begin : begin + n], hyper, "MetaOptimizer"))
             begin += n
         joined = {
             name: (np.stack if name in ("counts", "weight") else np.concatenate)(

@@ -33,10 +33,10 @@ def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
                     f"MetaOptimizer: `isotropic` must be known: got {shared['isotropic']!r}, "
                     "expected False, True or 'tensor'"
                 )
-            hyper = Hyperparameters(**{**shared, "isotropic": True})
+            hyper = Hyperparameters(**{**shared, "isotropic": True}, function="MetaOptimizer")
             blocks += [(n, hyper) for n in own if n]
             continue
-        hyper = Hyperparameters(**shared)
+        hyper = Hyperparameters(**shared, function="MetaOptimizer")
         if blocks and not hyper.isotropic and blocks[-1][1] == hyper:
             blocks[-1] = (blocks[-1][0] + sum(own), hyper)
         elif sum(own):

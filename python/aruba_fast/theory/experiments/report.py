@@ -1,8 +1,12 @@
 """What an experiment returns: a table to read, facts to test, curves to draw."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from ..._check import Float64Array
 
@@ -53,21 +57,25 @@ class Report:
     log: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers, as plain Python."""
+        """All numbers, as plain Python; None for those that are not finite."""
         return {
             "name": self.name,
             "title": self.title,
             "settings": self.settings,
-            "facts": self.facts,
+            "facts": dict(zip(self.facts, _plain(list(self.facts.values())), strict=True)),
             "columns": list(self.columns),
             "rows": [list(row) for row in self.rows],
             "curves": [
                 {
                     "panel": curve.panel,
                     "label": curve.label,
-                    "x": curve.x.tolist(),
-                    "y": curve.y.tolist(),
+                    "x": _plain(curve.x),
+                    "y": _plain(curve.y),
                 }
                 for curve in self.curves
             ],
         }
+
+
+def _plain(values: ArrayLike) -> list[float | None]:
+    return [v if math.isfinite(v) else None for v in np.asarray(values, np.float64).tolist()]
