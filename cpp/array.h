@@ -51,10 +51,10 @@ struct Array {
     for (int i = 0; i < n_dimensions; ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
     return text + (n_dimensions == 1 ? ",)" : ")");
   }
-  std::string quoted() const {
-    return "`" + std::string(name) + (position < 0 ? "" : "[" + std::to_string(position) + "]") +
-           "`";
+  std::string full_name() const {
+    return std::string(name) + (position < 0 ? "" : "[" + std::to_string(position) + "]");
   }
+  std::string quoted() const { return "`" + full_name() + "`"; }
 };
 
 // The shortest of 6, 9 and 17 digits that is the number again, or the float32 that it is.
@@ -70,12 +70,18 @@ inline std::string text_of(double value) {
 }
 
 // "step: `grad` must have the shape of `theta`: got (3, 4), expected (4, 3)"
+inline std::string sentence(const char* function, const std::string& subject,
+                            const std::string& rule, const std::string& got,
+                            const std::string& expected = "") {
+  return std::string(function) + ": " + subject + " must " + rule + ": got " + got +
+         (expected.empty() ? "" : ", expected " + expected);
+}
+
 template <class Error = ValueError>
 [[noreturn]] inline void refuse(const char* function, const std::string& subject,
                                 const std::string& rule, const std::string& got,
                                 const std::string& expected = "") {
-  throw Error(std::string(function) + ": " + subject + " must " + rule + ": got " + got +
-              (expected.empty() ? "" : ", expected " + expected));
+  throw Error(sentence(function, subject, rule, got, expected));
 }
 
 // Refuses a hyperparameter that is not the same number in memory of `type`: one that becomes

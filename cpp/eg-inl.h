@@ -47,7 +47,8 @@ class EgRunner {
  private:
   using P = Pack<T>;
   static constexpr int kWidth = P::kWidth;
-  static constexpr std::int64_t kRowsBetweenPolls = 256;
+  // A coordinate's exponentials, in coordinates that only move; and what is done between polls.
+  static constexpr std::int64_t kCost = 8, kUnseen = 4096;
 
   bool stopped() const { return __atomic_load_n(call_.stop, __ATOMIC_RELAXED); }
 
@@ -97,7 +98,11 @@ class EgRunner {
       batch_loss_ = batch_loss_ + at.loss;
       if (++batch_rows_ == call_.batch_size || row + 1 == call_.stops[task]) end_batch();
       else if (batch_rows_ % kTermsTogether == 0) gather_batch();
-      if (call_.poll && row % kRowsBetweenPolls == 0) call_.poll(call_.poll_context);
+      unseen_ += kCost * n_;
+      if (call_.poll && unseen_ >= kUnseen) {
+        call_.poll(call_.poll_context, unseen_);
+        unseen_ = 0;
+      }
       if (stopped()) return false;
     }
     return true;
@@ -201,7 +206,7 @@ class EgRunner {
   Compensated<T> loss_;
   T steepest_sq_, batch_loss_;
   Twofold<T> steepest_total_, batch_total_;
-  std::int64_t n_rounds_, batch_rows_;
+  std::int64_t n_rounds_, batch_rows_, unseen_ = 0;
 };
 
 template <class T>

@@ -60,6 +60,8 @@ struct MetaCall {
   double n_summed;  // coordinates whose b and g are summed
 };
 
+constexpr int kMaxSlots = 64;
+
 // One thread's share of a round of tasks.
 struct TasksCall {
   const void *x, *y, *phi, *rates, *dampings;  // rates, dampings: n_outputs rows of `stride`
@@ -69,17 +71,25 @@ struct TasksCall {
   void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
   double* loss;
   Loss loss_kind;
-  double radius;        // 0: unbounded
-  bool one_rate;        // the rate is a scalar: Euclidean projection
-  std::int64_t* next;   // shared: the next task that nobody has taken
-  const bool* stop;     // shared: somebody asked to stop
-  void (*poll)(void*);  // called now and then; may set stop
+  double radius;                      // 0: unbounded
+  bool one_rate;                      // the rate is a scalar: Euclidean projection
+  std::int64_t* next;                 // shared: the next task that nobody has taken
+  const bool* stop;                   // shared: somebody asked to stop
+  void (*poll)(void*, std::int64_t);  // told of the work since the last call; may set stop
   void* poll_context;
-  void* scratch;  // scratch_bytes(...) of this thread's own, 64-byte aligned
+  void* scratch;  // scratch_numbers() numbers of this thread's own, 64-byte aligned
   int n_slots;    // tasks in lock-step, at most kMaxSlots
   bool is_long;   // some task has more terms in a sum than are added one by one
+
+  // Batches, means and balls need more of a task than its parameters and their sums.
+  bool has_extras() const { return batch_size > 1 || theta_bar || radius > 0; }
+  std::int64_t scratch_numbers() const {
+    const std::int64_t n_arrays = (has_extras() ? 5 : 2) + (is_long ? 5 : 0);
+    return n_arrays * n_slots * n_outputs * stride + 2 * kMaxSlots * n_outputs;
+  }
+  // Of exponentiated gradient, a task at a time.
+  std::int64_t eg_scratch_numbers() const { return (is_long ? 8 : 4) * stride; }
 };
-constexpr int kMaxSlots = 64;
 
 // Least losses in hindsight: a thread's share of the tasks. `scratch` holds hindsight_numbers(...)
 // numbers of float64 for the longest task, 64-byte aligned.

@@ -22,6 +22,8 @@ constexpr std::int64_t kTile = 2048;
 constexpr std::int64_t kFewTasks = 16, kSmallTile = 512;
 constexpr std::int64_t kPadding = 8;  // keeps the six rows of sums off the same cache sets
 constexpr std::int64_t kWave = 64;    // chunks in flight when there are few columns
+constexpr std::int64_t kPartials =
+    512;  // tiles of chunks in flight, 50 MB, for however many threads
 constexpr std::int64_t kParallelFrom = std::int64_t(1) << 15;
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -78,7 +80,7 @@ bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, d
     return merge_tile(sums + tile * width, round.n, partial, stride,
                       std::min(round.n - tile * width, width), start && chunk == 0, !skip);
   };
-  if (n_tiles >= 4 * n_threads() || n_chunks == 1) {
+  if (n_tiles >= std::min<std::int64_t>(4 * n_threads(), kPartials) || n_chunks == 1) {
     (width == kTile ? for_each : for_each_in_runs)(n_tiles, parallel, [&](std::int64_t tile) {
       alignas(64) double partial[6 * (kTile + kPadding)];
       for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
@@ -88,15 +90,16 @@ bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, d
     });
     return finite;
   }
-  const std::int64_t wave = std::min(kWave, n_chunks), size = 6 * stride;
-  std::vector<double> partials(static_cast<std::size_t>(wave * n_tiles * size));
+  const std::int64_t wave = std::min({kWave, n_chunks, kPartials / n_tiles}), size = 6 * stride;
+  const std::unique_ptr<double[]> partials(
+      new double[static_cast<std::size_t>(wave * n_tiles * size)]);
   for (std::int64_t first = 0; first < n_chunks; first += wave) {
     const std::int64_t n = std::min(wave, n_chunks - first);
     for_each(n * n_tiles, parallel, [&](std::int64_t i) {
-      reduce(first + i / n_tiles, i % n_tiles, partials.data() + i * size);
+      reduce(first + i / n_tiles, i % n_tiles, partials.get() + i * size);
     });
     for (std::int64_t i = 0; i < n * n_tiles; ++i)
-      if (!merge(first + i / n_tiles, i % n_tiles, partials.data() + i * size)) finite = false;
+      if (!merge(first + i / n_tiles, i % n_tiles, partials.get() + i * size)) finite = false;
   }
   return finite;
 }

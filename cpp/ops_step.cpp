@@ -67,10 +67,8 @@ void step(const StepArguments& arguments) {
   }
   const int threads = n_threads();
   const std::int64_t share = (plan.n / threads / kGrain + 1) * kGrain;
-  for_each(threads, true, [&](std::int64_t thread) {
-    const std::int64_t begin = thread * share, end = std::min(plan.n, begin + share);
-    if (begin < end) run(begin, end);
-  });
+  for_each((plan.n + share - 1) / share, true,
+           [&](std::int64_t part) { run(part * share, std::min(plan.n, (part + 1) * share)); });
 }
 
 }  // namespace aruba_fast

@@ -16,6 +16,8 @@ namespace {
 constexpr std::int64_t kParallelFrom = std::int64_t{1} << 18;
 // meta_train keeps the results of this many parameters at a time.
 constexpr std::int64_t kBlockParameters = std::int64_t{1} << 20;
+// What a round takes at least, in coordinates that are moved.
+constexpr std::int64_t kRoundWork = 1024;
 
 int index_of(Type type) { return type == Type::kFloat64; }
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -23,9 +25,9 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b;
 // n_outputs rows of n numbers, each padded to `stride` with `padding`; a null `from` repeats
 // `value`.
 template <class T>
-void spread(std::vector<char>& to, const void* from, double value, std::int64_t n_outputs,
-            std::int64_t n, std::int64_t stride, double padding) {
-  T* at = reinterpret_cast<T*>(to.data());
+void spread(char* to, const void* from, double value, std::int64_t n_outputs, std::int64_t n,
+            std::int64_t stride, double padding) {
+  T* at = reinterpret_cast<T*>(to);
   for (std::int64_t c = 0; c < n_outputs; ++c, at += stride) {
     if (from)
       std::memcpy(at, static_cast<const T*>(from) + c * n, static_cast<std::size_t>(n) * sizeof(T));
@@ -34,10 +36,8 @@ void spread(std::vector<char>& to, const void* from, double value, std::int64_t 
   }
 }
 
-template <class T>
-T* aligned(std::vector<char>& memory, std::int64_t offset) {
-  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-  return reinterpret_cast<T*>((address + 63) / 64 * 64 + static_cast<std::uintptr_t>(offset));
+std::unique_ptr<char[]> uninitialized(std::int64_t n_bytes) {
+  return std::unique_ptr<char[]>(new char[static_cast<std::size_t>(n_bytes)]);
 }
 
 // How many tasks a thread runs in lock-step: theta, grad_sq and a row of x of each should stay in
@@ -75,20 +75,26 @@ TaskEngine::TaskEngine(const TaskTable& table, const TaskOptions& options, Watch
     const std::int64_t n_rows = table.stops[task] - table.starts[task];
     is_long_ = is_long_ || n_rows > kTermsTogether / options.n_epochs;
   }
-  const std::int64_t n_arrays = is_long_ ? 10 : 5,
-                     numbers = n_arrays * most_slots_ * stride_ * options.n_outputs +
-                               2 * kMaxSlots * options.n_outputs;
-  scratch_size_ = divide_up(numbers * item, 4096) * 4096 + 64;
-  scratch_.resize(static_cast<std::size_t>(scratch_size_ * max_threads_ + 64));
-  rates_.resize(static_cast<std::size_t>(options.n_outputs * stride_ * item));
-  dampings_.resize(rates_.size());
+  const std::int64_t rates_bytes = options.n_outputs * stride_ * item;
+  rates_ = uninitialized(rates_bytes);
+  dampings_ = uninitialized(rates_bytes);
+}
+
+void TaskEngine::reserve(int n_threads, std::int64_t n_numbers) {
+  const std::int64_t n_bytes = n_numbers * size_of(table_.type) + 64;
+  if (n_bytes > scratch_bytes_) {
+    scratch_.clear();
+    scratch_bytes_ = n_bytes;
+  }
+  while (std::ssize(scratch_) < n_threads) scratch_.push_back(uninitialized(scratch_bytes_));
 }
 
 void TaskEngine::set_rates(const TaskRuleArguments& rule) {
   const auto spread_all = [&](auto zero) {
     using T = decltype(zero);
-    spread<T>(rates_, rule.rates, rule.rate, options_.n_outputs, table_.n_features, stride_, 0);
-    spread<T>(dampings_, rule.dampings, rule.damping, options_.n_outputs, table_.n_features,
+    spread<T>(rates_.get(), rule.rates, rule.rate, options_.n_outputs, table_.n_features, stride_,
+              0);
+    spread<T>(dampings_.get(), rule.dampings, rule.damping, options_.n_outputs, table_.n_features,
               stride_, 1);
   };
   if (table_.type == Type::kFloat64) spread_all(0.0);
@@ -117,8 +123,8 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
       table_.x,
       table_.y,
       phi,
-      rates_.data(),
-      dampings_.data(),
+      rates_.get(),
+      dampings_.get(),
       table_.starts + skip,
       table_.stops + skip,
       order,
@@ -143,9 +149,12 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
       nullptr,
       static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads))),
       is_long_};
+  reserve(threads, rule.rule == kEgTask ? call.eg_scratch_numbers() : call.scratch_numbers());
   const auto body = [&](int thread) {
     TasksCall own = call;
-    own.scratch = aligned<char>(scratch_, thread * scratch_size_);
+    const auto address =
+        reinterpret_cast<std::uintptr_t>(scratch_[static_cast<std::size_t>(thread)].get());
+    own.scratch = reinterpret_cast<void*>((address + 63) / 64 * 64);
     if (thread == 0) {
       own.poll = Watch::poll;
       own.poll_context = &watch_;
@@ -164,10 +173,9 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
   const std::int64_t chunks = std::max<std::int64_t>(1, kBlockParameters / (n * kTaskChunk));
   const std::int64_t block =
       std::min(std::min(training.round_size, table.n_tasks), chunks * kTaskChunk);
-  std::vector<char> theta_hat(static_cast<std::size_t>(block * n * item)),
-      grad_sq(theta_hat.size());
-  std::vector<double> weights(static_cast<std::size_t>(training.weigh_by_rows ? block : 0)),
-      sums(static_cast<std::size_t>(6 * n));
+  const auto theta_hat = uninitialized(block * n * item), grad_sq = uninitialized(block * n * item);
+  const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * n)]);
+  std::vector<double> weights(static_cast<std::size_t>(training.weigh_by_rows ? block : 0));
   Array initialization;
   initialization.data = state.phi;
   initialization.type = state.type;
@@ -178,7 +186,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
   for (std::int64_t first = 0; first < table.n_tasks; first += training.round_size) {
     const std::int64_t end = std::min(table.n_tasks, first + training.round_size);
     require_in_ball("meta_train", initialization, options.radius);
-    Statistics statistics{sums.data()};
+    Statistics statistics{sums.get()};
     const TaskRuleArguments rule = {
         kOgdTask, state.parameters.isotropic ? nullptr : state.rates, nullptr,
         state.type == Type::kFloat64 ? *static_cast<double*>(state.rates)
@@ -187,27 +195,27 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     for (std::int64_t at = first; at < end; at += block) {
       const std::int64_t n_tasks = std::min(block, end - at);
       engine.run(rule, state.phi, 0, at, n_tasks,
-                 {theta_hat.data(), grad_sq.data(), nullptr, training.loss + at});
+                 {theta_hat.get(), grad_sq.get(), nullptr, training.loss + at});
       if (watch.stop) throw Interrupted("meta_train: interrupted");
       for (std::size_t i = 0; i < weights.size() && static_cast<std::int64_t>(i) < n_tasks; ++i) {
         const std::int64_t position = at + static_cast<std::int64_t>(i),
                            task = table.order ? table.order[position] : position;
         weights[i] = static_cast<double>(table.stops[task] - table.starts[task]);
       }
-      const RoundArrays round = {theta_hat.data(), grad_sq.data(),
-                                 state.phi,        weights.empty() ? nullptr : weights.data(),
-                                 n_tasks,          n,
+      const RoundArrays round = {theta_hat.get(), grad_sq.get(),
+                                 state.phi,       weights.empty() ? nullptr : weights.data(),
+                                 n_tasks,         n,
                                  state.type};
       add_round("meta_train", round, statistics, training.skipped + at);
     }
-    const double meta_step =
-        training.meta_step ? training.meta_step(*state.n_tasks + statistics.n_tasks) : 0;
+    std::optional<double> meta_step;
+    if (training.meta_step) meta_step = training.meta_step(*state.n_tasks + statistics.n_tasks);
     {
       std::unique_lock<StateLock> held;
       if (training.lock) held = std::unique_lock(*training.lock);
-      state.apply_own("meta_train", statistics, training.meta_step ? &meta_step : nullptr);
+      state.apply_own("meta_train", statistics, meta_step ? &*meta_step : nullptr);
     }
-    Watch::poll(&watch);
+    watch.poll(kRoundWork + (end - first) * n);
     if (watch.stop) throw Interrupted("meta_train: interrupted");
     if (training.progress &&
         (end == table.n_tasks || std::chrono::steady_clock::now() - last > reported)) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "ops_meta.h"
@@ -45,7 +47,7 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
                                double label, std::int64_t row);
 void require_in_ball(const char* function, const Array& phi, double radius);
 
-// A thread pool's memory for rounds of tasks; made once, run many times.
+// The threads' memory for rounds of tasks; made once, run many times.
 class TaskEngine {
  public:
   TaskEngine(const TaskTable& table, const TaskOptions& options, Watch& watch);
@@ -57,21 +59,24 @@ class TaskEngine {
  private:
   void set_rates(const TaskRuleArguments& rule);
   int threads_for(std::int64_t first, std::int64_t n_tasks) const;
+  void reserve(int n_threads, std::int64_t n_numbers);
 
   TaskTable table_;
   TaskOptions options_;
   Watch& watch_;
-  std::int64_t stride_, n_, scratch_size_;
+  std::int64_t stride_, n_, scratch_bytes_ = 0;
   int max_threads_, most_slots_;
   bool is_long_ = false;
-  std::vector<char> rates_, dampings_, scratch_;
+  // Not zeroed: what is not used is never touched.
+  std::unique_ptr<char[]> rates_, dampings_;
+  std::vector<std::unique_ptr<char[]>> scratch_;  // of each thread that a round had use for
 };
 
 struct MetaTraining {
   std::int64_t round_size;
   bool weigh_by_rows;
-  std::function<double(std::int64_t)>
-      meta_step;  // empty: the running mean; else of the tasks seen, this round's included
+  // Of the tasks seen, this round's included; empty or without a result: the running mean.
+  std::function<std::optional<double>(std::int64_t)> meta_step;
   std::function<void(std::int64_t, std::int64_t)>
       progress;  // empty, or (tasks done, tasks in all), a few times a second
   double* loss;

@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <condition_variable>
-#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <mutex>
 #include <string>
+#include <string_view>
+
+#include "error.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -38,16 +42,62 @@ int container_cpus() {
   return quota > 0 && period > 0 ? std::max(1, static_cast<int>(quota / period + 0.999)) : 1 << 20;
 }
 
-int environment_threads() {
-  const char* text = std::getenv("ARUBA_NUM_THREADS");
-  return text ? std::max(0, std::atoi(text)) : 0;
+// Forked and never executed anew: an OpenMP runtime that was in use before has lost its threads,
+// and a region of more than one would wait for them. Source: PF_FORKNOEXEC of Linux, proc(5).
+bool is_forked_without_exec() {
+  constexpr unsigned kForkNoExec = 0x40;
+  std::ifstream file("/proc/self/stat");
+  std::string text;
+  std::getline(file, text);
+  // The seventh field after the name, which is in parentheses and may hold anything.
+  std::string_view rest = text;
+  rest.remove_prefix(std::min(rest.rfind(')') + 1, rest.size()));
+  for (int field = 0; field < 6; ++field)
+    rest.remove_prefix(std::min(rest.find(' ', 1), rest.size()));
+  if (rest.empty()) return false;
+  unsigned flags = 0;
+  std::from_chars(rest.data() + 1, rest.data() + rest.size(), flags);
+  return (flags & kForkNoExec) != 0;
 }
 
-void watch_for_forks() {
-#if defined(__unix__) || defined(__APPLE__)
-  pthread_atfork(nullptr, nullptr, [] { forked = true; });
-#endif
+// What ARUBA_NUM_THREADS says; 0 where it says nothing.
+int environment_threads() {
+  static const int asked = [] {
+    const char* variable = std::getenv("ARUBA_NUM_THREADS");
+    std::string_view text = variable ? variable : "";
+    while (text.starts_with(' ')) text.remove_prefix(1);
+    while (text.ends_with(' ')) text.remove_suffix(1);
+    if (text.empty()) return 0;
+    int n = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (error != std::errc() || end != text.data() + text.size() || n < 1 || n > kMostThreads)
+      throw ValueError("ARUBA_NUM_THREADS must be a whole number from 1 to " +
+                       std::to_string(kMostThreads) + ", or not be set: got '" + variable + "'");
+    return n;
+  }();
+  return asked;
 }
+
+// Runs body on each thread of a region; what one of them throws is thrown where the region ends,
+// for an exception that leaves a region ends the process.
+class Caught {
+ public:
+  template <class Body>
+  void run(Body body) {
+    try {
+      body();
+    } catch (...) {
+      if (!taken_.exchange(true)) first_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (first_) std::rethrow_exception(first_);
+  }
+
+ private:
+  std::atomic<bool> taken_{false};
+  std::exception_ptr first_;
+};
 
 }  // namespace
 
@@ -59,13 +109,20 @@ bool has_openmp() {
 #endif
 }
 
+void join_process() {
+#if defined(__unix__) || defined(__APPLE__)
+  static const int watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+  static_cast<void>(watched);
+#endif
+  environment_threads();
+}
+
 int n_threads() {
-  static const int limit = (watch_for_forks(), container_cpus());
-  static const int from_environment = environment_threads();
   if (forked || !has_openmp()) return 1;
   if (const int n = requested) return n;
-  if (from_environment) return from_environment;
+  if (const int n = environment_threads()) return n;
 #if defined(_OPENMP)
+  static const int limit = is_forked_without_exec() ? 1 : container_cpus();
   return std::min(limit, omp_get_max_threads());
 #else
   return 1;
@@ -81,8 +138,10 @@ void for_each(std::int64_t n, bool parallel, const std::function<void(std::int64
     return;
   }
 #if defined(_OPENMP)
+  Caught caught;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (std::int64_t i = 0; i < n; ++i) body(i);
+  for (std::int64_t i = 0; i < n; ++i) caught.run([&] { body(i); });
+  caught.rethrow();
 #endif
 }
 
@@ -91,12 +150,11 @@ void Watch::ask() {
   if (interrupted_ && interrupted_()) __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 }
 
-void Watch::poll() {
-  // Reading the clock costs as much as a short task: only every 16th time. Polls come at most a
-  // millisecond apart.
-  if (++polls_ % 16 == 0 &&
-      std::chrono::steady_clock::now() - last_ > std::chrono::milliseconds(50))
-    ask();
+void Watch::poll(std::int64_t work) {
+  work_ += work;
+  if (work_ < kLook) return;
+  work_ = 0;
+  if (std::chrono::steady_clock::now() - last_ > std::chrono::milliseconds(50)) ask();
 }
 
 void on_threads(int n, const std::function<void(int)>& body, Watch& watch) {
@@ -105,10 +163,11 @@ void on_threads(int n, const std::function<void(int)>& body, Watch& watch) {
   std::mutex mutex;
   std::condition_variable one_finished;
   int n_finished = 0;
+  Caught caught;
 #pragma omp parallel num_threads(n)
   {
     const int thread = omp_get_thread_num();
-    body(thread);
+    caught.run([&] { body(thread); });
     std::unique_lock<std::mutex> lock(mutex);
     ++n_finished;
     if (thread != 0) {
@@ -123,6 +182,7 @@ void on_threads(int n, const std::function<void(int)>& body, Watch& watch) {
       }
     }
   }
+  caught.rethrow();
 #endif
 }
 

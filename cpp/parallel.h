@@ -7,14 +7,21 @@
 
 namespace aruba_fast {
 
+constexpr int kMostThreads = 4096;
+
+// To be called once, when the library joins a process: the threads of before a fork are gone after
+// it, whoever started them. Throws ValueError where ARUBA_NUM_THREADS is no number of threads.
+void join_process();
+
 // What a parallel region may use now: set_n_threads, else ARUBA_NUM_THREADS, else OpenMP's limit,
-// within the container's CPU quota; one in a forked child, where the parent's threads do not exist.
+// within the container's CPU quota. In a forked child, where the parent's threads do not exist,
+// one; in a child that the library joins after the fork, one by default.
 int n_threads();
 void set_n_threads(int n);  // 0: back to the default
 bool has_openmp();
 
-// body(i) for i in 0..n, spread over the threads if there is `parallel` reason to. body must not
-// throw.
+// body(i) for i in 0..n, spread over the threads if there is `parallel` reason to. One of the
+// exceptions of a parallel body is thrown when all bodies have ended.
 void for_each(std::int64_t n, bool parallel, const std::function<void(std::int64_t)>& body);
 
 // Lets the caller of a long computation ask for its end: `interrupted` is called every 50 ms or so,
@@ -22,19 +29,24 @@ void for_each(std::int64_t n, bool parallel, const std::function<void(std::int64
 class Watch {
  public:
   explicit Watch(std::function<bool()> interrupted) : interrupted_(std::move(interrupted)) {}
-  static void poll(void* watch) { static_cast<Watch*>(watch)->poll(); }
-  void poll();
+  // Some 20 microseconds of work, in coordinates that are moved: a reading of the clock, which
+  // costs as much as a short task, is lost in it.
+  static constexpr std::int64_t kLook = std::int64_t{1} << 15;
+  // `work`: what was done since the last call.
+  void poll(std::int64_t work);
+  static void poll(void* watch, std::int64_t work) { static_cast<Watch*>(watch)->poll(work); }
+  static void poll(void* watch) { poll(watch, kLook); }
   void ask();
   bool stop = false;
 
  private:
   std::function<bool()> interrupted_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-  unsigned polls_ = 0;
+  std::int64_t work_ = 0;
 };
 
 // body(thread) once on each of up to n threads. The calling thread is thread 0; done with its own
-// share, it goes on watching.
+// share, it goes on watching. One of the exceptions of the bodies is thrown when all have ended.
 void on_threads(int n, const std::function<void(int)>& body, Watch& watch);
 
 }  // namespace aruba_fast

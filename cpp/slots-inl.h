@@ -1,6 +1,8 @@
 // The tasks that one thread has in hand: their memory, their place in the data, and who comes next.
 #pragma once
 
+#include <initializer_list>
+
 #include "kernels.h"
 #include "loss-inl.h"
 #include "rules/meta.h"
@@ -25,16 +27,16 @@ struct TaskSlots {
         dampings(static_cast<const T*>(call.dampings)),
         slot_size(call.n_outputs * call.stride) {
     T* free = static_cast<T*>(call.scratch);
-    for (T** part : {&theta, &grad_sq, &gradient, &theta_sum, &used_rate}) {
-      *part = free;
-      free += call.n_slots * slot_size;
-    }
-    if (call.is_long)
-      for (T** part :
-           {&theta_total, &theta_rest, &gradient_total, &gradient_rest, &squares_total}) {
+    const auto take = [&](std::initializer_list<T**> parts) {
+      for (T** part : parts) {
         *part = free;
         free += call.n_slots * slot_size;
       }
+    };
+    take({&theta, &grad_sq});
+    if (call.has_extras()) take({&gradient, &theta_sum, &used_rate});
+    if (call.is_long)
+      take({&theta_total, &theta_rest, &gradient_total, &gradient_rest, &squares_total});
     z = free;
     slope = free + call.n_outputs * kMaxSlots;
   }
@@ -50,8 +52,6 @@ struct TaskSlots {
     return call.order ? call.order[position] : position;
   }
 
-  bool has_extras() const { return call.batch_size > 1 || call.theta_bar || radius > T(0); }
-
   bool fill() {
     while (n_active < call.n_slots && !__atomic_load_n(call.stop, __ATOMIC_RELAXED)) {
       if (__atomic_load_n(call.next, __ATOMIC_RELAXED) >= call.n_tasks) break;
@@ -65,7 +65,7 @@ struct TaskSlots {
   void start(int k, std::int64_t position) {
     const T* phi = static_cast<const T*>(call.phi) + position * call.phi_stride;
     for (T* part : {theta, grad_sq}) std::memset(of(part, k), 0, bytes(slot_size));
-    if (has_extras())
+    if (call.has_extras())
       for (T* part : {gradient, theta_sum, used_rate})
         std::memset(of(part, k), 0, bytes(slot_size));
     if (call.is_long)
@@ -144,8 +144,10 @@ struct TaskSlots {
   }
 
   void move(int from, int to) {
-    for (T* part : {theta, grad_sq, gradient, theta_sum})
-      std::memcpy(of(part, to), of(part, from), bytes(slot_size));
+    for (T* part : {theta, grad_sq}) std::memcpy(of(part, to), of(part, from), bytes(slot_size));
+    if (call.has_extras())
+      for (T* part : {gradient, theta_sum})
+        std::memcpy(of(part, to), of(part, from), bytes(slot_size));
     if (call.is_long)
       for (T* part : {theta_total, theta_rest, gradient_total, gradient_rest, squares_total})
         std::memcpy(of(part, to), of(part, from), bytes(slot_size));
@@ -198,7 +200,7 @@ struct TaskSlots {
   const typename P::Mask mask;
   const T *rates, *dampings;
   const std::int64_t slot_size;
-  T *theta, *grad_sq, *gradient, *theta_sum, *used_rate, *z, *slope;
+  T *theta, *grad_sq, *gradient = nullptr, *theta_sum = nullptr, *used_rate = nullptr, *z, *slope;
   // With is_long: sums of sums, and what they leave over.
   T *theta_total, *theta_rest, *gradient_total, *gradient_rest, *squares_total;
   int n_active = 0;

@@ -24,11 +24,12 @@ class TaskRunner {
 
   void run() {
     while (slots_.fill()) {
-      const std::int64_t n = slots_.rows_until_event();
+      const std::int64_t n = slots_.rows_until_event(),
+                         work = n * slots_.n_active * slots_.slot_size;
       if (call_.batch_size == 1) steps(n);
       else accumulate(n);
       for (int k = slots_.n_active - 1; k >= 0; --k) after_rows(k, n);
-      if (call_.poll) call_.poll(call_.poll_context);
+      if (call_.poll) call_.poll(call_.poll_context, work);
     }
   }
 
@@ -66,7 +67,7 @@ class TaskRunner {
 
   void steps(std::int64_t n) {
     const std::int64_t blocks = slots_.slot_size / kWidth;
-    if (slots_.has_extras()) return rows<true>(n);
+    if (call_.has_extras()) return rows<true>(n);
     if constexpr (kWidth >= 8)
       if (call_.n_features <= 8 && call_.n_outputs == 1) return lane_rows<8>(n);
     if (slots_.n_active < kPacks * kWidth || call_.n_outputs > 1) return rows<false>(n);

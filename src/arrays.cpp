@@ -1,7 +1,6 @@
 // Python arrays as the core's Array.
 #include "arrays.h"
 
-#include <cmath>
 #include <cstring>
 
 #include "exchange.h"
@@ -18,13 +17,14 @@ const py::detail::PyArray_Proxy* proxy(py::handle array) {
 
 bool is_numpy(py::handle object) { return py::isinstance<py::array>(object); }
 
-}  // namespace
-
-std::string type_name(py::handle object) {
-  return py::str(py::type::handle_of(object).attr("__name__"));
+// A subclass is read as its base, but not if it says that some of the numbers do not count.
+void require_unmasked(const char* function, const Array& named, py::handle array) {
+  if (Py_TYPE(array.ptr()) == py::detail::npy_api::get().PyArray_Type_) return;
+  if (is_instance_of(array, "numpy.ma", "MaskedArray") &&
+      py::module_::import("numpy.ma").attr("is_masked")(array).cast<bool>())
+    refuse<TypeError>(function, named.quoted(), "have all of its values", "masked ones",
+                      "a plain array, such as .filled(0)");
 }
-
-namespace {
 
 // NumPy has one descriptor for all native arrays of a type: a comparison of two pointers.
 bool is_usual_type(const void* descriptor, Type& type) {
@@ -66,38 +66,41 @@ bool Arrays::known_type(const py::dtype& dtype, Type& type) const {
 void Arrays::read_words_as(py::handle type) {
   if (type.is_none()) return;
   for (const Type known : {Type::kBFloat16, Type::kFloat16})
-    if (py::isinstance<py::str>(type) && type.cast<std::string>() == name_of(known)) words_ = known;
+    if (py::isinstance<py::str>(type) &&
+        PyUnicode_CompareWithASCIIString(type.ptr(), name_of(known)) == 0)
+      words_ = known;
   if (!words_)
-    refuse(function_, "`grad_type`", "name the type of uint16 gradients", py::repr(type),
+    refuse(function_, "`grad_type`", "name the type of uint16 gradients",
+           PyUnicode_CheckExact(type.ptr()) ? std::string(py::repr(type)) : type_name(type),
            "'bfloat16', 'float16' or None");
 }
 
 // Host arrays of other libraries through DLPack; NumPy does the protocol.
 py::object Arrays::to_numpy(py::handle object, const Array& named, Access access) const {
+  if (is_instance_of(object, "torch", "Tensor"))
+    py::module_::import("aruba_fast._arrays")
+        .attr("require_plain")(function_, named.full_name(), object);
   if (on_cuda(object))
     refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",
                       type_name(object) + " on a CUDA device");
-  if (!py::hasattr(object, "__dlpack_device__"))
-    refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
-  const py::tuple device = object.attr("__dlpack_device__")();
-  if (device[0].cast<int>() != 1)
+  const py::object device_of = attribute(object, "__dlpack_device__");
+  if (!device_of) refuse<TypeError>(function_, named.quoted(), "be an array", type_name(object));
+  const int kind = asked(function_, named, "be an array that can be read", object,
+                         [&] { return py::tuple(device_of())[0].cast<int>(); });
+  if (kind != dlpack::kCpu)
     refuse<TypeError>(function_, named.quoted(), "live in host memory",
                       type_name(object) + " on a device");
-  try {
-    return py::module_::import("numpy").attr("from_dlpack")(object);
-  } catch (py::error_already_set& error) {
-    refuse<TypeError>(function_, named.quoted(),
-                      access == Access::kModify ? "be a writable array of a known type"
-                                                : "be an array of a known type",
-                      type_name(object) + " (" + std::string(py::str(error.value())) + ")");
-  }
+  return asked(function_, named,
+               access == Access::kModify ? "be a writable array of a known type"
+                                         : "be an array of a known type",
+               object, [&] { return py::module_::import("numpy").attr("from_dlpack")(object); });
 }
 
 void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
   if (!is_usual_type(proxy(object)->descr, array.type) &&
       !known_type(py::reinterpret_borrow<py::dtype>(proxy(object)->descr), array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
-                      std::string(py::repr(object.attr("dtype"))),
+                      py::repr(py::handle(proxy(object)->descr)),
                       "float32, float64, or bfloat16 and float16 for gradients");
   const auto* at = proxy(object);
   const bool writable = (at->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) != 0;
@@ -120,6 +123,9 @@ void Arrays::fill_from_numpy(Array& array, py::handle object, Access access) {
   array.data = at->data;
   array.n_dimensions = at->nd;
   for (int i = 0; i < at->nd; ++i) array.shape[i] = at->dimensions[i];
+  if (!at->data && array.size() > 0)
+    refuse<TypeError>(function_, array.quoted(), "have memory", "a null pointer");
+  require_unmasked(function_, array, object);
 }
 
 void Arrays::fill(Array& array, py::handle object, Access access) {
@@ -138,7 +144,8 @@ void Arrays::fill_from_tensor(Array& array, py::handle object, const dlpack::Ten
                               Access access) {
   if (!known(tensor.type, array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
-                      std::string(py::str(object.attr("dtype"))),
+                      asked(function_, array, "tell its type", object,
+                            [&] { return std::string(py::str(object.attr("dtype"))); }),
                       "float32, float64, or bfloat16 and float16 for gradients");
   if (tensor.n_dimensions > Array::kMaxDimensions)
     refuse(function_, array.quoted(), "have at most 8 dimensions",
@@ -152,11 +159,16 @@ void Arrays::fill_from_tensor(Array& array, py::handle object, const dlpack::Ten
   std::int64_t stride = 1;
   for (int i = tensor.n_dimensions - 1; tensor.strides && i >= 0; stride *= array.shape[i--])
     contiguous = contiguous && (array.shape[i] == 1 || tensor.strides[i] == stride);
-  if (contiguous || array.size() == 0) return;
+  if (array.size() == 0) return;
+  const bool negated = contiguous && asked(function_, array, "tell its sign", object,
+                                           [&] { return is_negated(object, tensor); });
+  if (access == Access::kModify) modified_tensors_.push_back(object.ptr());
+  if (contiguous && !negated) return;
   if (access != Access::kRead)
     refuse<TypeError>(function_, array.quoted(),
                       "be C-contiguous and aligned, it is modified in place",
-                      "an array that would have to be copied");
+                      negated ? "a tensor whose negative bit is set, expected .resolve_neg() of it"
+                              : "an array that would have to be copied");
   // clone: `contiguous` would return a misaligned tensor as it is.
   const py::object format = py::module_::import("torch").attr("contiguous_format");
   kept_.push_back(object.attr("detach")().attr("clone")(py::arg("memory_format") = format));
@@ -178,17 +190,40 @@ Array Arrays::one(py::handle object, const char* name, Access access) {
   return array;
 }
 
-namespace {
+void Arrays::written() const { count_writes(modified_tensors_); }
 
-// Memory of lists that are no longer in use. A training loop passes the same lists every step, and
-// new memory costs more than reading them (1000 tensors: 30 us of page faults).
-thread_local std::vector<std::vector<Array>> spare_lists;
-
-}  // namespace
+// A training loop passes the same lists every step, and new memory costs more than reading them
+// (1000 tensors: 30 us of page faults).
+thread_local std::vector<Arrays::List> Arrays::spare_lists;
 
 Arrays::~Arrays() {
-  for (std::vector<Array>& list : lists_)
+  for (List& list : lists_) {
+    release(list.objects);
     if (spare_lists.size() < std::size(single_)) spare_lists.push_back(std::move(list));
+  }
+}
+
+// The arithmetic of the last call, or of this one, has pushed the objects out of the nearer caches
+// (1000 x 1000: 12 us).
+static constexpr std::size_t kAhead = 16;
+
+// Nothing is allocated in between: Python's own copy of a list may run a finalizer that changes it.
+void Arrays::hold(py::handle object, std::vector<PyObject*>& objects) {
+  const py::scoped_critical_section section(object);
+  PyObject* const* const items = PySequence_Fast_ITEMS(object.ptr());
+  objects.assign(items, items + PySequence_Fast_GET_SIZE(object.ptr()));
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    if (i + kAhead < objects.size()) __builtin_prefetch(objects[i + kAhead], 1);
+    Py_INCREF(objects[i]);
+  }
+}
+
+void Arrays::release(std::vector<PyObject*>& objects) {
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    if (i + kAhead < objects.size()) __builtin_prefetch(objects[i + kAhead], 1);
+    Py_DECREF(objects[i]);
+  }
+  objects.clear();
 }
 
 std::span<const Array> Arrays::all(py::handle object, const char* name, Access access) {
@@ -196,50 +231,30 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
     single_[n_single_] = one(object, name, access);
     return {&single_[n_single_++], 1};
   }
-  const Py_ssize_t n = PySequence_Fast_GET_SIZE(object.ptr());
-  std::vector<Array>& list = lists_.emplace_back();
+  List& list = lists_.emplace_back();
   if (!spare_lists.empty()) {
     list = std::move(spare_lists.back());
     spare_lists.pop_back();
   }
-  list.resize(static_cast<std::size_t>(n));
-  PyObject** const items = PySequence_Fast_ITEMS(object.ptr());
+  hold(object, list.objects);
+  const std::size_t n = list.objects.size();
+  list.arrays.resize(n);
+  PyObject* const* const items = list.objects.data();
   // Most lists are of one type.
   const PyTypeObject* numpy = n > 0 && on_host_ && is_numpy(items[0]) ? Py_TYPE(items[0]) : nullptr;
-  for (Py_ssize_t i = 0; i < n; ++i) {
-    // The arithmetic of the last call has pushed the objects out of the nearer caches (1000 x 1000:
-    // 12 us).
-    constexpr Py_ssize_t kAhead = 16;
+  for (std::size_t i = 0; i < n; ++i) {
     if (i + kAhead < n) {
-      __builtin_prefetch(items[i + kAhead]);
       __builtin_prefetch(reinterpret_cast<char*>(items[i + kAhead]) + 64);
       PyObject* const next = items[i + kAhead / 2];
       if (Py_TYPE(next) == numpy) __builtin_prefetch(proxy(next)->dimensions);
     }
-    Array& array = list[static_cast<std::size_t>(i)];
+    Array& array = list.arrays[i];
     array.name = name;
     array.position = static_cast<int>(i);
     if (Py_TYPE(items[i]) == numpy) fill_from_numpy(array, items[i], access);
     else fill(array, items[i], access);
   }
-  return list;
-}
-
-// Python's and NumPy's numbers; an array of another library is none, even where it would turn into
-// one.
-bool is_number(py::handle object) {
-  if (PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr())) return true;
-  const PyNumberMethods* methods = Py_TYPE(object.ptr())->tp_as_number;
-  return methods && methods->nb_float && !is_numpy(object) && !py::hasattr(object, "__dlpack__");
-}
-
-double number(const char* function, const char* name, py::handle object) {
-  const double value = PyFloat_AsDouble(object.ptr());
-  if (value == -1 && PyErr_Occurred()) {
-    PyErr_Clear();
-    refuse<TypeError>(function, "`" + std::string(name) + "`", "be a number", type_name(object));
-  }
-  return value;
+  return list.arrays;
 }
 
 namespace {

@@ -11,6 +11,7 @@
 
 #include "array.h"
 #include "dlpack.h"
+#include "objects.h"
 
 namespace aruba_fast::python {
 
@@ -53,6 +54,8 @@ class Arrays {
     return static_cast<T*>(vector(object, name, py::dtype::of<T>(), n));
   }
   const char* function() const { return function_; }
+  // To be called when the arrays that are modified have been written to.
+  void written() const;
   // From here on, uint16 arrays are the words of this type, "bfloat16" or "float16"; None: they are
   // refused.
   void read_words_as(py::handle type);
@@ -72,6 +75,7 @@ class Arrays {
   const char* function_;
   std::vector<py::object> kept_;
   std::optional<Type> words_;
+  std::vector<PyObject*> modified_tensors_;  // of PyTorch
 
  private:
   void fill_from_numpy(Array& array, py::handle object, Access access);
@@ -79,15 +83,22 @@ class Arrays {
                         Access access);
   py::object to_numpy(py::handle object, const Array& named, Access access) const;
 
+  // The objects are held: the list is the caller's, to be changed by any of its threads, or by the
+  // code of an object in it.
+  struct List {
+    std::vector<Array> arrays;
+    std::vector<PyObject*> objects;
+  };
+  static void hold(py::handle object, std::vector<PyObject*>& objects);
+  static void release(std::vector<PyObject*>& objects);
+
   bool on_host_;
   Array single_[8];
   int n_single_ = 0;
-  std::vector<std::vector<Array>> lists_;
+  std::vector<List> lists_;
+  // Memory of lists that are no longer in use.
+  static thread_local std::vector<List> spare_lists;
 };
-
-std::string type_name(py::handle object);
-bool is_number(py::handle object);
-double number(const char* function, const char* name, py::handle object);
 
 }  // namespace aruba_fast::python
 

@@ -11,9 +11,16 @@ namespace {
 void set_num_threads(py::handle n) {
   if (n.is_none()) return set_n_threads(0);
   const double value = number("set_num_threads", "n", n);
-  if (!(value >= 1 && value <= 4096) || value != static_cast<int>(value))
-    refuse("set_num_threads", "`n`", "be a whole number from 1 to 4096, or None", py::repr(n));
+  if (!(value >= 1 && value <= kMostThreads) || value != static_cast<int>(value))
+    refuse("set_num_threads", "`n`",
+           "be a whole number from 1 to " + std::to_string(kMostThreads) + ", or None",
+           py::str(py::float_(value)));
   set_n_threads(static_cast<int>(value));
+}
+
+void join_process_here() {
+  join_process();
+  kernels();  // chosen, or ARUBA_ISA refused
 }
 
 py::dict cuda_info() {
@@ -47,6 +54,8 @@ py::dict info() {
 }  // namespace
 
 void bind_info(py::module_& module) {
+  module.def("join_process", join_process_here,
+             "To be called at import: looks at the environment, and watches for forks.");
   module.def("set_num_threads", set_num_threads, py::arg("n"),
              R"(Sets the number of threads of every later call.
 

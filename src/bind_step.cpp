@@ -8,14 +8,18 @@
 namespace aruba_fast::python {
 namespace {
 
-void run(const StepArguments& arguments) {
+void run(const Arrays& arrays, const StepArguments& arguments) {
   // Letting other Python threads run costs 0.1 us: not worth it for a call that takes less than 10.
   constexpr std::int64_t kShort = 16384;
   std::int64_t n = 0;
   for (const Array& theta : arguments.theta) n += theta.size();
-  if (n <= kShort) return step(arguments);
-  const py::gil_scoped_release release;
-  step(arguments);
+  if (n <= kShort) {
+    step(arguments);
+  } else {
+    const py::gil_scoped_release release;
+    step(arguments);
+  }
+  arrays.written();
 }
 
 void preconditioned_step(ArraysArgument theta, ArraysArgument grad, RatesArgument learning_rate,
@@ -26,7 +30,7 @@ void preconditioned_step(ArraysArgument theta, ArraysArgument grad, RatesArgumen
     return;
   }
   Arrays arrays("step");
-  run(preconditioned_arguments(arrays, theta, grad, learning_rate, grad_sq, grad_type));
+  run(arrays, preconditioned_arguments(arrays, theta, grad, learning_rate, grad_sq, grad_type));
 }
 
 void aruba_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument b, ArraysArgument g,
@@ -37,7 +41,7 @@ void aruba_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument b, Arr
     return;
   }
   Arrays arrays("aruba_step");
-  run(aruba_arguments(arrays, theta, grad, b, g, coef, grad_type));
+  run(arrays, aruba_arguments(arrays, theta, grad, b, g, coef, grad_type));
 }
 
 void adagrad_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument grad_sq,
@@ -49,7 +53,7 @@ void adagrad_step(ArraysArgument theta, ArraysArgument grad, ArraysArgument grad
     return;
   }
   Arrays arrays("adagrad_step");
-  run(adagrad_arguments(arrays, theta, grad, grad_sq, learning_rate, delta, grad_type));
+  run(arrays, adagrad_arguments(arrays, theta, grad, grad_sq, learning_rate, delta, grad_type));
 }
 
 // pybind11 looks up every keyword that is absent: 0.08 us, an eighth of a short call. So the

@@ -11,6 +11,7 @@ namespace {
 
 void launch(const StepArguments& arguments, DeviceArrays& arrays) {
   arrays.enqueue([&](const cuda::Stream& stream) { cuda::step(arguments, stream); });
+  arrays.written();
 }
 
 void preconditioned_step(ArraysArgument theta, ArraysArgument grad, RatesArgument learning_rate,

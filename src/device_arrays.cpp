@@ -132,9 +132,9 @@ void DeviceArrays::fill_from_foreign(Array& array, py::handle object, Access acc
 
 void DeviceArrays::require_contiguous(Array& array, py::handle object, bool contiguous,
                                       Access access) {
-  const auto address = reinterpret_cast<std::uintptr_t>(array.data);
   if (!array.data && array.size() > 0)
-    refuse<TypeError>(function_, array.quoted(), "have memory", "an array without");
+    refuse<TypeError>(function_, array.quoted(), "have memory", "a null pointer");
+  const auto address = reinterpret_cast<std::uintptr_t>(array.data);
   if (address % static_cast<std::uintptr_t>(size_of(array.type)))
     refuse<TypeError>(function_, array.quoted(), "be aligned", "a misaligned array");
   if (contiguous) return;
@@ -192,6 +192,13 @@ void DeviceArrays::fill_from_dlpack(Array& array, py::handle object, Access acce
   if (access == Access::kModify && is_jax(object))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "an array of JAX, which are immutable");
+  if (is_torch(object)) {
+    const py::object negated = attribute(object, "is_neg");
+    if (negated && negated().cast<bool>())
+      refuse<TypeError>(function_, array.quoted(), "be a plain tensor",
+                        "one whose numbers are negated when they are read", "resolve_neg() of it");
+    if (access == Access::kModify) modified_tensors_.push_back(object.ptr());
+  }
   read_capsule(array, object, access);
 }
 

@@ -1,6 +1,13 @@
 // Tensors by DLPack's exchange API.
 #include "exchange.h"
 
+#include <pybind11/gil_safe_call_once.h>
+
+#include <bit>
+#include <utility>
+
+#include "objects.h"
+
 namespace aruba_fast::python {
 
 namespace py = pybind11;
@@ -17,22 +24,6 @@ struct ExchangeApi {
   int (*tensor_from_object)(void* object, dlpack::Tensor* out);  // may be null
 };
 
-// PyTorch's alone: a description has no flag for what may not be written to.
-const ExchangeApi* api_of(py::handle type) {
-  const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
-  PyObject* torch = PyDict_GetItemString(modules.ptr(), "torch");
-  if (!torch || !py::hasattr(torch, "Tensor") ||
-      PyObject_IsSubclass(type.ptr(), py::object(py::handle(torch).attr("Tensor")).ptr()) != 1)
-    return nullptr;
-  const py::object capsule = py::getattr(type, "__dlpack_c_exchange_api__", py::none());
-  if (!PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) return nullptr;
-  const auto* api =
-      static_cast<const ExchangeApi*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
-  // A newer one leads to those before it.
-  while (api && api->major > dlpack::kMajor) api = api->previous;
-  return api && api->major == dlpack::kMajor && api->tensor_from_object ? api : nullptr;
-}
-
 // What was found for a type; a model has two, parameters and gradients. The types are kept alive,
 // so that no other type can come to lie at their addresses.
 struct Known {
@@ -40,6 +31,32 @@ struct Known {
   const ExchangeApi* api = nullptr;
 };
 thread_local Known known_types[2];
+
+// An attribute of PyTorch, if the program uses that.
+py::object of_torch(const char* name) {
+  const py::dict modules = py::reinterpret_borrow<py::dict>(PyImport_GetModuleDict());
+  PyObject* torch = PyDict_GetItemString(modules.ptr(), "torch");
+  return torch ? attribute(torch, name) : py::object();
+}
+
+// PyTorch's alone: a description has no flag for what may not be written to. Not of a class that
+// handles all operations itself (DTensor, MaskedTensor): what its memory holds is its own affair.
+const ExchangeApi* api_of(py::handle type) {
+  const py::object tensor = of_torch("Tensor");
+  if (!tensor) return nullptr;
+  const int derived = PyObject_IsSubclass(type.ptr(), tensor.ptr());
+  if (derived < 0) throw py::error_already_set();
+  if (!derived ||
+      !attribute(type, "__torch_dispatch__").is(attribute(tensor, "__torch_dispatch__")))
+    return nullptr;
+  const py::object capsule = attribute(type, "__dlpack_c_exchange_api__");
+  if (!capsule || !PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) return nullptr;
+  const auto* api =
+      static_cast<const ExchangeApi*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
+  // A newer one leads to those before it.
+  while (api && api->major > dlpack::kMajor) api = api->previous;
+  return api && api->major == dlpack::kMajor && api->tensor_from_object ? api : nullptr;
+}
 
 const ExchangeApi* cached_api(py::handle object) {
   PyTypeObject* type = Py_TYPE(object.ptr());
@@ -54,14 +71,111 @@ const ExchangeApi* cached_api(py::handle object) {
   return api;
 }
 
+std::int64_t size_of(const dlpack::Tensor& tensor) {
+  std::int64_t n = 1;
+  for (int i = 0; i < tensor.n_dimensions; ++i) n *= tensor.shape[i];
+  return n;
+}
+
+// The bit of a tensor that says: read me with the other sign. Asking for it takes 50 ns, more than
+// all else that is done for a small tensor. But sizes and strides of up to five dimensions lie in
+// the tensor itself, a few words before its dispatch keys, the bit among them: where it is shows a
+// comparison of tensors that differ in nothing else. A tensor that is made otherwise is asked, and
+// so is everyone if the comparison leaves a doubt.
+class NegativeBit {
+ public:
+  NegativeBit() {
+    try {
+      find();
+    } catch (const py::error_already_set& error) {
+      require_failure(error);
+    }
+  }
+
+  bool known(const dlpack::Tensor& tensor) const { return mask_ != 0 && is_usual(tensor); }
+  bool is_set(const dlpack::Tensor& tensor) const { return (at(tensor, word_) & mask_) != 0; }
+
+ private:
+  // In words from the first of five sizes: five strides, then all else of a tensor.
+  static constexpr int kSizes = 5, kFirst = 2 * kSizes, kLast = 13;
+
+  static bool is_usual(const dlpack::Tensor& tensor) {
+    return tensor.n_dimensions <= kSizes && tensor.strides == tensor.shape + kSizes;
+  }
+  static std::uint64_t at(const dlpack::Tensor& tensor, int word) {
+    return static_cast<std::uint64_t>(tensor.shape[word]);
+  }
+
+  void find() {
+    const py::object torch = py::module_::import("torch");
+    std::vector<std::pair<py::object, py::object>> twins;
+    for (const char* type : {"float32", "float64", "bfloat16"})
+      for (int n_dimensions = 1; n_dimensions <= kSizes; ++n_dimensions) {
+        const py::object plain =
+            torch.attr("empty")(py::tuple(py::list(py::make_tuple(2)) * py::int_(n_dimensions)),
+                                py::arg("dtype") = torch.attr(type), py::arg("device") = "cpu");
+        twins.emplace_back(plain, torch.attr("_neg_view")(plain));
+      }
+    int found = 0;
+    for (int word = kFirst; word <= kLast; ++word) {
+      std::uint64_t difference = ~std::uint64_t{0};
+      for (const auto& [plain, negated] : twins) {
+        dlpack::Tensor one, other;
+        if (!describe(plain, one) || !describe(negated, other) || !is_usual(one) ||
+            !is_usual(other))
+          return;
+        difference &= ~at(one, word) & at(other, word);
+      }
+      if (difference == 0) continue;
+      if (++found > 1 || !std::has_single_bit(difference)) {
+        mask_ = 0;
+        return;
+      }
+      word_ = word;
+      mask_ = difference;
+    }
+  }
+
+  int word_ = kFirst;
+  std::uint64_t mask_ = 0;
+};
+
 }  // namespace
 
 bool describe(py::handle object, dlpack::Tensor& tensor) {
   const ExchangeApi* api = cached_api(object);
   if (!api) return false;
-  if (api->tensor_from_object(object.ptr(), &tensor) == 0) return true;
-  PyErr_Clear();  // a sparse or fake tensor: the protocol in Python says what is wrong with it
+  if (api->tensor_from_object(object.ptr(), &tensor) == 0)
+    return tensor.data || size_of(tensor) == 0;
+  require_failure(py::error_already_set());  // sparse, or within a transform of torch.func
   return false;
+}
+
+bool is_negated(py::handle object, const dlpack::Tensor& tensor) {
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<NegativeBit> storage;
+  const NegativeBit& bit =
+      storage.call_once_and_store_result([] { return NegativeBit(); }).get_stored();
+  if (bit.known(tensor)) return bit.is_set(tensor);
+  return object.attr("is_neg")().cast<bool>();
+}
+
+void count_writes(const std::vector<PyObject*>& tensors) {
+  if (tensors.empty()) return;
+  thread_local PyObject* count = nullptr;  // looking it up takes as long as its work on a tensor
+  if (!count) {
+    const py::object autograd = of_torch("autograd");
+    if (!autograd) return;
+    count = autograd.attr("graph").attr("increment_version").cast<py::object>().release().ptr();
+  }
+  py::tuple written(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    Py_INCREF(tensors[i]);
+    PyTuple_SET_ITEM(written.ptr(), static_cast<Py_ssize_t>(i), tensors[i]);
+  }
+  PyObject* const argument = written.ptr();
+  PyObject* const result = PyObject_Vectorcall(count, &argument, 1, nullptr);
+  if (!result) throw py::error_already_set();
+  Py_DECREF(result);
 }
 
 bool known_type(const dlpack::DataType& given, Type& type) {

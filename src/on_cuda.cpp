@@ -7,28 +7,40 @@
 namespace aruba_fast::python {
 namespace {
 
-py::handle first_of(py::handle object) {
-  if (!PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr())) return object;
-  return PySequence_Fast_GET_SIZE(object.ptr()) ? PySequence_Fast_GET_ITEM(object.ptr(), 0)
-                                                : Py_None;
+// Held, for what it is asked may change the list.
+py::object first_of(py::handle object) {
+  if (!PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()))
+    return py::reinterpret_borrow<py::object>(object);
+  const py::scoped_critical_section section(object);
+  return py::reinterpret_borrow<py::object>(
+      PySequence_Fast_GET_SIZE(object.ptr()) ? PySequence_Fast_GET_ITEM(object.ptr(), 0) : Py_None);
+}
+
+// Libraries whose arrays have the attributes of a device's wherever they live.
+bool lives_anywhere(py::handle array) {
+  return is_instance_of(array, "torch", "Tensor") || is_instance_of(array, "jax", "Array");
 }
 
 }  // namespace
 
 bool foreign_on_cuda(py::handle object) {
-  const py::handle array = first_of(object);
+  const py::object array = first_of(object);
   if (py::isinstance<py::array>(array)) return false;
   dlpack::Tensor tensor;
   if (describe(array, tensor)) return tensor.device.kind == dlpack::kCuda;
   // Asked of the type: the attribute itself fails where a library finds no driver.
-  const bool has_interface = py::hasattr(py::type::handle_of(array), "__cuda_array_interface__");
-  if (!py::hasattr(array, "__dlpack_device__")) return has_interface;
+  const bool has_interface =
+      static_cast<bool>(attribute(py::type::handle_of(array), "__cuda_array_interface__"));
+  const py::object device_of = attribute(array, "__dlpack_device__");
+  if (!device_of) return has_interface;
   try {
-    const py::tuple device = array.attr("__dlpack_device__")();
+    const py::tuple device = device_of();
     return device[0].cast<int>() == dlpack::kCuda;
-  } catch (py::error_already_set&) {
-    return has_interface;
+  } catch (const py::error_already_set& error) {
+    require_failure(error);
+  } catch (const py::builtin_exception&) {  // an answer that is no device
   }
+  return has_interface && !lives_anywhere(array);
 }
 
 // The Python layer finds the module for its own calls too: the sentence of a build without CUDA is

@@ -1,6 +1,7 @@
 // Where arrays live: calls about those of a CUDA device go to the extension aruba_fast._cuda.
 #pragma once
 
+#include <pybind11/critical_section.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 

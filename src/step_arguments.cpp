@@ -16,6 +16,16 @@ double hyperparameter(const char* function, const char* name, py::handle object,
   return value;
 }
 
+// An empty list beside parameters: what it should hold would be taken for not given.
+std::span<const Array> all_given(Arrays& arrays, py::handle object, const char* name, Access access,
+                                 const StepArguments& arguments) {
+  const std::span<const Array> given = arrays.all(object, name, access);
+  if (given.empty() && !arguments.theta.empty())
+    refuse(arrays.function(), "`" + std::string(name) + "`", "have as many arrays as `theta`", "0",
+           std::to_string(arguments.theta.size()));
+  return given;
+}
+
 }  // namespace
 
 StepArguments preconditioned_arguments(Arrays& arrays, py::handle theta, py::handle grad,
@@ -28,8 +38,9 @@ StepArguments preconditioned_arguments(Arrays& arrays, py::handle theta, py::han
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
   if (is_number(learning_rate))
     arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
-  else arguments.rates = arrays.all(learning_rate, "learning_rate", Access::kRead);
-  if (grad_sq) arguments.state = arrays.all(*grad_sq, "grad_sq", Access::kModify);
+  else
+    arguments.rates = all_given(arrays, learning_rate, "learning_rate", Access::kRead, arguments);
+  if (grad_sq) arguments.state = all_given(arrays, *grad_sq, "grad_sq", Access::kModify, arguments);
   return arguments;
 }
 
@@ -39,8 +50,8 @@ StepArguments aruba_arguments(Arrays& arrays, py::handle theta, py::handle grad,
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
   arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  arguments.rates = arrays.all(b, "b", Access::kRead);
-  arguments.state = arrays.all(g, "g", Access::kModify);
+  arguments.rates = all_given(arrays, b, "b", Access::kRead, arguments);
+  arguments.state = all_given(arrays, g, "g", Access::kModify, arguments);
   arguments.damping = hyperparameter(arrays.function(), "coef", coef, true);
   return arguments;
 }
@@ -52,7 +63,7 @@ StepArguments adagrad_arguments(Arrays& arrays, py::handle theta, py::handle gra
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
   arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  arguments.state = arrays.all(grad_sq, "grad_sq", Access::kModify);
+  arguments.state = all_given(arrays, grad_sq, "grad_sq", Access::kModify, arguments);
   arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
   arguments.damping = hyperparameter(arrays.function(), "delta", delta, false);
   return arguments;

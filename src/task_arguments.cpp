@@ -150,10 +150,11 @@ TrainingArguments::TrainingArguments(Arrays& arrays, py::handle x, py::handle y,
               arrays.integers<std::uint8_t>(skipped_out, "skipped_out", n_runs)};
   if (chosen) training.meta_step = [step](std::int64_t) { return step; };
   if (callable)
-    training.meta_step = [meta_step](std::int64_t n_tasks) {
+    training.meta_step = [meta_step](std::int64_t n_tasks) -> std::optional<double> {
       const py::gil_scoped_acquire gil;
       double value = 0;
-      return *optional_meta_step(meta_step(n_tasks), value);
+      if (!optional_meta_step(meta_step(n_tasks), value)) return std::nullopt;
+      return value;
     };
   if (!progress.is_none())
     training.progress = [progress](std::int64_t done, std::int64_t total) {

@@ -266,8 +266,11 @@ def test_lists_must_have_the_same_length_and_shapes():
         with pytest.raises((ValueError, TypeError), match=r"step: `grad(\[\d\])?`"):
             af.step(theta, bad, 0.5)
         assert snapshot([theta, bad]) == before
-    with pytest.raises(ValueError, match=r"step: `grad_sq`.*got 1, expected 2"):
-        af.step(theta, grad, 0.5, grad_sq=[np.ones(3, F32)])
+    for n in (0, 1):
+        with pytest.raises(ValueError, match=rf"step: `grad_sq`.*got {n}, expected 2"):
+            af.step(theta, grad, 0.5, grad_sq=[np.ones(3, F32)] * n)
+        with pytest.raises(ValueError, match=rf"step: `learning_rate`.*got {n}, expected 2"):
+            af.step(theta, grad, [np.ones(3, F32)] * n)
 
 
 def test_a_bad_last_array_leaves_the_first_ones_alone():

@@ -39,6 +39,16 @@ def many_tasks():
     stop_within(lambda: af.run_tasks(tasks, np.zeros(8), af.OGD(0.1), loss="squared",
                                      n_epochs=10_000))
 
+def exponentiated():  # a row takes a millisecond
+    wide = af.Tasks(np.ones((1000, 200_000), np.float32), np.ones(1000), [0, 1000])
+    stop_within(lambda: af.run_tasks(wide, np.full(200_000, 1 / 200_000, np.float32), af.EG(0.1),
+                                     loss="squared", n_epochs=1000))
+
+def wide_rows():  # a row takes a tenth of a second
+    wide = af.Tasks(np.ones((2, 20_000_000), np.float32), np.ones(2), [0, 2])
+    stop_within(lambda: af.run_tasks(wide, np.zeros(20_000_000, np.float32), af.OGD(0.1),
+                                     loss="logistic", n_epochs=10_000))
+
 def hindsight():
     wide = af.Tasks(rng.standard_normal((600, 500, 200)), (rng.random((600, 500)) < 0.5) * 1.0)
     stop_within(lambda: af.best_in_hindsight(wide, "logistic", regularization=1.0))
@@ -107,6 +117,8 @@ print("done")
         "giant_round",
         "one_giant_task",
         "many_tasks",
+        "exponentiated",
+        "wide_rows",
         "hindsight",
         "one_wide_task",
         "nearly_dependent_columns",
@@ -172,3 +184,79 @@ def test_progress_is_reported_in_order_up_to_the_total():
     assert seen[-1] == (60, 60)
     assert seen == sorted(set(seen))
     assert {total for _, total in seen} == {60}
+
+
+class Raising:
+    """An object whose own code raises, whatever it is asked for."""
+
+    def __init__(self, error, asked):
+        self.error, self.asked = error, asked
+
+    def __getattr__(self, name):
+        raise self.error if name == self.asked else AttributeError(name)
+
+    def _raise(self, *_, **__):
+        raise self.error
+
+
+def raising(error, asked):
+    kind = type("Raising", (Raising,), {} if asked == "__getattr__" else {asked: Raising._raise})
+    if asked == "__dlpack__":
+        kind.__dlpack_device__ = lambda _: (1, 0)
+    return kind(error, "__dlpack_device__")
+
+
+def calls(value):
+    """Every kind of argument that an object's own code is asked for."""
+    theta, learner = np.ones(3), af.MetaLearner(np.zeros(3))
+    tasks = af.Tasks(np.ones((2, 2, 3)), np.ones((2, 2)))
+    return {
+        "step theta": lambda: af.step(value, theta, 0.1),
+        "step grad": lambda: af.step(theta, value, 0.1),
+        "step grad[0]": lambda: af.step([theta], [value], 0.1),
+        "step learning_rate": lambda: af.step(theta, theta.copy(), value),
+        "aruba_step coef": lambda: af.aruba_step(*np.ones((4, 3)), coef=value),
+        "adagrad_step delta": lambda: af.adagrad_step(
+            *np.ones((3, 3)), learning_rate=0.1, delta=value
+        ),
+        "set_num_threads n": lambda: af.set_num_threads(value),
+        "MetaLearner phi": lambda: af.MetaLearner(value),
+        "Tasks x": lambda: af.Tasks(value, np.ones((2, 2))),
+        "run_tasks batch_size": lambda: af.run_tasks(
+            tasks, np.zeros(3), af.OGD(0.1), loss="squared", batch_size=value
+        ),
+        "meta_train meta_step": lambda: af.meta_train(
+            tasks, learner, loss="squared", meta_step=lambda _: value
+        ),
+    }
+
+
+ASKED = {
+    "__float__": (
+        "step learning_rate", "aruba_step coef", "adagrad_step delta", "set_num_threads n",
+    ),
+    "__index__": ("aruba_step coef", "run_tasks batch_size"),
+    "__array__": ("MetaLearner phi", "Tasks x"),
+    "__dlpack__": ("step theta", "step grad", "step grad[0]"),
+    "__dlpack_device__": ("step theta", "step grad", "step grad[0]", "MetaLearner phi"),
+    "__getattr__": ("step theta", "step grad", "step grad[0]", "MetaLearner phi"),
+}  # fmt: skip
+RAISES = [(asked, name) for asked, names in ASKED.items() for name in names]
+
+
+@pytest.mark.parametrize(("asked", "name"), RAISES)
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError])
+def test_what_is_no_failure_to_answer_goes_on(asked, name, kind):
+    error = kind()
+    with pytest.raises(kind) as caught:
+        calls(raising(error, asked))[name]()
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(("asked", "name"), RAISES)
+@pytest.mark.parametrize("kind", [RuntimeError, ZeroDivisionError, OSError, TypeError, ValueError])
+def test_a_failure_to_answer_is_told_in_the_sentence(asked, name, kind):
+    function, argument = name.split()
+    with pytest.raises((TypeError, ValueError), match=f"{function}: `") as caught:
+        calls(raising(kind("out of order"), asked))[name]()
+    assert f"`{argument}`" in str(caught.value)

@@ -116,3 +116,47 @@ def test_training_lowers_the_loss_of_later_tasks(rng):
     history = af.meta_train(pack(pieces, np.float64), learner, loss="squared")
     assert history.loss[100:].mean() < 0.05 * history.loss[:5].mean()
     np.testing.assert_allclose(learner.phi, center, atol=0.2)
+
+
+def nothing_at_first(n_tasks):
+    return None if n_tasks < 6 else 0.25
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(
+    "meta_step",
+    [None, lambda _: None, nothing_at_first, 0, 0.5, np.float32(0.5), lambda _: np.float64(0.5)],
+    ids=["None", "returns None", "at first None", "0", "0.5", "float32", "returns float64"],
+)
+def test_every_meta_step_is_that_of_the_loop(device, meta_step, rng, request):
+    if device == "cuda":
+        request.getfixturevalue("on_device")
+    tasks = pack([task_data("squared", rng, 4, 3) for _ in range(9)], np.float64).to(device)
+    native, loop = (af.MetaLearner(np.zeros(3)).to(device) for _ in range(2))
+    af.meta_train(tasks, native, loss="squared", round_size=3, meta_step=meta_step)
+    for part in tasks.rounds(3):
+        loop.update(af.run_tasks(part, loop.phi, loop.rule(), loss="squared"), meta_step=meta_step)
+    assert_same_bits(native.to("cpu"), loop.to("cpu"))
+
+
+WRONG = [True, np.bool_(False), np.array(0.5), np.ones(1), "0.5", 1j, -0.5, np.nan, np.inf, [0.5]]
+
+
+@pytest.mark.parametrize("returned", [False, True])
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+def test_what_update_refuses_meta_train_and_apply_refuse(value, returned, rng):
+    tasks = pack([task_data("squared", rng, 4, 3) for _ in range(4)], np.float64)
+    learner = af.MetaLearner(np.zeros(3))
+    run = af.run_tasks(tasks, learner.phi, learner.rule(), loss="squared")
+    meta_step = (lambda _: value) if returned else value
+    said = set()
+    for call in (
+        lambda: learner.update(run, meta_step=meta_step),
+        lambda: learner.apply(learner.statistics(run), meta_step),
+        lambda: af.meta_train(tasks, learner, loss="squared", meta_step=meta_step),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"`meta_step` must") as caught:
+            call()
+        said.add((caught.type, str(caught.value).split(": ", 1)[1]))
+    assert len(said) == 1
+    assert learner.n_tasks == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -69,6 +70,38 @@ def test_fork_after_use(threads):
     assert af.get_num_threads() == 2
 
 
+USED_ELSEWHERE = """
+import ctypes, os, signal, sys
+import numpy as np
+if sys.argv[1] == "before":
+    import aruba_fast as af
+# Another library's region of two threads, in the OpenMP runtime that is ours too.
+runtime = ctypes.CDLL("libgomp.so.1")
+nothing = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p)
+runtime.GOMP_parallel(nothing, None, 2, 0)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    import aruba_fast as af
+    theta = np.zeros(1 << 20, np.float32)
+    af.step(theta, np.ones(1 << 20, np.float32), 0.5)
+    assert (theta == -0.5).all() and af.get_num_threads() == 1
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names GNU's OpenMP runtime")
+@pytest.mark.parametrize("imported", ["before", "after"])
+def test_fork_after_another_library_used_the_runtime(imported):
+    """Imported before the fork, but not used; or in the child, where the threads are gone too."""
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        pytest.skip("no libgomp")
+    assert run_python(USED_ELSEWHERE, imported, ARUBA_NUM_THREADS="") == "0\n"
+
+
 def test_eight_python_threads_at_once(threads):
     threads(2)
     expected = some_work()
@@ -113,6 +146,64 @@ def test_environment_variables_set_the_threads():
     code = "import aruba_fast as af; print(af.get_num_threads())"
     assert run_python(code, ARUBA_NUM_THREADS="3") == "3\n"
     assert run_python(code, OMP_NUM_THREADS="1", ARUBA_NUM_THREADS="") == "1\n"
+
+
+@pytest.mark.parametrize(
+    "n", ["2.5", "abc", "-3", "0", "100000", "4097", "1e3", "3 4", "99999999999", "+"]
+)
+def test_a_number_of_threads_that_is_none_is_refused_once(n):
+    code = """
+import sys
+for _ in range(2):
+    try:
+        import aruba_fast
+    except ValueError as error:
+        print(error)
+"""
+    sentence = (
+        f"ARUBA_NUM_THREADS must be a whole number from 1 to 4096, or not be set: got '{n}'\n"
+    )
+    assert run_python(code, ARUBA_NUM_THREADS=n) == 2 * sentence
+
+
+def test_numbers_of_threads_that_are_some():
+    code = "import aruba_fast as af; print(af.get_num_threads())"
+    for text in ("4096", " 7 ", "007"):
+        assert run_python(code, ARUBA_NUM_THREADS=text) == f"{int(text)}\n"
+
+
+def test_an_unknown_instruction_set_is_an_exception_not_the_end():
+    """It is looked at where it can be refused: not within a parallel region."""
+    code = """
+try:
+    import aruba_fast
+except ValueError as error:
+    print(error)
+"""
+    found = run_python(code, ARUBA_ISA="typo", ARUBA_NUM_THREADS="2")
+    assert found.startswith(
+        "ARUBA_ISA must name an instruction set of this processor: got typo, expected one of "
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_memory_does_not_grow_with_threads_that_have_nothing_to_do():
+    """One task of 2e6 parameters: 16 MB each for theta, its sums, rates, dampings and results."""
+    code = """
+import resource, sys
+import numpy as np, aruba_fast as af
+af.set_num_threads(int(sys.argv[1]))
+d = 2_000_000
+tasks = af.Tasks(np.ones((1, d)) / d, np.ones(1), offsets=[0, 1])
+rule, phi = af.OGD(0.1), np.zeros(d)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+run = af.run_tasks(tasks, phi, rule, loss="squared")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+assert abs(run.loss[0] - 0.5) < 1e-12
+"""
+    for n in ("1", "8", "4096"):
+        assert int(run_python(code, n)) < 6 * 16 + 20
 
 
 def test_none_gives_the_default_back(threads):

@@ -9,6 +9,7 @@ other models bring gradients to `step`, `aruba_step` and `adagrad_step`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import _core
 from ._core import (
     CudaError,
     adagrad_step,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from .theory.simplex import SimplexLearner
     from .theory.transfer import MetaAverage, TransferRisk, transfer_risk
     from .train import History, meta_train
+
+_core.join_process()
 
 __all__ = [
     "EG",

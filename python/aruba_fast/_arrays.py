@@ -1,5 +1,6 @@
 """Where arrays live: NumPy's in host memory, CuPy's on a CUDA device, and what works on each."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
@@ -22,6 +23,33 @@ class ForeignArray(Protocol):
         """Tells where the memory is."""
 
 
+def require_plain(function: str, name: str, value: Any) -> None:
+    """Refuses a tensor of PyTorch whose numbers are not those that its memory holds."""
+    torch: Any = sys.modules.get("torch")
+    plain: Any = getattr(torch, "Tensor", ())
+    if not isinstance(value, plain):
+        return
+    kind = type(value)
+    functorch = getattr(torch._C, "_functorch", None)
+    if kind.__torch_dispatch__ is not plain.__torch_dispatch__:
+        got = f"a {kind.__name__}, whose class gives memory a meaning of its own"
+        expected = "a torch.Tensor of its numbers, as DTensor.full_tensor() returns"
+    elif functorch and functorch.is_functorch_wrapped_tensor(value):
+        got, expected = "one within a transform of torch.func", "a call outside of it"
+    elif value.device.type not in ("cpu", "cuda"):
+        got, expected = f"one on {str(value.device)!r}", "one on 'cpu' or 'cuda'"
+    elif value.layout is not torch.strided:
+        return  # its exporter's own sentence is as good
+    elif value.is_neg() or value.is_conj():
+        got = "one whose numbers are negated or conjugated when they are read"
+        expected = "resolve_neg() or resolve_conj() of it"
+    elif value.numel() and not value.data_ptr():
+        got, expected = "one without memory", "one that has it"
+    else:
+        return
+    raise TypeError(f"{function}: `{name}` must be a plain tensor: got {got}, expected {expected}")
+
+
 def cuda_module(function: str, name: str, value: object) -> ModuleType:
     """Returns the native code for CUDA devices, on behalf of an argument that asks for it."""
     try:
@@ -37,7 +65,7 @@ def _described(value: object) -> str:
     if isinstance(value, str):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return f"a {type(value).__name__} of {_described(value[0])}"
+        return f"a {type(value).__name__} of {', '.join(map(_described, value[:1]))}"
     return f"{type(value).__module__}.{type(value).__qualname__} on a CUDA device"
 
 

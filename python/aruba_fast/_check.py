@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,13 @@ def _real(function: str, name: str, value: object) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+    except MemoryError:
+        raise
+    except Exception as error:  # of the object's own code
+        raise TypeError(
+            f"{function}: `{name}` must be a real number: got {type(value).__name__} ({error}), "
+            "expected a float"
+        ) from error
 
 
 def shown(value: object) -> str:
@@ -76,6 +84,19 @@ def fraction(function: str, name: str, value: object, *, zero: bool = False) -> 
     return number
 
 
+def meta_step(function: str, value: Any, n_tasks: Callable[[], int]) -> float | None:
+    """Returns the step of the initialization, None for that of the running mean.
+
+    Args:
+        function: Name of the public function, for the message.
+        value: A number, None, or a function of the number of tasks that returns one of them.
+        n_tasks: Counts the tasks, for such a function; on a device that waits.
+    """
+    if callable(value):
+        value = value(n_tasks())
+    return None if value is None else non_negative(function, "meta_step", value)
+
+
 def square(function: str, what: str, number: float) -> float:
     """Returns the square of a positive number, which must not leave float64."""
     if not (1e-150 < number < 1e150):
@@ -101,10 +122,12 @@ def integer(function: str, name: str, value: Any, minimum: int, maximum: int = _
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
         number = operator.index(value)
-    except TypeError:
+    except MemoryError:
+        raise
+    except Exception as error:  # a float has no index; an object's own code raises what it likes
         raise TypeError(
             f"{function}: `{name}` must be an integer: got {shown(value)}, expected an int"
-        ) from None
+        ) from (None if type(error) is TypeError else error)
     if not (minimum <= number <= maximum):
         most = "fit into 64 bits" if maximum == _INT64_MAX else f"be at most {maximum}"
         rule = f"be at least {minimum}" if number < minimum else most
@@ -130,12 +153,15 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
                 f"got {type(value).__name__} ({error}), expected an array on a CUDA device"
             ) from error
         return device_array
+    _arrays.require_plain(function, name, value)
     if not isinstance(value, np.ndarray) and _is_ours(value):
         raise TypeError(
             f"{function}: `{name}` must be an array: got {shown(value)}{_array_of(name, value)}"
         )
     try:
         result: NDArray[Any] = np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:  # foreign arrays raise whatever their library chose
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(

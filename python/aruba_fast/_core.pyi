@@ -18,6 +18,7 @@ __all__: list[str] = [
     "check_labels",
     "get_num_threads",
     "info",
+    "join_process",
     "merge_statistics",
     "meta_train",
     "on_cuda",
@@ -228,6 +229,11 @@ def info() -> dict:
         dict: version, isa (the instruction set in use; ARUBA_ISA in the environment overrides it), isas (those this processor and build
         offer), threads, openmp, compiler, cuda: a dict of built, versions (of CUDA's runtime and driver), devices (how many can be
         used) and problem (why there are none, or None). Asking makes no CUDA context.
+    """
+
+def join_process() -> None:
+    """
+    To be called at import: looks at the environment, and watches for forks.
     """
 
 def merge_statistics(

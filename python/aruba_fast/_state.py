@@ -112,7 +112,7 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> 
         if found != wanted:
             raise ValueError(f"`{name}` is {found[0]} {found[1]}, expected {wanted[0]} {wanted[1]}")
     rho = arrays["rho"]
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         rounded = arrays["phi_master"].astype(phi.dtype)
         b, g = hyper.eps**2 * arrays["b"], hyper.zeta**2 * arrays["g"]
     good = {

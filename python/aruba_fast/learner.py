@@ -20,7 +20,7 @@ from .tasks import Tasks
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MetaStep: TypeAlias = float | Callable[[int], float] | None
+MetaStep: TypeAlias = float | Callable[[int], float | None] | None
 
 
 # What to write where something else than a TaskRun was given.
@@ -252,11 +252,8 @@ class MetaLearner(Learned):
             _divergence.look(name, self, statistics.n_tasks + n_skipped, n_skipped)
 
     def _apply(self, name: str, statistics: TaskStatistics, meta_step: MetaStep) -> None:
-        if callable(meta_step):
-            meta_step = meta_step(self.n_tasks + statistics.n_tasks)
-        if meta_step is not None:
-            meta_step = _check.non_negative(name, "meta_step", meta_step)
-        self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, meta_step)
+        step = _check.meta_step(name, meta_step, lambda: self.n_tasks + statistics.n_tasks)
+        self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, step)
 
     def update(
         self, run: TaskRun, *, weights: ArrayLike | None = None, meta_step: MetaStep = None
@@ -294,9 +291,8 @@ class MetaLearner(Learned):
             if callable(meta_step):
                 self._apply(name, self._statistics(run, weights), meta_step)
             else:
-                if meta_step is not None:
-                    meta_step = _check.non_negative(name, "meta_step", meta_step)
-                self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
+                step = _check.meta_step(name, meta_step, int)
+                self._state.learn(run.theta_hat, run.grad_sq, weights, step)
             n_skipped = counts.item(1) - before
         if n_skipped or run.loss is not None or len(run) == 1:
             _divergence.look(name, self, len(run), n_skipped, run.loss)

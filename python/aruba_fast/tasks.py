@@ -67,7 +67,7 @@ class Tasks(Rows):
         else:
             limits = checked_offsets(offsets, len(features))
         # The engine trusts checked labels (softmax indexes memory with them): keep them private.
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             labels = labels.astype(features.dtype, order="C").reshape(-1)
         self._fill(features, labels, limits[:-1], limits[1:], checked=set())
 

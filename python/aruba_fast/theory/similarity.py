@@ -90,7 +90,8 @@ def task_similarity(
             _check.on_simplex(_NAME, "phi", center)
     if kind == "kl":
         return float(share @ kl_divergence(theta, center))
-    each: Float64Array = share @ (theta - center) ** 2
+    with np.errstate(over="ignore", under="ignore"):
+        each: Float64Array = share @ (theta - center) ** 2
     return float(each.sum()) if kind == "euclidean" else each
 
 

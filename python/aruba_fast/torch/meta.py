@@ -139,13 +139,10 @@ class MetaOptimizer(Running):
                 f"{name}: the round must hold a task: got none, expected `with meta.task()` before"
             )
         with self._parameters.beside():
-            if callable(meta_step):
-                given = self._flat.statistics() if statistics is None else statistics
-                meta_step = meta_step(self.n_tasks + given.n_tasks)
-            if meta_step is not None:
-                meta_step = _check.non_negative(name, "meta_step", meta_step)
+            sums = self._flat.statistics if statistics is None else lambda: statistics
+            step = _check.meta_step(name, meta_step, lambda: self.n_tasks + sums().n_tasks)
             self._require_phi(name, at_any_cost=False)
-            of_round = self._flat.apply(statistics, meta_step)
+            of_round = self._flat.apply(statistics, step)
         self.restore()
         # torch.optim wraps `step` once.
         _divergence.look(name, self, *of_round, remedy="a smaller `learning_rate`", stacklevel=4)

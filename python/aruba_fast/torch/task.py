@@ -147,8 +147,6 @@ class TaskOptimizer(Fixed):
                 raise renamed(error, "TaskOptimizer.step", used) from None
             lists[1] = [grad.to_dense() for grad in lists[1]]
             self._move(*lists)
-        # Native code wrote past autograd, which must not use what it saved of the old values.
-        torch.autograd.graph.increment_version(lists[0])
         meta._publish()
         return loss
 
