@@ -97,7 +97,7 @@ struct TaskSlots {
       n = n < progress[k].rows_left ? n : progress[k].rows_left;
       n = n < batch_left ? n : batch_left;
       if (!call.is_long) continue;
-      const std::int64_t most = has_extras() ? kTermsTogether : kSquaresTogether,
+      const std::int64_t most = call.has_extras() ? kTermsTogether : kSquaresTogether,
                          terms =
                              call.batch_size == 1 ? progress[k].n_rounds : progress[k].batch_rows,
                          together = most - terms % most;

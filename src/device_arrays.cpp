@@ -70,7 +70,7 @@ void DeviceArrays::end() {
   for (void* producer : producers_) cuda::wait_for({stream_.device, producer}, stream_.handle);
   // What a pool gave goes back to it in the order of its stream; of which a graph knows nothing.
   if (is_captured_) held_.insert(held_.end(), kept_.begin(), kept_.end());
-  hold(stream_, std::move(held_));
+  python::hold(stream_, std::move(held_));
 }
 
 void DeviceArrays::end_in_spite() noexcept {

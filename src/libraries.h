@@ -5,16 +5,9 @@
 
 #include <cstdint>
 
-namespace aruba_fast::python {
+#include "objects.h"
 
-// A class of a library, if the program uses that library at all.
-inline bool is_instance_of(pybind11::handle object, const char* library, const char* name) {
-  const pybind11::dict modules =
-      pybind11::reinterpret_borrow<pybind11::dict>(PyImport_GetModuleDict());
-  PyObject* module = PyDict_GetItemString(modules.ptr(), library);
-  return module && pybind11::hasattr(module, name) &&
-         pybind11::isinstance(object, pybind11::handle(module).attr(name));
-}
+namespace aruba_fast::python {
 
 inline bool is_cupy(pybind11::handle object) { return is_instance_of(object, "cupy", "ndarray"); }
 inline bool is_torch(pybind11::handle object) { return is_instance_of(object, "torch", "Tensor"); }
