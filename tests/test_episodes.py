@@ -209,22 +209,26 @@ def test_the_uniformity_test_can_fail():
 # ---- errors --------------------------------------------------------------------------------------
 
 REFUSED = [
-    ({"images": np.ones((3, 2, 4))}, ValueError, "`images` must have the right number of dim"),
+    (
+        {"images": np.ones((3, 2, 4))},
+        ValueError,
+        "`images` must have 4 dimensions: got shape (3, 2, 4)",
+    ),
     ({"images": np.full((6, 2, 2, 2), "a")}, TypeError, "`images` must hold real numbers"),
     ({"images": np.ones((6, 2, 2, 3)), "rotations": True}, ValueError, "`images` must be square"),
     ({"classes": [0, 1, 2, 3, 12]}, ValueError, "`classes` must be rows of `images`: got 0 to 12"),
     ({"classes": [0, 1, 2, 3, -1]}, ValueError, "`classes` must be rows of `images`: got -1 to 3"),
     ({"classes": [0, 1, 2, 3, 3]}, ValueError, "`classes` must be distinct: got 5 rows"),
     ({"classes": [0.0, 1.0]}, TypeError, "`classes` must hold integers: got float64"),
-    ({"classes": [[0, 1]]}, ValueError, "`classes` must have the right number of dimensions"),
-    ({"n_way": 0}, ValueError, "`n_way` must be in range: got 0"),
+    ({"classes": [[0, 1]]}, ValueError, "`classes` must have 1 dimension: got shape (1, 2)"),
+    ({"n_way": 0}, ValueError, "`n_way` must be at least 1: got 0"),
     ({"n_way": 13}, ValueError, "`n_way` must not exceed the number of classes: got 13, expected"),
-    ({"n_way": 2.0}, TypeError, "`n_way` must be an integer: got float"),
-    ({"k_shot": 0}, ValueError, "`k_shot` must be in range: got 0"),
-    ({"n_query": -1}, ValueError, "`n_query` must be in range: got -1"),
+    ({"n_way": 2.0}, TypeError, "`n_way` must be an integer: got 2.0, a float"),
+    ({"k_shot": 0}, ValueError, "`k_shot` must be at least 1: got 0"),
+    ({"n_query": -1}, ValueError, "`n_query` must be at least 0: got -1"),
     ({"k_shot": 6, "n_query": 15}, ValueError, "got 6 + 15, expected at most 20"),
-    ({"rotations": 1}, TypeError, "`rotations` must be a bool: got int"),
-    ({"seed": -1}, ValueError, "`seed` must be in range: got -1"),
+    ({"rotations": 1}, TypeError, "`rotations` must be a bool: got 1, an int"),
+    ({"seed": -1}, ValueError, "`seed` must be at least 0: got -1"),
 ]
 
 
@@ -240,9 +244,9 @@ def test_bad_arguments_are_refused(changes, error, message):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda e: e[-1], ValueError, "`start` must be in range: got -1"),
-        (lambda e: e["a"], TypeError, "`start` must be an integer: got str"),
-        (lambda e: e.batch(0, 0), ValueError, "`n` must be in range: got 0"),
+        (lambda e: e[-1], ValueError, "`start` must be at least 0: got -1"),
+        (lambda e: e["a"], TypeError, "`start` must be an integer: got 'a', a str"),
+        (lambda e: e.batch(0, 0), ValueError, "`n` must be at least 1: got 0"),
     ],
 )
 def test_bad_numbers_of_episodes_are_refused(call, error, message):

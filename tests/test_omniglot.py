@@ -155,10 +155,10 @@ def test_splits_of_the_whole(whole):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"n_train": 0}, ValueError, "`n_train` must be in range: got 0"),
+        ({"n_train": 0}, ValueError, "`n_train` must be at least 1: got 0"),
         ({"n_train": 9}, ValueError, "`n_train` must leave a character for meta-testing: got 9"),
-        ({"n_train": 1.0}, TypeError, "`n_train` must be an integer: got float"),
-        ({"n_train": 3, "seed": -1}, ValueError, "`seed` must be in range: got -1"),
+        ({"n_train": 1.0}, TypeError, "`n_train` must be an integer: got 1.0, a float"),
+        ({"n_train": 3, "seed": -1}, ValueError, "`seed` must be at least 0: got -1"),
     ],
 )
 def test_bad_splits_are_refused(rng, arguments, error, message):

@@ -154,14 +154,14 @@ def test_the_paper_is_the_papers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_hidden": 0}, "`n_hidden` must be in range: got 0"),
-        ({"n_rounds": 1.5}, "`n_rounds` must be an integer: got float"),
+        ({"n_hidden": 0}, "`n_hidden` must be at least 1: got 0"),
+        ({"n_rounds": 1.5}, "`n_rounds` must be an integer: got 1.5, a float"),
         ({"stride": 8}, "`stride` must not skip characters: got 8, expected at most `length` = 7"),
         ({"line_fraction": 1.0}, "`line_fraction` must be a fraction: got 1.0"),
         ({"learning_rate": 0.0}, "`learning_rate` must be positive: got 0.0"),
         ({"zeta": -1.0}, "`zeta` must be positive: got -1.0"),
         ({"p": -1.0}, "`p` must not be negative: got -1.0"),
-        ({"n_evaluated": 0}, "`n_evaluated` must be in range: got 0"),
+        ({"n_evaluated": 0}, "`n_evaluated` must be at least 1: got 0"),
     ],
 )
 def test_bad_settings_are_refused(change, message):

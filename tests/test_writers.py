@@ -116,5 +116,5 @@ def test_bad_splits_are_refused(tmp_path):
     data = load_mnist_writers(write(tmp_path / "m.npz"))
     with pytest.raises(ValueError, match="`train_fraction` must leave writers on both sides"):
         data.split_writers(0.1)
-    with pytest.raises(ValueError, match="split_writers: `seed` must be in range: got -1"):
+    with pytest.raises(ValueError, match="split_writers: `seed` must be at least 0: got -1"):
         data.split_writers(seed=-1)
