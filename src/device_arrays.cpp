@@ -181,14 +181,16 @@ void* DeviceArrays::vector(py::handle object, const char* name, const py::dtype&
 }
 
 void DeviceArrays::fill_from_dlpack(Array& array, py::handle object, Access access) {
-  const py::tuple device = object.attr("__dlpack_device__")();
-  if (device[0].cast<int>() != dlpack::kCuda)
+  const auto [kind, device] = asked(function_, array, "be an array that can be read", object, [&] {
+    const py::tuple answer = object.attr("__dlpack_device__")();
+    return std::pair(answer[0].cast<int>(), answer[1].cast<int>());
+  });
+  if (kind != dlpack::kCuda)
     refuse<TypeError>(
         function_, array.quoted(), "live on the device of `" + std::string(first_) + "`",
-        type_name(object) +
-            (device[0].cast<int>() == dlpack::kCpu ? " in host memory" : " on another device"),
+        type_name(object) + (kind == dlpack::kCpu ? " in host memory" : " on another device"),
         device_name(stream_.device));
-  place(array, object, device[1].cast<int>());
+  place(array, object, device);
   if (access == Access::kModify && is_jax(object))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "an array of JAX, which are immutable");

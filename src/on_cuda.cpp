@@ -16,11 +16,6 @@ py::object first_of(py::handle object) {
       PySequence_Fast_GET_SIZE(object.ptr()) ? PySequence_Fast_GET_ITEM(object.ptr(), 0) : Py_None);
 }
 
-// Libraries whose arrays have the attributes of a device's wherever they live.
-bool lives_anywhere(py::handle array) {
-  return is_instance_of(array, "torch", "Tensor") || is_instance_of(array, "jax", "Array");
-}
-
 }  // namespace
 
 bool foreign_on_cuda(py::handle object) {
@@ -28,6 +23,11 @@ bool foreign_on_cuda(py::handle object) {
   if (py::isinstance<py::array>(array)) return false;
   dlpack::Tensor tensor;
   if (describe(array, tensor)) return tensor.device.kind == dlpack::kCuda;
+  // A tensor that could not be described may have no memory, and then its protocol crashes.
+  if (is_instance_of(array, "torch", "Tensor")) {
+    const py::object is_cuda = attribute(array, "is_cuda");
+    return is_cuda && is_cuda.ptr() == Py_True;
+  }
   // Asked of the type: the attribute itself fails where a library finds no driver.
   const bool has_interface =
       static_cast<bool>(attribute(py::type::handle_of(array), "__cuda_array_interface__"));
@@ -40,7 +40,8 @@ bool foreign_on_cuda(py::handle object) {
     require_failure(error);
   } catch (const py::builtin_exception&) {  // an answer that is no device
   }
-  return has_interface && !lives_anywhere(array);
+  // JAX's have the attribute wherever they live.
+  return has_interface && !is_instance_of(array, "jax", "Array");
 }
 
 // The Python layer finds the module for its own calls too: the sentence of a build without CUDA is

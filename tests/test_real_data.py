@@ -77,7 +77,8 @@ def test_parkinson_plain_rates_diverge_and_are_counted():
     lost = ~np.isfinite(run.theta_hat + run.grad_sq).all(axis=1)
     assert lost.any()
     learner = af.MetaLearner(start, learning_rate=0.1)
-    learner.update(run)
+    with pytest.warns(af.DivergenceWarning, match=r"^MetaLearner\.update: "):
+        learner.update(run)
     assert (learner.n_skipped, learner.n_tasks) == (lost.sum(), (~lost).sum())
     for values in (learner.phi, learner.b, learner.g, learner.learning_rate):
         assert np.isfinite(values).all()

@@ -30,7 +30,7 @@ def require_plain(function: str, name: str, value: Any) -> None:
     if not isinstance(value, plain):
         return
     kind = type(value)
-    functorch = getattr(torch._C, "_functorch", None)
+    functorch = getattr(getattr(torch, "_C", None), "_functorch", None)
     if kind.__torch_dispatch__ is not plain.__torch_dispatch__:
         got = f"a {kind.__name__}, whose class gives memory a meaning of its own"
         expected = "a torch.Tensor of its numbers, as DTensor.full_tensor() returns"

@@ -158,6 +158,11 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
         raise TypeError(
             f"{function}: `{name}` must be an array: got {shown(value)}{_array_of(name, value)}"
         )
+    if _is_masked(value):
+        raise ValueError(
+            f"{function}: `{name}` must not be masked: got a masked array with masked values, "
+            f"expected an array: leave these rows out, or {name}.filled(...)"
+        )
     try:
         result: NDArray[Any] = np.asarray(value)
     except MemoryError:
@@ -168,12 +173,6 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"{function}: `{name}` must be convertible to a NumPy array: "
             f"got {type(value).__name__} ({error}), expected an array"
         ) from error
-    # Not before: a list that holds itself is none of an array, and would be looked into for ever.
-    if _is_masked(value):
-        raise ValueError(
-            f"{function}: `{name}` must not be masked: got a masked array with masked values, "
-            f"expected an array: leave these rows out, or {name}.filled(...)"
-        )
     return result
 
 
@@ -207,7 +206,10 @@ def _is_masked(value: object) -> bool:
         nested = {
             kind for kind in map(type, value) if issubclass(kind, (list, tuple, np.ma.MaskedArray))
         }
-        return bool(nested) and any(map(_is_masked, value))
+        try:
+            return bool(nested) and any(map(_is_masked, value))
+        except RecursionError:
+            return False  # a list that holds itself is none of an array
     return False
 
 
