@@ -122,23 +122,27 @@ def test_import_of_the_library_does_not_need_the_extra():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child on Windows")
-def test_ctrl_c_ends_cleanly():
+def test_ctrl_c_ends_cleanly_and_loses_no_seed_that_was_done(tmp_path):
+    path = tmp_path / "demo.json"
     with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "demo", "--seeds", "100000"],
+        [sys.executable, "-c", MAIN, "demo", "--seeds", "100000", "--json", path],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         try:
             assert process.stdout.readline() == "ready\n"
-            time.sleep(3.0)
+            time.sleep(8.0)
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=20)
+            stdout, stderr = process.communicate(timeout=20)
         finally:
             process.kill()
     assert process.returncode == 130
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
+    n_done = json.loads(path.read_text())["settings"]["n_seeds"]
+    assert n_done >= 1
+    assert f"{n_done} of 100000 seeds are done" in stdout
 
 
 def test_bench_agrees_with_numpy_and_measures(monkeypatch):

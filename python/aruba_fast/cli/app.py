@@ -42,16 +42,20 @@ def demo(
 ) -> None:
     """Meta-learn from real people's data and compare ARUBA with its rivals."""
     from .. import datasets
-    from ..demo import Settings, run, table
+    from ..demo import Interrupted, Settings, run, table
     from ..experiments.files import write_json
 
     with in_one_sentence():
         people = datasets.load_wages() if data is None else datasets.load_table(data)
         settings = Settings(n_seeds=seeds, first_seed=seed, shots=shots)
         outputs.require("demo", folders={}, files={"json": json_file, "figure": figure})
-        with progress_bar("meta-learning") as report:
-            result = run(people, settings, report)
-        steps, drawn = [], []
+        steps, told, interrupt = [], [], None
+        try:
+            with progress_bar("meta-learning") as report:
+                result = run(people, settings, report)
+        except Interrupted as interrupted:
+            interrupt, result = interrupted, interrupted.result
+            told.append(Text(f"{result.settings.n_seeds} of {seeds} seeds are done"))
         if json_file is not None:
             steps.append(lambda: write_json(json_file, result.as_json(), "demo"))
         if figure is not None:
@@ -59,10 +63,12 @@ def demo(
 
             def picture() -> None:
                 draw(result, figure)
-                drawn.append(Text(f"drawn: {figure}"))
+                told.append(Text(f"drawn: {figure}"))
 
             steps.append(picture)
-        deliver(*steps, lambda: show(table.render(result), *drawn))
+        deliver(*steps, lambda: show(table.render(result), *told))
+        if interrupt is not None:
+            raise interrupt
 
 
 @app.command()

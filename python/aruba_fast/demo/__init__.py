@@ -4,8 +4,8 @@
 seeds, `table` and `figure` show the result.
 """
 
-from .experiment import Result, run
+from .experiment import Interrupted, Result, run
 from .methods import METHODS
 from .protocol import Settings
 
-__all__ = ["METHODS", "Result", "Settings", "run"]
+__all__ = ["METHODS", "Interrupted", "Result", "Settings", "run"]

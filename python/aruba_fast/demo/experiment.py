@@ -1,7 +1,7 @@
 """Repeats the comparison over seeds and gathers what the table, the figure and the JSON show."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,14 @@ def standard_error(values: Any) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C when some seeds were done; `result` is that of these."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+
 def run(table: Table, settings: Settings, report: Report | None = None) -> Result:
     """Runs the whole comparison.
 
@@ -142,6 +150,7 @@ def run(table: Table, settings: Settings, report: Report | None = None) -> Resul
 
     Raises:
         ValueError: The table has too few people or rows for the protocol.
+        Interrupted: Ctrl-C, a KeyboardInterrupt with the result of the seeds that were done.
 
     Example:
         >>> from aruba_fast import datasets, demo
@@ -151,13 +160,22 @@ def run(table: Table, settings: Settings, report: Report | None = None) -> Resul
     """
     steps = _Steps(settings.n_seeds * (N_TRAININGS + len(METHODS)), report)
     seeds = range(settings.first_seed, settings.first_seed + settings.n_seeds)
-    splits, trained, scores = [], [], []
-    for seed in seeds:
-        split = prepare(table, settings, seed)
-        methods = train(split, settings, seed, steps.advance)
-        scores.append([_scores(methods, name, split, settings, steps) for name in METHODS])
-        splits.append(split)
-        trained.append(methods)
+    done: list[_Seed] = []
+    try:
+        for seed in seeds:
+            split = prepare(table, settings, seed)
+            methods = train(split, settings, seed, steps.advance)
+            scores = [_scores(methods, name, split, settings, steps) for name in METHODS]
+            done.append((split, methods, scores))
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        raise Interrupted(_result(table, replace(settings, n_seeds=len(done)), done)) from None
+    return _result(table, settings, done)
+
+
+def _result(table: Table, settings: Settings, done: Sequence["_Seed"]) -> Result:
+    splits, trained, scores = zip(*done, strict=True)
     return Result(
         settings=settings,
         info=dict(table.info),
@@ -194,6 +212,7 @@ class _Steps:
 
 # Of the best candidate: (people diverged, error), its choice, its skipped tasks, the curve.
 _Scores = tuple[tuple[int, float], tuple[float, ...], int, list[float]]
+_Seed = tuple[Split, Trained, list[_Scores]]
 
 
 def _scores(
