@@ -14,7 +14,7 @@ import device
 import numpy as np
 import pytest
 from fuzz.__main__ import batch, report, reproducer
-from fuzz.calls import Broken, Call
+from fuzz.calls import ALLOWED, Broken, Call
 from fuzz.child import ENTRIES, Calls
 from fuzz.objects import METHODS, Meddling, Misbehaved, Raising
 from fuzz.soak import LIMIT
@@ -36,6 +36,29 @@ def test_random_calls_end_as_they_may(part):
     assert not finds, "\n" + report(SEED, finds)
     assert counts["succeeded"] > 0.3 * size, counts
     assert counts["failed"] > 0.2 * size, counts
+
+
+def test_calls_do_not_depend_on_what_numpy_does_with_errors_of_the_caller():
+    """`np.seterr(all="raise")` in the caller: what succeeds without it succeeds with it."""
+    calls = Calls(SEED, frameworks=False)
+    differ = []
+    for number in range(3000):
+        try:
+            (_, call, draw), (entry, again, other) = (calls.drawn(number) for _ in range(2))
+        except ALLOWED:
+            continue
+        good = succeeds(call, draw)
+        with np.errstate(all="raise"):
+            if succeeds(again, other) != good:
+                differ.append(f"{entry}: {reproducer(SEED, number)}")
+    assert differ == []
+
+
+def succeeds(call, draw):
+    try:
+        return call.run(draw)
+    except ArithmeticError as error:
+        return error
 
 
 @pytest.mark.skipif(SANITIZED, reason="sanitizers keep memory that was freed")

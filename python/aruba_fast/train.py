@@ -172,6 +172,7 @@ def _step_of(function: str, meta_step: MetaStep) -> MetaStep:
     return lambda n_tasks: _check.meta_step(function, meta_step, lambda: n_tasks)
 
 
+@np.errstate(all="ignore")
 def _check_in_ball(name: str, learner: MetaLearner, radius: float) -> None:
     # In units of the radius, whose square may be none.
     norm = float(np.linalg.norm(_arrays.host(learner.phi).astype(np.float64) / radius))

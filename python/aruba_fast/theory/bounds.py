@@ -42,6 +42,7 @@ def regret_upper_bound(
     diameter: float | None = ...,
     gradient: Literal[True],
 ) -> WithGradients: ...
+@np.errstate(all="ignore")
 def regret_upper_bound(
     run: TaskRun,
     best: Hindsight | ArrayLike,

@@ -138,8 +138,9 @@ def best_in_hindsight(
             f"separated, so that the loss falls for ever along a direction, in "
             f"{_several(np.flatnonzero(no_minimizer))}; expected a `radius` or a `regularization`"
         )
-    objective = least + 0.5 * penalty * np.einsum("tj,tj->t", theta_star, theta_star)
-    missed = gap > wanted * np.maximum(1.0, objective)
+    with np.errstate(all="ignore"):
+        objective = least + 0.5 * penalty * np.einsum("tj,tj->t", theta_star, theta_star)
+        missed = gap > wanted * np.maximum(1.0, objective)
     if missed.any():
         warnings.warn(
             f"{name}: the gap stayed at {gap[missed].max():.1e} in "

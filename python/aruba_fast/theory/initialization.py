@@ -113,6 +113,7 @@ class InitializationExperts:
             return np.asarray(weight / weight.sum(), np.float64)
 
     @property
+    @np.errstate(all="ignore")
     def phi(self) -> Float64Array:
         """The initialization for the next task, float64 [n_parameters]."""
         now = self._learned
@@ -178,6 +179,7 @@ class InitializationExperts:
         )
 
 
+@np.errstate(all="ignore")
 def dynamic_regret(phi: ArrayLike, theta: ArrayLike, path: ArrayLike) -> float:
     """Regret of a sequence of initializations against a path that knew the tasks.
 
@@ -206,6 +208,7 @@ def dynamic_regret(phi: ArrayLike, theta: ArrayLike, path: ArrayLike) -> float:
     return 0.5 * float(((starts - ends) ** 2).sum() - ((compared - ends) ** 2).sum())
 
 
+@np.errstate(all="ignore")
 def dynamic_regret_bound(
     phi: ArrayLike, theta: ArrayLike, path: ArrayLike, *, alpha: float, diameter: float
 ) -> float:

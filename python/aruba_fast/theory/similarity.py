@@ -28,6 +28,7 @@ def task_similarity(
     phi: ArrayLike | None = ...,
     weights: ArrayLike | None = ...,
 ) -> Float64Array: ...
+@np.errstate(all="ignore")
 def task_similarity(
     best: Hindsight | ArrayLike,
     *,
@@ -90,8 +91,7 @@ def task_similarity(
             _check.on_simplex(_NAME, "phi", center)
     if kind == "kl":
         return float(share @ kl_divergence(theta, center))
-    with np.errstate(over="ignore", under="ignore"):
-        each: Float64Array = share @ (theta - center) ** 2
+    each: Float64Array = share @ (theta - center) ** 2
     return float(each.sum()) if kind == "euclidean" else each
 
 

@@ -139,6 +139,7 @@ class TransferRisk:
         )
 
 
+@np.errstate(all="ignore")
 def transfer_risk(
     support: Tasks,
     query: Tasks,
