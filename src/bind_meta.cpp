@@ -63,8 +63,10 @@ void merge_statistics(py::handle sums_into, py::handle weight_into, py::handle c
   into.write_back();
 }
 
-void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle counts,
-           py::handle meta_step) {
+// Reads statistics, and does with them what `act` does to a state that is locked.
+template <auto act>
+void with_statistics(PyMetaState& self, py::handle sums, py::handle weight, py::handle counts,
+                     py::handle meta_step) {
   double step = 0;
   const double* chosen = optional_meta_step(meta_step, step);
   Arrays arrays("apply");
@@ -72,19 +74,7 @@ void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle cou
       StatisticsArrays(arrays, sums, weight, counts, self.state().n).value;
   const py::gil_scoped_release release;
   const std::lock_guard held(self.lock());
-  self.state().apply("MetaLearner.apply", statistics, chosen);
-}
-
-void require_sound(PyMetaState& self, py::handle sums, py::handle weight, py::handle counts,
-                   py::handle meta_step) {
-  double step = 0;
-  const double* chosen = optional_meta_step(meta_step, step);
-  Arrays arrays("apply");
-  const Statistics statistics =
-      StatisticsArrays(arrays, sums, weight, counts, self.state().n).value;
-  const py::gil_scoped_release release;
-  const std::lock_guard held(self.lock());
-  self.state().require_sound("MetaLearner.apply", statistics, chosen);
+  (self.state().*act)("MetaLearner.apply", statistics, chosen);
 }
 
 void learn(PyMetaState& self, py::handle theta_hat, py::handle grad_sq, py::handle weights,
@@ -114,11 +104,12 @@ void bind_meta(py::module_& module) {
   module.def("merge_statistics", merge_statistics, py::arg("sums_into"), py::arg("weight_into"),
              py::arg("counts_into"), py::arg("sums"), py::arg("weight"), py::arg("counts"),
              "Adds one round's sums to another's, compensated, in place.");
-  bind_meta_state<Arrays>(module, apply, read)
+  bind_meta_state<Arrays>(module, with_statistics<&MetaState::apply>, read)
       .def("learn", learn, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("weights"),
            py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.")
-      .def("require_sound", require_sound, py::arg("sums"), py::arg("weight"), py::arg("counts"),
-           py::arg("meta_step"), "Refuses what `apply` would, and changes nothing.");
+      .def("require_sound", with_statistics<&MetaState::require_sound>, py::arg("sums"),
+           py::arg("weight"), py::arg("counts"), py::arg("meta_step"),
+           "Refuses what `apply` would, and changes nothing.");
 }
 
 }  // namespace aruba_fast::python
