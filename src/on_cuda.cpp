@@ -24,10 +24,8 @@ bool foreign_on_cuda(py::handle object) {
   dlpack::Tensor tensor;
   if (describe(array, tensor)) return tensor.device.kind == dlpack::kCuda;
   // A tensor that could not be described may have no memory, and then its protocol crashes.
-  if (is_instance_of(array, "torch", "Tensor")) {
-    const py::object is_cuda = attribute(array, "is_cuda");
-    return is_cuda && is_cuda.ptr() == Py_True;
-  }
+  if (is_instance_of(array, "torch", "Tensor"))
+    if (const py::object is_cuda = attribute(array, "is_cuda")) return is_cuda.ptr() == Py_True;
   // Asked of the type: the attribute itself fails where a library finds no driver.
   const bool has_interface =
       static_cast<bool>(attribute(py::type::handle_of(array), "__cuda_array_interface__"));

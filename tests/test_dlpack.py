@@ -64,7 +64,8 @@ def describe(tensor, out):
     out.contents.data, out.contents.kind, out.contents.n_dimensions = array.ctypes.data, 1, 1
     out.contents.code, out.contents.bits, out.contents.lanes = 2, 64, 1
     out.contents.strides, out.contents.byte_offset, out.contents.id = None, 0, 0
-    out.contents.shape = array.ctypes.shape_as(ctypes.c_int64)
+    tensor.shape = array.ctypes.shape_as(ctypes.c_int64)  # for as long as the tensor
+    out.contents.shape = tensor.shape
     return 0
 
 
