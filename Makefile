@@ -160,7 +160,7 @@ stubs: $(VENV)/.package $(VENV)/.lint $(VENV)/.emulated
 
 sanitize: sanitize-address sanitize-thread
 
-sanitize-address sanitize-thread: sanitize-%: $(VENV)/.package $(VENV)/.test
+sanitize-address sanitize-thread: sanitize-%: $(VENV)/.package $(VENV)/.test $(VENV)/.emulated
 	tools/sanitize.sh $* $(ARGS)
 
 arm: $(VENV)/.created
