@@ -50,7 +50,7 @@ entries = {
     "add_round": lambda: _cuda.add_round(table, table, a, None, table, a, n),
     "merge_statistics": lambda: _cuda.merge_statistics(table, a, n, table, a, n),
     "MetaState": state,
-    "check_labels": lambda: _cuda.check_labels(a, "squared", 1),
+    "check_labels": lambda: _cuda.check_labels("run_tasks", a, "squared", 1),
     "run_tasks": lambda: _cuda.run_tasks(
         *data, a, "ogd", 0.1, None, "squared", 1, 1, None, table, table, None, a),
     # Cannot be reached without a MetaState, which there is none of.
