@@ -16,7 +16,7 @@ import pytest
 from fuzz.__main__ import batch, report, reproducer
 from fuzz.calls import ALLOWED, Broken, Call
 from fuzz.child import ENTRIES, Calls
-from fuzz.objects import METHODS, Meddling, Misbehaved, Raising
+from fuzz.objects import METHODS, ChangingArray, Meddling, Misbehaved, Raising
 from fuzz.soak import LIMIT
 from fuzz.values import GUARD, Draw
 
@@ -109,6 +109,19 @@ def test_what_was_found_is_refused(name):
     call, kind, message = FOUND[name]
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_list_that_an_array_in_it_clears_is_read_as_it_was(nested):
+    """NumPy borrows the items of a list, while code of one of them can let go of the others."""
+    for _ in range(20):
+        rows = [np.full(3, float(i)) for i in range(50)]
+        rows[0] = ChangingArray(rows[0], rows.clear)
+        if nested:
+            tasks = af.Tasks([rows], np.zeros((1, 50)))
+        else:
+            tasks = af.Tasks(rows, np.zeros(50), [0, 50])
+        np.testing.assert_array_equal(tasks.x.reshape(50, 3)[:, 0], np.arange(50))
 
 
 def test_what_overflows_in_a_bound_is_infinite():

@@ -16,6 +16,7 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 
 _INT64_MAX = 2**63 - 1
+_MOST_DIMENSIONS = 64  # of an array of NumPy's
 
 
 def _real(function: str, name: str, value: object) -> float:
@@ -164,7 +165,7 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"expected an array: leave these rows out, or {name}.filled(...)"
         )
     try:
-        result: NDArray[Any] = np.asarray(value)
+        result: NDArray[Any] = np.asarray(_held(value))
     except MemoryError:
         raise
     except Exception as error:  # foreign arrays raise whatever their library chose
@@ -174,6 +175,18 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"got {type(value).__name__} ({error}), expected an array"
         ) from error
     return result
+
+
+def _held(value: Any, depth: int = 0) -> Any:
+    """Copies of lists, and of lists in them: NumPy borrows their items, which may change them."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    if depth > _MOST_DIMENSIONS:
+        raise ValueError(f"lists in lists, deeper than {_MOST_DIMENSIONS}")
+    held = list.copy(value) if isinstance(value, list) else value
+    if not any(issubclass(kind, (list, tuple)) for kind in set(map(type, held))):
+        return held
+    return (tuple if isinstance(value, tuple) else list)(_held(item, depth + 1) for item in held)
 
 
 def _is_ours(value: object) -> bool:

@@ -216,6 +216,8 @@ def ewoo_mean(a: float, c: float, low: float, high: float) -> float:
     sqrt(a c) (r + 1/r - 2): what lies above 700 more than the least in the interval is left out,
     so that the grid resolves the peak however sharp it is.
     """
+    if not 0 < low < high < math.inf:
+        return min(max(low, 0.0), high)
     if c > 0 and a > 0:
         root = math.sqrt(a * c)
         if not 0 < root < math.inf:
