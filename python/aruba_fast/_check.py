@@ -159,13 +159,9 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
         raise TypeError(
             f"{function}: `{name}` must be an array: got {shown(value)}{_array_of(name, value)}"
         )
-    if _is_masked(value):
-        raise ValueError(
-            f"{function}: `{name}` must not be masked: got a masked array with masked values, "
-            f"expected an array: leave these rows out, or {name}.filled(...)"
-        )
     try:
-        result: NDArray[Any] = np.asarray(_held(value))
+        held = _held(value)
+        result: NDArray[Any] | None = None if _is_masked(held) else np.asarray(held)
     except MemoryError:
         raise
     except Exception as error:  # foreign arrays raise whatever their library chose
@@ -174,6 +170,11 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"{function}: `{name}` must be convertible to a NumPy array: "
             f"got {type(value).__name__} ({error}), expected an array"
         ) from error
+    if result is None:
+        raise ValueError(
+            f"{function}: `{name}` must not be masked: got a masked array with masked values, "
+            f"expected an array: leave these rows out, or {name}.filled(...)"
+        )
     return result
 
 
@@ -219,10 +220,7 @@ def _is_masked(value: object) -> bool:
         nested = {
             kind for kind in map(type, value) if issubclass(kind, (list, tuple, np.ma.MaskedArray))
         }
-        try:
-            return bool(nested) and any(map(_is_masked, value))
-        except RecursionError:
-            return False  # a list that holds itself is none of an array
+        return bool(nested) and any(map(_is_masked, value))
     return False
 
 
