@@ -14,7 +14,6 @@ from checkpoints import state as host_state
 
 import aruba_fast as af
 from aruba_fast._state import Hyperparameters
-from aruba_fast.torch._flat import FlatState
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_device")]
 F32 = np.float32
@@ -122,6 +121,9 @@ def test_a_captured_model_is_replayed_in_its_own_memory(late, rng):
     blocks = [(3, Hyperparameters(0.1, 1.0, 1.0, 0.1, False, None)),
               (4, Hyperparameters(0.5, 2.0, 0.4, 0.0, True, 0.3))]  # fmt: skip
     phi, theta_hat, grad_sq = rng.standard_normal((3, 7)).astype(F32)
+    pytest.importorskip("torch")
+    from aruba_fast.torch._flat import FlatState
+
     states = [FlatState.first(phi, blocks), FlatState.first(device.array(phi), blocks)]
     made = [theta_hat, np.square(grad_sq)]
     results = [made, [device.array(values) for values in made]]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch_models import assert_same_bits, batch, flat, flat_gradients, learning, loss_of, torch
 
 import aruba_fast as af
+
+_global_optimizer_pre_hooks = torch.optim.optimizer._global_optimizer_pre_hooks
+_global_optimizer_post_hooks = torch.optim.optimizer._global_optimizer_post_hooks
 
 
 @pytest.mark.parametrize("inner", [None, "plain", "fused"])
