@@ -8,9 +8,6 @@ from torch_models import assert_same_bits, batch, flat, flat_gradients, learning
 
 import aruba_fast as af
 
-_global_optimizer_pre_hooks = torch.optim.optimizer._global_optimizer_pre_hooks
-_global_optimizer_post_hooks = torch.optim.optimizer._global_optimizer_post_hooks
-
 
 @pytest.mark.parametrize("inner", [None, "plain", "fused"])
 def test_a_scaler_skips_a_step_with_infinities(inner):
@@ -68,6 +65,8 @@ def test_any_other_optimizer_takes_the_steps(kind_of):
     learner.update(af.TaskRun(theta_hat[None], grad_sq[None]), weights=[2.0])
     meta.step()
     assert_same_bits(meta.learners[0], learner)
+    from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
     for hooks in (_global_optimizer_pre_hooks, _global_optimizer_post_hooks):
         assert not hooks
 
