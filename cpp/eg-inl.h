@@ -20,7 +20,7 @@ class EgRunner {
         n_(call.n_features),
         tail_(static_cast<int>(n_ % kWidth)),
         mask_(first_lanes<T>(tail_)),
-        rate_(static_cast<const T*>(call.rates)[0]) {
+        rate_(static_cast<const T*>(call.parameters[0])[0]) {
     T* free = static_cast<T*>(call.scratch);
     for (T** part : {&weights_, &log_weights_, &gradient_, &sum_}) {
       *part = free;

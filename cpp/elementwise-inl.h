@@ -8,47 +8,47 @@
 namespace aruba_fast::ARUBA_ISA {
 
 // Up to one register of coordinates: the whole register when kWhole, else its first n lanes.
-template <class Rule, class T, class G, bool kRates, bool kState, bool kWhole>
-ARUBA_RULE void step_register(T* theta, const G* grad, const T* rates, T* state, Pack<T> rate,
-                              Pack<T> damping, int n) {
-  Pack<T> at, slope, sum(T(0));
-  if constexpr (kWhole) {
-    at = load(theta);
-    slope = load_as<T>(grad);
-    if constexpr (kRates) rate = load(rates);
-    if constexpr (kState) sum = load(state);
-  } else {
-    at = load_first_as<T>(theta, n);
-    slope = load_first_as<T>(grad, n);
-    if constexpr (kRates) rate = load_first_as<T>(rates, n);
-    if constexpr (kState) sum = load_first_as<T>(state, n);
-  }
-  Rule::step(at, sum, slope, rate, damping);
-  if constexpr (kWhole) {
-    store(theta, at);
-    if constexpr (kState) store(state, sum);
-  } else {
-    store_first(theta, at, n);
-    if constexpr (kState) store_first(state, sum, n);
-  }
+template <class Rule, class T, class G, bool kFirst, bool kState, bool kWhole>
+ARUBA_RULE void step_register(T* theta, const G* grad, const T* first, T* state,
+                              const Parameters<Rule, Pack<T>>& numbers, int n) {
+  const auto read = [n](const auto* p) {
+    if constexpr (kWhole) return load_as<T>(p);
+    else return load_first_as<T>(p, n);
+  };
+  const auto write = [n](T* p, Pack<T> values) {
+    if constexpr (kWhole) store(p, values);
+    else store_first(p, values, n);
+  };
+  Parameters<Rule, Pack<T>> parameters;
+#pragma GCC unroll 4
+  for (int i = 0; i < kParametersOf<Rule>; ++i) parameters[i] = numbers[i];
+  Pack<T> moved = read(theta);
+  State<Rule, Pack<T>> sum = {Pack<T>(T(0))};
+  if constexpr (kFirst) parameters[0] = read(first);
+  if constexpr (kState) sum[0] = read(state);
+  Rule::step(moved, sum, read(grad), parameters);
+  write(theta, moved);
+  if constexpr (kState) write(state, sum[0]);
 }
 
-template <class Rule, class T, class G, bool kRates, bool kState>
+template <class Rule, class T, class G, bool kFirst, bool kState>
 void step_rows(const StepCall& call) {
   constexpr int kWidth = Pack<T>::kWidth;
   T* theta = static_cast<T*>(call.theta);
   T* state = static_cast<T*>(call.state);
   const G* grad = static_cast<const G*>(call.grad);
-  const T* rates = static_cast<const T*>(call.rates);
-  const Pack<T> rate(static_cast<T>(call.rate)), damping(static_cast<T>(call.damping));
+  const T* first = static_cast<const T*>(call.first);
+  Parameters<Rule, Pack<T>> numbers;
+  for (int i = 0; i < kParametersOf<Rule>; ++i)
+    numbers[i] = Pack<T>(static_cast<T>(call.parameters[i]));
   for (std::int64_t row = 0; row < call.n_rows; ++row) {
     std::int64_t i = 0;
     for (; i + kWidth <= call.n; i += kWidth)
-      step_register<Rule, T, G, kRates, kState, true>(theta + i, grad + i, rates + i, state + i,
-                                                      rate, damping, kWidth);
+      step_register<Rule, T, G, kFirst, kState, true>(theta + i, grad + i, first + i, state + i,
+                                                      numbers, kWidth);
     if (i < call.n)
-      step_register<Rule, T, G, kRates, kState, false>(theta + i, grad + i, rates + i, state + i,
-                                                       rate, damping, static_cast<int>(call.n - i));
+      step_register<Rule, T, G, kFirst, kState, false>(theta + i, grad + i, first + i, state + i,
+                                                       numbers, static_cast<int>(call.n - i));
     theta += call.n;
     grad += call.n;
     if (kState) state += call.n;
@@ -57,8 +57,8 @@ void step_rows(const StepCall& call) {
 
 template <class Rule, class T, class G>
 void step(const StepCall& call) {
-  if (call.rates && call.state) step_rows<Rule, T, G, true, true>(call);
-  else if (call.rates) step_rows<Rule, T, G, true, false>(call);
+  if (call.first && call.state) step_rows<Rule, T, G, true, true>(call);
+  else if (call.first) step_rows<Rule, T, G, true, false>(call);
   else if (call.state) step_rows<Rule, T, G, false, true>(call);
   else step_rows<Rule, T, G, false, false>(call);
 }

@@ -65,10 +65,7 @@ class Coordinates : private Graded {
   }
 
   // Are losses functions of the distance between prediction and label alone?
-  bool movable() const {
-    const Loss loss = p_.call.loss_kind;
-    return loss == Loss::kSquared || loss == Loss::kAbsolute || loss == Loss::kHuber;
-  }
+  bool movable() const { return p_.facts.is_of_distance; }
 
   // How much the loss, and the certificate at p.u, may be off by rounding.
   double rounding(double loss) const {
@@ -93,11 +90,10 @@ class Coordinates : private Graded {
       off += 2 * kUnit * aruba_fast::sqrt(scores) + kUnit * kUnit * static_cast<double>(dp_) * far;
     }
     // The slopes' squares are at most one, and at most twice the loss unless it has kinks.
-    const bool kinks = is_piecewise(p_.call.loss_kind) && p_.call.loss_kind != Loss::kHuber;
-    const double steep = kinks ? weights : 2 * loss;
+    const double steep = p_.facts.has_kinks ? weights : 2 * loss;
     const double sums = static_cast<double>(p_.mp / kPad + 2 * kPad) * kUnit;
     return off * (aruba_fast::sqrt(steep) + off) +
-           sums * (loss + (is_piecewise(p_.call.loss_kind) && !p_.graded ? labels : 0));
+           sums * (loss + (p_.piecewise() && !p_.graded ? labels : 0));
   }
 
  private:

@@ -31,11 +31,9 @@ class Hindsight {
  private:
   static constexpr int kMost = 100;
 
-  bool piecewise() const { return is_piecewise(p_.call.loss_kind); }
-
   Minimum at(double multiplier, double target) {
     p_.ridge = regularization_ + multiplier;
-    if (!piecewise()) return newton_.minimize(p_.call.tolerance, target);
+    if (!p_.piecewise()) return newton_.minimize(p_.call.tolerance, target);
     return interior_.minimize(p_.call.tolerance);
   }
 
@@ -68,7 +66,7 @@ class Hindsight {
 
   double largest_multiplier() {
     p_.ridge = 0;
-    if (piecewise()) {
+    if (p_.piecewise()) {
       double sum = 0;  // no slope is steeper than one
       for (std::int64_t i = 0; i < p_.m; ++i)
         sum += p_.w[i] * aruba_fast::sqrt(dot(p_.a + i * p_.rp, p_.a + i * p_.rp, p_.r));
@@ -105,7 +103,7 @@ class Hindsight {
 
   // Objective and gap at p.inside.
   Minimum in_the_ball() {
-    if (piecewise()) return interior_.certificate(p_.inside, regularization_, radius_);
+    if (p_.piecewise()) return interior_.certificate(p_.inside, regularization_, radius_);
     p_.ridge = regularization_;
     const double objective = newton_.evaluate(p_.inside);
     newton_.gradient(p_.inside);

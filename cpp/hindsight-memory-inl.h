@@ -3,7 +3,6 @@
 
 #include "dense-inl.h"
 #include "kernels.h"
-#include "rules/hindsight.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -60,6 +59,7 @@ struct Problem : HindsightMemory {
   Problem(const HindsightCall& of_call, std::int64_t n_rows)
       : HindsightMemory(of_call.scratch, n_rows, of_call.n_features, of_call.n_classes),
         call(of_call),
+        facts(facts_of(call.loss_kind)),
         m(n_rows),
         mp(padded(n_rows)),
         d(call.n_features),
@@ -76,6 +76,7 @@ struct Problem : HindsightMemory {
   }
 
   const HindsightCall& call;
+  const LossFacts& facts;
   const std::int64_t m, mp, d, dp, q;
   double* a = nullptr;  // the design in u, [rows, r]
   std::int64_t r = 0, rp = 0, n = 0, stride = 0;
@@ -85,6 +86,8 @@ struct Problem : HindsightMemory {
   bool scaled = false;       // theta is in units of `unit`
   bool shifted = false;      // u is on top of the parameters in `theta`, y what those leave over
   double condition = 1;      // how much of a column the other ones can make up for, inverted
+
+  bool piecewise() const { return facts.minimization == Minimization::kPiecewise; }
 
   // Did somebody ask to stop?
   bool stopped() const {

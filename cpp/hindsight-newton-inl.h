@@ -14,7 +14,7 @@ struct Minimum {
 
 class Newton {
  public:
-  explicit Newton(Problem& problem) : p_(problem), loss_(problem.call.loss_kind) {}
+  explicit Newton(Problem& problem) : p_(problem), loss_(problem.call.loss_kind), facts_(problem.facts) {}
 
   // From p.u on, to p.u: until the gap is `target` times the tolerance, or met it and falls no
   // more.
@@ -23,7 +23,8 @@ class Newton {
     for (int iteration = 0; iteration < kMost && !p_.stopped(); ++iteration) {
       if (iteration && may_have_none() && separated(p_.z, 1e-10)) return {objective, kNever, false};
       const double decrement = direction(), largest = furthest_move();
-      const bool certified = loss_ == Loss::kSquared || largest <= 0.5;
+      const bool certified =
+          facts_.minimization == Minimization::kQuadratic || largest <= 0.5;
       const double gap = certified ? decrement : kNever, scale = objective > 1 ? objective : 1;
       // A separable task comes as near to its infimum as one likes, a step of one at a time.
       const bool settled = !may_have_none() || largest <= 1e-3;
@@ -57,7 +58,7 @@ class Newton {
   // At the scores p.z; their slopes and curvatures go to p.slope and p.curvature.
   double losses() {
     const auto rows = [&](auto body) { over(p_.m, body); };
-    if (loss_ == Loss::kSoftmax) {
+    if (facts_.has_classes) {
       scores(p_.z);
       rows([&](std::int64_t i) { softmax_rows(i); });
     } else {
@@ -77,7 +78,7 @@ class Newton {
  private:
   static constexpr int kMost = 100, kSuspicious = 12;
 
-  bool may_have_none() const { return is_classifier(loss_) && p_.ridge == 0; }
+  bool may_have_none() const { return facts_.may_fall_for_ever && p_.ridge == 0; }
 
   std::int64_t n_classes() const { return p_.q + 1; }
 
@@ -92,30 +93,18 @@ class Newton {
 
   // A register of rows: scores become probabilities, with their loss and the slopes of contrasts.
   void softmax_rows(std::int64_t i) {
-    const Doubles y = load(p_.y + i), w = load(p_.w + i), one(1.0), zero(0.0);
-    Doubles maximum = load(p_.score + i), sum(0.0), chosen(0.0);
-    for (std::int64_t c = 1; c < n_classes(); ++c)
-      maximum = softmax_maximum(maximum, load(p_.score + c * p_.mp + i));
-    for (std::int64_t c = 0; c < n_classes(); ++c) {
-      double* at = p_.score + c * p_.mp + i;
-      const Doubles term = softmax_term(load(at), maximum);
-      chosen = select(y == Doubles(static_cast<double>(c)), load(at), chosen);
-      sum = sum + term;
-      store(at, term);
-    }
-    store(p_.value + i, log_positive(sum) - (chosen - maximum));
-    for (std::int64_t k = 0; k < p_.q; ++k) store(p_.slope + k * p_.mp + i, zero);
-    for (std::int64_t c = 0; c < n_classes(); ++c) {
-      double* at = p_.score + c * p_.mp + i;
-      const Doubles probability = load(at) / sum;
-      store(at, probability);
-      const Doubles slope =
-          w * select(y == Doubles(static_cast<double>(c)), probability - one, probability);
+    const Doubles y = load(p_.y + i), w = load(p_.w + i);
+    for (std::int64_t k = 0; k < p_.q; ++k) store(p_.slope + k * p_.mp + i, Doubles(0.0));
+    double* const score = p_.score + i;
+    const auto keep = [&](std::int64_t c, Doubles probability) {
+      store(score + c * p_.mp, probability);
+      const Doubles slope = w * softmax_slope(probability, y, static_cast<double>(c));
       for (std::int64_t k = c ? c - 1 : 0; k < p_.q; ++k) {
         double* to = p_.slope + k * p_.mp + i;
         store(to, fma(Doubles(p_.contrast(k, c)), slope, load(to)));
       }
-    }
+    };
+    store(p_.value + i, softmax(score, score, p_.mp, n_classes(), y, keep));
   }
 
   // p.step = -H^-1 gradient, p.dz along it; returns the decrement squared.
@@ -140,7 +129,7 @@ class Newton {
 
   void hessian() {
     p_.fill_matrix(p_.hessian);
-    if (loss_ != Loss::kSoftmax) {
+    if (!facts_.has_classes) {
       add_gram(p_.a, p_.rp, p_.curvature, p_.m, p_.r, p_.hessian, p_.stride, p_.stop());
     } else {
       for (std::int64_t i = 0; i < p_.m && !p_.stopped_after(p_.n * p_.n / 2); ++i)
@@ -185,12 +174,11 @@ class Newton {
   // Does every row's own class score at least `margin` more than any other at z? Of z itself the
   // margin is relative to its largest score.
   bool separated(const double* z, double margin) {
-    const bool softmax = loss_ == Loss::kSoftmax;
-    if (softmax) scores(z);
+    if (facts_.has_classes) scores(z);
     double largest = 0, least = kNever;
     for (std::int64_t i = 0; i < p_.m; ++i) {
       const double label = p_.y[i];
-      if (!softmax) {
+      if (!facts_.has_classes) {
         const double score = label > 0 ? z[i] : -z[i];
         least = score < least ? score : least;
         largest = aruba_fast::abs(score) > largest ? aruba_fast::abs(score) : largest;
@@ -203,7 +191,7 @@ class Newton {
         if (static_cast<double>(c) != label && own - other < least) least = own - other;
       }
     }
-    if (softmax) evaluate(p_.u);  // the probabilities were overwritten
+    if (facts_.has_classes) evaluate(p_.u);  // the probabilities were overwritten
     return margin > 0 ? least > margin * largest && largest > 0 : least >= margin;
   }
 
@@ -225,6 +213,7 @@ class Newton {
 
   Problem& p_;
   const Loss loss_;
+  const LossFacts& facts_;
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -6,29 +6,20 @@
 
 #include "rules/loss.h"
 #include "rules/meta.h"
+#include "rules/step.h"
 
 namespace aruba_fast {
 
 // Types of (theta, gradient) that the step kernels exist for.
 enum Gradient { kFloat, kDouble, kFloatFromBFloat16, kFloatFromFloat16, kGradients };
-enum StepRule { kOgdStep, kAdaGradStep, kArubaStep, kStepRules };
-// The first kTaskRules run on every device, EG on the host alone.
-enum TaskRule {
-  kOgdTask,
-  kAdaGradTask,
-  kArubaTask,
-  kTaskRules,
-  kEgTask = kTaskRules,
-  kHostTaskRules
-};
 
-// n_rows rows of n contiguous coordinates; all rows share `rates`, or `rate` where that is null.
+// n_rows rows of n contiguous coordinates.
 struct StepCall {
   void* theta;
   void* state;  // null: no statistics
   const void* grad;
-  const void* rates;
-  double rate, damping;
+  const void* first;  // the first parameter of each coordinate of a row; null: its number
+  double parameters[kMostParameters];
   std::int64_t n_rows, n;
 };
 
@@ -64,7 +55,9 @@ constexpr int kMaxSlots = 64;
 
 // One thread's share of a round of tasks.
 struct TasksCall {
-  const void *x, *y, *phi, *rates, *dampings;  // rates, dampings: n_outputs rows of `stride`
+  const void *x, *y, *phi;
+  const void* parameters[kMostParameters];  // of the rule, each n_outputs rows of `stride`
+  int n_states;                             // of the rule
   const std::int64_t *starts, *stops;
   const std::int64_t* order;  // null: 0, 1, 2, ...
   std::int64_t n_tasks, n_features, n_outputs, stride, phi_stride, batch_size, n_epochs;
@@ -72,7 +65,7 @@ struct TasksCall {
   double* loss;
   Loss loss_kind;
   double radius;                      // 0: unbounded
-  bool one_rate;                      // the rate is a scalar: Euclidean projection
+  bool one_rate;                      // of all coordinates: the projection is Euclidean
   std::int64_t* next;                 // shared: the next task that nobody has taken
   const bool* stop;                   // shared: somebody asked to stop
   void (*poll)(void*, std::int64_t);  // told of the work since the last call; may set stop
@@ -81,10 +74,10 @@ struct TasksCall {
   int n_slots;    // tasks in lock-step, at most kMaxSlots
   bool is_long;   // some task has more terms in a sum than are added one by one
 
-  // Batches, means and balls need more of a task than its parameters and their sums.
-  bool has_extras() const { return batch_size > 1 || theta_bar || radius > 0; }
+  // Batches, means and balls need more of a task than its parameters and the rule's state.
+  bool is_plain() const { return batch_size == 1 && !theta_bar && !(radius > 0); }
   std::int64_t scratch_numbers() const {
-    const std::int64_t n_arrays = (has_extras() ? 5 : 2) + (is_long ? 5 : 0);
+    const std::int64_t n_arrays = 1 + n_states + (is_plain() ? 0 : 3) + (is_long ? 5 : 0);
     return n_arrays * n_slots * n_outputs * stride + 2 * kMaxSlots * n_outputs;
   }
   // Of exponentiated gradient, a task at a time.

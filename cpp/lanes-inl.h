@@ -36,16 +36,15 @@ class LaneRows {
   using Group = RegisterOf<T, kGroup* static_cast<int>(sizeof(T))>;
 
   LaneRows(TaskSlots<T>& slots, int n_packs) : slots_(slots), n_packs_(n_packs) {
-    for (int j = 0; j < kFeatures; ++j) {
-      rates_[j] = P(slots.rates[j]);
-      dampings_[j] = P(slots.dampings[j]);
-    }
+    for (int j = 0; j < kFeatures; ++j)
+      for (int i = 0; i < kParametersOf<Rule>; ++i) parameters_[j][i] = P(slots.parameters[i][j]);
   }
 
   void rows(std::int64_t n) {
     for (int p = 0; p < n_packs_; ++p) {
-      gather(p, slots_.theta, theta_[p]);
-      gather(p, slots_.grad_sq, grad_sq_[p]);
+      gather(p, slots_.theta, [&](int j) -> P& { return theta_[p][j]; });
+      for (int i = 0; i < kStatesOf<Rule>; ++i)
+        gather(p, slots_.state[i], [&](int j) -> P& { return state_[p][j][i]; });
     }
     for (std::int64_t row = 0; row < n; row += kGroup) {
       const int count = static_cast<int>(n - row < kGroup ? n - row : kGroup);
@@ -54,8 +53,9 @@ class LaneRows {
         for (int p = 0; p < n_packs_; ++p) round(p, row, r, y_[p][r]);
     }
     for (int p = 0; p < n_packs_; ++p) {
-      scatter(p, theta_[p], slots_.theta);
-      scatter(p, grad_sq_[p], slots_.grad_sq);
+      scatter(p, [&](int j) -> P& { return theta_[p][j]; }, slots_.theta);
+      for (int i = 0; i < kStatesOf<Rule>; ++i)
+        scatter(p, [&](int j) -> P& { return state_[p][j][i]; }, slots_.state[i]);
     }
   }
 
@@ -83,7 +83,7 @@ class LaneRows {
     slots_.store_loss(p * kWidth, loss);
 #pragma GCC unroll 8
     for (int j = 0; j < kFeatures; ++j)
-      Rule::step(theta[j], grad_sq_[p][j], at.slope * x[j], rates_[j], dampings_[j]);
+      Rule::step(theta[j], state_[p][j], at.slope * x[j], parameters_[j]);
   }
 
   // The labels of the next `count` rows; also asks for the rows after them.
@@ -95,19 +95,21 @@ class LaneRows {
       for (int k = 0; k < kWidth; ++k) y_[p][r].v[k] = first(k)[r];
   }
 
-  // to[j] = coordinate j of the tasks of register p, and back to those that exist.
-  ARUBA_RULE void gather(int p, const T* part, P* to) const {
+  // to(j) = coordinate j of the tasks of register p, and back to those that exist.
+  template <class To>
+  ARUBA_RULE void gather(int p, const T* part, To to) const {
     P all[kGroup];
     transposed<kFeatures>(all, [&](int lane) {
       const int k = p * kWidth + lane;
       return part + (k < slots_.n_active ? k : 0) * slots_.slot_size;
     });
-    for (int j = 0; j < kFeatures; ++j) to[j] = all[j];
+    for (int j = 0; j < kFeatures; ++j) to(j) = all[j];
   }
-  ARUBA_RULE void scatter(int p, const P* from, T* part) const {
+  template <class From>
+  ARUBA_RULE void scatter(int p, From from, T* part) const {
     for (int k = p * kWidth; k < slots_.n_active && k < (p + 1) * kWidth; ++k)
       for (int j = 0; j < kFeatures; ++j)
-        part[k * slots_.slot_size + j] = from[j].v[k - p * kWidth];
+        part[k * slots_.slot_size + j] = from(j).v[k - p * kWidth];
   }
 
   // to[j], lane k = entry j of row(k), for the kColumns entries of each row.
@@ -158,8 +160,9 @@ class LaneRows {
 
   TaskSlots<T>& slots_;
   const int n_packs_;
-  P rates_[kFeatures], dampings_[kFeatures];
-  P theta_[kMaxPacks][kFeatures], grad_sq_[kMaxPacks][kFeatures], y_[kMaxPacks][kGroup];
+  Parameters<Rule, P> parameters_[kFeatures];
+  P theta_[kMaxPacks][kFeatures], y_[kMaxPacks][kGroup];
+  State<Rule, P> state_[kMaxPacks][kFeatures];
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -35,49 +35,42 @@ void require_rows(const char* function, const TaskTable& table) {
   }
 }
 
-void refuse_label(const char* function, Loss loss, std::int64_t n_classes, double label,
-                  std::int64_t row) {
-  const std::string got = text_of(label) + " in row " + std::to_string(row);
-  if (loss == Loss::kLogistic)
-    refuse(function, "`y`", "hold the labels 0 and 1 of the logistic loss", got,
-           "0 or 1, as y > 0 makes them of -1 and 1");
-  if (loss == Loss::kHinge)
-    refuse(function, "`y`", "hold the labels -1 and 1 of the hinge loss", got,
-           "-1 or 1, as 2 * y - 1 makes them of 0 and 1");
-  refuse(function, "`y`",
-         "hold class numbers from 0 to " + std::to_string(n_classes - 1) + " for the softmax loss",
-         got,
-         "a whole number below " + std::to_string(n_classes) +
-             ", the number of parameters over that of features");
-}
-
 namespace {
 
-template <class T, class Allowed>
-void require_each(const char* function, const Array& y, Loss loss, std::int64_t n_classes,
-                  Allowed allowed) {
+// A fact about classes, in numbers.
+std::string with_classes(std::string text, std::int64_t n_classes) {
+  const auto replace = [&](const std::string& what, std::int64_t by) {
+    const auto at = text.find(what);
+    if (at != std::string::npos) text.replace(at, what.size(), std::to_string(by));
+  };
+  replace("n_classes - 1", n_classes - 1);
+  replace("n_classes", n_classes);
+  return text;
+}
+
+template <class T>
+void require_each(const char* function, const Array& y, Loss loss, std::int64_t n_classes) {
   const T* labels = static_cast<const T*>(y.data);
-  for (std::int64_t i = 0; i < y.size(); ++i)
-    if (!allowed(static_cast<double>(labels[i])))
-      refuse_label(function, loss, n_classes, static_cast<double>(labels[i]), i);
+  for (std::int64_t i = 0; i < y.size(); ++i) {
+    const double label = static_cast<double>(labels[i]);
+    if (!is_label(loss, label, static_cast<double>(n_classes)))
+      refuse_label(function, loss, n_classes, label, i);
+  }
 }
 
 }  // namespace
 
+void refuse_label(const char* function, Loss loss, std::int64_t n_classes, double label,
+                  std::int64_t row) {
+  refuse(function, "`y`", with_classes(facts_of(loss).labels, n_classes),
+         text_of(label) + " in row " + std::to_string(row),
+         with_classes(facts_of(loss).remedy, n_classes));
+}
+
 void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes) {
-  const auto require = [&](auto allowed) {
-    if (y.type == Type::kFloat64) require_each<double>(function, y, loss, n_classes, allowed);
-    else require_each<float>(function, y, loss, n_classes, allowed);
-  };
-  if (loss == Loss::kLogistic) {
-    require([](double v) { return v == 0 || v == 1; });
-  } else if (loss == Loss::kHinge) {
-    require([](double v) { return v == -1 || v == 1; });
-  } else if (loss == Loss::kSoftmax) {
-    require([n_classes](double v) {
-      return v >= 0 && v < static_cast<double>(n_classes) && v == std::floor(v);
-    });
-  }
+  if (!facts_of(loss).labels) return;
+  if (y.type == Type::kFloat64) require_each<double>(function, y, loss, n_classes);
+  else require_each<float>(function, y, loss, n_classes);
 }
 
 void require_in_ball(const char* function, const Array& phi, double radius) {

@@ -16,7 +16,7 @@ constexpr std::int64_t kParallelFrom = std::int64_t(1) << 16;
 constexpr std::int64_t kGrain = 4096;
 
 // Coordinates begin..end of one row, or of whole rows when they are aligned to rows.
-void run_span(const StepRule rule, const StepPiece& piece, std::int64_t begin, std::int64_t n_rows,
+void run_span(StepRule rule, const StepPiece& piece, std::int64_t begin, std::int64_t n_rows,
               std::int64_t n) {
   const auto moved = [](auto* p, std::int64_t bytes) {
     return p ? static_cast<decltype(p)>(const_cast<char*>(static_cast<const char*>(p)) + bytes) : p;
@@ -25,15 +25,15 @@ void run_span(const StepRule rule, const StepPiece& piece, std::int64_t begin, s
   call.theta = moved(call.theta, begin * piece.theta_bytes);
   call.state = moved(call.state, begin * piece.theta_bytes);
   call.grad = moved(call.grad, begin * piece.grad_bytes);
-  call.rates = moved(call.rates, begin % piece.call.n * piece.theta_bytes);
+  call.first = moved(call.first, begin % piece.call.n * piece.theta_bytes);
   call.n_rows = n_rows;
   call.n = n;
-  kernels().step[rule][piece.kind](call);
+  kernels().step[static_cast<int>(rule)][piece.kind](call);
 }
 
 // Coordinates begin..end of a piece, counted over its rows: the rest of a row, whole rows, the
 // start of a row.
-void run_range(const StepRule rule, const StepPiece& piece, std::int64_t begin, std::int64_t end) {
+void run_range(StepRule rule, const StepPiece& piece, std::int64_t begin, std::int64_t end) {
   const std::int64_t row = piece.call.n;
   if (begin % row) {
     const std::int64_t n = std::min(row - begin % row, end - begin);

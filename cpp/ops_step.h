@@ -8,13 +8,13 @@
 
 namespace aruba_fast {
 
-// One call of a step rule. Spans have one entry per array, or none: `rates` for a scalar rate,
-// `state` for no statistics.
+// One call of a step rule. Spans have one entry per array, or none: `first`, the rule's first
+// parameter for each coordinate, where that is a number; `state` for no statistics.
 struct StepArguments {
   const char* function;
   StepRule rule;
-  std::span<const Array> theta, grad, rates, state;
-  double rate = 0, damping = 0;
+  std::span<const Array> theta, grad, first, state;
+  double parameters[kMostParameters] = {};
 };
 
 void step(const StepArguments& arguments);

@@ -25,7 +25,7 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b;
 // n_outputs rows of n numbers, each padded to `stride` with `padding`; a null `from` repeats
 // `value`.
 template <class T>
-void spread(char* to, const void* from, double value, std::int64_t n_outputs, std::int64_t n,
+void repeat(char* to, const void* from, double value, std::int64_t n_outputs, std::int64_t n,
             std::int64_t stride, double padding) {
   T* at = reinterpret_cast<T*>(to);
   for (std::int64_t c = 0; c < n_outputs; ++c, at += stride) {
@@ -75,9 +75,6 @@ TaskEngine::TaskEngine(const TaskTable& table, const TaskOptions& options, Watch
     const std::int64_t n_rows = table.stops[task] - table.starts[task];
     is_long_ = is_long_ || n_rows > kTermsTogether / options.n_epochs;
   }
-  const std::int64_t rates_bytes = options.n_outputs * stride_ * item;
-  rates_ = uninitialized(rates_bytes);
-  dampings_ = uninitialized(rates_bytes);
 }
 
 void TaskEngine::reserve(int n_threads, std::int64_t n_numbers) {
@@ -89,16 +86,20 @@ void TaskEngine::reserve(int n_threads, std::int64_t n_numbers) {
   while (std::ssize(scratch_) < n_threads) scratch_.push_back(uninitialized(scratch_bytes_));
 }
 
-void TaskEngine::set_rates(const TaskRuleArguments& rule) {
-  const auto spread_all = [&](auto zero) {
-    using T = decltype(zero);
-    spread<T>(rates_.get(), rule.rates, rule.rate, options_.n_outputs, table_.n_features, stride_,
-              0);
-    spread<T>(dampings_.get(), rule.dampings, rule.damping, options_.n_outputs, table_.n_features,
-              stride_, 1);
-  };
-  if (table_.type == Type::kFloat64) spread_all(0.0);
-  else spread_all(0.0F);
+// Where there is no coordinate, the first parameter is zero and the others are one.
+void TaskEngine::spread(const TaskRuleArguments& rule) {
+  const auto n_parameters = facts_of(rule.rule).parameters.size();
+  for (std::size_t i = 0; i < n_parameters; ++i) {
+    auto& to = parameters_[i];
+    if (!to) to = uninitialized(options_.n_outputs * stride_ * size_of(table_.type));
+    const double padding = i == 0 ? 0 : 1;
+    if (table_.type == Type::kFloat64)
+      repeat<double>(to.get(), rule.arrays[i], rule.numbers[i], options_.n_outputs,
+                     table_.n_features, stride_, padding);
+    else
+      repeat<float>(to.get(), rule.arrays[i], rule.numbers[i], options_.n_outputs,
+                    table_.n_features, stride_, padding);
+  }
 }
 
 int TaskEngine::threads_for(std::int64_t first, std::int64_t n_tasks) const {
@@ -113,43 +114,45 @@ int TaskEngine::threads_for(std::int64_t first, std::int64_t n_tasks) const {
 void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,
                      std::int64_t first, std::int64_t n_tasks, const TaskOutputs& outputs) {
   if (n_tasks == 0) return;
-  set_rates(rule);
+  spread(rule);
   const int threads = threads_for(first, n_tasks);
   std::int64_t next = 0;
   // Without an order, task i is row i of starts and stops.
   const std::int64_t* order = table_.order ? table_.order + first : nullptr;
   const std::int64_t skip = order ? 0 : first;
-  const TasksCall call = {
-      table_.x,
-      table_.y,
-      phi,
-      rates_.get(),
-      dampings_.get(),
-      table_.starts + skip,
-      table_.stops + skip,
-      order,
-      n_tasks,
-      table_.n_features,
-      options_.n_outputs,
-      stride_,
-      phi_stride,
-      options_.batch_size,
-      options_.n_epochs,
-      outputs.theta_hat,
-      outputs.grad_sq,
-      outputs.theta_bar,
-      outputs.loss,
-      options_.loss,
-      options_.radius,
-      rule.rule == kOgdTask && !rule.rates,
-      &next,
-      &watch_.stop,
-      nullptr,
-      nullptr,
-      nullptr,
-      static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads))),
-      is_long_};
-  reserve(threads, rule.rule == kEgTask ? call.eg_scratch_numbers() : call.scratch_numbers());
+  const TaskRuleFacts& facts = facts_of(rule.rule);
+  TasksCall call = {
+      .x = table_.x,
+      .y = table_.y,
+      .phi = phi,
+      .parameters = {},
+      .n_states = facts.n_states,
+      .starts = table_.starts + skip,
+      .stops = table_.stops + skip,
+      .order = order,
+      .n_tasks = n_tasks,
+      .n_features = table_.n_features,
+      .n_outputs = options_.n_outputs,
+      .stride = stride_,
+      .phi_stride = phi_stride,
+      .batch_size = options_.batch_size,
+      .n_epochs = options_.n_epochs,
+      .theta_hat = outputs.theta_hat,
+      .grad_sq = outputs.grad_sq,
+      .theta_bar = outputs.theta_bar,
+      .loss = outputs.loss,
+      .loss_kind = options_.loss,
+      .radius = options_.radius,
+      .one_rate = facts.rate_is_given && !rule.arrays[0],
+      .next = &next,
+      .stop = &watch_.stop,
+      .poll = nullptr,
+      .poll_context = nullptr,
+      .scratch = nullptr,
+      .n_slots = static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads))),
+      .is_long = is_long_};
+  for (int i = 0; i < kMostParameters; ++i) call.parameters[i] = parameters_[i].get();
+  reserve(threads, rule.rule == TaskRule::kExponentiatedGradient ? call.eg_scratch_numbers() : call.scratch_numbers());
   const auto body = [&](int thread) {
     TasksCall own = call;
     const auto address =
@@ -159,7 +162,7 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
       own.poll = Watch::poll;
       own.poll_context = &watch_;
     }
-    kernels().tasks[rule.rule][index_of(table_.type)](own);
+    kernels().tasks[static_cast<int>(rule.rule)][index_of(table_.type)](own);
   };
   on_threads(threads, body, watch_);
 }
@@ -188,10 +191,10 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     require_in_ball("meta_train", initialization, options.radius);
     Statistics statistics{sums.get()};
     const TaskRuleArguments rule = {
-        kOgdTask, state.parameters.isotropic ? nullptr : state.rates, nullptr,
-        state.type == Type::kFloat64 ? *static_cast<double*>(state.rates)
-                                     : *static_cast<float*>(state.rates),
-        1};
+        .rule = TaskRule::kOgd,
+        .arrays = {state.parameters.isotropic ? nullptr : state.rates},
+        .numbers = {state.type == Type::kFloat64 ? *static_cast<double*>(state.rates)
+                                                 : *static_cast<float*>(state.rates)}};
     for (std::int64_t at = first; at < end; at += block) {
       const std::int64_t n_tasks = std::min(block, end - at);
       engine.run(rule, state.phi, 0, at, n_tasks,

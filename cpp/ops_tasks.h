@@ -27,12 +27,11 @@ struct TaskOptions {
   double radius;  // 0: unbounded
 };
 
-// The within-task rule: a rate for every parameter or one for all, and the second operand of
-// rules/step.h.
+// The within-task rule and its parameters: an array of one for every coordinate, or a number.
 struct TaskRuleArguments {
   TaskRule rule;
-  const void *rates, *dampings;  // null: the numbers below
-  double rate, damping;
+  const void* arrays[kMostParameters];  // null: the number below
+  double numbers[kMostParameters];
 };
 
 struct TaskOutputs {
@@ -57,7 +56,7 @@ class TaskEngine {
            std::int64_t first, std::int64_t n_tasks, const TaskOutputs& outputs);
 
  private:
-  void set_rates(const TaskRuleArguments& rule);
+  void spread(const TaskRuleArguments& rule);
   int threads_for(std::int64_t first, std::int64_t n_tasks) const;
   void reserve(int n_threads, std::int64_t n_numbers);
 
@@ -68,7 +67,7 @@ class TaskEngine {
   int max_threads_, most_slots_;
   bool is_long_ = false;
   // Not zeroed: what is not used is never touched.
-  std::unique_ptr<char[]> rates_, dampings_;
+  std::unique_ptr<char[]> parameters_[kMostParameters];
   std::vector<std::unique_ptr<char[]>> scratch_;  // of each thread that a round had use for
 };
 

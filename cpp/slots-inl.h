@@ -11,6 +11,13 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+// One register from each of n arrays, and back.
+template <class T, int n>
+ARUBA_RULE void load_each(Pack<T> (&to)[n], const T* const (&from)[n], std::int64_t at) {
+#pragma GCC unroll 4
+  for (int i = 0; i < n; ++i) to[i] = load(from[i] + at);
+}
+
 // Out of the way of the loops: what only long tasks do.
 #define ARUBA_RARE __attribute__((noinline, cold))
 
@@ -23,8 +30,6 @@ struct TaskSlots {
       : call(tasks),
         radius(static_cast<T>(call.radius)),
         mask(first_lanes<T>(static_cast<int>(call.n_features % kWidth))),
-        rates(static_cast<const T*>(call.rates)),
-        dampings(static_cast<const T*>(call.dampings)),
         slot_size(call.n_outputs * call.stride) {
     T* free = static_cast<T*>(call.scratch);
     const auto take = [&](std::initializer_list<T**> parts) {
@@ -33,8 +38,11 @@ struct TaskSlots {
         free += call.n_slots * slot_size;
       }
     };
-    take({&theta, &grad_sq});
-    if (call.has_extras()) take({&gradient, &theta_sum, &used_rate});
+    take({&theta});
+    for (int i = 0; i < call.n_states; ++i) take({&state[i]});
+    for (int i = 0; i < kMostParameters; ++i)
+      parameters[i] = static_cast<const T*>(call.parameters[i]);
+    if (!call.is_plain()) take({&gradient, &theta_sum, &used_rate});
     if (call.is_long)
       take({&theta_total, &theta_rest, &gradient_total, &gradient_rest, &squares_total});
     z = free;
@@ -45,6 +53,8 @@ struct TaskSlots {
     std::int64_t position, rows_left, epochs_left, batch_rows, n_rounds;
   };
 
+  // The sums of squared gradients.
+  T* grad_sq() const { return state[0]; }
   T* of(T* part, int k, std::int64_t output = 0) const {
     return part + k * slot_size + output * call.stride;
   }
@@ -64,13 +74,7 @@ struct TaskSlots {
 
   void start(int k, std::int64_t position) {
     const T* phi = static_cast<const T*>(call.phi) + position * call.phi_stride;
-    for (T* part : {theta, grad_sq}) std::memset(of(part, k), 0, bytes(slot_size));
-    if (call.has_extras())
-      for (T* part : {gradient, theta_sum, used_rate})
-        std::memset(of(part, k), 0, bytes(slot_size));
-    if (call.is_long)
-      for (T* part : {theta_total, theta_rest, gradient_total, gradient_rest, squares_total})
-        std::memset(of(part, k), 0, bytes(slot_size));
+    for_each_part([&](T* part) { std::memset(of(part, k), 0, bytes(slot_size)); });
     for (std::int64_t c = 0; c < call.n_outputs; ++c)
       std::memcpy(of(theta, k, c), phi + c * call.n_features, bytes(call.n_features));
     progress[k] = {position, 0, call.n_epochs, 0, 0};
@@ -97,7 +101,7 @@ struct TaskSlots {
       n = n < progress[k].rows_left ? n : progress[k].rows_left;
       n = n < batch_left ? n : batch_left;
       if (!call.is_long) continue;
-      const std::int64_t most = call.has_extras() ? kTermsTogether : kSquaresTogether,
+      const std::int64_t most = call.is_plain() ? kSquaresTogether : kTermsTogether,
                          terms =
                              call.batch_size == 1 ? progress[k].n_rounds : progress[k].batch_rows,
                          together = most - terms % most;
@@ -118,8 +122,8 @@ struct TaskSlots {
   }
   ARUBA_RARE void gather_squares(int k) const {
     for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
-      squares_total[i] = squares_total[i] + grad_sq[i];
-      grad_sq[i] = T(0);
+      squares_total[i] = squares_total[i] + grad_sq()[i];
+      grad_sq()[i] = T(0);
     }
   }
   ARUBA_RARE void gather_batch(int k) {
@@ -144,13 +148,7 @@ struct TaskSlots {
   }
 
   void move(int from, int to) {
-    for (T* part : {theta, grad_sq}) std::memcpy(of(part, to), of(part, from), bytes(slot_size));
-    if (call.has_extras())
-      for (T* part : {gradient, theta_sum})
-        std::memcpy(of(part, to), of(part, from), bytes(slot_size));
-    if (call.is_long)
-      for (T* part : {theta_total, theta_rest, gradient_total, gradient_rest, squares_total})
-        std::memcpy(of(part, to), of(part, from), bytes(slot_size));
+    for_each_part([&](T* part) { std::memcpy(of(part, to), of(part, from), bytes(slot_size)); });
     progress[to] = progress[from];
     x[to] = x[from];
     y[to] = y[from];
@@ -164,7 +162,7 @@ struct TaskSlots {
     const Progress& at = progress[k];
     if (call.is_long && at.n_rounds >= kSquaresTogether) {
       gather_squares(k);
-      std::memcpy(of(grad_sq, k), of(squares_total, k), bytes(slot_size));
+      std::memcpy(of(grad_sq(), k), of(squares_total, k), bytes(slot_size));
     }
     if (call.is_long && call.theta_bar && at.n_rounds >= kTermsTogether)
       collect(theta_sum, theta_total, theta_rest, k);
@@ -173,7 +171,7 @@ struct TaskSlots {
       const std::int64_t offset = row + c * call.n_features;
       std::memcpy(static_cast<T*>(call.theta_hat) + offset, of(theta, k, c),
                   bytes(call.n_features));
-      std::memcpy(static_cast<T*>(call.grad_sq) + offset, of(grad_sq, k, c),
+      std::memcpy(static_cast<T*>(call.grad_sq) + offset, of(grad_sq(), k, c),
                   bytes(call.n_features));
       if (!call.theta_bar) continue;
       T* mean = static_cast<T*>(call.theta_bar) + offset;
@@ -181,6 +179,18 @@ struct TaskSlots {
         mean[j] = of(theta_sum, k, c)[j] / static_cast<T>(at.n_rounds);
     }
     call.loss[at.position] = static_cast<double>(loss[k]) - static_cast<double>(loss_error[k]);
+  }
+
+  // body(part) for the memory of every slot.
+  template <class Body>
+  void for_each_part(Body body) const {
+    body(theta);
+    for (int i = 0; i < call.n_states; ++i) body(state[i]);
+    if (!call.is_plain())
+      for (T* part : {gradient, theta_sum, used_rate}) body(part);
+    if (call.is_long)
+      for (T* part : {theta_total, theta_rest, gradient_total, gradient_rest, squares_total})
+        body(part);
   }
 
   ARUBA_RULE Compensated<P> load_loss(int first) const {
@@ -198,9 +208,10 @@ struct TaskSlots {
   const TasksCall& call;
   const T radius;
   const typename P::Mask mask;
-  const T *rates, *dampings;
   const std::int64_t slot_size;
-  T *theta, *grad_sq, *gradient = nullptr, *theta_sum = nullptr, *used_rate = nullptr, *z, *slope;
+  const T* parameters[kMostParameters];
+  T *theta, *state[kMostStates], *z, *slope;
+  T *gradient, *theta_sum, *used_rate;  // unless is_plain
   // With is_long: sums of sums, and what they leave over.
   T *theta_total, *theta_rest, *gradient_total, *gradient_rest, *squares_total;
   int n_active = 0;

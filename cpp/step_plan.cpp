@@ -76,7 +76,7 @@ bool for_all_arrays(const StepArguments& arguments, Body body) {
     return true;
   };
   return each(arguments.theta, true) && each(arguments.grad, false) &&
-         each(arguments.rates, false) && each(arguments.state, true);
+         each(arguments.first, false) && each(arguments.state, true);
 }
 
 // The arrays of the last long list that was found disjoint: a training loop passes it every step,
@@ -125,7 +125,7 @@ void require_disjoint(const StepArguments& arguments) {
   };
   add(arguments.theta, true);
   add(arguments.grad, false);
-  add(arguments.rates, false);
+  add(arguments.first, false);
   add(arguments.state, true);
   // `reach`: of the intervals so far, the one that ends last; `written_reach`: the same of the
   // modified ones.
@@ -151,24 +151,27 @@ StepPiece checked_piece(const StepArguments& arguments, std::size_t i) {
   if (!grad.same_shape(theta))
     refuse(function, grad.quoted(), "have the shape of " + theta.quoted(), grad.shape_text(),
            theta.shape_text());
-  if (arguments.rates.empty())
-    require_within(function, "`learning_rate`", arguments.rate, theta.type);
-  if (arguments.rule != kOgdStep)
-    require_within(function, arguments.rule == kAdaGradStep ? "`delta`" : "`coef`",
-                   arguments.damping, theta.type);
+  const std::span<const Parameter> named = parameters_of(arguments.rule);
+  for (std::size_t k = arguments.first.empty() ? 0 : 1; k < named.size(); ++k)
+    require_within(function, "`" + std::string(named[k].name) + "`", arguments.parameters[k],
+                   theta.type);
   const bool shared =
-      !arguments.rates.empty() && require_rates(function, arguments.rates[i], theta);
+      !arguments.first.empty() && require_rates(function, arguments.first[i], theta);
   if (!arguments.state.empty()) require_like(function, arguments.state[i], theta);
   const std::int64_t row = shared ? theta.shape[theta.n_dimensions - 1] : theta.size();
-  const StepCall call = {theta.data,
-                         arguments.state.empty() ? nullptr : arguments.state[i].data,
-                         grad.data,
-                         arguments.rates.empty() ? nullptr : arguments.rates[i].data,
-                         arguments.rate,
-                         arguments.damping,
-                         1,
-                         row};
-  return {call, kind, 0, size_of(theta.type), size_of(grad.type)};
+  StepCall call = {.theta = theta.data,
+                   .state = arguments.state.empty() ? nullptr : arguments.state[i].data,
+                   .grad = grad.data,
+                   .first = arguments.first.empty() ? nullptr : arguments.first[i].data,
+                   .parameters = {},
+                   .n_rows = 1,
+                   .n = row};
+  std::copy_n(arguments.parameters, kMostParameters, call.parameters);
+  return {.call = call,
+          .kind = kind,
+          .first = 0,
+          .theta_bytes = size_of(theta.type),
+          .grad_bytes = size_of(grad.type)};
 }
 
 }  // namespace
@@ -176,8 +179,8 @@ StepPiece checked_piece(const StepArguments& arguments, std::size_t i) {
 StepPlan plan_step(const StepArguments& arguments) {
   const std::size_t n_arrays = arguments.theta.size();
   require_length(arguments.function, "grad", arguments.grad.size(), n_arrays);
-  if (!arguments.rates.empty())
-    require_length(arguments.function, arguments.rates[0].name, arguments.rates.size(), n_arrays);
+  if (!arguments.first.empty())
+    require_length(arguments.function, arguments.first[0].name, arguments.first.size(), n_arrays);
   if (!arguments.state.empty())
     require_length(arguments.function, arguments.state[0].name, arguments.state.size(), n_arrays);
   StepPlan plan;

@@ -15,25 +15,23 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
-// The kernels of one rule, in the order of enum Gradient.
+// The kernels of one rule, in the order of enum Gradient; and of whole tasks, by type.
 #define ARUBA_STEPS(Rule)                                                             \
   {step<Rule, float, float>, step<Rule, double, double>, step<Rule, float, BFloat16>, \
-   step<Rule, float, Float16>}
+   step<Rule, float, Float16>},
+#define ARUBA_TASKS(Rule) {run_tasks<float, Rule>, run_tasks<double, Rule>},
 
 extern const Kernels kTable;
 const Kernels kTable = {
     ARUBA_STRING(ARUBA_ISA),
     ARUBA_REGISTER_BYTES,
-    {ARUBA_STEPS(Ogd), ARUBA_STEPS(AdaGrad), ARUBA_STEPS(ArubaInPlace)},
+    {ARUBA_STEP_RULES(ARUBA_STEPS)},
     {reduce<float>, reduce<double>},
     merge,
     {meta<float>, meta<double>},
     {meta_is_sound<float>, meta_is_sound<double>},
     finite,
-    {{run_tasks<float, Ogd>, run_tasks<double, Ogd>},
-     {run_tasks<float, AdaGrad>, run_tasks<double, AdaGrad>},
-     {run_tasks<float, ArubaPlusPlus>, run_tasks<double, ArubaPlusPlus>},
-     {run_eg_tasks<float>, run_eg_tasks<double>}},
+    {ARUBA_TASK_RULES(ARUBA_TASKS){run_eg_tasks<float>, run_eg_tasks<double>}},
     {hindsight<float>, hindsight<double>},
     hindsight_numbers,
     {bound<PreconditionedBound>, bound<EgBound>, bound<AdaGradBound>, bound<ArubaBound>},

@@ -67,10 +67,10 @@ class TaskRunner {
 
   void steps(std::int64_t n) {
     const std::int64_t blocks = slots_.slot_size / kWidth;
-    if (call_.has_extras()) return rows<true>(n);
+    if (!call_.is_plain()) return rows<false>(n);
     if constexpr (kWidth >= 8)
       if (call_.n_features <= 8 && call_.n_outputs == 1) return lane_rows<8>(n);
-    if (slots_.n_active < kPacks * kWidth || call_.n_outputs > 1) return rows<false>(n);
+    if (slots_.n_active < kPacks * kWidth || call_.n_outputs > 1) return rows<true>(n);
     switch (blocks) {
       case 1:
         return short_rows<1>(n);
@@ -83,7 +83,7 @@ class TaskRunner {
       case 8:
         return short_rows<8>(n);
       default:
-        return rows<false>(n);
+        return rows<true>(n);
     }
   }
 
@@ -94,7 +94,7 @@ class TaskRunner {
     LaneRows<T, Rule, kFeatures>::run(slots_, n);
   }
 
-  template <bool kExtras>
+  template <bool kPlain>
   void rows(std::int64_t n) {
     for (std::int64_t row = 0; row < n; ++row) {
       for (int first = 0; first < slots_.n_active; first += kWidth) {
@@ -105,8 +105,8 @@ class TaskRunner {
       for (int k = 0; k < slots_.n_active; ++k) {
         const T* x = slots_.x[k] + row * call_.n_features;
         for (std::int64_t c = 0; c < call_.n_outputs; ++c)
-          update<kExtras>(k, c, x, P(slots_.slope[c * kMaxSlots + k]));
-        if constexpr (kExtras) project_slot(k);
+          update<kPlain>(k, c, x, P(slots_.slope[c * kMaxSlots + k]));
+        if constexpr (!kPlain) project_slot(k);
       }
     }
   }
@@ -117,8 +117,10 @@ class TaskRunner {
   template <int kBlocks>
   void short_rows(std::int64_t n) {
     constexpr int kSlot = kBlocks * kWidth;
-    T *const theta = slots_.theta, *const grad_sq = slots_.grad_sq;
-    const T *const rates = slots_.rates, *const dampings = slots_.dampings;
+    T *const theta = slots_.theta, *states[kStatesOf<Rule>];
+    const T* by[kParametersOf<Rule>];
+    for (int s = 0; s < kStatesOf<Rule>; ++s) states[s] = slots_.state[s];
+    for (int i = 0; i < kParametersOf<Rule>; ++i) by[i] = slots_.parameters[i];
     const std::int64_t n_features = call_.n_features;
     const int tail = static_cast<int>(n_features % kWidth);
     Compensated<P> loss[kPacks];
@@ -154,10 +156,8 @@ class TaskRunner {
           const bool partial = block == kBlocks - 1 && tail;
           const P x = partial ? load_first(slots_.x[k] + offset + j, tail, slots_.mask)
                               : load(slots_.x[k] + offset + j);
-          P to = load(theta + i), sum = load(grad_sq + i);
-          Rule::step(to, sum, scale * x, load(rates + j), load(dampings + j));
-          store(theta + i, partial ? keep<T>(slots_.mask, to) : to);
-          store(grad_sq + i, partial ? keep<T>(slots_.mask, sum) : sum);
+          const auto clean = [&](P a) { return partial ? keep<T>(slots_.mask, a) : a; };
+          move(theta + i, states, i, scale * x, by, j, clean);
         }
       }
     }
@@ -187,7 +187,7 @@ class TaskRunner {
     const T mean = T(1) / static_cast<T>(at.batch_rows);
     if (at.batch_rows > kTermsTogether) slots_.collect_batch(k);
     for (std::int64_t c = 0; c < call_.n_outputs; ++c)
-      update<true>(k, c, slots_.of(slots_.gradient, k, c), P(mean));
+      update<false>(k, c, slots_.of(slots_.gradient, k, c), P(mean));
     project_slot(k);
     std::memset(slots_.of(slots_.gradient, k), 0, slots_.bytes(slots_.slot_size));
     const T term = slots_.batch_loss[k] * mean - slots_.loss_error[k], sum = slots_.loss[k] + term;
@@ -224,30 +224,51 @@ class TaskRunner {
     }
     P y(T(0));
     for (int lane = 0; lane < n; ++lane) y.v[lane] = slots_.y[first + lane][row];
+    T* const slope = slots_.slope + first;
     if (call_.loss_kind == Loss::kSoftmax)
-      return softmax(slots_.z + first, slots_.slope + first, y, call_.n_outputs);
-    const LossAndSlope<P> at = one_output_loss(call_.loss_kind, load(slots_.z + first), y);
-    store(slots_.slope + first, at.slope);
-    return at.loss;
+      return softmax(slots_.z + first, slope, kMaxSlots, call_.n_outputs, y,
+                     [&](std::int64_t c, P probability) {
+                       store(slope + c * kMaxSlots,
+                             softmax_slope(probability, y, static_cast<T>(c)));
+                     });
+    const LossAndSlope<P> found = one_output_loss(call_.loss_kind, load(slots_.z + first), y);
+    store(slope, found.slope);
+    return found.loss;
   }
 
-  // theta and its statistics by the gradient scale * x.
-  template <bool kExtras>
+  // A register of theta and of the states at i, by the parameters at j; returns the rate. `clean`
+  // goes over what is written.
+  template <class Clean>
+  ARUBA_RULE static P move(T* theta, T* const (&states)[kStatesOf<Rule>], std::int64_t i,
+                           P gradient, const T* const (&by)[kParametersOf<Rule>], std::int64_t j,
+                           Clean clean) {
+    P moved = load(theta);
+    State<Rule, P> state;
+    Parameters<Rule, P> parameters;
+    load_each<T>(state, states, i);
+    load_each<T>(parameters, by, j);
+    const P used = Rule::step(moved, state, gradient, parameters);
+    store(theta, clean(moved));
+#pragma GCC unroll 4
+    for (int s = 0; s < kStatesOf<Rule>; ++s) store(states[s] + i, clean(state[s]));
+    return used;
+  }
+
+  // theta and its state by the gradient scale * x.
+  template <bool kPlain>
   ARUBA_RULE void update(int k, std::int64_t c, const T* x, P scale) {
-    T *theta = slots_.of(slots_.theta, k, c), *grad_sq = slots_.of(slots_.grad_sq, k, c);
-    const std::int64_t offset = c * call_.stride;
-    const auto step = [&](std::int64_t j, P x_j, auto clean) {
-      P at = load(theta + j), sum = load(grad_sq + j);
-      if (kExtras && call_.theta_bar)
-        store(slots_.of(slots_.theta_sum, k, c) + j,
-              load(slots_.of(slots_.theta_sum, k, c) + j) + at);
-      const P used = Rule::step(at, sum, scale * x_j, load(slots_.rates + offset + j),
-                                load(slots_.dampings + offset + j));
-      if (kExtras && slots_.radius > T(0)) store(slots_.of(slots_.used_rate, k, c) + j, used);
-      store(theta + j, clean(at));
-      store(grad_sq + j, clean(sum));
-    };
-    over_features(x, step);
+    T *theta = slots_.of(slots_.theta, k, c), *states[kStatesOf<Rule>];
+    const T* by[kParametersOf<Rule>];
+    for (int s = 0; s < kStatesOf<Rule>; ++s) states[s] = slots_.of(slots_.state[s], k, c);
+    for (int i = 0; i < kParametersOf<Rule>; ++i) by[i] = slots_.parameters[i] + c * call_.stride;
+    over_features(x, [&](std::int64_t j, P x_j, auto clean) {
+      if (!kPlain && call_.theta_bar) {
+        T* sum = slots_.of(slots_.theta_sum, k, c) + j;
+        store(sum, load(sum) + load(theta + j));
+      }
+      const P used = move(theta + j, states, j, scale * x_j, by, j, clean);
+      if (!kPlain && slots_.radius > T(0)) store(slots_.of(slots_.used_rate, k, c) + j, used);
+    });
   }
 
   // body(j, x at j, clean) for every register of features; clean zeroes the lanes that lie beyond

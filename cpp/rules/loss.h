@@ -1,4 +1,4 @@
-// Losses of a linear model's prediction z and their slope dl/dz; the gradient is slope * x.
+// The losses of a linear model's prediction z: the one list of them.
 //
 //   squared   (z - y)^2 / 2             z - y
 //   absolute  |z - y|                   sign(z - y), 0 at the kink
@@ -6,13 +6,25 @@
 //   logistic  log(1 + e^z) - y z        1 / (1 + e^-z) - y      y in {0, 1}
 //   hinge     max(0, 1 - y z)           -y where y z < 1        y in {-1, 1}
 //   softmax   log sum e^z_c - z_y       p_c - [c = y]           y in {0, ..., n_classes - 1}
+//
+// A loss is a struct: facts, the domain of its labels, its value and its slope dl/dz (the gradient
+// is slope * x), and what the least loss of a task in hindsight needs,
+//
+//   smooth     its curvature d2l/dz2
+//   piecewise  its dual: w l(z) = max over low <= a <= high of a (z - y) - quadratic a^2 / 2.
+//
+// Whatever depends on the loss is made of the list at the end, by switches that the compiler checks
+// for a forgotten one.
+//
+// A Newton step d = -H^-1 (gradient) certifies a smooth loss: the slopes moved along it,
+// l'(z) + l''(z) x.d, are feasible for the dual, and the gap between primal and dual is at most
+// -gradient.d, the decrement squared, if no probability is moved by more than itself: with
+// p' = p (1 + e), KL(p', p) = sum p ((1 + e) log(1 + e) - e) <= sum p e^2.
 #pragma once
 
 #include "exp.h"
 
 namespace aruba_fast {
-
-enum class Loss { kSquared, kAbsolute, kHuber, kLogistic, kHinge, kSoftmax };
 
 template <class V>
 struct LossAndSlope {
@@ -20,59 +32,129 @@ struct LossAndSlope {
 };
 
 template <class V>
-ARUBA_RULE LossAndSlope<V> squared(V z, V y) {
-  const V r = z - y;
-  return {V(Number<V>(0.5)) * r * r, r};
-}
+struct DualBox {
+  V low, high, quadratic;
+};
 
-template <class V>
-ARUBA_RULE LossAndSlope<V> absolute(V z, V y) {
-  const V r = z - y, zero = V(Number<V>(0)), one = V(Number<V>(1));
-  // r - r is zero for a number and else nan: nothing is learned from a label that is infinite.
-  return {abs(r), select(r > zero, one, select(r < zero, -one, zero)) + (r - r)};
-}
+// By a linear system, Newton's method, or an interior-point method.
+enum class Minimization { kQuadratic, kSmooth, kPiecewise };
 
-template <class V>
-ARUBA_RULE LossAndSlope<V> huber(V z, V y) {
-  const V r = z - y, one = V(Number<V>(1)), half = V(Number<V>(0.5));
-  const V slope = select(r > one, one, select(r < -one, -one, r)) + (r - r);  // as `absolute`
-  return {select(abs(r) > one, abs(r) - half, half * r * r), slope};
-}
+struct LossFacts {
+  const char* name;
+  Minimization minimization;
+  // What a label must be, and a remedy; null where every number is one.
+  const char *labels = nullptr, *remedy = nullptr;
+  bool is_of_distance = false;  // a function of z - y alone
+  bool has_kinks = false;
+  bool may_fall_for_ever = false;  // along a direction, so that there is no minimizer
+  bool has_classes = false;        // a score for each class
+};
 
-template <class V>
-ARUBA_RULE LossAndSlope<V> logistic(V z, V y) {
-  const V zero = V(Number<V>(0)), one = V(Number<V>(1));
-  const V e = exp_nonpositive(-abs(z));
-  const V larger = one / (one + e);  // the sigmoid of |z|
-  const V positive_part = select(z < zero, zero, z);
-  return {fma(-y, z, positive_part) + log1p_unit(e), select(z < zero, e * larger, larger) - y};
-}
+struct AnyNumber {
+  ARUBA_RULE static bool is_label(double /*y*/, double /*n_classes*/) { return true; }
+};
 
-template <class V>
-ARUBA_RULE LossAndSlope<V> hinge(V z, V y) {
-  const V zero = V(Number<V>(0));
-  const V margin = V(Number<V>(1)) - y * z;
-  // margin - margin is zero for a finite margin and keeps a nan a nan.
-  return {select(margin < zero, zero, margin), select(margin > zero, -y, margin - margin)};
-}
-
-// Every loss of one prediction. The loss is the same for a whole run, so the branch is always
-// predicted.
-template <class V>
-ARUBA_RULE LossAndSlope<V> one_output_loss(Loss loss, V z, V y) {
-  switch (loss) {
-    case Loss::kSquared:
-      return squared(z, y);
-    case Loss::kAbsolute:
-      return absolute(z, y);
-    case Loss::kHuber:
-      return huber(z, y);
-    case Loss::kLogistic:
-      return logistic(z, y);
-    default:
-      return hinge(z, y);
+struct Squared : AnyNumber {
+  static constexpr LossFacts kFacts = {
+      .name = "squared", .minimization = Minimization::kQuadratic, .is_of_distance = true};
+  template <class V>
+  ARUBA_RULE static LossAndSlope<V> at(V z, V y) {
+    const V r = z - y;
+    return {V(Number<V>(0.5)) * r * r, r};
   }
-}
+  template <class V>
+  ARUBA_RULE static V curvature(V /*slope*/, V /*y*/) {
+    return V(Number<V>(1));
+  }
+};
+
+struct Absolute : AnyNumber {
+  static constexpr LossFacts kFacts = {.name = "absolute",
+                                       .minimization = Minimization::kPiecewise,
+                                       .is_of_distance = true,
+                                       .has_kinks = true};
+  template <class V>
+  ARUBA_RULE static LossAndSlope<V> at(V z, V y) {
+    const V r = z - y, zero = V(Number<V>(0)), one = V(Number<V>(1));
+    // r - r is zero for a number and else nan: nothing is learned from a label that is infinite.
+    return {abs(r), select(r > zero, one, select(r < zero, -one, zero)) + (r - r)};
+  }
+  template <class V>
+  ARUBA_RULE static DualBox<V> dual_box(V /*y*/, V w) {
+    return {-w, w, V(Number<V>(0))};
+  }
+};
+
+struct Huber : AnyNumber {
+  static constexpr LossFacts kFacts = {
+      .name = "huber", .minimization = Minimization::kPiecewise, .is_of_distance = true};
+  template <class V>
+  ARUBA_RULE static LossAndSlope<V> at(V z, V y) {
+    const V r = z - y, one = V(Number<V>(1)), half = V(Number<V>(0.5));
+    const V slope = select(r > one, one, select(r < -one, -one, r)) + (r - r);  // as `Absolute`
+    return {select(abs(r) > one, abs(r) - half, half * r * r), slope};
+  }
+  template <class V>
+  ARUBA_RULE static DualBox<V> dual_box(V /*y*/, V w) {
+    return {-w, w, V(Number<V>(1)) / w};
+  }
+};
+
+struct Logistic {
+  static constexpr LossFacts kFacts = {.name = "logistic",
+                                       .minimization = Minimization::kSmooth,
+                                       .labels = "hold the labels 0 and 1 of the logistic loss",
+                                       .remedy = "0 or 1, as y > 0 makes them of -1 and 1",
+                                       .may_fall_for_ever = true};
+  ARUBA_RULE static bool is_label(double y, double /*n_classes*/) { return y == 0 || y == 1; }
+  template <class V>
+  ARUBA_RULE static LossAndSlope<V> at(V z, V y) {
+    const V zero = V(Number<V>(0)), one = V(Number<V>(1));
+    const V e = exp_nonpositive(-abs(z));
+    const V larger = one / (one + e);  // the sigmoid of |z|
+    const V positive_part = select(z < zero, zero, z);
+    return {fma(-y, z, positive_part) + log1p_unit(e), select(z < zero, e * larger, larger) - y};
+  }
+  template <class V>
+  ARUBA_RULE static V curvature(V slope, V y) {
+    const V one = V(Number<V>(1)), p = slope + y;
+    return p * (one - p);
+  }
+};
+
+struct Hinge {
+  static constexpr LossFacts kFacts = {.name = "hinge",
+                                       .minimization = Minimization::kPiecewise,
+                                       .labels = "hold the labels -1 and 1 of the hinge loss",
+                                       .remedy = "-1 or 1, as 2 * y - 1 makes them of 0 and 1",
+                                       .has_kinks = true};
+  ARUBA_RULE static bool is_label(double y, double /*n_classes*/) { return y == -1 || y == 1; }
+  template <class V>
+  ARUBA_RULE static LossAndSlope<V> at(V z, V y) {
+    const V zero = V(Number<V>(0));
+    const V margin = V(Number<V>(1)) - y * z;
+    // margin - margin is zero for a finite margin and keeps a nan a nan.
+    return {select(margin < zero, zero, margin), select(margin > zero, -y, margin - margin)};
+  }
+  template <class V>
+  ARUBA_RULE static DualBox<V> dual_box(V y, V w) {
+    const V zero = V(Number<V>(0));
+    return {select(y > zero, -w, zero), select(y > zero, zero, w), zero};
+  }
+};
+
+struct Softmax {
+  static constexpr LossFacts kFacts = {
+      .name = "softmax",
+      .minimization = Minimization::kSmooth,
+      .labels = "hold class numbers from 0 to n_classes - 1 for the softmax loss",
+      .remedy = "a whole number below n_classes, the number of parameters over that of features",
+      .may_fall_for_ever = true,
+      .has_classes = true};
+  ARUBA_RULE static bool is_label(double y, double n_classes) {
+    return y >= 0 && y < n_classes && y == static_cast<double>(static_cast<std::int64_t>(y));
+  }
+};
 
 // Softmax in three strokes over the classes, whose predictions z_c the caller holds: the maximum,
 // the sum of e^(z_c - maximum), and each class's slope; loss = log(sum) - (z_y - maximum).
@@ -87,9 +169,94 @@ ARUBA_RULE V softmax_term(V z, V maximum) {
 }
 
 template <class V>
-ARUBA_RULE V softmax_slope(V term, V sum, V y, Number<V> c) {
-  const V p = term / sum;
-  return select(y == V(c), p - V(Number<V>(1)), p);
+ARUBA_RULE V softmax_loss(V sum, V chosen, V maximum) {
+  return log_positive(sum) - (chosen - maximum);
+}
+
+template <class V>
+ARUBA_RULE V softmax_slope(V probability, V y, Number<V> c) {
+  return select(y == V(c), probability - V(Number<V>(1)), probability);
+}
+
+// ---- the list, and what is made of it --------------------------------------------------------
+
+#define ARUBA_LOSSES(X) X(Squared) X(Absolute) X(Huber) X(Logistic) X(Hinge) X(Softmax)
+
+#define ARUBA_LOSS_ENUMERATOR(L) k##L,
+enum class Loss { ARUBA_LOSSES(ARUBA_LOSS_ENUMERATOR) };
+
+#define ARUBA_LOSS_FACTS(L) L::kFacts,
+constexpr LossFacts kLosses[] = {ARUBA_LOSSES(ARUBA_LOSS_FACTS)};
+
+constexpr const LossFacts& facts_of(Loss loss) { return kLosses[static_cast<int>(loss)]; }
+
+// What of the loss L it is asked for: those without it are never asked.
+template <class L, class V>
+ARUBA_RULE LossAndSlope<V> value_of(V z, V y) {
+  if constexpr (!L::kFacts.has_classes) return L::at(z, y);
+  __builtin_unreachable();
+}
+template <class L, class V>
+ARUBA_RULE V curvature_of(V slope, V y) {
+  constexpr bool kSmooth = L::kFacts.minimization != Minimization::kPiecewise;
+  if constexpr (kSmooth && !L::kFacts.has_classes) return L::curvature(slope, y);
+  __builtin_unreachable();
+}
+template <class L, class V>
+ARUBA_RULE DualBox<V> dual_box_of(V y, V w) {
+  if constexpr (L::kFacts.minimization == Minimization::kPiecewise) return L::dual_box(y, w);
+  __builtin_unreachable();
+}
+
+ARUBA_RULE bool is_label(Loss loss, double y, double n_classes) {
+  switch (loss) {
+#define ARUBA_CASE(L) \
+  case Loss::k##L:    \
+    return L::is_label(y, n_classes);
+    ARUBA_LOSSES(ARUBA_CASE)
+#undef ARUBA_CASE
+  }
+  __builtin_unreachable();
+}
+
+// Of one prediction: not the softmax. The loss is the same for a whole run, so the branch is always
+// predicted.
+template <class V>
+ARUBA_RULE LossAndSlope<V> one_output_loss(Loss loss, V z, V y) {
+  switch (loss) {
+#define ARUBA_CASE(L) \
+  case Loss::k##L:    \
+    return value_of<L>(z, y);
+    ARUBA_LOSSES(ARUBA_CASE)
+#undef ARUBA_CASE
+  }
+  __builtin_unreachable();
+}
+
+// Of a smooth loss of one prediction; the softmax has a matrix.
+template <class V>
+ARUBA_RULE V curvature(Loss loss, V slope, V y) {
+  switch (loss) {
+#define ARUBA_CASE(L) \
+  case Loss::k##L:    \
+    return curvature_of<L>(slope, y);
+    ARUBA_LOSSES(ARUBA_CASE)
+#undef ARUBA_CASE
+  }
+  __builtin_unreachable();
+}
+
+// Of a piecewise loss, w > 0.
+template <class V>
+ARUBA_RULE DualBox<V> dual_box(Loss loss, V y, V w) {
+  switch (loss) {
+#define ARUBA_CASE(L) \
+  case Loss::k##L:    \
+    return dual_box_of<L>(y, w);
+    ARUBA_LOSSES(ARUBA_CASE)
+#undef ARUBA_CASE
+  }
+  __builtin_unreachable();
 }
 
 }  // namespace aruba_fast

@@ -73,7 +73,7 @@ Array view(const char* name, void* data, Type type, std::int64_t n) {
 template <class T>
 void test_steps(const char* type) {
   constexpr const char* names[] = {"ogd", "adagrad", "aruba"};
-  for (const StepRule rule : {kOgdStep, kAdaGradStep, kArubaStep}) {
+  for (const StepRule rule : {StepRule::kOgd, StepRule::kAdaGrad, StepRule::kArubaInPlace}) {
     for (const std::int64_t n : {1, 7, 17, 33, 129, 70001}) {
       Numbers numbers(static_cast<std::uint64_t>(n));
       std::vector<T> theta = numbers.vector<T>(n), grad = numbers.vector<T>(n),
@@ -95,7 +95,7 @@ void test_steps(const char* type) {
       }
       hash.add(theta);
       hash.add(state);
-      hash.print(std::string("step ") + names[rule] + " " + type + " " + std::to_string(n));
+      hash.print(std::string("step ") + names[static_cast<int>(rule)] + " " + type + " " + std::to_string(n));
     }
   }
 }
@@ -148,7 +148,8 @@ void test_tasks(const char* type) {
       const std::vector<T> phi = numbers.vector<T>(n), rates = numbers.vector<T>(n, 1.1),
                            dampings = numbers.vector<T>(n, 1.1);
       Hash hash;
-      for (const TaskRule rule : {kOgdTask, kAdaGradTask, kArubaTask}) {
+      for (const TaskRule rule :
+           {TaskRule::kOgd, TaskRule::kAdaGrad, TaskRule::kArubaPlusPlus}) {
         for (const std::int64_t batch : {1, 3}) {
           for (const double radius : {0.0, 1.25 * std::sqrt(static_cast<double>(n))}) {
             std::vector<T> theta_hat(static_cast<std::size_t>(n_tasks * n)),
@@ -156,9 +157,11 @@ void test_tasks(const char* type) {
             std::vector<double> task_loss(static_cast<std::size_t>(n_tasks));
             Watch watch(nullptr);
             const TaskOptions options{loss.loss, loss.n_outputs, batch, 2, radius};
-            const TaskRuleArguments arguments{rule, batch == 1 ? rates.data() : nullptr,
-                                              rule == kArubaTask ? dampings.data() : nullptr, 0.25,
-                                              0.5};
+            const TaskRuleArguments arguments{
+                rule,
+                {batch == 1 ? rates.data() : nullptr,
+                 rule == TaskRule::kArubaPlusPlus ? dampings.data() : nullptr},
+                {0.25, 0.5}};
             TaskEngine(data.table, options, watch)
                 .run(arguments, phi.data(), 0, 0, n_tasks,
                      {theta_hat.data(), grad_sq.data(), radius > 0 ? theta_bar.data() : nullptr,
