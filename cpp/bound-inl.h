@@ -11,7 +11,7 @@ namespace aruba_fast::ARUBA_ISA {
 
 // The last coordinates of a row, padded with numbers that add nothing.
 struct PaddedBound {
-  double theta_star[kPad], phi[kPad], grad_sq[kPad], rates[kPad], dampings[kPad];
+  double theta_star[kPad], phi[kPad], grad_sq[kPad], rates[kPad], seconds[kPad];
 };
 
 template <class Bound>
@@ -31,7 +31,7 @@ class BoundRow {
     const std::int64_t whole = call.n / kPad * kPad;
     for (std::int64_t j = 0; j < whole; j += kPad)
       eight(theta_star_ + j, phi_ + j, grad_sq_ + j, call.rates ? call.rates + j : nullptr,
-            call.dampings ? call.dampings + j : nullptr, d_phi ? d_phi + j : nullptr,
+            call.seconds ? call.seconds + j : nullptr, d_phi ? d_phi + j : nullptr,
             d_rate ? d_rate + j : nullptr);
     if (whole < call.n) rest(whole, d_phi, d_rate);
     call.value[task] = fold_eight(value_);
@@ -42,7 +42,7 @@ class BoundRow {
   static constexpr int kWidth = Doubles::kWidth, kRegs = kPad / kWidth;
 
   void eight(const double* theta_star, const double* phi, const double* grad_sq,
-             const double* rates, const double* dampings, double* d_phi, double* d_rate) {
+             const double* rates, const double* seconds, double* d_phi, double* d_rate) {
 #pragma GCC unroll 4
     for (int k = 0; k < kRegs; ++k) {
       const int j = k * kWidth;
@@ -50,7 +50,7 @@ class BoundRow {
                                   load(phi + j),
                                   load(grad_sq + j),
                                   rates ? load(rates + j) : Doubles(call_.rate),
-                                  dampings ? load(dampings + j) : Doubles(call_.damping),
+                                  seconds ? load(seconds + j) : Doubles(call_.second),
                                   Doubles(n_rounds_)};
       const BoundValue<Doubles> share = Bound::at(x, form_);
       value_[k] = value_[k] + share.value;
@@ -63,15 +63,15 @@ class BoundRow {
   void rest(std::int64_t j, double* d_phi, double* d_rate) {
     PaddedBound padding = {};
     const std::size_t bytes = static_cast<std::size_t>(call_.n - j) * sizeof(double);
-    for (int k = 0; k < kPad; ++k) padding.rates[k] = padding.dampings[k] = 1;
+    for (int k = 0; k < kPad; ++k) padding.rates[k] = padding.seconds[k] = 1;
     std::memcpy(padding.theta_star, theta_star_ + j, bytes);
     std::memcpy(padding.phi, phi_ + j, bytes);
     std::memcpy(padding.grad_sq, grad_sq_ + j, bytes);
     if (call_.rates) std::memcpy(padding.rates, call_.rates + j, bytes);
-    if (call_.dampings) std::memcpy(padding.dampings, call_.dampings + j, bytes);
+    if (call_.seconds) std::memcpy(padding.seconds, call_.seconds + j, bytes);
     for (int k = 0; k < static_cast<int>(call_.n - j); ++k) {
       if (!call_.rates) padding.rates[k] = call_.rate;
-      if (!call_.dampings) padding.dampings[k] = call_.damping;
+      if (!call_.seconds) padding.seconds[k] = call_.second;
     }
     alignas(64) double to_phi[kPad], to_rate[kPad];
     Doubles kept[kRegs], kept_slope[kRegs];
@@ -80,7 +80,7 @@ class BoundRow {
       kept_slope[k] = slope_[k];
       value_[k] = slope_[k] = Doubles(0.0);
     }
-    eight(padding.theta_star, padding.phi, padding.grad_sq, padding.rates, padding.dampings, to_phi,
+    eight(padding.theta_star, padding.phi, padding.grad_sq, padding.rates, padding.seconds, to_phi,
           to_rate);
     // A given diameter is charged to padding too: those lanes are left out.
     for (int k = 0; k < kRegs; ++k) {

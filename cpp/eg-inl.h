@@ -80,10 +80,11 @@ class EgRunner {
         for (T* part : {gradient_total_, gradient_rest_, sum_total_, sum_rest_})
           store(part + j, none);
     });
-    batch_total_ = steepest_total_ = {T(0), T(0)};
+    batch_ = {};
+    steepest_total_ = {T(0), T(0)};
     loss_ = {T(0), T(0)};
-    steepest_sq_ = batch_loss_ = T(0);
-    n_rounds_ = batch_rows_ = 0;
+    steepest_sq_ = T(0);
+    n_rounds_ = 0;
   }
 
   bool rows(std::int64_t task) {
@@ -95,9 +96,9 @@ class EgRunner {
       over_coordinates([&](std::int64_t j) {
         store(gradient_ + j, fma(P(at.slope), load_row(x, j), load(gradient_ + j)));
       });
-      batch_loss_ = batch_loss_ + at.loss;
-      if (++batch_rows_ == call_.batch_size || row + 1 == call_.stops[task]) end_batch();
-      else if (batch_rows_ % kTermsTogether == 0) gather_batch();
+      batch_.add(at.loss);
+      if (batch_.rows == call_.batch_size || row + 1 == call_.stops[task]) end_batch();
+      else if (batch_.is_part()) gather_batch();
       unseen_ += kCost * n_;
       if (call_.poll && unseen_ >= kUnseen) {
         call_.poll(call_.poll_context, unseen_);
@@ -109,14 +110,12 @@ class EgRunner {
   }
 
   void end_batch() {
-    const T mean = T(1) / static_cast<T>(batch_rows_);
-    if (batch_rows_ > kTermsTogether) {
-      gather_batch();
+    const T mean = batch_.per_row();
+    if (batch_.is_long()) {
+      gather(gradient_, gradient_total_, gradient_rest_);
       collect(gradient_, gradient_total_, gradient_rest_);
-      batch_loss_ = batch_total_.high + batch_total_.low;
-      batch_total_ = {T(0), T(0)};
     }
-    loss_.add(batch_loss_ * mean);
+    loss_.add(batch_.close());
     P steepest(T(0)), maximum(T(-1e30));
     over_coordinates([&](std::int64_t j) {
       const P gradient = P(mean) * load(gradient_ + j), size = abs(gradient);
@@ -138,8 +137,6 @@ class EgRunner {
       store(log_weights_ + j, log_weight);
       store(weights_ + j, softmax_term(log_weight, P(T(0))));
     });
-    batch_loss_ = T(0);
-    batch_rows_ = 0;
     ++n_rounds_;
     if (call_.is_long && n_rounds_ % kTermsTogether == 0) gather(sum_, sum_total_, sum_rest_);
     if (n_rounds_ % kSquaresTogether == 0) gather_squares();
@@ -163,8 +160,7 @@ class EgRunner {
   }
   void gather_batch() {
     gather(gradient_, gradient_total_, gradient_rest_);
-    aruba_fast::add(batch_total_, batch_loss_);
-    batch_loss_ = T(0);
+    batch_.gather();
   }
   void gather_squares() {
     aruba_fast::add(steepest_total_, steepest_sq_);
@@ -204,9 +200,10 @@ class EgRunner {
   T *weights_, *log_weights_, *gradient_, *sum_;
   T *gradient_total_, *gradient_rest_, *sum_total_, *sum_rest_;  // with is_long
   Compensated<T> loss_;
-  T steepest_sq_, batch_loss_;
-  Twofold<T> steepest_total_, batch_total_;
-  std::int64_t n_rounds_, batch_rows_, unseen_ = 0;
+  BatchLoss<T> batch_;
+  T steepest_sq_;
+  Twofold<T> steepest_total_;
+  std::int64_t n_rounds_, unseen_ = 0;
 };
 
 template <class T>

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "rules/bound.h"
 #include "rules/loss.h"
 #include "rules/meta.h"
 #include "rules/step.h"
@@ -103,12 +104,11 @@ struct HindsightCall {
 
 // Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be
 // null.
-enum BoundRule { kPreconditionedBound, kEgBound, kAdaGradBound, kArubaBound, kBoundRules };
 struct BoundCall {
   const double *theta_star, *phi, *grad_sq;
-  const double *rates, *dampings;  // null: the numbers below
+  const double *rates, *seconds;  // the rule's parameters; null: the numbers below
   const double* n_rounds;          // null: not wanted
-  double rate, damping, gradient_weight, diameter;
+  double rate, second, gradient_weight, diameter;
   std::int64_t phi_stride, first, last, n;  // phi_stride 0: one phi for all
   double *value, *d_phi, *d_rate;           // d_rate as rates, or a number for each task
 };

@@ -33,28 +33,28 @@ void best_in_hindsight(const TaskTable& table, const HindsightOptions& options, 
   std::vector<std::unique_ptr<double[]>> scratch(static_cast<std::size_t>(threads));
   for (auto& own : scratch) own.reset(new double[static_cast<std::size_t>(numbers)]);
   std::int64_t next = 0;
-  const HindsightCall call = {table.x,
-                              table.y,
-                              table.starts,
-                              table.stops,
-                              table.n_tasks,
-                              table.n_features,
-                              options.n_classes,
-                              options.batch_size,
-                              options.n_epochs,
-                              options.loss,
-                              options.radius,
-                              options.regularization,
-                              options.tolerance,
-                              outputs.theta_star,
-                              outputs.loss,
-                              outputs.gap,
-                              outputs.no_minimizer,
-                              &next,
-                              &watch.stop,
-                              nullptr,
-                              nullptr,
-                              nullptr};
+  const HindsightCall call = {.x = table.x,
+                              .y = table.y,
+                              .starts = table.starts,
+                              .stops = table.stops,
+                              .n_tasks = table.n_tasks,
+                              .n_features = table.n_features,
+                              .n_classes = options.n_classes,
+                              .batch_size = options.batch_size,
+                              .n_epochs = options.n_epochs,
+                              .loss_kind = options.loss,
+                              .radius = options.radius,
+                              .regularization = options.regularization,
+                              .tolerance = options.tolerance,
+                              .theta_star = outputs.theta_star,
+                              .loss = outputs.loss,
+                              .gap = outputs.gap,
+                              .no_minimizer = outputs.no_minimizer,
+                              .next = &next,
+                              .stop = &watch.stop,
+                              .poll = nullptr,
+                              .poll_context = nullptr,
+                              .scratch = nullptr};
   const auto body = [&](int thread) {
     HindsightCall own = call;
     const auto address =
@@ -76,7 +76,7 @@ void regret_upper_bound(BoundRule rule, const BoundCall& call, std::int64_t n_ta
     BoundCall own = call;
     own.first = part * kBoundTasks;
     own.last = std::min(n_tasks, own.first + kBoundTasks);
-    kernels().bound[rule](own);
+    kernels().bound[static_cast<int>(rule)](own);
   });
 }
 

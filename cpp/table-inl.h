@@ -19,6 +19,7 @@ namespace aruba_fast::ARUBA_ISA {
 #define ARUBA_STEPS(Rule)                                                             \
   {step<Rule, float, float>, step<Rule, double, double>, step<Rule, float, BFloat16>, \
    step<Rule, float, Float16>},
+#define ARUBA_BOUND(Bound) bound<Bound>,
 #define ARUBA_TASKS(Rule) {run_tasks<float, Rule>, run_tasks<double, Rule>},
 
 extern const Kernels kTable;
@@ -34,7 +35,7 @@ const Kernels kTable = {
     {ARUBA_TASK_RULES(ARUBA_TASKS){run_eg_tasks<float>, run_eg_tasks<double>}},
     {hindsight<float>, hindsight<double>},
     hindsight_numbers,
-    {bound<PreconditionedBound>, bound<EgBound>, bound<AdaGradBound>, bound<ArubaBound>},
+    {ARUBA_BOUNDS(ARUBA_BOUND)},
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -1,6 +1,7 @@
 // The step rules on arrays and lists of arrays in device memory.
 #include "ops_step.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpp/step_plan.h"
@@ -17,10 +18,22 @@ std::int64_t n_blocks(std::int64_t n, std::int64_t item) {
 }
 
 template <class Rule, class T, class G>
+Steps<Rule, T, G> steps_of(const StepCall& call, std::int64_t n) {
+  Steps<Rule, T, G> steps{.theta = static_cast<T*>(call.theta),
+                          .state = static_cast<T*>(call.state),
+                          .grad = static_cast<const G*>(call.grad),
+                          .first = static_cast<const T*>(call.first),
+                          .numbers = {},
+                          .n = n,
+                          .row = call.n};
+  std::copy_n(call.parameters, kParametersOf<Rule>, steps.numbers);
+  return steps;
+}
+
+template <class Rule, class T, class G>
 void step_one_array(const StepCall& call, std::int64_t n, const Stream& stream) {
   launch(stream, {n_blocks(n, sizeof(T)), kStepThreads}, step_array<Rule, T, G>,
-         static_cast<T*>(call.theta), static_cast<T*>(call.state), static_cast<const G*>(call.grad),
-         static_cast<const T*>(call.rates), call.rate, call.damping, n, call.n);
+         steps_of<Rule, T, G>(call, n));
 }
 
 template <class Rule, class T, class G>
@@ -39,7 +52,7 @@ void step_many_arrays(const StepPlan& plan, Gradient kind, const Stream& stream)
     set(kTheta, reinterpret_cast<std::int64_t>(call.theta));
     set(kState, reinterpret_cast<std::int64_t>(call.state));
     set(kGrad, reinterpret_cast<std::int64_t>(call.grad));
-    set(kRates, reinterpret_cast<std::int64_t>(call.rates));
+    set(kFirst, reinterpret_cast<std::int64_t>(call.first));
     set(kSize, plan.size(chosen[a]));
     set(kRow, call.n);
     set(kFirstBlock, static_cast<std::int64_t>(owners.size()));
@@ -53,10 +66,10 @@ void step_many_arrays(const StepPlan& plan, Gradient kind, const Stream& stream)
   table.resize(n_numbers + owners.size() / 2);
   std::memcpy(table.data() + n_numbers, owners.data(), owners.size() * sizeof(std::int32_t));
   const TableUse use(stream, table);
-  const StepCall& first = plan.pieces[chosen[0]].call;
-  launch(stream, {blocks, kStepThreads}, step_arrays<Rule, T, G>, use.data(),
+  launch(stream, {blocks, kStepThreads}, step_arrays<Rule, T, G>,
+         steps_of<Rule, T, G>(plan.pieces[chosen[0]].call, 0), use.data(),
          reinterpret_cast<const std::int32_t*>(use.data() + n_numbers),
-         static_cast<std::int64_t>(n_arrays), first.rate, first.damping);
+         static_cast<std::int64_t>(n_arrays));
 }
 
 template <class Rule, class T, class G>
@@ -83,15 +96,11 @@ void step(const StepArguments& arguments, const Stream& stream) {
   const StepPlan plan = plan_step(arguments);
   const DeviceGuard guard(stream);
   switch (arguments.rule) {
-    case kOgdStep:
-      return step_all<Ogd>(plan, stream);
-    case kAdaGradStep:
-      return step_all<AdaGrad>(plan, stream);
-    case kArubaStep:
-      return step_all<ArubaInPlace>(plan, stream);
-    default:
-      refuse(arguments.function, "`rule`", "be one that CUDA devices know",
-             std::to_string(static_cast<int>(arguments.rule)));
+#define ARUBA_CASE(Rule)   \
+  case StepRule::k##Rule: \
+    return step_all<Rule>(plan, stream);
+    ARUBA_STEP_RULES(ARUBA_CASE)
+#undef ARUBA_CASE
   }
 }
 

@@ -8,16 +8,24 @@
 
 namespace aruba_fast::cuda {
 
-// Memory that run_tasks may scribble on for rounds of up to n_tasks tasks; 16-byte aligned; may be
-// zero.
-std::size_t run_tasks_workspace_bytes(const TaskTable& table, const TaskOptions& options,
-                                      std::int64_t n_tasks);
+// Tasks first..first + n_tasks of a table's order, from phi: what TaskEngine::run is told. Every
+// pointer is device memory, the offsets and the order too.
+struct TaskRound {
+  const TaskTable& table;
+  const TaskOptions& options;
+  TaskRuleArguments rule;
+  bool one_for_all = false;  // the array of the rule's first parameter is one number
+  const void* phi;
+  std::int64_t phi_stride, first, n_tasks;
+  TaskOutputs outputs;
+};
 
-// As TaskEngine::run. Every pointer of table, rule, phi and outputs is device memory, the offsets
-// and the order too.
-void run_tasks(const TaskTable& table, const TaskOptions& options, const TaskRuleArguments& rule,
-               const void* phi, std::int64_t phi_stride, std::int64_t first, std::int64_t n_tasks,
-               const TaskOutputs& outputs, void* workspace, const Stream& stream);
+// Memory that run_tasks may scribble on for rounds of up to n_tasks tasks by that rule; 16-byte
+// aligned; may be zero.
+std::size_t run_tasks_workspace_bytes(const TaskTable& table, const TaskOptions& options,
+                                      TaskRule rule, std::int64_t n_tasks);
+
+void run_tasks(const TaskRound& round, void* workspace, const Stream& stream);
 
 // As aruba_fast::require_labels, for labels in device memory. Synchronizes; `workspace` is 8 bytes.
 void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes,

@@ -5,14 +5,14 @@
 #include <mutex>
 
 #include "labels-inl.cuh"
-#include "run_tasks_with.h"
+#include "ops_tasks.h"
 
 namespace aruba_fast::cuda {
 namespace {
 
 // The results of this many parameters are kept at a time: half a gigabyte of float32.
 constexpr std::int64_t kBlockParameters = std::int64_t{1} << 26;
-constexpr std::int64_t kMostBlocks = 2048;
+constexpr std::int64_t kLabelBlocks = 2048;
 
 // Tasks of a round that are run and summed at a time: whole chunks, so that the sums are those of
 // one big round to the bit.
@@ -49,7 +49,7 @@ struct TrainMemory {
     statistics.weight = doubles(2);
     statistics.counts = reinterpret_cast<std::int64_t*>(doubles(2));
     statistics_bytes = static_cast<std::size_t>(at - first);
-    run = take(run_tasks_workspace_bytes(table, options, block));
+    run = take(run_tasks_workspace_bytes(table, options, TaskRule::kOgd, block));
     round = take(add_round_workspace_bytes(block, n));
     meta = take(apply_workspace_bytes(n));
     bytes = static_cast<std::size_t>(at - static_cast<unsigned char*>(workspace));
@@ -85,14 +85,19 @@ void run_round(const TaskTable& table, const TaskOptions& options, const MetaSta
                std::int64_t block, const TrainMemory& memory, const Stream& stream) {
   check(cudaMemsetAsync(memory.statistics.sums, 0, memory.statistics_bytes, handle_of(stream)),
         "cudaMemsetAsync");
-  // Isotropic: all rates are the first one.
-  const std::int64_t rate_step = state.parameters.isotropic ? 0 : 1;
-  const TaskRuleArguments rule = {kOgdTask, state.rates, nullptr, 0, 1};
+  const TaskRuleArguments rule = {.rule = TaskRule::kOgd, .arrays = {state.rates}, .numbers = {}};
   for (std::int64_t at = first; at < end; at += block) {
     const std::int64_t n_tasks = std::min(block, end - at);
-    run_tasks_with(table, options, rule, rate_step, state.phi, 0, at, n_tasks,
-                   {memory.theta_hat, memory.grad_sq, nullptr, training.loss + at}, memory.run,
-                   stream);
+    run_tasks({.table = table,
+               .options = options,
+               .rule = rule,
+               .one_for_all = state.parameters.isotropic,
+               .phi = state.phi,
+               .phi_stride = 0,
+               .first = at,
+               .n_tasks = n_tasks,
+               .outputs = {memory.theta_hat, memory.grad_sq, nullptr, training.loss + at}},
+              memory.run, stream);
     if (training.weigh_by_rows)
       launch(stream, {divide_up(n_tasks, kMetaThreads), kMetaThreads}, count_rows, table.starts,
              table.stops, table.order, at, n_tasks, memory.weights);
@@ -116,16 +121,16 @@ double label_of(const void* y, std::int64_t row, const Stream& stream) {
 
 void require_labels(const char* function, const Array& y, Loss loss, std::int64_t n_classes,
                     void* workspace, const Stream& stream) {
-  if (loss != Loss::kLogistic && loss != Loss::kHinge && loss != Loss::kSoftmax) return;
+  if (!facts_of(loss).labels) return;
   const DeviceGuard guard(stream);
   const std::int64_t n_rows = y.size();
   auto* first = static_cast<unsigned long long*>(workspace);
   check(cudaMemsetAsync(first, 0xff, sizeof *first, handle_of(stream)), "cudaMemsetAsync");
-  const Shape shape = {std::min(divide_up(n_rows, kMetaThreads), kMostBlocks), kMetaThreads};
+  const Shape shape = {std::min(divide_up(n_rows, kMetaThreads), kLabelBlocks), kMetaThreads};
   const auto find = [&](auto zero) {
     using T = decltype(zero);
     launch(stream, shape, find_wrong_label<T>, static_cast<const T*>(y.data), n_rows,
-           static_cast<int>(loss), static_cast<double>(n_classes), first);
+           loss, static_cast<double>(n_classes), first);
   };
   by_type(function, "`y`", y.type, find);
   unsigned long long found = 0;

@@ -11,7 +11,7 @@
 
 namespace aruba_fast::cuda {
 
-// A task's rates or dampings: a number for every coordinate or, without an array, one for all.
+// One parameter of a rule: a number for every coordinate or, without an array, one for all.
 template <class T>
 struct PerCoordinate {
   const T* array;
@@ -21,46 +21,65 @@ struct PerCoordinate {
   __device__ __forceinline__ T at(std::int64_t j) const { return array ? array[j * step] : number; }
 };
 
+// What the kernels are told of a round of tasks.
+template <class T>
+struct TaskRun {
+  const T *x, *y;
+  const std::int64_t *starts, *stops, *order;  // null order: 0, 1, 2, ...
+  std::int64_t n_tasks, n_features;
+  int n_outputs;
+  const T* phi;
+  std::int64_t phi_stride;
+  PerCoordinate<T> parameters[kMostParameters];
+  Loss loss_kind;
+  std::int64_t batch_size, n_epochs;
+  T radius;       // 0: unbounded
+  bool one_rate;  // of all coordinates: the projection is Euclidean
+  T *theta_hat, *grad_sq, *theta_bar;
+  double* loss;
+};
+
 // The rows of the task that a team runs.
 struct TaskRows {
   std::int64_t first, n;
 
-  __device__ TaskRows(std::int64_t position, const std::int64_t* starts, const std::int64_t* stops,
-                      const std::int64_t* order) {
-    const std::int64_t task = order ? order[position] : position;
-    first = starts[task];
-    n = stops[task] - first;
+  template <class T>
+  __device__ TaskRows(const TaskRun<T>& run, std::int64_t position) {
+    const std::int64_t task = run.order ? run.order[position] : position;
+    first = run.starts[task];
+    n = run.stops[task] - first;
   }
 };
 
-// Up to this many coordinates a thread, rates are held in registers. Beyond, registers are for
-// theta, its sums and two rows of x, and rates are read again in every round, from the first-level
-// cache: there must be a number for every coordinate then.
-constexpr int kHeldRates = 4;
+// Up to this many coordinates a thread, parameters are held in registers. Beyond, registers are for
+// theta, its state and two rows of x, and parameters are read again in every round, from the
+// first-level cache: there must be a number for every coordinate then.
+constexpr int kHeldParameters = 4;
 
 // One task: kBlocks coordinates a thread, kStride apart. Coordinates that do not exist have theta,
-// x and all sums zero, and are computed like the others: a test for each would cost more.
-template <class T, class Rule, class Team, int kStride, int kBlocks, bool kExtras>
+// x and all state zero, and are computed like the others: a test for each would cost more.
+template <class T, class Rule, class Team, int kStride, int kBlocks, bool kPlain>
 class TaskInRegisters {
  public:
-  __device__ TaskInRegisters(Team& team, int n_features, const PerCoordinate<T>& rates,
-                             const PerCoordinate<T>& dampings)
-      : team_(team), n_left_(n_features - Team::first_coordinate()) {
+  __device__ TaskInRegisters(Team& team, const TaskRun<T>& run)
+      : team_(team), n_left_(static_cast<int>(run.n_features) - Team::first_coordinate()) {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
-      theta_[k] = grad_sq_[k] = T(0);
-      if constexpr (kExtras) gradient_[k] = theta_sum_[k] = used_rate_[k] = T(0);
+      theta_[k] = T(0);
+#pragma unroll
+      for (int i = 0; i < kStatesOf<Rule>; ++i) state_[k][i] = T(0);
+      if constexpr (!kPlain) gradient_[k] = theta_sum_[k] = used_rate_[k] = T(0);
     }
     const int first = Team::first_coordinate();
-    if constexpr (kBlocks <= kHeldRates) {
 #pragma unroll
-      for (int k = 0; k < kBlocks; ++k) {
-        rate_[k] = has(k) ? rates.at(first + k * kStride) : T(0);
-        damping_[k] = has(k) ? dampings.at(first + k * kStride) : T(1);
+    for (int i = 0; i < kParametersOf<Rule>; ++i) {
+      if constexpr (kBlocks <= kHeldParameters) {
+#pragma unroll
+        for (int k = 0; k < kBlocks; ++k)
+          held_[k][i] = has(k) ? run.parameters[i].at(first + k * kStride) : padding(i);
+      } else {
+        parameters_[i] = run.parameters[i].array + first;
       }
-    } else {
-      rates_ = rates.array + first;
-      dampings_ = dampings.array + first;
     }
   }
 
@@ -120,8 +139,8 @@ class TaskInRegisters {
   }
   __device__ void gather_squares(T* total, bool first) {
     over_own([&](int k, int j) {
-      total[j] = (first ? T(0) : total[j]) + grad_sq_[k];
-      grad_sq_[k] = T(0);
+      total[j] = (first ? T(0) : total[j]) + state_[k][0];
+      state_[k][0] = T(0);
     });
   }
   // That of a long mini-batch in grad_sq and theta_hat.
@@ -137,8 +156,8 @@ class TaskInRegisters {
                                          std::int64_t n_rounds) {
     over_own([&](int k, int j) {
       theta_hat[j] = theta_[k];
-      grad_sq[j] = grad_sq_[k];
-      if constexpr (kExtras)
+      grad_sq[j] = state_[k][0];
+      if constexpr (!kPlain)
         if (theta_bar) theta_bar[j] = theta_sum_[k] / static_cast<T>(n_rounds);
     });
   }
@@ -149,11 +168,13 @@ class TaskInRegisters {
   }
   __device__ void collect_squares(T* total) {
     gather_squares(total, false);
-    over_own([&](int k, int j) { grad_sq_[k] = total[j]; });
+    over_own([&](int k, int j) { state_[k][0] = total[j]; });
   }
 
  private:
   __device__ __forceinline__ bool has(int k) const { return k * kStride < n_left_; }
+  // The parameters of coordinates that do not exist.
+  static __device__ __forceinline__ T padding(int i) { return i == 0 ? T(0) : T(1); }
 
   // body(k, j) for the coordinates that exist, j their number.
   template <class Body>
@@ -183,17 +204,16 @@ class TaskInRegisters {
   __device__ __forceinline__ void move(T scale, const T (&gradient)[kBlocks], bool average) {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
-      if constexpr (kExtras)
+      if constexpr (!kPlain)
         if (average) theta_sum_[k] = theta_sum_[k] + theta_[k];
-      T rate, damping;
-      if constexpr (kBlocks <= kHeldRates) {
-        rate = rate_[k], damping = damping_[k];
-      } else {
-        rate = has(k) ? rates_[k * kStride] : T(0);
-        damping = has(k) ? dampings_[k * kStride] : T(1);
+      Parameters<Rule, T> parameters;
+#pragma unroll
+      for (int i = 0; i < kParametersOf<Rule>; ++i) {
+        if constexpr (kBlocks <= kHeldParameters) parameters[i] = held_[k][i];
+        else parameters[i] = has(k) ? parameters_[i][k * kStride] : padding(i);
       }
-      const T used = Rule::step(theta_[k], grad_sq_[k], scale * gradient[k], rate, damping);
-      if constexpr (kExtras) used_rate_[k] = used;
+      const T used = Rule::step(theta_[k], state_[k], scale * gradient[k], parameters);
+      if constexpr (!kPlain) used_rate_[k] = used;
     }
   }
 
@@ -203,17 +223,20 @@ class TaskInRegisters {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
       if (has(k)) continue;
-      theta_[k] = grad_sq_[k] = T(0);
-      if constexpr (kExtras) gradient_[k] = T(0);
+      theta_[k] = T(0);
+#pragma unroll
+      for (int i = 0; i < kStatesOf<Rule>; ++i) state_[k][i] = T(0);
+      if constexpr (!kPlain) gradient_[k] = T(0);
     }
   }
 
   Team& team_;
   int n_left_;  // coordinates from the thread's first one on
-  T theta_[kBlocks], grad_sq_[kBlocks], x_[kBlocks], next_[kBlocks];
-  T rate_[kHeldRates], damping_[kHeldRates];
-  const T *rates_, *dampings_;
-  T gradient_[kBlocks], theta_sum_[kBlocks], used_rate_[kBlocks];  // only with kExtras
+  T theta_[kBlocks], x_[kBlocks], next_[kBlocks];
+  State<Rule, T> state_[kBlocks];
+  Parameters<Rule, T> held_[kHeldParameters];
+  const T* parameters_[kParametersOf<Rule>];
+  T gradient_[kBlocks], theta_sum_[kBlocks], used_rate_[kBlocks];  // unless kPlain
 };
 
 // n times the array's first number or, without an array, `number`.
@@ -227,37 +250,26 @@ __global__ void __launch_bounds__(kMetaThreads)
 // A team a task. One block an SM is all that is asked of the compiler: with more, ptxas 13.0 spills
 // in ten of these kernels (sm_90, 4 to 208 bytes) to save registers. kStride: coordinates that a
 // team handles at a time.
-template <class T, class Rule, class Team, int kStride, int kBlocks, bool kExtras, int kThreads>
-__global__ void __launch_bounds__(kThreads, 1)
-    run_tasks(const T* x, const T* y, const std::int64_t* starts, const std::int64_t* stops,
-              const std::int64_t* order, std::int64_t n_tasks, std::int64_t n_features,
-              const T* phi, std::int64_t phi_stride, const T* rates, std::int64_t rate_step,
-              double rate, const T* dampings, double damping, int loss_kind,
-              std::int64_t batch_size, std::int64_t n_epochs, double radius, int one_rate,
-              T* theta_hat, T* grad_sq, T* theta_bar, double* loss) {
+template <class T, class Rule, class Team, int kStride, int kBlocks, bool kPlain, int kThreads>
+__global__ void __launch_bounds__(kThreads, 1) run_tasks(TaskRun<T> run) {
   const std::int64_t position = Team::number();
-  if (position >= n_tasks) return;
+  if (position >= run.n_tasks) return;
   Team team(reinterpret_cast<T*>(shared_memory()));
-  const int d = static_cast<int>(n_features);
-  const PerCoordinate<T> all_rates = {rates, rate_step, static_cast<T>(rate)},
-                         all_dampings = {dampings, 1, static_cast<T>(damping)};
-  TaskInRegisters<T, Rule, Team, kStride, kBlocks, kExtras> task(team, d, all_rates, all_dampings);
-  task.start_from(phi + position * phi_stride);
-  const TaskRows rows(position, starts, stops, order);
-  const Loss kind = static_cast<Loss>(loss_kind);
-  const T ball = static_cast<T>(radius);
-  const std::int64_t at = position * d;
-  T *const hat = theta_hat + at, *const squares = grad_sq + at,
-           *const bar = theta_bar ? theta_bar + at : nullptr;
+  const int d = static_cast<int>(run.n_features);
+  TaskInRegisters<T, Rule, Team, kStride, kBlocks, kPlain> task(team, run);
+  task.start_from(run.phi + position * run.phi_stride);
+  const TaskRows rows(run, position);
+  const std::int64_t offset = position * d;
+  T *const hat = run.theta_hat + offset, *const squares = run.grad_sq + offset,
+           *const bar = run.theta_bar ? run.theta_bar + offset : nullptr;
   Compensated<T> total;
-  T batch_loss(0);
-  Twofold<T> batch_total = {T(0), T(0)};
-  std::int64_t batch_rows = 0, n_rounds = 0;
-  const T *const first_row = x + rows.first * d, *const labels = y + rows.first;
+  BatchLoss<T> batch;
+  std::int64_t n_rounds = 0;
+  const T *const first_row = run.x + rows.first * d, *const labels = run.y + rows.first;
   const T* ahead = first_row;
   T next_y = labels[0];
   task.fetch(ahead);
-  for (std::int64_t epoch = 0; epoch < n_epochs; ++epoch) {
+  for (std::int64_t epoch = 0; epoch < run.n_epochs; ++epoch) {
     for (std::int64_t row = 0; row < rows.n; ++row) {
       task.take();
       const T label = next_y;
@@ -265,48 +277,39 @@ __global__ void __launch_bounds__(kThreads, 1)
       ahead = is_last ? first_row : ahead + d;
       task.fetch(ahead);
       next_y = labels[is_last ? 0 : row + 1];
-      const LossAndSlope<T> found = one_output_loss(kind, task.predict(), label);
-      if (!kExtras || batch_size == 1) {
+      const LossAndSlope<T> found = one_output_loss(run.loss_kind, task.predict(), label);
+      if (kPlain || run.batch_size == 1) {
         total.add(found.loss);
         task.step(found.slope, bar != nullptr);
       } else {
-        batch_loss = batch_loss + found.loss;
+        batch.add(found.loss);
         task.accumulate(found.slope);
-        if (++batch_rows < batch_size && !is_last) {
-          if (batch_rows % kTermsTogether != 0) continue;
-          task.gather_gradient(squares, hat, batch_rows == kTermsTogether);
-          aruba_fast::add(batch_total, batch_loss);
-          batch_loss = T(0);
+        if (batch.rows < run.batch_size && !is_last) {
+          if (!batch.is_part()) continue;
+          task.gather_gradient(squares, hat, batch.rows == kTermsTogether);
+          batch.gather();
           continue;
         }
-        if (batch_rows > kTermsTogether) {
-          task.collect_gradient(squares, hat);
-          aruba_fast::add(batch_total, batch_loss);
-          batch_loss = batch_total.high + batch_total.low;
-          batch_total = {T(0), T(0)};
-        }
-        const T mean = T(1) / static_cast<T>(batch_rows);
-        task.end_batch(mean, bar != nullptr);
-        total.add(batch_loss * mean);
-        batch_loss = T(0);
-        batch_rows = 0;
+        if (batch.is_long()) task.collect_gradient(squares, hat);
+        task.end_batch(batch.per_row(), bar != nullptr);
+        total.add(batch.close());
       }
       ++n_rounds;
-      if constexpr (kExtras) {
-        if (ball > T(0)) project<T>(task, one_rate != 0, ball);
+      if constexpr (!kPlain) {
+        if (run.radius > T(0)) project<T>(task, run.one_rate, run.radius);
         if (bar && n_rounds % kTermsTogether == 0)
           task.gather_theta(bar, hat, n_rounds == kTermsTogether);
       }
-      if (gathers_squares<Rule>(n_rounds, batch_size))
+      if (gathers_squares<Rule>(n_rounds, run.batch_size))
         task.gather_squares(squares, n_rounds == kSquaresTogether);
     }
   }
-  if constexpr (kExtras)
+  if constexpr (!kPlain)
     if (bar && n_rounds >= kTermsTogether) task.collect_theta(bar, hat);
-  if (Rule::kSquaresAreFree && batch_size <= kTermsTogether && n_rounds >= kSquaresTogether)
+  if (Rule::kSquaresAreFree && run.batch_size <= kTermsTogether && n_rounds >= kSquaresTogether)
     task.collect_squares(squares);
   task.finish(hat, squares, bar, n_rounds);
-  if (Team::first_coordinate() == 0) loss[position] = total.value();
+  if (Team::first_coordinate() == 0) run.loss[position] = total.value();
 }
 
 }  // namespace aruba_fast::cuda

@@ -20,18 +20,6 @@ namespace py = pybind11;
 // kExact: neither copied nor, as far as is known here, modified.
 enum class Access { kRead, kExact, kModify };
 
-// An argument that is an array or a list of arrays, and one that may also be a number: any object
-// to C++, told apart in the signatures that Python shows.
-struct ArraysArgument : py::object {
-  PYBIND11_OBJECT_DEFAULT(ArraysArgument, object, [](PyObject* p) { return p != nullptr; })
-};
-struct RatesArgument : py::object {
-  PYBIND11_OBJECT_DEFAULT(RatesArgument, object, [](PyObject* p) { return p != nullptr; })
-};
-struct GradTypeArgument : py::object {
-  PYBIND11_OBJECT_DEFAULT(GradTypeArgument, object, [](PyObject* p) { return p != nullptr; })
-};
-
 // A view of `object`, and whatever keeps its memory alive. Read-only arguments of any strides are
 // copied to contiguous memory; an argument to be modified is refused instead. The memory is the
 // host's; DeviceArrays reads that of a GPU.
@@ -101,19 +89,3 @@ class Arrays {
 };
 
 }  // namespace aruba_fast::python
-
-#define ARUBA_ARRAYS                                                      \
-  "numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray | " \
-  "collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]"
-template <>
-struct pybind11::detail::handle_type_name<aruba_fast::python::ArraysArgument> {
-  static constexpr auto name = const_name(ARUBA_ARRAYS);
-};
-template <>
-struct pybind11::detail::handle_type_name<aruba_fast::python::RatesArgument> {
-  static constexpr auto name = const_name("float | " ARUBA_ARRAYS);
-};
-template <>
-struct pybind11::detail::handle_type_name<aruba_fast::python::GradTypeArgument> {
-  static constexpr auto name = const_name("str | None");
-};

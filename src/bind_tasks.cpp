@@ -6,14 +6,10 @@
 namespace aruba_fast::python {
 namespace {
 
-void run_tasks(py::handle x, py::handle y, py::handle starts, py::handle stops, py::handle phi,
-               const std::string& rule, py::handle rate, py::handle damping,
-               const std::string& loss, std::int64_t batch_size, std::int64_t n_epochs,
-               py::handle radius, py::handle theta_hat, py::handle grad_sq, py::handle theta_bar,
-               py::handle loss_out) {
+void run_tasks(const py::tuple& table, py::handle phi, const py::tuple& rule,
+               const py::tuple& options, const py::tuple& outputs) {
   Arrays arrays("run_tasks");
-  const RunArguments run(arrays, x, y, starts, stops, phi, rule, rate, damping, loss, batch_size,
-                         n_epochs, radius, theta_hat, grad_sq, theta_bar, loss_out);
+  const RunArguments run(arrays, table, phi, rule, options, outputs);
   require_rows(arrays.function(), run.table);
   require_in_ball(arrays.function(), run.phi, run.options.radius);
   Watch watch(interrupted);
@@ -25,15 +21,10 @@ void run_tasks(py::handle x, py::handle y, py::handle starts, py::handle stops, 
   if (watch.stop) throw py::error_already_set();
 }
 
-void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops, py::handle order,
-                PyMetaState& state, const std::string& loss, std::int64_t batch_size,
-                std::int64_t n_epochs, py::handle radius, std::int64_t round_size,
-                bool use_row_weights, py::handle meta_step, py::handle progress,
-                py::handle loss_out, py::handle skipped_out) {
+void meta_train(const py::tuple& table, py::handle order, PyMetaState& state,
+                const py::tuple& options, const py::tuple& training, const py::tuple& outputs) {
   Arrays arrays("meta_train");
-  TrainingArguments call(arrays, x, y, starts, stops, order, state.state(), loss, batch_size,
-                         n_epochs, radius, round_size, use_row_weights, meta_step, progress,
-                         loss_out, skipped_out);
+  TrainingArguments call(arrays, table, order, state.state(), options, training, outputs);
   require_rows(arrays.function(), call.table);
   const std::int64_t n_runs = static_cast<std::int64_t>(py::len(order));
   for (std::int64_t i = 0; i < n_runs; ++i)
@@ -64,6 +55,14 @@ void check_labels(const std::string& function, py::handle y, const std::string& 
 
 void bind_tasks(py::module_& module) {
   bind_task_functions(module, run_tasks, meta_train, check_labels);
+  module.def(
+      "losses",
+      [] {
+        py::dict has_classes;
+        for (const LossFacts& facts : kLosses) has_classes[facts.name] = facts.has_classes;
+        return has_classes;
+      },
+      "The names of the losses, and whether they have a score for each class.");
 }
 
 }  // namespace aruba_fast::python

@@ -8,30 +8,31 @@
 namespace aruba_fast::python {
 namespace {
 
-void best_in_hindsight(py::handle x, py::handle y, py::handle starts, py::handle stops,
+void best_in_hindsight(const py::tuple& table_given, const py::tuple& outputs_given,
                        const std::string& loss, std::int64_t n_classes, std::int64_t batch_size,
                        std::int64_t n_epochs, double radius, double regularization,
-                       double tolerance, py::handle theta_star, py::handle loss_out, py::handle gap,
-                       py::handle no_minimizer) {
+                       double tolerance) {
   constexpr const char* function = "best_in_hindsight";
   Arrays arrays(function);
-  const TaskTable table = table_of(arrays, x, y, starts, stops);
+  const TaskTable table = table_of(arrays, table_given);
   require_rows(function, table);
-  const HindsightOptions options{loss_named(function, loss),
-                                 n_classes,
-                                 batch_size,
-                                 n_epochs,
-                                 radius,
-                                 regularization,
-                                 tolerance};
+  const HindsightOptions options{.loss = loss_named(function, loss),
+                                 .n_classes = n_classes,
+                                 .batch_size = batch_size,
+                                 .n_epochs = n_epochs,
+                                 .radius = radius,
+                                 .regularization = regularization,
+                                 .tolerance = tolerance};
   if (n_classes < 1 || batch_size < 1 || n_epochs < 1 || !(radius >= 0) || !(regularization >= 0) ||
       !(tolerance > 0))
     refuse(function, "its options", "be in range", "values that its caller should have refused");
   const HindsightOutputs outputs{
-      arrays.doubles(theta_star, "theta_star", {table.n_tasks, n_classes * table.n_features}),
-      arrays.doubles(loss_out, "loss_out", {table.n_tasks}),
-      arrays.doubles(gap, "gap", {table.n_tasks}),
-      arrays.integers<std::uint8_t>(no_minimizer, "no_minimizer", table.n_tasks)};
+      .theta_star = arrays.doubles(outputs_given[0], "theta_star",
+                                   {table.n_tasks, n_classes * table.n_features}),
+      .loss = arrays.doubles(outputs_given[1], "loss", {table.n_tasks}),
+      .gap = arrays.doubles(outputs_given[2], "gap", {table.n_tasks}),
+      .no_minimizer =
+          arrays.integers<std::uint8_t>(outputs_given[3], "no_minimizer", table.n_tasks)};
   Watch watch(interrupted);
   try {
     const py::gil_scoped_release release;
@@ -42,19 +43,13 @@ void best_in_hindsight(py::handle x, py::handle y, py::handle starts, py::handle
 }
 
 void regret_upper_bound(const std::string& rule, py::handle theta_star, py::handle phi,
-                        py::handle grad_sq, py::handle rate, py::handle damping,
+                        py::handle grad_sq, py::handle rate, py::handle second,
                         py::handle n_rounds, double gradient_weight, double diameter,
                         py::handle value, py::handle d_phi, py::handle d_rate) {
   constexpr const char* function = "regret_upper_bound";
-  constexpr std::pair<const char*, BoundRule> kRules[] = {{"ogd", kPreconditionedBound},
-                                                          {"eg", kEgBound},
-                                                          {"adagrad", kAdaGradBound},
-                                                          {"aruba++", kArubaBound}};
-  const auto* const found = std::find_if(std::begin(kRules), std::end(kRules),
-                                         [&](const auto& known) { return rule == known.first; });
-  if (found == std::end(kRules))
-    refuse(function, "`rule`", "be the name of a rule", "'" + rule + "'",
-           "ogd, eg, adagrad or aruba++");
+  const auto found = std::find(std::begin(kBoundNames), std::end(kBoundNames), rule);
+  if (found == std::end(kBoundNames))
+    refuse(function, "`rule`", "be one that has a bound", "'" + rule + "'");
   Arrays arrays(function);
   const Array optimum = arrays.one(theta_star, "theta_star", Access::kRead);
   if (optimum.n_dimensions != 2)
@@ -76,7 +71,7 @@ void regret_upper_bound(const std::string& rule, py::handle theta_star, py::hand
   call.phi_stride = one_phi ? 0 : n;
   call.grad_sq = input("grad_sq", grad_sq, {n_tasks, n});
   call.rates = number_or_array("rate", rate, call.rate);
-  call.dampings = number_or_array("damping", damping, call.damping);
+  call.seconds = number_or_array("second", second, call.second);
   call.n_rounds = n_rounds.is_none() ? nullptr : input("n_rounds", n_rounds, {n_tasks});
   call.gradient_weight = gradient_weight;
   call.diameter = diameter;
@@ -87,21 +82,21 @@ void regret_upper_bound(const std::string& rule, py::handle theta_star, py::hand
     call.d_rate =
         call.rates ? input("d_rate", d_rate, {n_tasks, n}) : input("d_rate", d_rate, {n_tasks});
   const py::gil_scoped_release release;
-  aruba_fast::regret_upper_bound(found->second, call, n_tasks);
+  aruba_fast::regret_upper_bound(static_cast<BoundRule>(found - kBoundNames), call, n_tasks);
 }
 
 }  // namespace
 
 void bind_theory(py::module_& module) {
-  module.def("best_in_hindsight", best_in_hindsight, py::arg("x"), py::arg("y"), py::arg("starts"),
-             py::arg("stops"), py::arg("loss"), py::arg("n_classes"), py::arg("batch_size"),
+  module.def("best_in_hindsight", best_in_hindsight, py::arg("table"), py::arg("outputs"),
+             py::kw_only(), py::arg("loss"), py::arg("n_classes"), py::arg("batch_size"),
              py::arg("n_epochs"), py::arg("radius"), py::arg("regularization"),
-             py::arg("tolerance"), py::arg("theta_star"), py::arg("loss_out"), py::arg("gap"),
-             py::arg("no_minimizer"), "The least loss of every task, into the output arrays.");
-  module.def("regret_upper_bound", regret_upper_bound, py::arg("rule"), py::arg("theta_star"),
-             py::arg("phi"), py::arg("grad_sq"), py::arg("rate"), py::arg("damping"),
-             py::arg("n_rounds"), py::arg("gradient_weight"), py::arg("diameter"), py::arg("value"),
-             py::arg("d_phi"), py::arg("d_rate"),
+             py::arg("tolerance"),
+             "The least loss of every task, into theta_star, loss, gap and no_minimizer.");
+  module.def("regret_upper_bound", regret_upper_bound, py::kw_only(), py::arg("rule"),
+             py::arg("theta_star"), py::arg("phi"), py::arg("grad_sq"), py::arg("rate"),
+             py::arg("second"), py::arg("n_rounds"), py::arg("gradient_weight"),
+             py::arg("diameter"), py::arg("value"), py::arg("d_phi"), py::arg("d_rate"),
              "The bound on the regret of every task, into the output arrays.");
 }
 

@@ -10,31 +10,30 @@ namespace {
 
 // Offsets are in device memory, checked before they went there; phi is not tested against the ball
 // of the radius, which would need a synchronization.
-void run_tasks(py::handle x, py::handle y, py::handle starts, py::handle stops, py::handle phi,
-               const std::string& rule, py::handle rate, py::handle damping,
-               const std::string& loss, std::int64_t batch_size, std::int64_t n_epochs,
-               py::handle radius, py::handle theta_hat, py::handle grad_sq, py::handle theta_bar,
-               py::handle loss_out) {
+void run_tasks(const py::tuple& table, py::handle phi, const py::tuple& rule,
+               const py::tuple& options, const py::tuple& outputs) {
   DeviceArrays arrays("run_tasks");
-  const RunArguments run(arrays, x, y, starts, stops, phi, rule, rate, damping, loss, batch_size,
-                         n_epochs, radius, theta_hat, grad_sq, theta_bar, loss_out);
+  const RunArguments run(arrays, table, phi, rule, options, outputs);
   void* workspace =
-      arrays.workspace(cuda::run_tasks_workspace_bytes(run.table, run.options, run.table.n_tasks));
+      arrays.workspace(cuda::run_tasks_workspace_bytes(
+          run.table, run.options, run.rule.rule, run.table.n_tasks));
   arrays.enqueue([&](const cuda::Stream& stream) {
-    cuda::run_tasks(run.table, run.options, run.rule, run.phi.data, run.phi_stride(), 0,
-                    run.table.n_tasks, run.outputs, workspace, stream);
+    cuda::run_tasks({.table = run.table,
+                     .options = run.options,
+                     .rule = run.rule,
+                     .phi = run.phi.data,
+                     .phi_stride = run.phi_stride(),
+                     .first = 0,
+                     .n_tasks = run.table.n_tasks,
+                     .outputs = run.outputs},
+                    workspace, stream);
   });
 }
 
-void meta_train(py::handle x, py::handle y, py::handle starts, py::handle stops, py::handle order,
-                PyMetaState& state, const std::string& loss, std::int64_t batch_size,
-                std::int64_t n_epochs, py::handle radius, std::int64_t round_size,
-                bool use_row_weights, py::handle meta_step, py::handle progress,
-                py::handle loss_out, py::handle skipped_out) {
+void meta_train(const py::tuple& table, py::handle order, PyMetaState& state,
+                const py::tuple& options, const py::tuple& training, const py::tuple& outputs) {
   DeviceArrays arrays("meta_train");
-  TrainingArguments call(arrays, x, y, starts, stops, order, state.state(), loss, batch_size,
-                         n_epochs, radius, round_size, use_row_weights, meta_step, progress,
-                         loss_out, skipped_out);
+  TrainingArguments call(arrays, table, order, state.state(), options, training, outputs);
   arrays.one(state.initialization(), "learner", Access::kModify);
   arrays.keep(state.arrays());
   call.table.n_tasks = static_cast<std::int64_t>(py::len(order));

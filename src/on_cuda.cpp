@@ -1,4 +1,4 @@
-// Where arrays live: calls about those of a CUDA device go to the extension aruba_fast._cuda.
+// Where arrays live: those of a CUDA device are the business of the extension aruba_fast._cuda.
 #include "on_cuda.h"
 
 #include "arrays.h"
@@ -40,14 +40,6 @@ bool foreign_on_cuda(py::handle object) {
   }
   // JAX's have the attribute wherever they live.
   return has_interface && !is_instance_of(array, "jax", "Array");
-}
-
-// The Python layer finds the module for its own calls too: the sentence of a build without CUDA is
-// there.
-py::object cuda_function(const char* function, const char* name, py::handle object) {
-  return py::module_::import("aruba_fast._arrays")
-      .attr("cuda_module")(function, name, object)
-      .attr(function);
 }
 
 }  // namespace aruba_fast::python

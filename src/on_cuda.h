@@ -1,4 +1,4 @@
-// Where arrays live: calls about those of a CUDA device go to the extension aruba_fast._cuda.
+// Where arrays live: those of a CUDA device are the business of the extension aruba_fast._cuda.
 #pragma once
 
 #include <pybind11/critical_section.h>
@@ -14,9 +14,5 @@ bool foreign_on_cuda(pybind11::handle object);
 inline bool on_cuda(pybind11::handle object) {
   return !pybind11::isinstance<pybind11::array>(object) && foreign_on_cuda(object);
 }
-
-// The function of that name in aruba_fast._cuda, imported when the first device array comes; the
-// argument `name` asks for it.
-pybind11::object cuda_function(const char* function, const char* name, pybind11::handle object);
 
 }  // namespace aruba_fast::python

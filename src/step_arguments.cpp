@@ -1,4 +1,4 @@
-// What the three step functions are told, read the same way wherever the arrays live.
+// The step functions: one for each rule of the list, read the same way wherever the arrays live.
 #include "step_arguments.h"
 
 #include <cmath>
@@ -6,12 +6,11 @@
 namespace aruba_fast::python {
 namespace {
 
-double hyperparameter(const char* function, const char* name, py::handle object,
-                      bool zero_allowed) {
-  const double value = number(function, name, object);
-  if (!(value > 0 || (zero_allowed && value == 0)) || std::isinf(value))
-    refuse(function, "`" + std::string(name) + "`",
-           zero_allowed ? "be finite and not negative" : "be finite and positive",
+double hyperparameter(const char* function, const Parameter& parameter, py::handle object) {
+  const double value = number(function, parameter.name, object);
+  if (!(value > 0 || (parameter.may_be_zero && value == 0)) || std::isinf(value))
+    refuse(function, "`" + std::string(parameter.name) + "`",
+           parameter.may_be_zero ? "be finite and not negative" : "be finite and positive",
            py::str(py::float_(value)));
   return value;
 }
@@ -28,44 +27,30 @@ std::span<const Array> all_given(Arrays& arrays, py::handle object, const char* 
 
 }  // namespace
 
-StepArguments preconditioned_arguments(Arrays& arrays, py::handle theta, py::handle grad,
-                                       py::handle learning_rate,
-                                       const std::optional<ArraysArgument>& grad_sq,
-                                       py::handle grad_type) {
-  StepArguments arguments{arrays.function(), kOgdStep, {}, {}, {}, {}};
+StepArguments step_arguments(Arrays& arrays, const StepSignature& signature, py::handle theta,
+                             py::handle grad, py::handle grad_type, py::handle state,
+                             std::initializer_list<py::handle> parameters) {
+  StepArguments arguments{.function = arrays.function(),
+                          .rule = signature.rule,
+                          .theta = {},
+                          .grad = {},
+                          .first = {},
+                          .state = {}};
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
   arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  if (is_number(learning_rate))
-    arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
-  else
-    arguments.rates = all_given(arrays, learning_rate, "learning_rate", Access::kRead, arguments);
-  if (grad_sq) arguments.state = all_given(arrays, *grad_sq, "grad_sq", Access::kModify, arguments);
-  return arguments;
-}
-
-StepArguments aruba_arguments(Arrays& arrays, py::handle theta, py::handle grad, py::handle b,
-                              py::handle g, py::handle coef, py::handle grad_type) {
-  StepArguments arguments{arrays.function(), kArubaStep, {}, {}, {}, {}};
-  arguments.theta = arrays.all(theta, "theta", Access::kModify);
-  arrays.read_words_as(grad_type);
-  arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  arguments.rates = all_given(arrays, b, "b", Access::kRead, arguments);
-  arguments.state = all_given(arrays, g, "g", Access::kModify, arguments);
-  arguments.damping = hyperparameter(arrays.function(), "coef", coef, true);
-  return arguments;
-}
-
-StepArguments adagrad_arguments(Arrays& arrays, py::handle theta, py::handle grad,
-                                py::handle grad_sq, py::handle learning_rate, py::handle delta,
-                                py::handle grad_type) {
-  StepArguments arguments{arrays.function(), kAdaGradStep, {}, {}, {}, {}};
-  arguments.theta = arrays.all(theta, "theta", Access::kModify);
-  arrays.read_words_as(grad_type);
-  arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  arguments.state = all_given(arrays, grad_sq, "grad_sq", Access::kModify, arguments);
-  arguments.rate = hyperparameter(arrays.function(), "learning_rate", learning_rate, true);
-  arguments.damping = hyperparameter(arrays.function(), "delta", delta, false);
+  const Parameter& first = signature.parameters[0];
+  const auto* given = parameters.begin();
+  const bool has_array =
+      first.takes == Takes::kArray || (first.takes == Takes::kEither && !is_number(*given));
+  if (has_array)
+    arguments.first = all_given(arrays, *given, first.name, Access::kRead, arguments);
+  else if (first.takes == Takes::kEither)
+    arguments.parameters[0] = hyperparameter(arrays.function(), first, *given);
+  if (!(signature.state_is_optional && state.is_none()))
+    arguments.state = all_given(arrays, state, signature.state, Access::kModify, arguments);
+  for (std::size_t i = first.takes == Takes::kNumber ? 0 : 1; i < parameters.size(); ++i)
+    arguments.parameters[i] = hyperparameter(arrays.function(), signature.parameters[i], given[i]);
   return arguments;
 }
 

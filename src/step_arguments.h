@@ -1,22 +1,54 @@
-// What the three step functions are told, read the same way wherever the arrays live.
+// The step functions: one for each rule of the list, read the same way wherever the arrays live.
 #pragma once
 
-#include <optional>
+#include <initializer_list>
+#include <utility>
 
 #include "arrays.h"
 #include "ops_step.h"
 
 namespace aruba_fast::python {
 
-// The result points into `arrays`. All checks that need Python are made here, in signature order.
-StepArguments preconditioned_arguments(Arrays& arrays, py::handle theta, py::handle grad,
-                                       py::handle learning_rate,
-                                       const std::optional<ArraysArgument>& grad_sq,
-                                       py::handle grad_type);
-StepArguments aruba_arguments(Arrays& arrays, py::handle theta, py::handle grad, py::handle b,
-                              py::handle g, py::handle coef, py::handle grad_type);
-StepArguments adagrad_arguments(Arrays& arrays, py::handle theta, py::handle grad,
-                                py::handle grad_sq, py::handle learning_rate, py::handle delta,
-                                py::handle grad_type);
+// What a step rule is called and takes.
+struct StepSignature {
+  StepRule rule;
+  const char* state;
+  bool state_is_optional;
+  std::span<const Parameter> parameters;
+};
+
+// The result points into `arrays`. All checks that need Python are made here: first the arrays, in
+// the order of the public functions, then the numbers. `state` may be None.
+StepArguments step_arguments(Arrays& arrays, const StepSignature& signature, py::handle theta,
+                             py::handle grad, py::handle grad_type, py::handle state,
+                             std::initializer_list<py::handle> parameters);
+
+template <std::size_t>
+using Handle = py::handle;
+
+template <class Rule, class Here, class Run, std::size_t... i>
+void bind_step_rule(py::module_& module, StepRule rule, Run run, std::index_sequence<i...>) {
+  const StepSignature signature = {rule, Rule::kStates[0], Rule::kStateIsOptional,
+                                   Rule::kParameters};
+  const auto call = [=](py::handle theta, py::handle grad, py::handle grad_type, py::handle state,
+                        Handle<i>... parameters) {
+    Here arrays(Rule::kFunction);
+    run(arrays,
+        step_arguments(arrays, signature, theta, grad, grad_type, state, {parameters...}));
+  };
+  module.def(Rule::kFunction, call, py::arg("theta"), py::arg("grad"), py::arg("grad_type"),
+             py::arg(Rule::kStates[0]), py::arg(Rule::kParameters[i].name)...,
+             "What the function of this name in steps.py stands on.");
+}
+
+// Arrays are read by Here, an Arrays, and run(arrays, arguments) does the step.
+template <class Here, class Run>
+void bind_step_rules(py::module_& module, Run run) {
+#define ARUBA_BIND(Rule)                                    \
+  bind_step_rule<Rule, Here>(module, StepRule::k##Rule, run, \
+                             std::make_index_sequence<kParametersOf<Rule>>());
+  ARUBA_STEP_RULES(ARUBA_BIND)
+#undef ARUBA_BIND
+}
 
 }  // namespace aruba_fast::python

@@ -1,20 +1,15 @@
 // What run_tasks and meta_train are told, read the same way wherever the arrays live.
 #include "task_arguments.h"
 
-#include <cmath>
-
 #include "meta_arguments.h"
 
 namespace aruba_fast::python {
 
 Loss loss_named(const char* function, const std::string& name) {
-  constexpr std::pair<const char*, Loss> kLosses[] = {
-      {"squared", Loss::kSquared},   {"absolute", Loss::kAbsolute}, {"huber", Loss::kHuber},
-      {"logistic", Loss::kLogistic}, {"hinge", Loss::kHinge},       {"softmax", Loss::kSoftmax}};
   std::string names;
-  for (const auto& [known, loss] : kLosses) {
-    if (name == known) return loss;
-    names += (names.empty() ? "" : ", ") + std::string(known);
+  for (const LossFacts& facts : kLosses) {
+    if (name == facts.name) return static_cast<Loss>(&facts - kLosses);
+    names += (names.empty() ? "" : ", ") + std::string(facts.name);
   }
   refuse(function, "`loss`", "be the name of a loss", "'" + name + "'", "one of " + names);
 }
@@ -22,28 +17,41 @@ Loss loss_named(const char* function, const std::string& name) {
 namespace {
 
 TaskRule rule_named(const char* function, const std::string& name) {
-  if (name == "ogd") return kOgdTask;
-  if (name == "adagrad") return kAdaGradTask;
-  if (name == "aruba++") return kArubaTask;
-  if (name == "eg") return kEgTask;
-  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'",
-         "ogd, adagrad, aruba++ or eg");
+  std::string names;
+  for (const TaskRuleFacts& facts : kTaskRuleFacts) {
+    if (name == facts.name) return static_cast<TaskRule>(&facts - kTaskRuleFacts);
+    names += (names.empty() ? "" : ", ") + std::string(facts.name);
+  }
+  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'", "one of " + names);
 }
 
-// A rate or damping: a number, or an entry for each parameter.
-const void* parameter_array(Arrays& arrays, const char* name, py::handle object, Type type,
-                            std::int64_t n, double& value) {
-  if (object.is_none()) return nullptr;
-  if (!is_number(object)) return arrays.exact(object, name, type, {n}).data;
-  value = number(arrays.function(), name, object);
-  return nullptr;
+// The name of a rule, and its parameters: numbers, or an entry for each of theta.
+TaskRuleArguments rule_of(Arrays& arrays, const py::tuple& given, Type type, std::int64_t n) {
+  const char* function = arrays.function();
+  TaskRuleArguments rule{rule_named(function, given[0].cast<std::string>()), {}, {}};
+  const std::span<const Parameter> parameters = facts_of(rule.rule).parameters;
+  if (given.size() != parameters.size() + 1)
+    refuse(function, "`rule`", "have its parameters", std::to_string(given.size() - 1),
+           std::to_string(parameters.size()));
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const py::handle object = given[i + 1];
+    const char* name = parameters[i].name;
+    if (!is_number(object)) {
+      rule.arrays[i] = arrays.exact(object, name, type, {n}).data;
+      continue;
+    }
+    rule.numbers[i] = number(function, name, object);
+    require_within(function, "`rule`", rule.numbers[i], type,
+                   "have a `" + std::string(name) + "`");
+  }
+  return rule;
 }
 
 }  // namespace
 
-TaskTable table_of(Arrays& arrays, py::handle x, py::handle y, py::handle starts,
-                   py::handle stops) {
+TaskTable table_of(Arrays& arrays, const py::tuple& given) {
   const char* function = arrays.function();
+  const py::handle x = given[0], y = given[1], starts = given[2], stops = given[3];
   const Array features = arrays.one(x, "x", Access::kExact);
   if (features.type != Type::kFloat32 && features.type != Type::kFloat64)
     refuse<TypeError>(function, features.quoted(), "be float32 or float64", name_of(features.type));
@@ -61,44 +69,38 @@ TaskTable table_of(Arrays& arrays, py::handle x, py::handle y, py::handle starts
   return table;
 }
 
-TaskOptions options_of(const char* function, const TaskTable& table, const std::string& loss,
-                       std::int64_t n_parameters, std::int64_t batch_size, std::int64_t n_epochs,
-                       py::handle radius) {
-  TaskOptions options{loss_named(function, loss), 1, batch_size, n_epochs, 0};
-  if (options.loss == Loss::kSoftmax) options.n_outputs = n_parameters / table.n_features;
-  const bool softmax = options.loss == Loss::kSoftmax;
-  if (n_parameters != options.n_outputs * table.n_features || (softmax && options.n_outputs < 2))
-    refuse(function, "`phi`",
-           softmax ? "have n_classes * n_features entries, n_classes >= 2"
-                   : "have an entry for each feature",
-           std::to_string(n_parameters),
-           (softmax ? "a multiple of " : "") + std::to_string(table.n_features));
-  if (batch_size < 1) refuse(function, "`batch_size`", "be at least 1", std::to_string(batch_size));
-  if (n_epochs < 1) refuse(function, "`n_epochs`", "be at least 1", std::to_string(n_epochs));
-  if (!radius.is_none()) {
-    options.radius = number(function, "radius", radius);
-    if (!(options.radius > 0) || std::isinf(options.radius))
-      refuse(function, "`radius`", "be finite and positive, or None",
-             py::str(py::float_(options.radius)));
-    require_within(function, "`radius`", options.radius, table.type);
-  }
+namespace {
+
+// The loss, batch_size, n_epochs and radius, as run.py has checked them.
+TaskOptions options_of(const char* function, const TaskTable& table, const py::tuple& given,
+                       std::int64_t n_parameters) {
+  TaskOptions options{.loss = loss_named(function, given[0].cast<std::string>()),
+                      .n_outputs = 1,
+                      .batch_size = given[1].cast<std::int64_t>(),
+                      .n_epochs = given[2].cast<std::int64_t>(),
+                      .radius = given[3].is_none() ? 0 : given[3].cast<double>()};
+  const bool has_classes = facts_of(options.loss).has_classes;
+  if (has_classes) options.n_outputs = n_parameters / table.n_features;
+  if (n_parameters != options.n_outputs * table.n_features ||
+      options.n_outputs < 1 + has_classes || options.batch_size < 1 || options.n_epochs < 1)
+    refuse(function, "its options", "be in range", "values that its caller should have refused");
+  require_within(function, "`radius`", options.radius, table.type);
   return options;
 }
+
+}  // namespace
 
 bool interrupted() {
   const py::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;
 }
 
-RunArguments::RunArguments(Arrays& arrays, py::handle x, py::handle y, py::handle starts,
-                           py::handle stops, py::handle phi_argument, const std::string& rule_name,
-                           py::handle rate, py::handle damping, const std::string& loss,
-                           std::int64_t batch_size, std::int64_t n_epochs, py::handle radius,
-                           py::handle theta_hat, py::handle grad_sq, py::handle theta_bar,
-                           py::handle loss_out)
-    : table(table_of(arrays, x, y, starts, stops)) {
+RunArguments::RunArguments(Arrays& arrays, const py::tuple& table_given, py::handle phi_given,
+                           const py::tuple& rule_given, const py::tuple& options_given,
+                           const py::tuple& outputs_given)
+    : table(table_of(arrays, table_given)) {
   const char* function = arrays.function();
-  phi = arrays.one(phi_argument, "phi", Access::kRead);
+  phi = arrays.one(phi_given, "phi", Access::kRead);
   if (phi.type != table.type)
     refuse<TypeError>(function, phi.quoted(), "have the type of `x`", name_of(phi.type),
                       name_of(table.type));
@@ -107,47 +109,46 @@ RunArguments::RunArguments(Arrays& arrays, py::handle x, py::handle y, py::handl
     refuse(function, phi.quoted(), "be one vector, or one for each task", phi.shape_text(),
            std::to_string(table.n_tasks) + " rows");
   const std::int64_t n = phi.shape[phi.n_dimensions - 1];
-  rule = {rule_named(function, rule_name), nullptr, nullptr, 0, 1};
-  rule.rates = parameter_array(arrays, "rate", rate, table.type, n, rule.rate);
-  rule.dampings = parameter_array(arrays, "damping", damping, table.type, n, rule.damping);
-  require_within(function, "`rule`", rule.rate, table.type, "have a `learning_rate`");
-  require_within(function, "`rule`", rule.damping, table.type, "have a `delta`");
-  options = options_of(function, table, loss, n, batch_size, n_epochs, radius);
-  if (rule.rule == kEgTask && (options.n_outputs > 1 || options.radius > 0))
+  rule = rule_of(arrays, rule_given, table.type, n);
+  options = options_of(function, table, options_given, n);
+  if (rule.rule == TaskRule::kExponentiatedGradient &&
+      (options.n_outputs > 1 || options.radius > 0))
     refuse(function, "`rule`", "be one that knows classes and balls", "'eg'");
   const auto output = [&](const char* name, py::handle object) {
     return arrays.exact(object, name, table.type, {table.n_tasks, n}).data;
   };
-  outputs = {output("theta_hat", theta_hat), output("grad_sq", grad_sq),
-             theta_bar.is_none() ? nullptr : output("theta_bar", theta_bar),
-             arrays.doubles(loss_out, "loss_out", {table.n_tasks})};
+  outputs = {
+      .theta_hat = output("theta_hat", outputs_given[0]),
+      .grad_sq = output("grad_sq", outputs_given[1]),
+      .theta_bar = outputs_given[2].is_none() ? nullptr : output("theta_bar", outputs_given[2]),
+      .loss = arrays.doubles(outputs_given[3], "loss", {table.n_tasks})};
 }
 
-TrainingArguments::TrainingArguments(Arrays& arrays, py::handle x, py::handle y, py::handle starts,
-                                     py::handle stops, py::handle order, const MetaState& learner,
-                                     const std::string& loss, std::int64_t batch_size,
-                                     std::int64_t n_epochs, py::handle radius,
-                                     std::int64_t round_size, bool use_row_weights,
-                                     py::handle meta_step, py::handle progress, py::handle loss_out,
-                                     py::handle skipped_out)
-    : table(table_of(arrays, x, y, starts, stops)) {
+TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_given,
+                                     py::handle order, const MetaState& learner,
+                                     const py::tuple& options_given,
+                                     const py::tuple& training_given,
+                                     const py::tuple& outputs_given)
+    : table(table_of(arrays, table_given)) {
   const char* function = arrays.function();
   if (learner.type != table.type)
     refuse<TypeError>(function, "`x`", "have the type of the learner's `phi`", name_of(table.type),
                       name_of(learner.type));
-  options = options_of(function, table, loss, learner.n, batch_size, n_epochs, radius);
-  if (round_size < 1) refuse(function, "`round_size`", "be at least 1", std::to_string(round_size));
+  options = options_of(function, table, options_given, learner.n);
   const auto n_runs = static_cast<std::int64_t>(py::len(order));
   table.order = arrays.integers<std::int64_t>(order, "order", n_runs);
+  const py::object meta_step = training_given[2], progress = training_given[3];
   double step = 0;
   const bool callable = PyCallable_Check(meta_step.ptr()) != 0;
   const double* chosen = callable ? nullptr : optional_meta_step(meta_step, step);
-  training = {round_size,
-              use_row_weights,
-              nullptr,
-              nullptr,
-              arrays.doubles(loss_out, "loss_out", {n_runs}),
-              arrays.integers<std::uint8_t>(skipped_out, "skipped_out", n_runs)};
+  training = {.round_size = training_given[0].cast<std::int64_t>(),
+              .weigh_by_rows = training_given[1].cast<bool>(),
+              .meta_step = nullptr,
+              .progress = nullptr,
+              .loss = arrays.doubles(outputs_given[0], "loss", {n_runs}),
+              .skipped = arrays.integers<std::uint8_t>(outputs_given[1], "skipped", n_runs)};
+  if (training.round_size < 1)
+    refuse(function, "`round_size`", "be at least 1", std::to_string(training.round_size));
   if (chosen) training.meta_step = [step](std::int64_t) { return step; };
   if (callable)
     training.meta_step = [meta_step](std::int64_t n_tasks) -> std::optional<double> {

@@ -5,7 +5,9 @@
 //                    c = 1/2 tight, 1 in the blog's form; with one eta for all it is OGD's
 //   EG               theta* log(theta* / phi) / eta + eta s / (2 n)   s = sum |grad|_inf^2
 //   AdaGrad          D^2 r / (2 eta) + eta (r - sqrt(delta))          r = sqrt(s + delta)
-//   ARUBA++          D^2 r / (2 eta) + eta s / 2                      r = sqrt(1 + damping s)
+//   ARUBA++          D^2 r / (2 eta) + eta s / 2                      r = sqrt(1 + s c / g)
+//
+// eta and delta, or c / g, are the rule's parameters: `rate` and `second`.
 //
 // The last two have rates that fall, so that every |theta_i - theta*| counts and not the first one
 // alone: D is given, or |a| + eta k with the farthest that m steps can carry, by Cauchy-Schwarz:
@@ -16,13 +18,14 @@
 #pragma once
 
 #include "exp.h"
+#include "step.h"
 
 namespace aruba_fast {
 
 // One coordinate of one task.
 template <class V>
 struct BoundAt {
-  V theta_star, phi, grad_sq, rate, damping, n_rounds;
+  V theta_star, phi, grad_sq, rate, second, n_rounds;
 };
 
 // The same for all: the weight c of the gradients, 1 / n, and D or a negative number.
@@ -37,6 +40,7 @@ struct BoundValue {
 };
 
 struct PreconditionedBound {
+  using Rule = Ogd;
   template <class V>
   ARUBA_RULE static BoundValue<V> at(const BoundAt<V>& x, const BoundForm<Number<V>>& form) {
     const V zero = V(Number<V>(0)), half = V(Number<V>(0.5)), c = V(form.gradient_weight);
@@ -48,6 +52,7 @@ struct PreconditionedBound {
 };
 
 struct EgBound {
+  using Rule = ExponentiatedGradient;
   template <class V>
   ARUBA_RULE static BoundValue<V> at(const BoundAt<V>& x, const BoundForm<Number<V>>& form) {
     const V zero = V(Number<V>(0)), one = V(Number<V>(1)), half = V(Number<V>(0.5));
@@ -75,26 +80,34 @@ ARUBA_RULE BoundValue<V> falling_rate_bound(const BoundAt<V>& x, Number<V> diame
 }
 
 struct AdaGradBound {
+  using Rule = AdaGrad;
   template <class V>
   ARUBA_RULE static BoundValue<V> at(const BoundAt<V>& x, const BoundForm<Number<V>>& form) {
     const V one = V(Number<V>(1));
-    const V r = sqrt(x.grad_sq + x.damping);
-    const V ratio = x.grad_sq / x.damping;
+    const V r = sqrt(x.grad_sq + x.second);
+    const V ratio = x.grad_sq / x.second;
     // Where the quotient is not a number, one more or less makes no difference.
     const V log = select(ratio < V(Format<Number<V>>::kInfinity), log_positive(one + ratio),
-                         log_quotient(x.grad_sq, x.damping));
+                         log_quotient(x.grad_sq, x.second));
     const V reach = sqrt(x.n_rounds * log);
-    return falling_rate_bound(x, form.diameter, r, reach, r - sqrt(x.damping));
+    return falling_rate_bound(x, form.diameter, r, reach, r - sqrt(x.second));
   }
 };
 
 struct ArubaBound {
+  using Rule = ArubaPlusPlus;
   template <class V>
   ARUBA_RULE static BoundValue<V> at(const BoundAt<V>& x, const BoundForm<Number<V>>& form) {
     const V one = V(Number<V>(1)), half = V(Number<V>(0.5));
-    return falling_rate_bound(x, form.diameter, sqrt(fma(x.damping, x.grad_sq, one)),
+    return falling_rate_bound(x, form.diameter, sqrt(fma(x.second, x.grad_sq, one)),
                               sqrt(x.n_rounds * x.grad_sq), half * x.grad_sq);
   }
 };
+
+#define ARUBA_BOUNDS(X) X(PreconditionedBound) X(EgBound) X(AdaGradBound) X(ArubaBound)
+#define ARUBA_BOUND_NAME(Bound) Bound::Rule::kName,
+enum class BoundRule { ARUBA_BOUNDS(ARUBA_ENUMERATOR) };
+constexpr int kBoundRules = 0 ARUBA_BOUNDS(ARUBA_ONE_MORE);
+inline constexpr const char* kBoundNames[] = {ARUBA_BOUNDS(ARUBA_BOUND_NAME)};
 
 }  // namespace aruba_fast

@@ -13,6 +13,7 @@
 
 #include <span>
 
+#include "meta.h"
 #include "rule.h"
 
 namespace aruba_fast {
@@ -166,6 +167,37 @@ constexpr std::span<const Parameter> parameters_of(StepRule rule) {
 // of ones would stop at 2^24. Squares, which every round of every task adds, are left alone for
 // longer.
 constexpr std::int64_t kTermsTogether = 256, kSquaresTogether = std::int64_t(1) << 15;
+
+// The losses of a mini-batch: so many terms at a time, and their mean.
+template <class T>
+struct BatchLoss {
+  T sum = T(0);
+  Twofold<T> sums = {T(0), T(0)};
+  std::int64_t rows = 0;
+
+  ARUBA_RULE void add(T loss) {
+    sum = sum + loss;
+    ++rows;
+  }
+  // Whether the gradients' sums, and this one, are to be gathered.
+  ARUBA_RULE bool is_part() const { return rows % kTermsTogether == 0; }
+  ARUBA_RULE bool is_long() const { return rows > kTermsTogether; }
+  ARUBA_RULE void gather() {
+    aruba_fast::add(sums, sum);
+    sum = T(0);
+  }
+  ARUBA_RULE T per_row() const { return T(1) / static_cast<T>(rows); }
+  // The mean; the next mini-batch begins.
+  ARUBA_RULE T close() {
+    if (is_long()) {
+      gather();
+      sum = sums.high + sums.low;
+    }
+    const T mean = sum * per_row();
+    *this = BatchLoss();
+    return mean;
+  }
+};
 
 // Whether a task's squares go to the sum of such sums after a round. Rules that take their rates
 // from the whole sum keep it whole.

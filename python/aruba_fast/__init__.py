@@ -10,15 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._core import (
-    CudaError,
-    adagrad_step,
-    aruba_step,
-    get_num_threads,
-    info,
-    set_num_threads,
-    step,
-)
+from ._core import CudaError, get_num_threads, info, set_num_threads
+from .steps import adagrad_step, aruba_step, step
 
 if TYPE_CHECKING:
     from ._divergence import DivergenceWarning

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from . import _arrays, _check
 from ._value import Value
 
-# What the engine takes: name of the rule, its rate, its damping.
-NativeRule: TypeAlias = tuple[str, float | NDArray[Any], float | NDArray[Any] | None]
+# What the engine takes: the name of the rule, and its parameters.
+NativeRule: TypeAlias = tuple[str | float | NDArray[Any], ...]
 
 
 def _values(function: str, name: str, value: Any, *, positive: bool) -> float | NDArray[Any]:
@@ -103,10 +103,10 @@ class OGD(Value):
 
     def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
         if isinstance(self.learning_rate, float):
-            return "ogd", self.learning_rate, None
+            return "ogd", self.learning_rate
         _fitting("learning_rate", self.learning_rate, n_parameters)
         _check.together("run_tasks", "rule", self.learning_rate, "tasks", like)
-        return "ogd", _cast("learning_rate", self.learning_rate, dtype), None
+        return "ogd", _cast("learning_rate", self.learning_rate, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +153,8 @@ class ArubaPlusPlus(Value):
                                       theta <- Proj(theta - eta * grad)
 
     `b` and `g` themselves are never changed. Usually made by `MetaLearner.rule(coef)`. The engine
-    computes the same as eta = rate / sqrt(1 + damping * sum of grad^2) with rate = sqrt(b)/sqrt(g)
-    and damping = coef / g, both formed in float64 and rounded to the type of the parameters.
+    computes the same as eta = rate / sqrt(1 + c * sum of grad^2) with rate = sqrt(b) / sqrt(g) and
+    c = coef / g, both formed in float64 and rounded to the type of the parameters.
 
     Args:
         b: Accumulated squared distances, float or array [n_parameters], copied; finite and >= 0.
@@ -209,8 +209,8 @@ class ArubaPlusPlus(Value):
             values.append(_arrays.contiguous(value, np.float64))
         b, g = values
         with np.errstate(over="ignore", under="ignore"), _arrays.beside(like):
-            rate, damping = np.sqrt(b) / np.sqrt(g), self.coef / g
-        return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", damping, dtype)
+            rate, refinement = np.sqrt(b) / np.sqrt(g), self.coef / g
+        return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", refinement, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +250,7 @@ class EG(Value):
         object.__setattr__(self, "learning_rate", rate)
 
     def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
-        return "eg", self.learning_rate, None
+        return "eg", self.learning_rate
 
 
 Rule: TypeAlias = OGD | AdaGrad | ArubaPlusPlus | EG

@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _arrays, _check, rules
+from . import _arrays, _check, _core, rules
 from ._check import Float64Array, FloatArray
 from .rules import EG, OGD, Rule
 from .statistics import TaskRun
 from .tasks import Tasks
 
-LOSSES = ("squared", "absolute", "huber", "logistic", "hinge", "softmax")
+LOSSES: dict[str, bool] = _core.losses()
+"""The names of the losses, and whether they have a score for each class."""
 
 
 def check_tasks(function: str, tasks: object) -> None:
@@ -45,12 +46,12 @@ def check_loss(function: str, tasks: Tasks, loss: str, name: str, n_parameters: 
             f"{function}: `loss` must be known: got {loss!r}, expected one of {', '.join(LOSSES)}"
         )
     n_classes, rest = divmod(n_parameters, tasks.n_features)
-    if loss == "softmax" and (rest or n_classes < 2):
+    if LOSSES[loss] and (rest or n_classes < 2):
         raise ValueError(
-            f"{function}: `{name}` must have n_classes * n_features parameters for softmax: got "
+            f"{function}: `{name}` must have n_classes * n_features parameters for {loss}: got "
             f"{n_parameters}, expected {_softmax_size(tasks)}"
         )
-    if loss != "softmax" and n_parameters != tasks.n_features:
+    if not LOSSES[loss] and n_parameters != tasks.n_features:
         raise ValueError(
             f"{function}: `{name}` must have one parameter per feature of `tasks`: "
             f"got {n_parameters}, expected {tasks.n_features}"
@@ -96,9 +97,9 @@ def _start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArr
 
 def _check_eg(function: str, loss: str, radius: float | None, start: FloatArray) -> None:
     """Refuses what does not go with the simplex."""
-    if loss == "softmax":
+    if LOSSES[loss]:
         raise ValueError(
-            f"{function}: `loss` must have one score with EG: got 'softmax', expected another"
+            f"{function}: `loss` must have one score with EG: got '{loss}', expected another"
         )
     if radius is not None:
         raise ValueError(
@@ -163,7 +164,7 @@ def run_tasks(
     check_tasks(name, tasks)
     start = _start(name, "phi", tasks, phi)
     n_parameters = start.shape[-1]
-    kind, rate, damping = rules.native(rule, tasks.dtype, n_parameters, tasks._x)
+    native_rule = rules.native(rule, tasks.dtype, n_parameters, tasks._x)
     check_loss(name, tasks, loss, "phi", n_parameters)
     size = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
@@ -178,22 +179,11 @@ def run_tasks(
     loss_out = _arrays.empty(shape[:1], np.float64, tasks._x)
     starts, stops, weights = tasks._beside_rows()
     _arrays.native(tasks._x).run_tasks(
-        tasks._x,
-        tasks._y,
-        starts,
-        stops,
+        (tasks._x, tasks._y, starts, stops),
         start,
-        kind,
-        rate,
-        damping,
-        loss,
-        size,
-        epochs,
-        ball,
-        theta_hat,
-        grad_sq,
-        theta_bar,
-        loss_out,
+        native_rule,
+        (loss, size, epochs, ball),
+        (theta_hat, grad_sq, theta_bar, loss_out),
     )
     return TaskRun(theta_hat, grad_sq, theta_bar, loss_out, weights)
 

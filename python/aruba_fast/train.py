@@ -141,22 +141,17 @@ def meta_train(
             visits = slice(done, done + len(tasks))
             history.task[visits] = order
             _arrays.native(tasks._x).meta_train(
-                tasks._x,
-                tasks._y,
-                starts,
-                stops,
+                (tasks._x, tasks._y, starts, stops),
                 _arrays.moved(order, tasks._x),
                 learner._state,
-                loss,
-                n_batch,
-                epochs,
-                ball,
-                n_round,
-                weights == "rows",
-                step,
-                None if report is None else _shifted(report, done, total),
-                history.loss[visits],
-                history.skipped[visits].view(np.uint8),
+                (loss, n_batch, epochs, ball),
+                (
+                    n_round,
+                    weights == "rows",
+                    step,
+                    None if report is None else _shifted(report, done, total),
+                ),
+                (history.loss[visits], history.skipped[visits].view(np.uint8)),
             )
             if isinstance(tasks._x, np.ndarray):
                 _divergence.look_through(

@@ -12,7 +12,7 @@ using namespace aruba_fast;
 using namespace aruba_fast::test;
 
 const cuda::Stream kStream{0, nullptr};
-constexpr StepRule kRules[] = {kOgdStep, kAdaGradStep, kArubaStep};
+constexpr StepRule kRules[] = {StepRule::kOgd, StepRule::kAdaGrad, StepRule::kArubaInPlace};
 
 // How far each array lies beyond a 16-byte boundary, in elements.
 struct Offsets {
@@ -48,7 +48,7 @@ class Case {
     DeviceArray<G> on_grad(grad_, at_.grad);
     run(rule, with_rates, with_state, on_theta.data(), on_grad.data(), on_rates.data(),
         on_state.data(), [](const StepArguments& arguments) { cuda::step(arguments, kStream); });
-    const std::string what = "rule " + std::to_string(rule) + " " + name_of(kType<G>) + " " +
+    const std::string what = "rule " + std::to_string(static_cast<int>(rule)) + " " + name_of(kType<G>) + " " +
                              std::to_string(n_rows_) + "x" + std::to_string(d_) + " rates " +
                              std::to_string(with_rates) + " state " + std::to_string(with_state) +
                              " offsets " + std::to_string(at_.theta) + std::to_string(at_.grad);
@@ -67,7 +67,7 @@ class Case {
                              shared_ ? view("rates", rates, {d_}) : whole("rates", rates),
                              whole("state", state)};
     StepArguments arguments{"test", rule, {&arrays[0], 1}, {&arrays[1], 1}, {}, {}, 0.3, 0.125};
-    if (with_rates) arguments.rates = {&arrays[2], 1};
+    if (with_rates) arguments.first = {&arrays[2], 1};
     if (with_state) arguments.state = {&arrays[3], 1};
     call(arguments);
   }
@@ -93,8 +93,8 @@ void test_flat() {
           data.check(rule, true, true);
           if (rule != kArubaStep) data.check(rule, false, true);
         }
-        data.check(kOgdStep, true, false);
-        data.check(kOgdStep, false, false);
+        data.check(StepRule::kOgd, true, false);
+        data.check(StepRule::kOgd, false, false);
       }
       if (n > 4097 && kSmall) break;
     }
@@ -179,7 +179,7 @@ void test_lists() {
     List<float, Float16>(60).check();
   }
   List<float, float>(kSmall ? 200 : 1000).check();
-  List<float, float>(0).run(kOgdStep, true, [](const StepArguments& arguments) {
+  List<float, float>(0).run(StepRule::kOgd, true, [](const StepArguments& arguments) {
     cuda_on_cpu::reset_counts();
     cuda::step(arguments, kStream);
     expect_equal(cuda_on_cpu::counts().launches, std::int64_t{0});
@@ -192,7 +192,7 @@ void test_table_is_kept() {
   List<float, float> first(20, 1), second(20, 2);
   cuda_on_cpu::reset_counts();
   for (int turn = 0; turn < 5; ++turn) {
-    first.run(kOgdStep, true, device);
+    first.run(StepRule::kOgd, true, device);
     second.run(kAdaGradStep, true, device);
   }
   expect_equal(cuda_on_cpu::counts().launches, std::int64_t{10});
@@ -201,19 +201,19 @@ void test_table_is_kept() {
   // A graph's table is its own: copied while it is captured, and never found by anybody else.
   cuda_on_cpu::begin_capture(nullptr);
   cuda_on_cpu::reset_counts();
-  first.run(kOgdStep, true, device);
-  first.run(kOgdStep, true, device);
+  first.run(StepRule::kOgd, true, device);
+  first.run(StepRule::kOgd, true, device);
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{2});
   const auto graph = cuda_on_cpu::end_capture(nullptr);
   cuda_on_cpu::reset_counts();
-  first.run(kOgdStep, true, device);
+  first.run(StepRule::kOgd, true, device);
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{0});
   // Many tables: those not used for long give way, nothing is allocated for ever.
   for (std::uint64_t seed = 10; seed < 60; ++seed)
-    List<float, float>(20, seed).run(kOgdStep, true, device);
+    List<float, float>(20, seed).run(StepRule::kOgd, true, device);
   cuda_on_cpu::reset_counts();
   for (std::uint64_t seed = 100; seed < 150; ++seed)
-    List<float, float>(20, seed).run(kOgdStep, true, device);
+    List<float, float>(20, seed).run(StepRule::kOgd, true, device);
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{50});
   expect_equal(cuda_on_cpu::counts().allocations, std::int64_t{0});
 }
@@ -223,16 +223,16 @@ void test_table_is_kept() {
 void test_table_is_waited_for() {
   const auto device = [](const StepArguments& arguments) { cuda::step(arguments, kStream); };
   List<float, float> list(20, 1000);
-  list.run(kOgdStep, true, device);
+  list.run(StepRule::kOgd, true, device);
   cuda_on_cpu::reset_counts();
   cuda_on_cpu::fail_next("cudaEventQuery", cudaErrorNotReady);
-  list.run(kOgdStep, true, device);
+  list.run(StepRule::kOgd, true, device);
   expect_equal(cuda_on_cpu::counts().waits, std::int64_t{1});
   expect_equal(cuda_on_cpu::counts().copies, std::int64_t{0});
   expect_equal(int{cudaGetLastError()}, int{cudaSuccess});
   cuda_on_cpu::fail_next("cudaEventQuery", cudaErrorNotReady);
-  list.run(kOgdStep, true, device);
-  list.run(kOgdStep, true, device);
+  list.run(StepRule::kOgd, true, device);
+  list.run(StepRule::kOgd, true, device);
   expect_equal(cuda_on_cpu::counts().waits, std::int64_t{2});
   cuda_on_cpu::fail_next("", cudaSuccess);
 }
@@ -243,7 +243,7 @@ void test_stream() {
   int handle = 0;
   std::vector<float> a(8), b(8);
   const Array theta = view("theta", a.data(), {8}), grad = view("grad", b.data(), {8});
-  cuda::step({"step", kOgdStep, {&theta, 1}, {&grad, 1}, {}, {}, 0.1, 0}, {1, &handle});
+  cuda::step({"step", StepRule::kOgd, {&theta, 1}, {&grad, 1}, {}, {}, 0.1, 0}, {1, &handle});
   expect_equal(cuda_on_cpu::last_device(), 1);
   expect(cuda_on_cpu::last_stream() == &handle, "the caller's stream");
   int current = 7;
@@ -280,9 +280,9 @@ void test_mixed_types() {
                          view("grad", grad_b.data(), {50}, 1)};
   const Array theta[2] = {view("theta", a.data(), {100}, 0), view("theta", b.data(), {50}, 1)};
   const Array on[2] = {view("theta", on_a.data(), {100}, 0), view("theta", on_b.data(), {50}, 1)};
-  step({"test", kOgdStep, theta, grad, {}, {}, 0.1, 0});
+  step({"test", StepRule::kOgd, theta, grad, {}, {}, 0.1, 0});
   cuda_on_cpu::reset_counts();
-  cuda::step({"test", kOgdStep, on, grad, {}, {}, 0.1, 0}, kStream);
+  cuda::step({"test", StepRule::kOgd, on, grad, {}, {}, 0.1, 0}, kStream);
   expect_equal(cuda_on_cpu::counts().launches, std::int64_t{2});
   expect_same(on_a.values(), a, "float32 of a mixed list");
   expect_same(on_b.values(), b, "float64 of a mixed list");
@@ -293,7 +293,7 @@ void test_errors() {
   const Array theta = view("theta", a.data(), {8}), grad = view("grad", a.data() + 4, {4}),
               overlap = view("grad", a.data(), {8});
   const auto call = [&](const Array& gradient) {
-    cuda::step({"step", kOgdStep, {&theta, 1}, {&gradient, 1}, {}, {}, 0.1, 0}, kStream);
+    cuda::step({"step", StepRule::kOgd, {&theta, 1}, {&gradient, 1}, {}, {}, 0.1, 0}, kStream);
   };
   expect_throw<ValueError>("step: `grad` must have the shape of `theta`: got (4,), expected (8,)",
                            [&] { call(grad); });
@@ -306,7 +306,7 @@ void test_errors() {
   const Array many[2] = {theta, theta};
   const Array grads[2] = {good, good};
   expect_throw<ValueError>("must not overlap", [&] {
-    cuda::step({"step", kOgdStep, many, grads, {}, {}, 0.1, 0}, kStream);
+    cuda::step({"step", StepRule::kOgd, many, grads, {}, {}, 0.1, 0}, kStream);
   });
   cuda_on_cpu::set_devices(0, cudaErrorInsufficientDriver);
   expect_throw<CudaError>("driver version is insufficient", [&] { call(good); });
@@ -314,7 +314,7 @@ void test_errors() {
   cuda_on_cpu::fail_next("cudaMemcpyAsync", cudaErrorIllegalAddress);
   List<float, float> list(5, 77);
   const auto device = [](const StepArguments& arguments) { cuda::step(arguments, kStream); };
-  expect_throw<CudaError>("cudaMemcpyAsync failed", [&] { list.run(kOgdStep, true, device); });
+  expect_throw<CudaError>("cudaMemcpyAsync failed", [&] { list.run(StepRule::kOgd, true, device); });
   list.check();
 }
 

@@ -33,34 +33,44 @@ void test_run(const Tasks<T>& tasks, Loss loss, std::int64_t n_outputs, TaskRule
   const std::int64_t n = host.n_features * n_outputs, n_tasks = host.n_tasks - first;
   Numbers numbers(static_cast<std::uint64_t>(n));
   const std::vector<T> phi = numbers.vector<T>(with.phi_each ? n * n_tasks : n),
-                       rates = numbers.vector<T>(n, 1.1), dampings = numbers.vector<T>(n, 1.1);
+                       rates = numbers.vector<T>(n, 1.1), seconds = numbers.vector<T>(n, 1.1);
   const auto size = static_cast<std::size_t>(n_tasks * n);
   std::vector<T> theta_hat(size), grad_sq(size), theta_bar(with.theta_bar ? size : 0);
   std::vector<double> losses(static_cast<std::size_t>(n_tasks));
   const TaskOptions options{loss, n_outputs, with.batch_size, with.n_epochs, with.radius};
   Watch watch(nullptr);
-  const TaskRuleArguments arguments{rule, with.vector_rates ? rates.data() : nullptr,
-                                    rule == kArubaTask ? dampings.data() : nullptr, 0.25, 0.5};
+  const TaskRuleArguments arguments{
+      rule,
+      {with.vector_rates ? rates.data() : nullptr,
+       rule == TaskRule::kArubaPlusPlus ? seconds.data() : nullptr},
+      {0.25, 0.5}};
   TaskEngine(host, options, watch)
       .run(arguments, phi.data(), with.phi_each ? n : 0, first, n_tasks,
            {theta_hat.data(), grad_sq.data(), with.theta_bar ? theta_bar.data() : nullptr,
             losses.data()});
-  const DeviceArray<T> on_phi(phi, 1), on_rates(rates, 2), on_dampings(dampings, 3),
+  const DeviceArray<T> on_phi(phi, 1), on_rates(rates, 2), on_seconds(seconds, 3),
       on_theta_hat(std::vector<T>(size), 1), on_grad_sq(std::vector<T>(size), 2),
       on_theta_bar(std::vector<T>(theta_bar.size()), 3);
   const DeviceArray<double> on_losses(std::vector<double>(losses.size()), 1);
   const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
-      cuda::run_tasks_workspace_bytes(device.table, options, n_tasks), 0xff));
-  cuda::run_tasks(device.table, options,
-                  {rule, with.vector_rates ? on_rates.data() : nullptr,
-                   rule == kArubaTask ? on_dampings.data() : nullptr, 0.25, 0.5},
-                  on_phi.data(), with.phi_each ? n : 0, first, n_tasks,
-                  {on_theta_hat.data(), on_grad_sq.data(),
-                   with.theta_bar ? on_theta_bar.data() : nullptr, on_losses.data()},
-                  workspace.data(), kStream);
+      cuda::run_tasks_workspace_bytes(device.table, options, rule, n_tasks), 0xff));
+  cuda::run_tasks(
+      {.table = device.table,
+       .options = options,
+       .rule = {rule,
+                {with.vector_rates ? on_rates.data() : nullptr,
+                 rule == TaskRule::kArubaPlusPlus ? on_seconds.data() : nullptr},
+                {0.25, 0.5}},
+       .phi = on_phi.data(),
+       .phi_stride = with.phi_each ? n : 0,
+       .first = first,
+       .n_tasks = n_tasks,
+       .outputs = {on_theta_hat.data(), on_grad_sq.data(),
+                   with.theta_bar ? on_theta_bar.data() : nullptr, on_losses.data()}},
+      workspace.data(), kStream);
   const std::string what =
       std::string(name_of(kType<T>)) + " loss " + std::to_string(static_cast<int>(loss)) +
-      " rule " + std::to_string(rule) + " d " + std::to_string(host.n_features) + " batch " +
+      " rule " + std::to_string(static_cast<int>(rule)) + " d " + std::to_string(host.n_features) + " batch " +
       std::to_string(with.batch_size) + " radius " + std::to_string(with.radius);
   expect_same(on_theta_hat.values(), theta_hat, "theta_hat, " + what);
   expect_same(on_grad_sq.values(), grad_sq, "grad_sq, " + what);
@@ -76,7 +86,7 @@ void test_every_option() {
     for (const std::int64_t d : {1, 5, 8, 9, 17, 32, 33, 100, 128, 129, 300}) {
       if (kSmall && d != 5 && d != 33 && d != 129) continue;
       const Tasks<T> tasks(d < 40 && !kSmall ? 13 : 4, d, loss, n_outputs);
-      for (const TaskRule rule : {kOgdTask, kAdaGradTask, kArubaTask})
+      for (const TaskRule rule : {TaskRule::kOgd, TaskRule::kAdaGrad, TaskRule::kArubaPlusPlus})
         for (const Options& options : kOptions) {
           cuda_on_cpu::set_order(order++ % 4);
           test_run(tasks, loss, n_outputs, rule, options);
@@ -114,8 +124,8 @@ void test_softmax() {
   // More classes than shared memory has room for their scores.
   if (!kSmall) {
     const Tasks<double> tasks(2, 2, Loss::kSoftmax, 2000);
-    test_run(tasks, Loss::kSoftmax, 2000, kOgdTask, kOptions[2]);
-    test_run(tasks, Loss::kSoftmax, 2000, kOgdTask, kOptions[4]);
+    test_run(tasks, Loss::kSoftmax, 2000, TaskRule::kOgd, kOptions[2]);
+    test_run(tasks, Loss::kSoftmax, 2000, TaskRule::kOgd, kOptions[4]);
   }
 }
 
@@ -129,7 +139,7 @@ void test_extremes() {
       Numbers numbers(11);
       for (T& value : tasks.x())
         value = static_cast<T>(static_cast<double>(value) * (numbers.next() > 0 ? scale : 1));
-      for (const Options& options : kOptions) test_run(tasks, loss, n_outputs, kOgdTask, options);
+      for (const Options& options : kOptions) test_run(tasks, loss, n_outputs, TaskRule::kOgd, options);
     }
   }
 }
@@ -137,7 +147,7 @@ void test_extremes() {
 // A part of the table, with and without an order.
 void test_parts() {
   const Tasks<float> tasks(9, 7, Loss::kSquared, 1);
-  for (const Options& options : kOptions) test_run(tasks, Loss::kSquared, 1, kOgdTask, options, 4);
+  for (const Options& options : kOptions) test_run(tasks, Loss::kSquared, 1, TaskRule::kOgd, options, 4);
 }
 
 }  // namespace

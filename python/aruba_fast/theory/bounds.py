@@ -113,7 +113,7 @@ def regret_upper_bound(
     axes = "[n_parameters]" if start.ndim == 1 else "[n_tasks, n_parameters]"
     start = _check.float64_array(_NAME, "phi", start, axes)
     _check.shape(_NAME, "phi", start, shape[1:] if start.ndim == 1 else shape)
-    name, rate, damping = _native(rule, shape[1])
+    name, rate, second = _native(rule, shape[1])
     if form not in ("tight", "blog"):
         raise ValueError(f'{_NAME}: `form` must be known: got {form!r}, expected "tight", "blog"')
     wide = -1.0 if diameter is None else _check.positive(_NAME, "diameter", diameter)
@@ -138,7 +138,18 @@ def regret_upper_bound(
     d_phi = np.empty(shape) if wanted else None
     d_rate = np.empty(shape[0] if isinstance(rate, float) else shape) if wanted else None
     _core.regret_upper_bound(
-        name, theta_star, start, grad_sq, rate, damping, rounds, weight, wide, value, d_phi, d_rate
+        rule=name,
+        theta_star=theta_star,
+        phi=start,
+        grad_sq=grad_sq,
+        rate=rate,
+        second=second,
+        n_rounds=rounds,
+        gradient_weight=weight,
+        diameter=wide,
+        value=value,
+        d_phi=d_phi,
+        d_rate=d_rate,
     )
     if d_phi is None or d_rate is None:
         return value

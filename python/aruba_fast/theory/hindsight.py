@@ -11,8 +11,6 @@ from ..run import check_loss, check_on_host, check_tasks
 from ..statistics import TaskRun
 from ..tasks import Tasks
 
-_CLASSIFIERS = ("logistic", "softmax")
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hindsight:
@@ -116,21 +114,15 @@ def best_in_hindsight(
     least, gap = np.empty(len(tasks)), np.empty(len(tasks))
     no_minimizer = np.zeros(len(tasks), np.uint8)
     _core.best_in_hindsight(
-        tasks._x,
-        tasks._y,
-        tasks._starts,
-        tasks._stops,
-        loss,
-        classes,
-        size,
-        epochs,
-        ball,
-        penalty,
-        wanted,
-        theta_star,
-        least,
-        gap,
-        no_minimizer,
+        (tasks._x, tasks._y, tasks._starts, tasks._stops),
+        (theta_star, least, gap, no_minimizer),
+        loss=loss,
+        n_classes=classes,
+        batch_size=size,
+        n_epochs=epochs,
+        radius=ball,
+        regularization=penalty,
+        tolerance=wanted,
     )
     if no_minimizer.any():
         raise ValueError(

@@ -10,7 +10,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from .. import _core
+from .. import steps
 from ._errors import renamed, warn
 from ._fixed import Fixed
 from .task import NO_GRADIENT
@@ -134,6 +134,6 @@ class Collector:
             grads = [grad * inverse.to(grad.device) for grad in grads]
         # A step at rate 0 of nothing: the squares are then summed as in every other step.
         try:
-            _core.step([e[3] for e in used], grads, 0.0, grad_sq=[e[2] for e in used])
+            steps.step([e[3] for e in used], grads, 0.0, grad_sq=[e[2] for e in used])
         except (TypeError, ValueError) as error:
             raise renamed(error, _NAME, [entry[0] for entry in used]) from None

@@ -8,7 +8,7 @@ host memory and on CUDA devices; the equations are those of `aruba_fast.step` an
 import torch
 from torch import Tensor
 
-from .. import _core
+from .. import steps
 
 
 def _plain(*tensors: Tensor) -> list[Tensor]:
@@ -20,7 +20,7 @@ def _step(theta: Tensor, grad: Tensor, rate: Tensor, grad_sq: Tensor) -> None:
     # One rate for all, as a tensor without dimensions, is spread over theta: no value is read.
     rates = rate.expand_as(theta).contiguous() if rate.ndim == 0 else rate
     theta, grad, rates, grad_sq = _plain(theta, grad, rates, grad_sq)
-    _core.step(theta, grad, rates, grad_sq=grad_sq)
+    steps.step(theta, grad, rates, grad_sq=grad_sq)
 
 
 @torch.library.custom_op("aruba_fast::step_", mutates_args=("theta", "grad_sq"))
@@ -32,7 +32,7 @@ def step_(theta: Tensor, grad: Tensor, learning_rate: Tensor, grad_sq: Tensor) -
 @torch.library.custom_op("aruba_fast::aruba_step_", mutates_args=("theta", "g"))
 def aruba_step_(theta: Tensor, grad: Tensor, b: Tensor, g: Tensor, coef: float) -> None:
     """`aruba_fast.aruba_step` in place."""
-    _core.aruba_step(*_plain(theta, grad, b, g), coef=coef)
+    steps.aruba_step(*_plain(theta, grad, b, g), coef=coef)
 
 
 @torch.library.custom_op("aruba_fast::adagrad_step_", mutates_args=("theta", "grad_sq"))
@@ -40,7 +40,7 @@ def adagrad_step_(
     theta: Tensor, grad: Tensor, grad_sq: Tensor, learning_rate: float, delta: float
 ) -> None:
     """`aruba_fast.adagrad_step` in place."""
-    _core.adagrad_step(*_plain(theta, grad, grad_sq), learning_rate=learning_rate, delta=delta)
+    steps.adagrad_step(*_plain(theta, grad, grad_sq), learning_rate=learning_rate, delta=delta)
 
 
 def _copies(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -63,7 +63,7 @@ def aruba_step(
 ) -> tuple[Tensor, Tensor]:
     """Returns theta and g after `aruba_fast.aruba_step`."""
     theta, g = _copies(theta, g)
-    _core.aruba_step(*_plain(theta, grad, b, g), coef=coef)
+    steps.aruba_step(*_plain(theta, grad, b, g), coef=coef)
     return theta, g
 
 
@@ -73,7 +73,7 @@ def adagrad_step(
 ) -> tuple[Tensor, Tensor]:
     """Returns theta and grad_sq after `aruba_fast.adagrad_step`."""
     theta, grad_sq = _copies(theta, grad_sq)
-    _core.adagrad_step(*_plain(theta, grad, grad_sq), learning_rate=learning_rate, delta=delta)
+    steps.adagrad_step(*_plain(theta, grad, grad_sq), learning_rate=learning_rate, delta=delta)
     return theta, grad_sq
 
 

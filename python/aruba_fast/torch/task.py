@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .. import _core
+from .. import steps
 from ._errors import renamed, warn
 from ._fixed import Fixed
 
@@ -158,6 +158,6 @@ class TaskOptimizer(Fixed):
         state: list[torch.Tensor] | None = None,
     ) -> None:
         if self._coef is None:
-            _core.step(theta, grad, rates, grad_sq=state)
+            steps.step(theta, grad, rates, grad_sq=state)
         elif state is not None:
-            _core.aruba_step(theta, grad, rates, state, coef=self._coef)
+            steps.aruba_step(theta, grad, rates, state, coef=self._coef)

@@ -1,0 +1,166 @@
+"""The steps within a task on arrays, or lists of arrays, in place: `step` and its siblings."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from ._arrays import ForeignArray, cuda_module
+
+Array: TypeAlias = NDArray[Any] | ForeignArray
+Arrays: TypeAlias = Array | Sequence[Array]
+
+
+def _kernels(function: str, theta: object) -> ModuleType:
+    """Returns the native code for where `theta`, or the first of a list, lives."""
+    if type(theta) is np.ndarray or not _core.on_cuda(theta):
+        return _core
+    return cuda_module(function, "theta", theta)
+
+
+def step(
+    theta: Arrays,
+    grad: Arrays,
+    learning_rate: float | Arrays,
+    *,
+    grad_sq: Arrays | None = None,
+    grad_type: str | None = None,
+) -> None:
+    """Preconditioned gradient step, with the statistics of ARUBA in the same pass.
+
+        grad_sq <- grad_sq + grad^2
+        theta   <- theta - learning_rate * grad
+
+    Args:
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays (a whole model
+            in one call). Modified. NumPy's, or another library's through DLPack or
+            __cuda_array_interface__; all arrays of a call live on one device.
+        grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16, widened
+            before use.
+        learning_rate: A number for all, or an array of theta's type: one rate for each coordinate,
+            or for each of the last dimension (theta [n_tasks, d] with rates [d]). For a list of
+            parameters, a number or a list. In units of theta / grad.
+        grad_sq: Sums of squared gradients, as theta. Modified. None: no statistics are kept.
+        grad_type: "bfloat16" or "float16": gradients of type uint16 are the words of that type, for
+            whoever has no such type in NumPy (torch: grad.view(torch.uint16)). None: such gradients
+            are refused.
+
+    Returns:
+        None: theta and grad_sq are modified in place. Large arrays are worked on by all threads,
+        and the result is the same bits for any number of them. On a CUDA device it is one kernel
+        launch on the caller's current stream (of CuPy or PyTorch), which waits for the streams that
+        other arrays come from; nothing waits for the device, and the call can be captured in a
+        graph.
+
+    Raises:
+        ValueError: A wrong shape or value, or a modified argument that overlaps another one.
+            Nothing was changed.
+        TypeError: A wrong type, arrays on different devices, or a modified argument that is
+            read-only or not C-contiguous.
+        CudaError: On a CUDA device, the driver refused or is missing.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> theta, grad_sq = np.ones(3, np.float32), np.zeros(3, np.float32)
+        >>> af.step(theta, np.array([1, 2, 4], np.float32), 0.25, grad_sq=grad_sq)
+        >>> theta
+        array([0.75, 0.5 , 0.  ], dtype=float32)
+        >>> grad_sq
+        array([ 1.,  4., 16.], dtype=float32)
+
+    Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+    _kernels("step", theta).step(theta, grad, grad_type, grad_sq, learning_rate)
+
+
+def aruba_step(
+    theta: Arrays,
+    grad: Arrays,
+    b: Arrays,
+    g: Arrays,
+    *,
+    coef: float,
+    grad_type: str | None = None,
+) -> None:
+    """ARUBA++ step: the meta-learned rate, refined by the task's own gradients.
+
+        eta   = sqrt(b) / sqrt(g)          with the old g
+        g     <- g + coef * grad^2
+        theta <- theta - eta * grad
+
+    Args:
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays. Modified.
+        grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16.
+        b: Accumulated squared distances, of theta's type and shape, or [d] for theta [n_tasks, d].
+            Not modified.
+        g: The task's own copy of the accumulated squared gradients, of theta's type and shape,
+            positive. Modified.
+        coef: Weight of the task's own squared gradients, not negative; 0 keeps the meta-learned
+            rate.
+        grad_type: As in `step`.
+
+    Returns:
+        None: theta and g are modified in place.
+
+    Raises:
+        ValueError: As `step`.
+        TypeError: As `step`.
+        CudaError: As `step`.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> theta, b, g = np.zeros(2), np.array([1.0, 4.0]), np.ones(2)
+        >>> af.aruba_step(theta, np.ones(2), b, g, coef=3.0)
+        >>> theta, g
+        (array([-1., -2.]), array([4., 4.]))
+
+    Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+    _kernels("aruba_step", theta).aruba_step(theta, grad, grad_type, g, b, coef)
+
+
+def adagrad_step(
+    theta: Arrays,
+    grad: Arrays,
+    grad_sq: Arrays,
+    *,
+    learning_rate: float,
+    delta: float,
+    grad_type: str | None = None,
+) -> None:
+    """AdaGrad step, the single-task rule that ARUBA extends.
+
+        grad_sq <- grad_sq + grad^2
+        theta   <- theta - learning_rate * grad / sqrt(grad_sq + delta)
+
+    Args:
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays. Modified.
+        grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16.
+        grad_sq: Accumulated squared gradients, of theta's type and shape. Modified.
+        learning_rate: The base rate, not negative, in units of theta.
+        delta: Smoothing, positive, in units of grad^2.
+        grad_type: As in `step`.
+
+    Returns:
+        None: theta and grad_sq are modified in place.
+
+    Raises:
+        ValueError: As `step`.
+        TypeError: As `step`.
+        CudaError: As `step`.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> theta, grad_sq = np.zeros(1), np.zeros(1)
+        >>> af.adagrad_step(theta, np.array([3.0]), grad_sq, learning_rate=0.5, delta=7.0)
+        >>> theta, grad_sq
+        (array([-0.375]), array([9.]))
+
+    Source: Duchi, Hazan, Singer, JMLR 2011.
+    """
+    _kernels("adagrad_step", theta).adagrad_step(
+        theta, grad, grad_type, grad_sq, learning_rate, delta
+    )
