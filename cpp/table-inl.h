@@ -1,4 +1,5 @@
-// The table of kernels of one instruction set; isa_*.cpp include this and nothing else.
+// What one instruction set adds to the table of kernels, a type of numbers at a time, so that each
+// can be an object of its own and none takes long to compile.
 #pragma once
 
 #include "bound-inl.h"
@@ -10,32 +11,47 @@
 #include "reduce-inl.h"
 #include "tasks-inl.h"
 
-#define ARUBA_STRING_OF(x) #x
-#define ARUBA_STRING(x) ARUBA_STRING_OF(x)
-
 namespace aruba_fast::ARUBA_ISA {
 
-// The kernels of one rule, in the order of enum Gradient; and of whole tasks, by type.
-#define ARUBA_STEPS(Rule)                                                             \
-  {step<Rule, float, float>, step<Rule, double, double>, step<Rule, float, BFloat16>, \
-   step<Rule, float, Float16>},
-#define ARUBA_BOUND(Bound) bound<Bound>,
-#define ARUBA_TASKS(Rule) {run_tasks<float, Rule>, run_tasks<double, Rule>},
+template <class T, class Rule>
+void add_steps(Kernels& table, StepRule rule) {
+  auto& by_gradient = table.step[static_cast<int>(rule)];
+  if constexpr (sizeof(T) == sizeof(double)) {
+    by_gradient[kDouble] = step<Rule, double, double>;
+  } else {
+    by_gradient[kFloat] = step<Rule, float, float>;
+    by_gradient[kFloatFromBFloat16] = step<Rule, float, BFloat16>;
+    by_gradient[kFloatFromFloat16] = step<Rule, float, Float16>;
+  }
+}
 
-extern const Kernels kTable;
-const Kernels kTable = {
-    ARUBA_STRING(ARUBA_ISA),
-    ARUBA_REGISTER_BYTES,
-    {ARUBA_STEP_RULES(ARUBA_STEPS)},
-    {reduce<float>, reduce<double>},
-    merge,
-    {meta<float>, meta<double>},
-    {meta_is_sound<float>, meta_is_sound<double>},
-    finite,
-    {ARUBA_TASK_RULES(ARUBA_TASKS){run_eg_tasks<float>, run_eg_tasks<double>}},
-    {hindsight<float>, hindsight<double>},
-    hindsight_numbers,
-    {ARUBA_BOUNDS(ARUBA_BOUND)},
-};
+template <class T>
+void add_kernels(Kernels& table) {
+  constexpr bool is_double = sizeof(T) == sizeof(double);
+#define ARUBA_ADD(Rule) add_steps<T, Rule>(table, StepRule::k##Rule);
+  ARUBA_STEP_RULES(ARUBA_ADD)
+#undef ARUBA_ADD
+#define ARUBA_ADD(Rule) \
+  table.tasks[static_cast<int>(TaskRule::k##Rule)][is_double] = run_tasks<T, Rule>;
+  ARUBA_TASK_RULES(ARUBA_ADD)
+#undef ARUBA_ADD
+  table.tasks[static_cast<int>(TaskRule::kExponentiatedGradient)][is_double] = run_eg_tasks<T>;
+  table.reduce[is_double] = reduce<T>;
+  table.meta[is_double] = meta<T>;
+  table.meta_is_sound[is_double] = meta_is_sound<T>;
+  if constexpr (is_double) {
+    // What is computed in float64 whatever the arrays hold.
+    table.merge = merge;
+    table.hindsight[0] = hindsight<float>;
+    table.hindsight[1] = hindsight<double>;
+    table.hindsight_numbers = hindsight_numbers;
+#define ARUBA_ADD(Bound) table.bound[static_cast<int>(BoundRule::k##Bound)] = bound<Bound>;
+    ARUBA_BOUNDS(ARUBA_ADD)
+#undef ARUBA_ADD
+  } else {
+    table.register_bytes = ARUBA_REGISTER_BYTES;
+    table.finite = finite;
+  }
+}
 
 }  // namespace aruba_fast::ARUBA_ISA

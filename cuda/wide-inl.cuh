@@ -7,7 +7,6 @@
 
 #include "cpp/rules/step.h"
 #include "dot-inl.cuh"
-#include "loss-inl.cuh"
 #include "project-inl.cuh"
 #include "tasks-inl.cuh"
 
@@ -124,18 +123,12 @@ class WideTask {
 
  private:
   __device__ void gather(T* part, T* total, T* rest) {
-    over_own([&](int, std::int64_t, std::int64_t i) {
-      Twofold<T> sum = {total[i], rest[i]};
-      aruba_fast::add(sum, part[i]);
-      total[i] = sum.high;
-      rest[i] = sum.low;
-      part[i] = T(0);
-    });
+    over_own(
+        [&](int, std::int64_t, std::int64_t i) { aruba_fast::gather(part[i], total[i], rest[i]); });
   }
   __device__ void collect(T* part, T* total, T* rest) {
     over_own([&](int, std::int64_t, std::int64_t i) {
-      part[i] = total[i] + rest[i];
-      total[i] = rest[i] = T(0);
+      aruba_fast::collect(part[i], total[i], rest[i]);
     });
   }
 

@@ -13,8 +13,8 @@
 
 #include <span>
 
-#include "meta.h"
 #include "rule.h"
+#include "sums.h"
 
 namespace aruba_fast {
 
@@ -191,7 +191,7 @@ struct BatchLoss {
   ARUBA_RULE T close() {
     if (is_long()) {
       gather();
-      sum = sums.high + sums.low;
+      sum = sums.value();
     }
     const T mean = sum * per_row();
     *this = BatchLoss();
