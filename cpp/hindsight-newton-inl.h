@@ -67,7 +67,7 @@ class Newton {
         const auto at = one_output_loss(loss_, load(p_.z + i), y);
         store(p_.value + i, at.loss);
         store(p_.slope + i, w * at.slope);
-        store(p_.curvature + i, w * curvature(loss_, at.slope, y));
+        if (!p_.piecewise()) store(p_.curvature + i, w * curvature(loss_, at.slope, y));
       });
     }
     return dot(p_.value, p_.w, p_.m);

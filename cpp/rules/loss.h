@@ -190,22 +190,27 @@ constexpr LossFacts kLosses[] = {ARUBA_LOSSES(ARUBA_LOSS_FACTS)};
 
 constexpr const LossFacts& facts_of(Loss loss) { return kLosses[static_cast<int>(loss)]; }
 
-// What of the loss L it is asked for: those without it are never asked.
+template <class V>
+ARUBA_RULE V nan() {
+  return V(static_cast<Number<V>>(__builtin_nan("")));
+}
+
+// What of the loss L is asked for, and nan where L has no such thing.
 template <class L, class V>
 ARUBA_RULE LossAndSlope<V> value_of(V z, V y) {
   if constexpr (!L::kFacts.has_classes) return L::at(z, y);
-  __builtin_unreachable();
+  else return {nan<V>(), nan<V>()};
 }
 template <class L, class V>
 ARUBA_RULE V curvature_of(V slope, V y) {
   constexpr bool kSmooth = L::kFacts.minimization != Minimization::kPiecewise;
   if constexpr (kSmooth && !L::kFacts.has_classes) return L::curvature(slope, y);
-  __builtin_unreachable();
+  else return nan<V>();
 }
 template <class L, class V>
 ARUBA_RULE DualBox<V> dual_box_of(V y, V w) {
   if constexpr (L::kFacts.minimization == Minimization::kPiecewise) return L::dual_box(y, w);
-  __builtin_unreachable();
+  else return {nan<V>(), nan<V>(), nan<V>()};
 }
 
 ARUBA_RULE bool is_label(Loss loss, double y, double n_classes) {
