@@ -90,9 +90,16 @@ class Coordinates : private Graded {
       off += 2 * kUnit * aruba_fast::sqrt(scores) + kUnit * kUnit * static_cast<double>(dp_) * far;
     }
     // The slopes' squares are at most one, and at most twice the loss unless it has kinks.
-    const double steep = p_.facts.has_kinks ? weights : 2 * loss;
+    double steep = p_.facts.has_kinks ? weights : 2 * loss, curved = 1;
+    if (!p_.facts.is_flat)
+      for (std::int64_t i = 0; i < p_.m; ++i) {
+        const double slope = one_output_loss(p_.call.loss_kind, p_.z[i], p_.y[i]).slope;
+        const double own = curvature(p_.call.loss_kind, slope, p_.y[i]);
+        steep = aruba_fast::fma(p_.w[i] * slope, slope, steep);
+        curved = own > curved ? own : curved;
+      }
     const double sums = static_cast<double>(p_.mp / kPad + 2 * kPad) * kUnit;
-    return off * (aruba_fast::sqrt(steep) + off) +
+    return off * (aruba_fast::sqrt(steep) + off * curved) +
            sums * (loss + (p_.piecewise() && !p_.graded ? labels : 0));
   }
 

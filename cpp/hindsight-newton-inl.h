@@ -23,8 +23,8 @@ class Newton {
     for (int iteration = 0; iteration < kMost && !p_.stopped(); ++iteration) {
       if (iteration && may_have_none() && separated(p_.z, 1e-10)) return {objective, kNever, false};
       const double decrement = direction(), largest = furthest_move();
-      const bool certified =
-          facts_.minimization == Minimization::kQuadratic || largest <= 0.5;
+      const bool certified = facts_.minimization == Minimization::kQuadratic ||
+                             (largest <= 0.5 && highest() <= facts_.surest);
       const double gap = certified ? decrement : kNever, scale = objective > 1 ? objective : 1;
       // A separable task comes as near to its infimum as one likes, a step of one at a time.
       const bool settled = !may_have_none() || largest <= 1e-3;
@@ -171,15 +171,21 @@ class Newton {
     return aruba_fast::sqrt(furthest);
   }
 
-  // Does every row's own class score at least `margin` more than any other at z? Of z itself the
-  // margin is relative to its largest score.
+  double highest() const {
+    double most = -kNever;
+    for (std::int64_t i = 0; i < p_.m; ++i) most = p_.z[i] > most ? p_.z[i] : most;
+    return most;
+  }
+
+  // Does every row's own class score at least `margin` more than any other at z, so that the loss
+  // falls along it? Of z itself the margin is relative to its largest score.
   bool separated(const double* z, double margin) {
     if (facts_.has_classes) scores(z);
     double largest = 0, least = kNever;
     for (std::int64_t i = 0; i < p_.m; ++i) {
       const double label = p_.y[i];
       if (!facts_.has_classes) {
-        const double score = label > 0 ? z[i] : -z[i];
+        const double score = fallen(loss_, z[i], label);
         least = score < least ? score : least;
         largest = aruba_fast::abs(score) > largest ? aruba_fast::abs(score) : largest;
         continue;

@@ -25,6 +25,12 @@ void require_within(const char* function, const std::string& subject, double val
   else require_within<float>(function, subject, value, type, named);
 }
 
+std::string task_rule_names(int n) {
+  std::string names;
+  for (int i = 0; i < n; ++i) names += (i ? ", " : "") + std::string(kTaskRuleFacts[i].name);
+  return names;
+}
+
 void require_rows(const char* function, const TaskTable& table) {
   for (std::int64_t i = 0; i < table.n_tasks; ++i) {
     const std::int64_t start = table.starts[i], stop = table.stops[i];

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ops_meta.h"
@@ -33,6 +34,9 @@ struct TaskRuleArguments {
   const void* arrays[kMostParameters];  // null: the number below
   double numbers[kMostParameters];
 };
+
+// The names of the first n rules, for a sentence.
+std::string task_rule_names(int n);
 
 struct TaskOutputs {
   void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted

@@ -190,7 +190,8 @@ void run_type(const Call& call) {
     ARUBA_TASK_RULES(ARUBA_CASE)
 #undef ARUBA_CASE
     case TaskRule::kExponentiatedGradient:
-      refuse("run_tasks", "`rule`", "be one that CUDA devices know", "'eg'");
+      refuse("run_tasks", "`rule`", "be one that CUDA devices know", "'eg'",
+             task_rule_names(kTaskRules));
   }
 }
 

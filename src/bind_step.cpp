@@ -21,6 +21,18 @@ void run(const Arrays& arrays, const StepArguments& arguments) {
 
 }  // namespace
 
-void bind_step(py::module_& module) { bind_step_rules<Arrays>(module, run); }
+void bind_step(py::module_& module) {
+  bind_step_rules<Arrays>(module, run);
+  module.def(
+      "step_rules",
+      [] {
+        py::dict n_parameters;
+#define ARUBA_ENTRY(Rule) n_parameters[Rule::kFunction] = kParametersOf<Rule>;
+        ARUBA_STEP_RULES(ARUBA_ENTRY)
+#undef ARUBA_ENTRY
+        return n_parameters;
+      },
+      "The names of the step functions, and how many parameters their rules have.");
+}
 
 }  // namespace aruba_fast::python

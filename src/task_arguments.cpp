@@ -17,12 +17,10 @@ Loss loss_named(const char* function, const std::string& name) {
 namespace {
 
 TaskRule rule_named(const char* function, const std::string& name) {
-  std::string names;
-  for (const TaskRuleFacts& facts : kTaskRuleFacts) {
+  for (const TaskRuleFacts& facts : kTaskRuleFacts)
     if (name == facts.name) return static_cast<TaskRule>(&facts - kTaskRuleFacts);
-    names += (names.empty() ? "" : ", ") + std::string(facts.name);
-  }
-  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'", "one of " + names);
+  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'",
+         task_rule_names(kHostTaskRules));
 }
 
 // The name of a rule, and its parameters: numbers, or an entry for each of theta.

@@ -21,9 +21,9 @@ class Case:
         offsets = [device.array(np.array(at, np.int64)) for at in ([0, 3], [3, 6])]
         self.results = [ones(2, 2), ones(2, 2)]
         self.loss = device.array(np.ones(2))
-        self.run = lambda rule: af._cuda.run_tasks(
-            ones(6, 2), ones(6), *offsets, ones(2), rule, 0.1, None, "squared", 1, 1, None,
-            *self.results, None, self.loss,
+        self.run = lambda *rule: af._cuda.run_tasks(
+            (ones(6, 2), ones(6), *offsets), ones(2), rule, ("squared", 1, 1, None),
+            (*self.results, None, self.loss),
         )  # fmt: skip
         wide = [device.array(np.ones(2)) for _ in range(4)]
         counts, weight = device.array(np.zeros(2, np.int64)), device.array(np.zeros(2))
@@ -37,10 +37,10 @@ class Case:
 def test_rules_that_a_device_does_not_know(rule):
     case = Case()
     with pytest.raises(ValueError, match=r"^run_tasks: `rule` must be .*expected ogd, adagrad"):
-        case.run(rule)
+        case.run(rule, 0.1)
     for untouched in (*case.results, case.loss):
         np.testing.assert_array_equal(device.host(untouched), 1)
-    case.run("aruba++")
+    case.run("aruba++", 0.1, 0.0)
 
 
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
@@ -51,7 +51,7 @@ def test_half_precision_is_no_type_of_a_learner_or_of_labels(half):
     with pytest.raises(TypeError, match=f"run_tasks: `y` {rule}"):
         af._cuda.check_labels("run_tasks", device.array(np.ones(3, half)), "logistic", 2)
     with pytest.raises(TypeError, match=f"run_tasks: `x` {rule}"):
-        Case(half).run("ogd")
+        Case(half).run("ogd", 0.1)
 
 
 def test_the_device_is_as_before_where_an_allocation_fails(monkeypatch):

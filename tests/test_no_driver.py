@@ -37,25 +37,24 @@ def error_of(call):
     return ["nothing", "", False]
 """
 ENTRIES = """
-from aruba_fast import _cuda
+from aruba_fast import _core, _cuda
 a, table, n = device_array(4), device_array(2, 4), device_array(2, dtype=np.int64)
 data = (table, device_array(2), n, n)
 hyper = dict(learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False, max_learning_rate=None)
 state = lambda: _cuda.MetaState(*[a] * 8, **hyper)
 entries = {
     "require_device": lambda: _cuda.require_device("step"),
-    "step": lambda: _cuda.step(a, a, 0.1),
-    "aruba_step": lambda: _cuda.aruba_step(a, a, a, a, coef=0.1),
-    "adagrad_step": lambda: _cuda.adagrad_step(a, a, a, learning_rate=0.1, delta=1.0),
+    **{name: lambda step=getattr(_cuda, name), n=n: step(a, a, None, a, a, *[0.1] * (n - 1))
+       for name, n in _core.step_rules().items()},
     "add_round": lambda: _cuda.add_round(table, table, a, None, table, a, n),
     "merge_statistics": lambda: _cuda.merge_statistics(table, a, n, table, a, n),
     "MetaState": state,
     "check_labels": lambda: _cuda.check_labels("run_tasks", a, "squared", 1),
     "run_tasks": lambda: _cuda.run_tasks(
-        *data, a, "ogd", 0.1, None, "squared", 1, 1, None, table, table, None, a),
+        data, a, ("ogd", 0.1), ("squared", 1, 1, None), (table, table, None, a)),
     # Cannot be reached without a MetaState, which there is none of.
     "meta_train": lambda: _cuda.meta_train(
-        *data, n, state(), "squared", 1, 1, None, 1, False, None, None, a, n),
+        data, n, state(), ("squared", 1, 1, None), (1, False, None, None), (a, n)),
 }
 print(json.dumps({
     "offered": [k for k in dir(_cuda) if not k.startswith("_")],

@@ -10,7 +10,7 @@
 // A loss is a struct: facts, the domain of its labels, its value and its slope dl/dz (the gradient
 // is slope * x), and what the least loss of a task in hindsight needs,
 //
-//   smooth     its curvature d2l/dz2
+//   smooth     its curvature d2l/dz2, and how far z is on the side where the loss falls
 //   piecewise  its dual: w l(z) = max over low <= a <= high of a (z - y) - quadratic a^2 / 2.
 //
 // Whatever depends on the loss is made of the list at the end, by switches that the compiler checks
@@ -46,6 +46,8 @@ struct LossFacts {
   const char *labels = nullptr, *remedy = nullptr;
   bool is_of_distance = false;  // a function of z - y alone
   bool has_kinks = false;
+  bool is_flat = true;  // slopes' squares are at most twice the loss, or one where it has kinks
+  double surest = 1e300;  // scores up to here are certified by a Newton step that moves them little
   bool may_fall_for_ever = false;  // along a direction, so that there is no minimizer
   bool has_classes = false;        // a score for each class
 };
@@ -120,6 +122,7 @@ struct Logistic {
     const V one = V(Number<V>(1)), p = slope + y;
     return p * (one - p);
   }
+  ARUBA_RULE static double fallen(double z, double y) { return y > 0 ? z : -z; }
 };
 
 struct Hinge {
@@ -207,6 +210,11 @@ ARUBA_RULE V curvature_of(V slope, V y) {
   if constexpr (kSmooth && !L::kFacts.has_classes) return L::curvature(slope, y);
   else return nan<V>();
 }
+template <class L>
+ARUBA_RULE double fallen_of(double z, double y) {
+  if constexpr (L::kFacts.may_fall_for_ever && !L::kFacts.has_classes) return L::fallen(z, y);
+  else return nan<double>();
+}
 template <class L, class V>
 ARUBA_RULE DualBox<V> dual_box_of(V y, V w) {
   if constexpr (L::kFacts.minimization == Minimization::kPiecewise) return L::dual_box(y, w);
@@ -245,6 +253,18 @@ ARUBA_RULE V curvature(Loss loss, V slope, V y) {
 #define ARUBA_CASE(L) \
   case Loss::k##L:    \
     return curvature_of<L>(slope, y);
+    ARUBA_LOSSES(ARUBA_CASE)
+#undef ARUBA_CASE
+  }
+  __builtin_unreachable();
+}
+
+// Of a loss that may fall for ever: large where z is far along, negative where it is not on the way.
+ARUBA_RULE double fallen(Loss loss, double z, double y) {
+  switch (loss) {
+#define ARUBA_CASE(L) \
+  case Loss::k##L:    \
+    return fallen_of<L>(z, y);
     ARUBA_LOSSES(ARUBA_CASE)
 #undef ARUBA_CASE
   }
