@@ -59,7 +59,7 @@ void bind_tasks(py::module_& module) {
       "losses",
       [] {
         py::dict has_classes;
-        for (const LossFacts& facts : kLosses) has_classes[facts.name] = facts.has_classes;
+        for (const LossFacts& facts : kLossFacts) has_classes[facts.name] = facts.has_classes;
         return has_classes;
       },
       "The names of the losses, and whether they have a score for each class.");

@@ -7,8 +7,8 @@ namespace aruba_fast::python {
 
 Loss loss_named(const char* function, const std::string& name) {
   std::string names;
-  for (const LossFacts& facts : kLosses) {
-    if (name == facts.name) return static_cast<Loss>(&facts - kLosses);
+  for (const LossFacts& facts : kLossFacts) {
+    if (name == facts.name) return static_cast<Loss>(&facts - kLossFacts);
     names += (names.empty() ? "" : ", ") + std::string(facts.name);
   }
   refuse(function, "`loss`", "be the name of a loss", "'" + name + "'", "one of " + names);

@@ -189,9 +189,9 @@ ARUBA_RULE V softmax_slope(V probability, V y, Number<V> c) {
 enum class Loss { ARUBA_LOSSES(ARUBA_LOSS_ENUMERATOR) };
 
 #define ARUBA_LOSS_FACTS(L) L::kFacts,
-constexpr LossFacts kLosses[] = {ARUBA_LOSSES(ARUBA_LOSS_FACTS)};
+constexpr LossFacts kLossFacts[] = {ARUBA_LOSSES(ARUBA_LOSS_FACTS)};
 
-constexpr const LossFacts& facts_of(Loss loss) { return kLosses[static_cast<int>(loss)]; }
+constexpr const LossFacts& facts_of(Loss loss) { return kLossFacts[static_cast<int>(loss)]; }
 
 template <class V>
 ARUBA_RULE V nan() {

@@ -1,13 +1,21 @@
 // Tables of ragged tasks in host memory and on the emulated device.
 #pragma once
 
+#include <cmath>
+
 #include "arrays.h"
 #include "cpp/ops_tasks.h"
 
 namespace aruba_fast::test {
 
-constexpr Loss kLosses[] = {Loss::kSquared,  Loss::kAbsolute, Loss::kHuber,
-                            Loss::kLogistic, Loss::kHinge,    Loss::kSoftmax};
+// One of them for u in [-1, 1), whatever the loss.
+inline double label_of(Loss loss, double u, std::int64_t n_outputs) {
+  const auto classes = static_cast<double>(n_outputs);
+  if (facts_of(loss).has_classes) return std::floor((u + 1) / 2 * 0.999 * classes);
+  for (const double label : {4 * u, u > 0 ? 1.0 : -1.0})
+    if (is_label(loss, label, classes)) return label;
+  return u > 0;
+}
 
 // Ragged tasks with labels for `loss`, on both sides.
 template <class T>
@@ -25,15 +33,8 @@ class Tasks {
     }
     x_ = numbers.vector<T>(n_rows * n_features);
     for (T& value : x_) value /= static_cast<T>(std::sqrt(static_cast<double>(n_features)));
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-      const double u = numbers.next();
-      if (loss == Loss::kLogistic) y_.push_back(u > 0);
-      else if (loss == Loss::kHinge) y_.push_back(static_cast<T>(u > 0 ? 1 : -1));
-      else if (loss == Loss::kSoftmax)
-        y_.push_back(static_cast<T>(
-            static_cast<std::int64_t>((u + 1) / 2 * 0.999 * static_cast<double>(n_outputs))));
-      else y_.push_back(static_cast<T>(4 * u));
-    }
+    for (std::int64_t i = 0; i < n_rows; ++i)
+      y_.push_back(static_cast<T>(label_of(loss, numbers.next(), n_outputs)));
     n_features_ = n_features;
   }
 
