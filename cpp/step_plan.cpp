@@ -151,7 +151,7 @@ StepPiece checked_piece(const StepArguments& arguments, std::size_t i) {
   if (!grad.same_shape(theta))
     refuse(function, grad.quoted(), "have the shape of " + theta.quoted(), grad.shape_text(),
            theta.shape_text());
-  const std::span<const Parameter> named = parameters_of(arguments.rule);
+  const std::span<const Parameter> named = facts_of(arguments.rule).parameters;
   for (std::size_t k = arguments.first.empty() ? 0 : 1; k < named.size(); ++k)
     require_within(function, "`" + std::string(named[k].name) + "`", arguments.parameters[k],
                    theta.type);

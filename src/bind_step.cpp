@@ -27,9 +27,8 @@ void bind_step(py::module_& module) {
       "step_rules",
       [] {
         py::dict n_parameters;
-#define ARUBA_ENTRY(Rule) n_parameters[Rule::kFunction] = kParametersOf<Rule>;
-        ARUBA_STEP_RULES(ARUBA_ENTRY)
-#undef ARUBA_ENTRY
+        for (const StepRuleFacts& facts : kStepFacts)
+          n_parameters[facts.function] = facts.parameters.size();
         return n_parameters;
       },
       "The names of the step functions, and how many parameters their rules have.");

@@ -151,15 +151,18 @@ struct TaskRuleFacts {
 };
 #define ARUBA_TASK_FACTS(Rule) \
   {Rule::kName, Rule::kParameters, kStatesOf<Rule>, Rule::kRateIsGiven},
-#define ARUBA_STEP_PARAMETERS(Rule) Rule::kParameters,
+struct StepRuleFacts {
+  const char* function;
+  std::span<const Parameter> parameters;
+};
+#define ARUBA_STEP_FACTS(Rule) {Rule::kFunction, Rule::kParameters},
 inline constexpr TaskRuleFacts kTaskRuleFacts[] = {ARUBA_HOST_TASK_RULES(ARUBA_TASK_FACTS)};
-inline constexpr std::span<const Parameter> kStepParameters[] = {
-    ARUBA_STEP_RULES(ARUBA_STEP_PARAMETERS)};
+inline constexpr StepRuleFacts kStepFacts[] = {ARUBA_STEP_RULES(ARUBA_STEP_FACTS)};
 constexpr const TaskRuleFacts& facts_of(TaskRule rule) {
   return kTaskRuleFacts[static_cast<int>(rule)];
 }
-constexpr std::span<const Parameter> parameters_of(StepRule rule) {
-  return kStepParameters[static_cast<int>(rule)];
+constexpr const StepRuleFacts& facts_of(StepRule rule) {
+  return kStepFacts[static_cast<int>(rule)];
 }
 
 // Sums of a task are made of so many terms at a time, added one by one in the task's type (of 256

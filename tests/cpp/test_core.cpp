@@ -72,8 +72,8 @@ Array view(const char* name, void* data, Type type, std::int64_t n) {
 
 template <class T>
 void test_steps(const char* type) {
-  constexpr const char* names[] = {"ogd", "adagrad", "aruba"};
-  for (const StepRule rule : {StepRule::kOgd, StepRule::kAdaGrad, StepRule::kArubaInPlace}) {
+  for (int i = 0; i < kStepRules; ++i) {
+    const auto rule = static_cast<StepRule>(i);
     for (const std::int64_t n : {1, 7, 17, 33, 129, 70001}) {
       Numbers numbers(static_cast<std::uint64_t>(n));
       std::vector<T> theta = numbers.vector<T>(n), grad = numbers.vector<T>(n),
@@ -82,20 +82,20 @@ void test_steps(const char* type) {
           view("theta", theta.data(), kType<T>, n), view("grad", grad.data(), kType<T>, n),
           view("rates", rates.data(), kType<T>, n), view("state", state.data(), kType<T>, n)};
       const std::array<std::uint16_t, 4> half = {0x3c01, 0x0003, 0xbbff, 0x7bff};
-      step({"test", rule, {&at[0], 1}, {&at[1], 1}, {&at[2], 1}, {&at[3], 1}, 0, 0.25});
-      step({"test", rule, {&at[0], 1}, {&at[1], 1}, {}, {&at[3], 1}, 0.125, 0.5});
+      step({"test", rule, {&at[0], 1}, {&at[1], 1}, {&at[2], 1}, {&at[3], 1}, {0, 0.25, 0.5, 0.75}});
+      step({"test", rule, {&at[0], 1}, {&at[1], 1}, {}, {&at[3], 1}, {0.125, 0.5, 0.25, 0.75}});
       Hash hash;
       if constexpr (sizeof(T) == 4) {
         std::vector<std::uint16_t> halves(static_cast<std::size_t>(n));
         for (std::size_t i = 0; i < halves.size(); ++i) halves[i] = half[i % 4];
         for (const Type narrow : {Type::kFloat16, Type::kBFloat16}) {
           const Array grads = view("grad", halves.data(), narrow, n);
-          step({"test", rule, {&at[0], 1}, {&grads, 1}, {&at[2], 1}, {&at[3], 1}, 0, 0.25});
+          step({"test", rule, {&at[0], 1}, {&grads, 1}, {&at[2], 1}, {&at[3], 1}, {0, 0.25, 0.5, 0.75}});
         }
       }
       hash.add(theta);
       hash.add(state);
-      hash.print(std::string("step ") + names[static_cast<int>(rule)] + " " + type + " " + std::to_string(n));
+      hash.print(std::string(kStepFacts[i].function) + " " + type + " " + std::to_string(n));
     }
   }
 }
@@ -153,10 +153,9 @@ void test_tasks(const char* type) {
       const std::int64_t n = d * loss.n_outputs, n_tasks = data.table.n_tasks;
       Numbers numbers(3);
       const std::vector<T> phi = numbers.vector<T>(n), rates = numbers.vector<T>(n, 1.1),
-                           dampings = numbers.vector<T>(n, 1.1);
-      Hash hash;
-      for (const TaskRule rule :
-           {TaskRule::kOgd, TaskRule::kAdaGrad, TaskRule::kArubaPlusPlus}) {
+                           seconds = numbers.vector<T>(n, 1.1);
+      for (int i = 0; i < kTaskRules; ++i) {
+        Hash hash;
         for (const std::int64_t batch : {1, 3}) {
           for (const double radius : {0.0, 1.25 * std::sqrt(static_cast<double>(n))}) {
             std::vector<T> theta_hat(static_cast<std::size_t>(n_tasks * n)),
@@ -164,11 +163,10 @@ void test_tasks(const char* type) {
             std::vector<double> task_loss(static_cast<std::size_t>(n_tasks));
             Watch watch(nullptr);
             const TaskOptions options{loss.loss, loss.n_outputs, batch, 2, radius};
-            const TaskRuleArguments arguments{
-                rule,
-                {batch == 1 ? rates.data() : nullptr,
-                 rule == TaskRule::kArubaPlusPlus ? dampings.data() : nullptr},
-                {0.25, 0.5}};
+            TaskRuleArguments arguments{
+                static_cast<TaskRule>(i), {}, {0.25, 0.5, 0.125, 0.75}};
+            if (batch == 1) arguments.arrays[0] = rates.data();
+            if (arguments.rule == TaskRule::kArubaPlusPlus) arguments.arrays[1] = seconds.data();
             TaskEngine(data.table, options, watch)
                 .run(arguments, phi.data(), 0, 0, n_tasks,
                      {theta_hat.data(), grad_sq.data(), radius > 0 ? theta_bar.data() : nullptr,
@@ -179,8 +177,9 @@ void test_tasks(const char* type) {
             hash.add(task_loss);
           }
         }
+        hash.print(std::string(kTaskRuleFacts[i].name) + " " + loss.name + " " + type + " " +
+                   std::to_string(d));
       }
-      hash.print(std::string("tasks ") + loss.name + " " + type + " " + std::to_string(d));
     }
   }
 }

@@ -12,7 +12,12 @@ using namespace aruba_fast;
 using namespace aruba_fast::test;
 
 const cuda::Stream kStream{0, nullptr};
-constexpr StepRule kRules[] = {StepRule::kOgd, StepRule::kAdaGrad, StepRule::kArubaInPlace};
+std::vector<StepRule> all_rules() {
+  std::vector<StepRule> rules;
+  for (int i = 0; i < kStepRules; ++i) rules.push_back(static_cast<StepRule>(i));
+  return rules;
+}
+const std::vector<StepRule> kRules = all_rules();
 
 // How far each array lies beyond a 16-byte boundary, in elements.
 struct Offsets {
@@ -66,7 +71,7 @@ class Case {
     const Array arrays[4] = {whole("theta", theta), whole("grad", grad),
                              shared_ ? view("rates", rates, {d_}) : whole("rates", rates),
                              whole("state", state)};
-    StepArguments arguments{"test", rule, {&arrays[0], 1}, {&arrays[1], 1}, {}, {}, 0.3, 0.125};
+    StepArguments arguments{"test", rule, {&arrays[0], 1}, {&arrays[1], 1}, {}, {}, {0.3, 0.125, 0.25, 0.75}};
     if (with_rates) arguments.first = {&arrays[2], 1};
     if (with_state) arguments.state = {&arrays[3], 1};
     call(arguments);
@@ -147,7 +152,7 @@ class List {
       arrays[3].push_back(
           view("state", on_device ? on_state_[i].data() : state_[i].data(), {n}, at));
     }
-    call(StepArguments{"test", rule, arrays[0], arrays[1], arrays[2], arrays[3], 0, 0.25});
+    call(StepArguments{"test", rule, arrays[0], arrays[1], arrays[2], arrays[3], {0, 0.25, 0.5, 0.75}});
   }
 
   void check() {
@@ -243,7 +248,7 @@ void test_stream() {
   int handle = 0;
   std::vector<float> a(8), b(8);
   const Array theta = view("theta", a.data(), {8}), grad = view("grad", b.data(), {8});
-  cuda::step({"step", StepRule::kOgd, {&theta, 1}, {&grad, 1}, {}, {}, 0.1, 0}, {1, &handle});
+  cuda::step({"step", StepRule::kOgd, {&theta, 1}, {&grad, 1}, {}, {}, {0.1}}, {1, &handle});
   expect_equal(cuda_on_cpu::last_device(), 1);
   expect(cuda_on_cpu::last_stream() == &handle, "the caller's stream");
   int current = 7;
@@ -280,9 +285,9 @@ void test_mixed_types() {
                          view("grad", grad_b.data(), {50}, 1)};
   const Array theta[2] = {view("theta", a.data(), {100}, 0), view("theta", b.data(), {50}, 1)};
   const Array on[2] = {view("theta", on_a.data(), {100}, 0), view("theta", on_b.data(), {50}, 1)};
-  step({"test", StepRule::kOgd, theta, grad, {}, {}, 0.1, 0});
+  step({"test", StepRule::kOgd, theta, grad, {}, {}, {0.1}});
   cuda_on_cpu::reset_counts();
-  cuda::step({"test", StepRule::kOgd, on, grad, {}, {}, 0.1, 0}, kStream);
+  cuda::step({"test", StepRule::kOgd, on, grad, {}, {}, {0.1}}, kStream);
   expect_equal(cuda_on_cpu::counts().launches, std::int64_t{2});
   expect_same(on_a.values(), a, "float32 of a mixed list");
   expect_same(on_b.values(), b, "float64 of a mixed list");
@@ -293,7 +298,7 @@ void test_errors() {
   const Array theta = view("theta", a.data(), {8}), grad = view("grad", a.data() + 4, {4}),
               overlap = view("grad", a.data(), {8});
   const auto call = [&](const Array& gradient) {
-    cuda::step({"step", StepRule::kOgd, {&theta, 1}, {&gradient, 1}, {}, {}, 0.1, 0}, kStream);
+    cuda::step({"step", StepRule::kOgd, {&theta, 1}, {&gradient, 1}, {}, {}, {0.1}}, kStream);
   };
   expect_throw<ValueError>("step: `grad` must have the shape of `theta`: got (4,), expected (8,)",
                            [&] { call(grad); });
@@ -306,7 +311,7 @@ void test_errors() {
   const Array many[2] = {theta, theta};
   const Array grads[2] = {good, good};
   expect_throw<ValueError>("must not overlap", [&] {
-    cuda::step({"step", StepRule::kOgd, many, grads, {}, {}, 0.1, 0}, kStream);
+    cuda::step({"step", StepRule::kOgd, many, grads, {}, {}, {0.1}}, kStream);
   });
   cuda_on_cpu::set_devices(0, cudaErrorInsufficientDriver);
   expect_throw<CudaError>("driver version is insufficient", [&] { call(good); });

@@ -39,11 +39,9 @@ void test_run(const Tasks<T>& tasks, Loss loss, std::int64_t n_outputs, TaskRule
   std::vector<double> losses(static_cast<std::size_t>(n_tasks));
   const TaskOptions options{loss, n_outputs, with.batch_size, with.n_epochs, with.radius};
   Watch watch(nullptr);
-  const TaskRuleArguments arguments{
-      rule,
-      {with.vector_rates ? rates.data() : nullptr,
-       rule == TaskRule::kArubaPlusPlus ? seconds.data() : nullptr},
-      {0.25, 0.5}};
+  TaskRuleArguments arguments{rule, {}, {0.25, 0.5, 0.125, 0.75}}, on_device = arguments;
+  if (with.vector_rates) arguments.arrays[0] = rates.data();
+  if (rule == TaskRule::kArubaPlusPlus) arguments.arrays[1] = seconds.data();
   TaskEngine(host, options, watch)
       .run(arguments, phi.data(), with.phi_each ? n : 0, first, n_tasks,
            {theta_hat.data(), grad_sq.data(), with.theta_bar ? theta_bar.data() : nullptr,
@@ -54,13 +52,12 @@ void test_run(const Tasks<T>& tasks, Loss loss, std::int64_t n_outputs, TaskRule
   const DeviceArray<double> on_losses(std::vector<double>(losses.size()), 1);
   const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
       cuda::run_tasks_workspace_bytes(device.table, options, rule, n_tasks), 0xff));
+  if (with.vector_rates) on_device.arrays[0] = on_rates.data();
+  if (rule == TaskRule::kArubaPlusPlus) on_device.arrays[1] = on_seconds.data();
   cuda::run_tasks(
       {.table = device.table,
        .options = options,
-       .rule = {rule,
-                {with.vector_rates ? on_rates.data() : nullptr,
-                 rule == TaskRule::kArubaPlusPlus ? on_seconds.data() : nullptr},
-                {0.25, 0.5}},
+       .rule = on_device,
        .phi = on_phi.data(),
        .phi_stride = with.phi_each ? n : 0,
        .first = first,
@@ -87,10 +84,10 @@ void test_every_option() {
     for (const std::int64_t d : {1, 5, 8, 9, 17, 32, 33, 100, 128, 129, 300}) {
       if (kSmall && d != 5 && d != 33 && d != 129) continue;
       const Tasks<T> tasks(d < 40 && !kSmall ? 13 : 4, d, loss, n_outputs);
-      for (const TaskRule rule : {TaskRule::kOgd, TaskRule::kAdaGrad, TaskRule::kArubaPlusPlus})
+      for (int rule = 0; rule < kTaskRules; ++rule)
         for (const Options& options : kOptions) {
           cuda_on_cpu::set_order(order++ % 4);
-          test_run(tasks, loss, n_outputs, rule, options);
+          test_run(tasks, loss, n_outputs, static_cast<TaskRule>(rule), options);
         }
     }
   }
