@@ -163,6 +163,8 @@ def labels(loss, rng, z):
         return (z + rng.logistic(size=z.shape) > 0).astype(np.float64)
     if loss == "hinge":
         return np.where(z + rng.logistic(size=z.shape) > 0, 1.0, -1.0)
+    if loss == "poisson":
+        return rng.poisson(np.exp(z)).astype(np.float64)
     return single(z + 0.5 * rng.standard_normal(z.shape))
 
 

@@ -13,7 +13,7 @@ from math import fsum
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit
+from scipy.special import expit, xlogy
 
 # ---- losses: value and derivative with respect to the score z = <theta, x> -----------------------
 
@@ -41,6 +41,12 @@ def hinge(z, y):
     return np.maximum(0.0, 1.0 - y * z), np.where(y * z < 1.0, -y, 0.0)
 
 
+def poisson(z, y):
+    # Half the deviance; beyond 30 the exponential goes on along its tangent.
+    mean = np.exp(np.minimum(z, 30.0))
+    return mean * (1.0 + np.maximum(z - 30.0, 0.0)) - y * z + xlogy(y, y) - y, mean - y
+
+
 def softmax_cross_entropy(z, y):
     """`z` [n_rows, n_classes], `y` [n_rows] class numbers."""
     rows, label = np.arange(len(y)), y.astype(int)
@@ -58,6 +64,7 @@ LOSSES = {
     "huber": huber,
     "logistic": logistic,
     "hinge": hinge,
+    "poisson": poisson,
     "softmax": softmax_cross_entropy,
 }
 

@@ -5,6 +5,7 @@
 //   huber     r^2/2 or |r| - 1/2        r clipped to [-1, 1],  r = z - y
 //   logistic  log(1 + e^z) - y z        1 / (1 + e^-z) - y      y in {0, 1}
 //   hinge     max(0, 1 - y z)           -y where y z < 1        y in {-1, 1}
+//   poisson   e^z - y z + y log y - y   e^z - y                 y >= 0, a count
 //   softmax   log sum e^z_c - z_y       p_c - [c = y]           y in {0, ..., n_classes - 1}
 //
 // A loss is a struct: facts, the domain of its labels, its value and its slope dl/dz (the gradient
@@ -146,6 +147,38 @@ struct Hinge {
   }
 };
 
+// Half the deviance of counts of mean e^z. Beyond kMost, 10^13, it goes on along its tangent, so that
+// nothing overflows: still convex, and with a minimum, for no count is as large.
+struct Poisson {
+  static constexpr int kMost = 30;
+  static constexpr LossFacts kFacts = {.name = "poisson",
+                                       .minimization = Minimization::kSmooth,
+                                       .labels = "hold counts for the poisson loss",
+                                       .remedy = "numbers from 0 to 1e13",
+                                       .is_flat = false,
+                                       .surest = kMost - 0.5,
+                                       .may_fall_for_ever = true};
+  ARUBA_RULE static bool is_label(double y, double /*n_classes*/) { return y >= 0 && y <= 1e13; }
+  template <class V>
+  ARUBA_RULE static LossAndSlope<V> at(V z, V y) {
+    const V zero = V(Number<V>(0)), one = V(Number<V>(1)), most = V(Number<V>(kMost));
+    const V low = select(z > most, most, z), beyond = z - low;
+    const V e = exp_nonpositive(-abs(low));
+    const V mean = select(low > zero, one / e, e);
+    // y log y is zero at zero, where the logarithm is not asked.
+    const V least = y * log_positive(select(y > zero, y, one)) - y;
+    const V loss = fma(mean, beyond, mean) - y * z + least;
+    // Rounding may not make a loss negative; nan stays nan.
+    return {select(loss < zero, zero, loss), mean - y};
+  }
+  template <class V>
+  ARUBA_RULE static V curvature(V slope, V y) {
+    return slope + y;
+  }
+  // Along the way, counts of zero fall and the others stay.
+  ARUBA_RULE static double fallen(double z, double y) { return y > 0 ? -abs(z) : -z; }
+};
+
 struct Softmax {
   static constexpr LossFacts kFacts = {
       .name = "softmax",
@@ -183,7 +216,7 @@ ARUBA_RULE V softmax_slope(V probability, V y, Number<V> c) {
 
 // ---- the list, and what is made of it --------------------------------------------------------
 
-#define ARUBA_LOSSES(X) X(Squared) X(Absolute) X(Huber) X(Logistic) X(Hinge) X(Softmax)
+#define ARUBA_LOSSES(X) X(Squared) X(Absolute) X(Huber) X(Logistic) X(Hinge) X(Poisson) X(Softmax)
 
 #define ARUBA_LOSS_ENUMERATOR(L) k##L,
 enum class Loss { ARUBA_LOSSES(ARUBA_LOSS_ENUMERATOR) };
