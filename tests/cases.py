@@ -60,6 +60,12 @@ def _expect_adagrad(a):
     return {"theta": a["theta"] - rate * a["grad"], "grad_sq": total}
 
 
+def _expect_adam(a):
+    rule = reference.Adam(0.5, 0.75, 0.125, mean=a["mean_sq"], t=2)
+    rate = rule.rate(0.0, a["grad"] ** 2)
+    return {"theta": a["theta"] - rate * a["grad"], "mean_sq": rule.mean}
+
+
 KERNELS = (
     Kernel(
         "step",
@@ -94,6 +100,16 @@ KERNELS = (
             a["theta"], a["grad"], a["grad_sq"], learning_rate=0.5, delta=0.125
         ),
         _expect_adagrad,
+    ),
+    Kernel(
+        "adam_step",
+        ("theta", "grad", "mean_sq"),
+        ("theta", "mean_sq"),
+        None,
+        lambda a: af.adam_step(
+            a["theta"], a["grad"], a["mean_sq"], t=3, learning_rate=0.5, beta2=0.75, eps=0.125
+        ),
+        _expect_adam,
     ),
 )
 
@@ -131,7 +147,17 @@ def _aruba(rng, size):
     return reference.ArubaPlusPlus(b, g, 0.5), lambda _: af.ArubaPlusPlus(b, g, 0.5)
 
 
-RULES = {"ogd": _ogd, "ogd_vector": _ogd_vector, "adagrad": _adagrad, "aruba++": _aruba}
+def _adam(_rng, _size):
+    return reference.Adam(0.125, 0.75, 0.25), lambda _: af.Adam(0.125, 0.75, 0.25)
+
+
+RULES = {
+    "ogd": _ogd,
+    "ogd_vector": _ogd_vector,
+    "adagrad": _adagrad,
+    "adam": _adam,
+    "aruba++": _aruba,
+}
 LOSSES = tuple(reference.LOSSES)
 OPTIONS = {
     "plain": {},

@@ -8,6 +8,7 @@ after this round", which is how the paper states them and not how the kernels co
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -110,6 +111,22 @@ class AdaGrad:
         return self.learning_rate / np.sqrt(after + self.delta)
 
 
+@dataclass
+class Adam:
+    """With beta1 = 0; a task's own copy keeps the running mean and the number of its steps."""
+
+    learning_rate: float
+    beta2: float
+    eps: float
+    mean: float | np.ndarray = 0.0
+    t: int = 0
+
+    def rate(self, before, after):
+        self.t += 1
+        self.mean = self.beta2 * self.mean + (1.0 - self.beta2) * (after - before)
+        return self.learning_rate / (np.sqrt(self.mean / (1.0 - self.beta2**self.t)) + self.eps)
+
+
 @dataclass(frozen=True)
 class ArubaPlusPlus:
     b: np.ndarray
@@ -161,6 +178,7 @@ def run_task(x, y, phi, rule, *, loss, batch_size=1, n_epochs=1, radius=None):
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     theta = np.array(phi, np.float64)
     grad_sq, iterates, losses, kink = np.zeros_like(theta), [], [], np.inf
+    rule = copy(rule)
     for _ in range(n_epochs):
         for first in range(0, len(y), batch_size):
             rows = slice(first, first + batch_size)

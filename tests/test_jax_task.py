@@ -50,6 +50,18 @@ def test_a_long_task_does_not_drift_from_the_kernel(rng):
     assert (theta != expected).any(), "no weight crossed zero"
 
 
+def test_adam_is_the_kernel(rng):
+    phi, _, grads = tasks_of_gradients(rng, n_tasks=1)
+    theta, state = jax.jit(scanned(aj.adam(0.02, beta2=0.9, eps=1e-3)))(phi, grads[0])
+    expected, mean_sq = phi.copy(), np.zeros_like(phi)
+    for t, grad in enumerate(grads[0], 1):
+        af.adam_step(expected, grad, mean_sq, t=t, learning_rate=0.02, beta2=0.9, eps=1e-3)
+    np.testing.assert_allclose(theta, expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(state.mean_sq, mean_sq, rtol=1e-6)
+    np.testing.assert_allclose(state.grad_sq, (grads[0] ** 2).sum(0), rtol=1e-6)
+    np.testing.assert_allclose(state.weight, 1 - 0.9 ** len(grads[0]), rtol=1e-6)
+
+
 @pytest.mark.parametrize("coef", [0.0, 0.3])
 def test_aruba_plus_plus_is_the_kernel(coef, rng):
     phi, _, grads = tasks_of_gradients(rng, n_tasks=1)

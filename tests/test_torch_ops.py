@@ -21,6 +21,11 @@ OPERATORS = {
         {"learning_rate": 0.1, "delta": 0.5},
         ("theta", "grad_sq"),
     ),
+    "adam_step": (
+        ("theta", "grad", "mean_sq"),
+        {"t": 3, "learning_rate": 0.1, "beta2": 0.9, "eps": 0.01},
+        ("theta", "mean_sq"),
+    ),
 }
 operators = pytest.mark.parametrize("name", OPERATORS)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

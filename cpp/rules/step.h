@@ -3,6 +3,8 @@
 //   preconditioned OGD   s <- s + grad^2;  theta <- theta - eta grad
 //   AdaGrad              s <- s + grad^2;  theta <- theta - eta0 grad / sqrt(s + delta)
 //   ARUBA++              eta = sqrt(b / g'), g' <- g' + c grad^2;  theta <- theta - eta grad
+//   Adam, beta1 = 0      v <- beta2 v + (1 - beta2) grad^2,  w <- beta2 w + 1 - beta2;
+//                        theta <- theta - eta grad / (sqrt(v / w) + eps)
 //   exponentiated grad.  z <- z - eta grad;  z <- z - log sum e^z;  theta = e^z
 //
 // A rule is a struct: its name, its State and its Parameters, and the step, which moves theta and
@@ -116,6 +118,51 @@ struct ArubaPlusPlus {
   }
 };
 
+// Adam without momentum, in arrays: w = 1 - beta2^t corrects the mean of the squares for its start at
+// zero, and after t steps is the same for all.
+struct AdamInPlace {
+  static constexpr const char* kFunction = "adam_step";
+  static constexpr Parameter kParameters[] = {{"learning_rate", Takes::kEither, true},
+                                              {"eps", Takes::kNumber, false},
+                                              {"1 - beta2", Takes::kNumber, false},
+                                              {"1 - beta2 ** t", Takes::kNumber, false}};
+  static constexpr const char* kStates[] = {"mean_sq"};
+  static constexpr bool kStateIsOptional = false;
+  template <class V>
+  ARUBA_RULE static V step(V& theta, State<AdamInPlace, V>& state, V grad,
+                           const Parameters<AdamInPlace, V>& parameters) {
+    auto& [mean_sq] = state;
+    const auto& [learning_rate, eps, forget, weight] = parameters;
+    mean_sq = fma(forget, fma(grad, grad, -mean_sq), mean_sq);
+    const V eta = learning_rate / (sqrt(mean_sq / weight) + eps);
+    theta = fma(-eta, grad, theta);
+    return eta;
+  }
+};
+
+// The same for a whole task, which counts w itself.
+struct Adam {
+  static constexpr const char* kName = "adam";
+  static constexpr Parameter kParameters[] = {{"learning_rate", Takes::kEither, true},
+                                              {"eps", Takes::kNumber, false},
+                                              {"1 - beta2", Takes::kNumber, false}};
+  static constexpr const char* kStates[] = {"grad_sq", "mean_sq", "weight"};
+  static constexpr bool kSquaresAreFree = true, kRateIsGiven = false;
+  template <class V>
+  ARUBA_RULE static V step(V& theta, State<Adam, V>& state, V grad,
+                           const Parameters<Adam, V>& parameters) {
+    auto& [grad_sq, mean_sq, weight] = state;
+    const auto& [learning_rate, eps, forget] = parameters;
+    grad_sq = fma(grad, grad, grad_sq);
+    weight = fma(forget, V(Number<V>(1)) - weight, weight);
+    V in_place[] = {mean_sq};
+    const V eta =
+        AdamInPlace::step(theta, in_place, grad, {learning_rate, eps, forget, weight});
+    mean_sq = in_place[0];
+    return eta;
+  }
+};
+
 // A log-weight of exponentiated gradient, before the weights are scaled to a sum of one.
 struct ExponentiatedGradient {
   static constexpr const char* kName = "eg";
@@ -130,8 +177,8 @@ struct ExponentiatedGradient {
 
 // The rules that step arrays, whose one state is an array beside theta; those of whole tasks; and
 // those of whole tasks in the host's memory.
-#define ARUBA_STEP_RULES(X) X(Ogd) X(AdaGrad) X(ArubaInPlace)
-#define ARUBA_TASK_RULES(X) X(Ogd) X(AdaGrad) X(ArubaPlusPlus)
+#define ARUBA_STEP_RULES(X) X(Ogd) X(AdaGrad) X(ArubaInPlace) X(AdamInPlace)
+#define ARUBA_TASK_RULES(X) X(Ogd) X(AdaGrad) X(ArubaPlusPlus) X(Adam)
 #define ARUBA_HOST_TASK_RULES(X) ARUBA_TASK_RULES(X) X(ExponentiatedGradient)
 
 #define ARUBA_ENUMERATOR(Rule) k##Rule,

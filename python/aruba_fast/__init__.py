@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._core import CudaError, get_num_threads, info, set_num_threads
-from .steps import adagrad_step, aruba_step, step
+from .steps import adagrad_step, adam_step, aruba_step, step
 
 if TYPE_CHECKING:
     from ._divergence import DivergenceWarning
     from .learner import MetaLearner
-    from .rules import EG, OGD, AdaGrad, ArubaPlusPlus
+    from .rules import EG, OGD, AdaGrad, Adam, ArubaPlusPlus
     from .run import evaluate, run_tasks
     from .statistics import TaskRun, TaskStatistics
     from .tasks import Tasks
@@ -37,6 +37,7 @@ __all__ = [
     "EG",
     "OGD",
     "AdaGrad",
+    "Adam",
     "ArubaPlusPlus",
     "CudaError",
     "DivergenceWarning",
@@ -54,6 +55,7 @@ __all__ = [
     "Tasks",
     "TransferRisk",
     "adagrad_step",
+    "adam_step",
     "aruba_step",
     "best_in_hindsight",
     "dynamic_regret",
@@ -77,6 +79,7 @@ _HOMES = {
     "EG": "rules",
     "OGD": "rules",
     "AdaGrad": "rules",
+    "Adam": "rules",
     "ArubaPlusPlus": "rules",
     "DivergenceWarning": "_divergence",
     "FullMatrixLearner": "theory.full_matrix",

@@ -1,8 +1,8 @@
-"""The within-task rules: `OGD`, `AdaGrad`, `ArubaPlusPlus` and `EG`, as frozen values."""
+"""The within-task rules, as frozen values: `OGD`, `AdaGrad`, `Adam`, `ArubaPlusPlus`, `EG`."""
 
 import numbers
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,6 +214,46 @@ class ArubaPlusPlus(Value):
 
 
 @dataclass(frozen=True, eq=False)
+class Adam(Value):
+    """Adam without momentum (beta1 = 0), the rule that Reptile runs its tasks with.
+
+        v <- beta2 v + (1 - beta2) grad^2
+        theta <- Proj(theta - learning_rate * grad / (sqrt(v / (1 - beta2^t)) + eps))
+
+    v starts at zero in every task, and t counts its steps.
+
+    Args:
+        learning_rate: Float, finite and >= 0, in units of theta.
+        beta2: What a step keeps of v, at least 0 and below 1.
+        eps: Float, finite and > 0, in units of the gradient.
+
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import aruba_fast as af
+        >>> af.Adam(0.01)
+        Adam(learning_rate=0.01, beta2=0.999, eps=1e-08)
+
+    Source: Kingma, Ba, ICLR 2015; Nichol, Achiam, Schulman, 2018, for beta1 = 0.
+    """
+
+    learning_rate: float
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        rate = _check.non_negative("Adam", "learning_rate", self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
+        object.__setattr__(self, "beta2", _check.fraction("Adam", "beta2", self.beta2, zero=True))
+        object.__setattr__(self, "eps", _check.positive("Adam", "eps", self.eps))
+
+    def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
+        return "adam", self.learning_rate, self.eps, 1.0 - self.beta2
+
+
+@dataclass(frozen=True, eq=False)
 class EG(Value):
     """Exponentiated gradient: online mirror descent with the negative entropy, on the simplex.
 
@@ -253,13 +293,13 @@ class EG(Value):
         return "eg", self.learning_rate
 
 
-Rule: TypeAlias = OGD | AdaGrad | ArubaPlusPlus | EG
+Rule: TypeAlias = OGD | AdaGrad | Adam | ArubaPlusPlus | EG
 
 
 def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
     """Translates a rule into what the engine takes, for so many parameters beside `like`."""
-    if not isinstance(rule, (OGD, AdaGrad, ArubaPlusPlus, EG)):
-        remedy = "expected OGD, AdaGrad, ArubaPlusPlus or EG"
+    if not isinstance(rule, Rule):
+        remedy = f"expected {', '.join(kind.__name__ for kind in get_args(Rule))}"
         if hasattr(type(rule), "rule"):
             remedy = "expected learner.rule()"
         elif isinstance(rule, (float, int, list, np.ndarray)):

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from . import _check, _core
 from ._arrays import ForeignArray, cuda_module
 
 Array: TypeAlias = NDArray[Any] | ForeignArray
@@ -163,4 +163,56 @@ def adagrad_step(
     """
     _kernels("adagrad_step", theta).adagrad_step(
         theta, grad, grad_type, grad_sq, learning_rate, delta
+    )
+
+
+def adam_step(
+    theta: Arrays,
+    grad: Arrays,
+    mean_sq: Arrays,
+    *,
+    t: int,
+    learning_rate: float | Arrays,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    grad_type: str | None = None,
+) -> None:
+    """Adam step without momentum (beta1 = 0), the rule that Reptile runs its tasks with.
+
+        mean_sq <- beta2 mean_sq + (1 - beta2) grad^2
+        theta   <- theta - learning_rate * grad / (sqrt(mean_sq / (1 - beta2^t)) + eps)
+
+    Args:
+        theta: Parameters, float32 or float64, of any shape, or a list of such arrays. Modified.
+        grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16.
+        mean_sq: Running mean of squared gradients, of theta's type and shape; zero before the first
+            step. Modified.
+        t: Number of this step, 1 for the first.
+        learning_rate: As in `step`; in units of theta.
+        beta2: What a step keeps of the mean, at least 0 and below 1.
+        eps: Positive, in units of grad.
+        grad_type: As in `step`.
+
+    Returns:
+        None: theta and mean_sq are modified in place.
+
+    Raises:
+        ValueError: As `step`.
+        TypeError: As `step`.
+        CudaError: As `step`.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> theta, mean_sq = np.zeros(2), np.zeros(2)
+        >>> af.adam_step(theta, np.array([3.0, -0.1]), mean_sq, t=1, learning_rate=0.5)
+        >>> theta
+        array([-0.5       ,  0.49999995])
+
+    Source: Kingma, Ba, ICLR 2015; Nichol, Achiam, Schulman, 2018, for beta1 = 0.
+    """
+    steps = _check.integer("adam_step", "t", t, 1)
+    forget = 1.0 - _check.fraction("adam_step", "beta2", beta2, zero=True)
+    weight = -np.expm1(steps * np.log1p(-forget)) if forget < 1.0 else 1.0
+    _kernels("adam_step", theta).adam_step(
+        theta, grad, grad_type, mean_sq, learning_rate, eps, forget, weight
     )

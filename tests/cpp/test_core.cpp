@@ -87,7 +87,7 @@ void test_steps(const char* type) {
       Hash hash;
       if constexpr (sizeof(T) == 4) {
         std::vector<std::uint16_t> halves(static_cast<std::size_t>(n));
-        for (std::size_t i = 0; i < halves.size(); ++i) halves[i] = half[i % 4];
+        for (std::size_t j = 0; j < halves.size(); ++j) halves[j] = half[j % 4];
         for (const Type narrow : {Type::kFloat16, Type::kBFloat16}) {
           const Array grads = view("grad", halves.data(), narrow, n);
           step({"test", rule, {&at[0], 1}, {&grads, 1}, {&at[2], 1}, {&at[3], 1}, {0, 0.25, 0.5, 0.75}});

@@ -24,19 +24,23 @@ from .meta import apply, rule
 from .state import MetaState, init
 from .statistics import Statistics, merge, statistics
 from .task import (
+    AdamState,
     ArubaPlusPlusState,
     GradientTransformation,
     WithinTaskState,
+    adam,
     aruba_plus_plus,
     within_task,
 )
 
 __all__ = [
+    "AdamState",
     "ArubaPlusPlusState",
     "GradientTransformation",
     "MetaState",
     "Statistics",
     "WithinTaskState",
+    "adam",
     "apply",
     "aruba_plus_plus",
     "from_learners",

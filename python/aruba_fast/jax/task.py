@@ -154,6 +154,70 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
     return GradientTransformation(init, update)
 
 
+class AdamState(NamedTuple):
+    """The state of `adam`.
+
+    Args:
+        grad_sq: Sum of the task's squared gradients, a tree as the parameters.
+        mean_sq: Their running mean, as `grad_sq`.
+        weight: 1 - beta2^t after t steps.
+        rest: As `WithinTaskState.rest`.
+    """
+
+    grad_sq: Any
+    mean_sq: Any
+    weight: Any
+    rest: Any
+
+
+def adam(learning_rate: Any, beta2: Any = 0.999, eps: Any = 1e-8) -> GradientTransformation:
+    """Adam without momentum (beta1 = 0), which keeps what the meta-learner asks of a task.
+
+        grad_sq <- grad_sq + grad^2;  v <- beta2 v + (1 - beta2) grad^2
+        theta <- theta - learning_rate * grad / (sqrt(v / (1 - beta2^t)) + eps)
+
+    Args:
+        learning_rate: As in `within_task`.
+        beta2: What a step keeps of v, at least 0 and below 1.
+        eps: Positive, in units of the gradient.
+
+    Returns:
+        A `GradientTransformation`; its state is `AdamState(grad_sq, mean_sq, weight, rest)`.
+
+    Raises:
+        TypeError: As `within_task`.
+        ValueError: A number is out of range; in use: as `within_task`.
+
+    Example:
+        >>> import jax.numpy as jnp, aruba_fast.jax as aj
+        >>> inner = aj.adam(0.5)
+        >>> updates, _ = inner.update(jnp.array([3.0]), inner.init(jnp.zeros(1)), jnp.zeros(1))
+        >>> updates
+        Array([-0.5], dtype=float32)
+
+    Source: Kingma, Ba, ICLR 2015; Nichol, Achiam, Schulman, 2018, for beta1 = 0.
+    """
+    name = "adam"
+    learning_rate = _numbers_checked(name, "learning_rate", learning_rate)
+    forget = 1.0 - _check.fraction(name, "beta2", beta2, zero=True)
+    least = _check.positive(name, "eps", eps)
+
+    def init(params: Any) -> AdamState:
+        structure, leaves = _params(name, params)
+        zeros = [*_zeros_twice(leaves), *_zeros_twice(leaves)]
+        return AdamState(*map(structure.unflatten, zeros))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdamState]:
+        grads, sums, theta = _step_leaves(name, updates, state.grad_sq, "grad_sq", params)
+        rates = _trees.rates_for(name, "learning_rate", learning_rate, "updates", updates)
+        own = [jax.tree.leaves(tree) for tree in (state.mean_sq, state.weight, state.rest)]
+        moved, *after = _adam(rates, forget, least, grads, sums, theta, *own)
+        rebuilt = jax.tree.structure(updates).unflatten
+        return rebuilt(moved), AdamState(*map(rebuilt, after))
+
+    return GradientTransformation(init, update)
+
+
 def _numbers_checked(function: str, name: str, value: Any, *, positive: bool = False) -> Any:
     """Returns one number checked, or a tree of which all leaves are but those of JAX."""
     if _trees.is_number(value):
@@ -223,6 +287,24 @@ def _ogd(rates: Any, grads: Any, sums: Any, theta: Any, rest: Any) -> tuple[Any,
     moves = [_moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
     squares = [fma(grad, grad, total) for grad, total in zip(grads, sums, strict=True)]
     return [move for move, _ in moves], squares, [left for _, left in moves]
+
+
+@jax.jit
+def _adam(
+    rates: Any, forget: Any, eps: Any, grads: Any, sums: Any, theta: Any, means: Any, weights: Any,
+    rest: Any,
+) -> tuple[Any, Any, Any, Any, Any]:  # fmt: skip
+    """Returns the updates, the sums of squares, their means, the weights and the rests."""
+    lowered, v, w = [], [], []
+    for rate, grad, mean, weight in zip(rates, grads, means, weights, strict=True):
+        share = jnp.asarray(forget, grad.dtype)
+        w.append(fma(share, 1 - weight, weight))
+        v.append(fma(share, fma(grad, grad, -mean), mean))
+        # As in `_lowered`: a division, and a root of its own.
+        root = lax.optimization_barrier(jnp.sqrt(lax.optimization_barrier(v[-1] / w[-1])))
+        lowered.append(rate.astype(grad.dtype) / (root + jnp.asarray(eps, grad.dtype)))
+    moved, squares, left = _ogd(lowered, grads, sums, theta, rest)
+    return moved, squares, v, w, left
 
 
 @jax.jit

@@ -1,7 +1,7 @@
 """The steps as operators of PyTorch, for one tensor: `torch.ops.aruba_fast.step` and so on.
 
-`step`, `aruba_step` and `adagrad_step` return what their twins `step_`, `aruba_step_` and
-`adagrad_step_` write in place. They trace, compile and export; they have no derivative. Tensors in
+`step`, `aruba_step`, `adagrad_step` and `adam_step` return what their twins `step_` and so on
+write in place. They trace, compile and export; they have no derivative. Tensors in
 host memory and on CUDA devices; the equations are those of `aruba_fast.step` and so on.
 """
 
@@ -43,6 +43,22 @@ def adagrad_step_(
     steps.adagrad_step(*_plain(theta, grad, grad_sq), learning_rate=learning_rate, delta=delta)
 
 
+@torch.library.custom_op("aruba_fast::adam_step_", mutates_args=("theta", "mean_sq"))
+def adam_step_(
+    theta: Tensor,
+    grad: Tensor,
+    mean_sq: Tensor,
+    t: int,
+    learning_rate: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """`aruba_fast.adam_step` in place."""
+    steps.adam_step(
+        *_plain(theta, grad, mean_sq), t=t, learning_rate=learning_rate, beta2=beta2, eps=eps
+    )
+
+
 def _copies(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in tensors)
 
@@ -77,6 +93,24 @@ def adagrad_step(
     return theta, grad_sq
 
 
+@torch.library.custom_op("aruba_fast::adam_step", mutates_args=())
+def adam_step(
+    theta: Tensor,
+    grad: Tensor,
+    mean_sq: Tensor,
+    t: int,
+    learning_rate: float,
+    beta2: float,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """Returns theta and mean_sq after `aruba_fast.adam_step`."""
+    theta, mean_sq = _copies(theta, mean_sq)
+    steps.adam_step(
+        *_plain(theta, grad, mean_sq), t=t, learning_rate=learning_rate, beta2=beta2, eps=eps
+    )
+    return theta, mean_sq
+
+
 def _shapes(theta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """What the operators return, without values."""
     like = torch.contiguous_format
@@ -104,8 +138,14 @@ def _(
     return _shapes(theta, grad_sq)
 
 
+@adam_step.register_fake
+def _(theta: Tensor, grad: Tensor, mean_sq: Tensor, *_: float) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    return _shapes(theta, mean_sq)
+
+
 @step_.register_fake
 @aruba_step_.register_fake
 @adagrad_step_.register_fake
+@adam_step_.register_fake
 def _(*_: object) -> None:
     """Nothing is returned, and no shape changes."""
