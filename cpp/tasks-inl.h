@@ -17,6 +17,13 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+// Without the unrolled loops for short rows, which are half of what there is to compile.
+#if defined(ARUBA_LEAN)
+constexpr bool kLean = true;
+#else
+constexpr bool kLean = false;
+#endif
+
 template <class T, class Rule>
 class TaskRunner {
  public:
@@ -66,12 +73,16 @@ class TaskRunner {
   // ---- one round per row ----
 
   void steps(std::int64_t n) {
-    const std::int64_t blocks = slots_.slot_size / kWidth;
     if (call_.has_extras()) return rows<true>(n);
     if constexpr (kWidth >= 8)
       if (call_.n_features <= 8 && call_.n_outputs == 1) return lane_rows<8>(n);
-    if (slots_.n_active < kPacks * kWidth || call_.n_outputs > 1) return rows<false>(n);
-    switch (blocks) {
+    if constexpr (!kLean)
+      if (slots_.n_active >= kPacks * kWidth && call_.n_outputs == 1) return unrolled_rows(n);
+    rows<false>(n);
+  }
+
+  void unrolled_rows(std::int64_t n) {
+    switch (slots_.slot_size / kWidth) {
       case 1:
         return short_rows<1>(n);
       case 2:
