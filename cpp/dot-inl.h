@@ -21,10 +21,8 @@ constexpr int kRegisters = kLanes / Pack<T>::kWidth;  // registers that the virt
 template <int kBit, class T, int... l>
 ARUBA_RULE Pack<T> blend_and_add(Pack<T> a, Pack<T> b, std::integer_sequence<int, l...>) {
   constexpr int w = Pack<T>::kWidth;
-  const Pack<T> keep = __builtin_shufflevector(a.v, b.v, ((l & kBit) ? l + w : l)...);
-  const Pack<T> move =
-      __builtin_shufflevector(a.v, b.v, ((l & kBit) ? (l ^ kBit) + w : l ^ kBit)...);
-  return keep + move;
+  return shuffle<((l & kBit) ? l + w : l)...>(a, b) +
+         shuffle<((l & kBit) ? (l ^ kBit) + w : l ^ kBit)...>(a, b);
 }
 
 // Lane k of the result is the sum of the lanes of sums[k], folded from the outside in; sums is
@@ -36,8 +34,7 @@ ARUBA_RULE Pack<T> fold_each(Pack<T>* sums) {
   } else {
 #pragma GCC unroll 16
     for (int k = 0; k < kBit; ++k)
-      sums[k] = blend_and_add<kBit>(sums[k], sums[k + kBit],
-                                    std::make_integer_sequence<int, Pack<T>::kWidth>());
+      sums[k] = blend_and_add<kBit>(sums[k], sums[k + kBit], Lanes<T>());
     return fold_each<T, kBit / 2>(sums);
   }
 }

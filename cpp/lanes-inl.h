@@ -137,24 +137,18 @@ class LaneRows {
     }
   }
 
-  ARUBA_RULE static P join(typename Group::type a, typename Group::type b) {
-    return P(typename P::Register(
-        __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
-  }
-
   // A step of the transposition: exchanges the off-diagonal blocks of kBit by kBit.
   template <int kBit>
   ARUBA_RULE static void swap_blocks(P* rows) {
 #pragma GCC unroll 8
     for (int i = 0; i < kGroup; ++i)
-      if (!(i & kBit))
-        swap_pair<kBit>(rows[i], rows[i + kBit], std::make_integer_sequence<int, kWidth>());
+      if (!(i & kBit)) swap_pair<kBit>(rows[i], rows[i + kBit], Lanes<T>());
   }
 
   template <int kBit, int... l>
   ARUBA_RULE static void swap_pair(P& a, P& b, std::integer_sequence<int, l...>) {
-    const P above = __builtin_shufflevector(a.v, b.v, ((l & kBit) ? (l ^ kBit) + kWidth : l)...);
-    b = __builtin_shufflevector(a.v, b.v, ((l & kBit) ? l + kWidth : l ^ kBit)...);
+    const P above = shuffle<((l & kBit) ? (l ^ kBit) + kWidth : l)...>(a, b);
+    b = shuffle<((l & kBit) ? l + kWidth : l ^ kBit)...>(a, b);
     a = above;
   }
 

@@ -66,6 +66,10 @@ struct Pack {
   }
 };
 
+// 0, 1, ..., kWidth - 1.
+template <class T>
+using Lanes = std::make_integer_sequence<int, Pack<T>::kWidth>;
+
 using Floats = Pack<float>;
 using Doubles = Pack<double>;
 
@@ -101,19 +105,34 @@ ARUBA_RULE Floats sqrt(Floats a) { return Floats(Floats::Register(vsqrtq_f32(a.v
 ARUBA_RULE Doubles sqrt(Doubles a) { return Doubles(Doubles::Register(vsqrtq_f64(a.v))); }
 #else
 // The baseline has no fma instruction to count on: the C library's, exact by definition and slow.
+template <class T, int... lane>
+ARUBA_RULE Pack<T> fma(Pack<T> a, Pack<T> b, Pack<T> c, std::integer_sequence<int, lane...>) {
+  return typename Pack<T>::Register{aruba_fast::fma(a.v[lane], b.v[lane], c.v[lane])...};
+}
 template <class T>
 ARUBA_RULE Pack<T> fma(Pack<T> a, Pack<T> b, Pack<T> c) {
-  Pack<T> r;
-  for (int i = 0; i < Pack<T>::kWidth; ++i) r.v[i] = aruba_fast::fma(a.v[i], b.v[i], c.v[i]);
-  return r;
+  return fma(a, b, c, Lanes<T>());
+}
+template <class T, int... lane>
+ARUBA_RULE Pack<T> sqrt(Pack<T> a, std::integer_sequence<int, lane...>) {
+  return typename Pack<T>::Register{aruba_fast::sqrt(a.v[lane])...};
 }
 template <class T>
 ARUBA_RULE Pack<T> sqrt(Pack<T> a) {
-  Pack<T> r;
-  for (int i = 0; i < Pack<T>::kWidth; ++i) r.v[i] = aruba_fast::sqrt(a.v[i]);
-  return r;
+  return sqrt(a, Lanes<T>());
 }
 #endif
+
+// Lane k of the result is lane from[k] of a, b being its continuation.
+template <int... from, class T>
+ARUBA_RULE Pack<T> shuffle(Pack<T> a, Pack<T> b) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a.v, b.v, from...);
+#else
+  // GCC has the other only since 12.
+  return __builtin_shuffle(a.v, b.v, typename Pack<T>::Mask{from...});
+#endif
+}
 
 // Adders and multipliers are separate units on many processors, and sums of pairs are nothing but
 // additions: every other one goes to the multiplier (reduction of [1000, 100 000] on Zen 5: AVX2 31
@@ -180,6 +199,9 @@ ARUBA_RULE Pack<T> load_first(const T* p, [[maybe_unused]] int n,
 ARUBA_RULE RegisterOf<float, 32>::type load_first_half(const float* p, int n) {
   return RegisterOf<float, 32>::type(
       _mm256_maskz_loadu_ps(static_cast<__mmask8>((1U << n) - 1), p));
+}
+ARUBA_RULE Floats join(RegisterOf<float, 32>::type low, RegisterOf<float, 32>::type high) {
+  return Floats(Floats::Register(_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1)));
 }
 #endif
 

@@ -17,6 +17,13 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+// Without the unrolled loops for short rows, which are half of what there is to compile.
+#if defined(ARUBA_LEAN)
+constexpr bool kLean = true;
+#else
+constexpr bool kLean = false;
+#endif
+
 template <class T, class Rule>
 class TaskRunner {
  public:
@@ -66,14 +73,19 @@ class TaskRunner {
   // ---- one round per row ----
 
   void steps(std::int64_t n) {
-    const std::int64_t blocks = slots_.slot_size / kWidth;
     if (!call_.is_plain()) return rows<false>(n);
     if constexpr (kWidth >= 8)
       if (call_.n_features <= 8 && call_.n_outputs == 1) return lane_rows<8>(n);
-    if (slots_.n_active < kPacks * kWidth || call_.n_outputs > 1) return rows<true>(n);
-    switch (blocks) {
-      case 1:
-        return short_rows<1>(n);
+    if constexpr (!kLean)
+      if (slots_.n_active >= kPacks * kWidth && call_.n_outputs == 1) return unrolled_rows(n);
+    rows<true>(n);
+  }
+
+  void unrolled_rows(std::int64_t n) {
+    switch (slots_.slot_size / kWidth) {
+      case 1:  // of eight, it was a task a lane
+        if constexpr (kWidth != 8) return short_rows<1>(n);
+        break;
       case 2:
         return short_rows<2>(n);
       case 3:

@@ -212,7 +212,7 @@ def test_a_build_without_cuda(monkeypatch):
     monkeypatch.setitem(sys.modules, "aruba_fast._cuda", None)
     without = (
         "host memory, this aruba_fast was built without CUDA: got .* on a CUDA device, "
-        "expected a NumPy array, or a build with nvcc"
+        "expected a NumPy array, or a build with ARUBA_CUDA=ON"
     )
     for function, name, attempt in (
         ("step", "theta", lambda: af.step(there, there, 0.5)),

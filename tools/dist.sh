@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 .venv/bin/python -m pip install -q build
 rm -rf dist build/bare
-# The released wheels are of the CPU: CUDA is for those who build on a machine that has it.
-CMAKE_ARGS=-DARUBA_CUDA=OFF .venv/bin/python -m build -o dist . >build/dist.log 2>&1 || { tail -40 build/dist.log; exit 1; }
+# The released wheels are of the CPU: CUDA is for those who ask for it (docs/gpu.md).
+.venv/bin/python -m build -o dist . >build/dist.log 2>&1 || { tail -40 build/dist.log; exit 1; }
 wheel=$(echo dist/*.whl)
 for member in _core. py.typed _core.pyi data/wages.npz; do
   .venv/bin/python -m zipfile -l "$wheel" | grep -q "aruba_fast/$member" ||

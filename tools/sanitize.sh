@@ -27,7 +27,7 @@ case $kind in
   *) echo "address or thread: got $kind" >&2; exit 1 ;;
 esac
 "$python" -m pip install -q --no-build-isolation --no-deps --upgrade --target "$build/site" . \
-  -Cbuild-dir="$build/cmake" -Cinstall.strip=false -Ccmake.define.ARUBA_SANITIZE="$kind" -Ccmake.define.ARUBA_CUDA=OFF
+  -Cbuild-dir="$build/cmake" -Cinstall.strip=false -Ccmake.define.ARUBA_SANITIZE="$kind"
 
 # Device tests: the CUDA kernels run on the CPU, sanitized too. Their race check is that of the C++
 # tests (make cuda-emulated), where every CUDA thread is a thread to TSan.

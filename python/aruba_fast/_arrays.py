@@ -57,7 +57,7 @@ def cuda_module(function: str, name: str, value: object) -> ModuleType:
     except ModuleNotFoundError:
         raise TypeError(
             f"{function}: `{name}` must live in host memory, this aruba_fast was built without "
-            f"CUDA: got {_described(value)}, expected a NumPy array, or a build with nvcc"
+            f"CUDA: got {_described(value)}, expected a NumPy array, or a build with ARUBA_CUDA=ON"
         ) from None
 
 
