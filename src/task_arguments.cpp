@@ -141,7 +141,7 @@ TrainingArguments::TrainingArguments(Arrays& arrays, py::handle x, py::handle y,
   table.order = arrays.integers<std::int64_t>(order, "order", n_runs);
   double step = 0;
   const bool callable = PyCallable_Check(meta_step.ptr()) != 0;
-  const double* chosen = callable ? nullptr : optional_meta_step(meta_step, step);
+  const double* chosen = callable ? nullptr : optional_meta_step(function, meta_step, step);
   training = {round_size,
               use_row_weights,
               nullptr,
@@ -150,10 +150,10 @@ TrainingArguments::TrainingArguments(Arrays& arrays, py::handle x, py::handle y,
               arrays.integers<std::uint8_t>(skipped_out, "skipped_out", n_runs)};
   if (chosen) training.meta_step = [step](std::int64_t) { return step; };
   if (callable)
-    training.meta_step = [meta_step](std::int64_t n_tasks) -> std::optional<double> {
+    training.meta_step = [function, meta_step](std::int64_t n_tasks) -> std::optional<double> {
       const py::gil_scoped_acquire gil;
       double value = 0;
-      if (!optional_meta_step(meta_step(n_tasks), value)) return std::nullopt;
+      if (!optional_meta_step(function, meta_step(n_tasks), value)) return std::nullopt;
       return value;
     };
   if (!progress.is_none())
