@@ -10,6 +10,7 @@ from . import _arrays
 from ._check import Float64Array, FloatArray
 from ._lock import Lock
 from ._state import ARRAYS, Hyperparameters
+from ._version import FORMAT, require_readable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -160,14 +161,19 @@ class Learned:
 
     def __getstate__(self) -> tuple[Any, ...]:
         arrays = dict(zip(ARRAYS, self._read(*ARRAYS), strict=True))
-        return asdict(self._hyper), arrays, self._attributes()
+        return asdict(self._hyper), arrays, self._attributes(), FORMAT
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        hyper, arrays, *attributes = state
+        # Of before attributes were kept, and of before there was a version.
+        hyper, arrays, attributes, version = (*state, *({}, 1)[len(state) - 2 :])
+        try:
+            require_readable(version)
+        except ValueError as error:
+            raise ValueError(f"MetaLearner: the pickle is refused: {error}") from None
         # Memory that can be written, whoever handed it over: read-only buffers, a mapped file.
         own = {name: _arrays.owned(arrays[name]) for name in ARRAYS}
         self._hold(Hyperparameters.stored(hyper), own)
-        for name, value in (attributes[0] if attributes else {}).items():
+        for name, value in attributes.items():
             setattr(self, name, value)
 
 
