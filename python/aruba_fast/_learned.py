@@ -165,7 +165,7 @@ class Learned:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         # Of before attributes were kept, and of before there was a version.
-        hyper, arrays, attributes, version = (*state, *({}, 1)[len(state) - 2 :])
+        hyper, arrays, attributes, version = state + ({}, 1)[len(state) - 2 :]
         try:
             require_readable(version)
         except ValueError as error:
