@@ -59,10 +59,10 @@ void merge_statistics(const py::tuple& into, const py::tuple& other) {
 template <auto act>
 void with_statistics(PyMetaState& self, const py::tuple& statistics, py::handle meta_step) {
   Arrays arrays("MetaLearner.apply");
-  double step = 0;
-  const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
   const Statistics sums =
       statistics_arguments<StatisticsMemory>(arrays, statistics, self.state().n).read();
+  double step = 0;
+  const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
   const py::gil_scoped_release release;
   const std::lock_guard held(self.lock());
   (self.state().*act)(arrays.function(), sums, chosen);
@@ -71,11 +71,11 @@ void with_statistics(PyMetaState& self, const py::tuple& statistics, py::handle 
 void learn(PyMetaState& self, py::handle theta_hat, py::handle grad_sq, py::handle weights,
            py::handle meta_step) {
   Arrays arrays("MetaLearner.update");
-  double step = 0;
-  const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
   const RoundArrays round =
       round_arguments(arrays, theta_hat, grad_sq, self.initialization(), weights);
   require_weights(arrays.function(), round);
+  double step = 0;
+  const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
   const py::gil_scoped_release release;
   const std::lock_guard held(self.lock());
   self.state().learn(arrays.function(), round, chosen);

@@ -30,13 +30,13 @@ void merge_statistics(const py::tuple& into, const py::tuple& other) {
 
 void apply(PyMetaState& self, const py::tuple& statistics, py::handle meta_step) {
   DeviceArrays arrays("MetaLearner.apply");
-  double step = 0;
-  const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
   // The learner's own device comes first, so that statistics of another one are refused.
   arrays.one(self.initialization(), "self", Access::kModify);
   arrays.keep(self.arrays());
   const auto round =
       statistics_arguments<cuda::DeviceStatistics>(arrays, statistics, self.state().n);
+  double step = 0;
+  const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
   void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
   arrays.enqueue([&](const cuda::Stream& stream) {
     const py::gil_scoped_release release;
