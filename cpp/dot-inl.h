@@ -3,16 +3,15 @@
 //
 // Coordinate j goes to lane j mod 32. A lane without a coordinate holds zero and may be left out:
 // adding zero changes nothing but the sign of a zero, and the last step, adding +0, settles that.
-// More than 512 coordinates are summed in segments of 512, whose sums are added in order: on a GPU
-// a segment is what one warp holds in its registers.
+// More than a segment (rules/sums.h) is summed segment by segment.
 #pragma once
 
+#include "rules/sums.h"
 #include "simd.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
 constexpr int kLanes = 32;
-constexpr std::int64_t kSegment = 512;
 template <class T>
 constexpr int kRegisters = kLanes / Pack<T>::kWidth;  // registers that the virtual lanes fill
 

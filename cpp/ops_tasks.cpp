@@ -205,10 +205,13 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
                            task = table.order ? table.order[position] : position;
         weights[i] = static_cast<double>(table.stops[task] - table.starts[task]);
       }
-      const RoundArrays round = {theta_hat.get(), grad_sq.get(),
-                                 state.phi,       weights.empty() ? nullptr : weights.data(),
-                                 n_tasks,         n,
-                                 state.type};
+      const RoundArrays round = {.theta_hat = theta_hat.get(),
+                                 .grad_sq = grad_sq.get(),
+                                 .phi = state.phi,
+                                 .weights = weights.empty() ? nullptr : weights.data(),
+                                 .n_tasks = n_tasks,
+                                 .n = n,
+                                 .type = state.type};
       add_round("meta_train", round, statistics, training.skipped + at);
     }
     std::optional<double> meta_step;

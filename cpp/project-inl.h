@@ -1,11 +1,4 @@
-// Projection on the ball ||theta||_2 <= radius, in the norm of the step.
-//
-//   one rate for all      theta <- theta radius / ||theta||
-//   eta per coordinate    argmin_u ||u - theta||_{1/eta}:  u_j = theta_j / (1 + lambda eta_j),
-//   ||u|| = radius
-//
-// lambda by Newton's method on 1/||u|| - 1/radius, which is concave in lambda and so approached
-// from the left without overshooting.
+// A task's parameters as rows of registers: their sums, and their projection on a ball.
 #pragma once
 
 #include "dot-inl.h"
@@ -44,62 +37,33 @@ ARUBA_RULE T sum_over(const Rows<T>& rows, Term term) {
   return total;
 }
 
-// rates: as theta, or null for one rate.
+// What rules/project.h works on: rates as theta.
+template <class T>
+struct RowsAndRates {
+  Rows<T> theta;
+  const T* rates;
+
+  ARUBA_RULE T size() const { return static_cast<T>(theta.n_outputs * theta.n_features); }
+  template <class Term>
+  ARUBA_RULE T sum(Term term) const {
+    return sum_over<T>(theta,
+                       [&](std::int64_t i) { return term(at(theta.data, i), at(rates, i)); });
+  }
+  template <class Function>
+  ARUBA_RULE void map(Function f) const {
+    for (std::int64_t i = 0; i < theta.size(); i += Pack<T>::kWidth)
+      store(theta.data + i, f(at(theta.data, i), at(rates, i)));
+  }
+
+ private:
+  ARUBA_RULE static Pack<T> at(const T* part, std::int64_t i) { return load(part + i); }
+};
+
+// rates null: one for all.
 template <class T>
 void project(const Rows<T>& theta, const T* rates, T radius) {
-  constexpr int kWidth = Pack<T>::kWidth;
-  constexpr int kIterations =
-      60;  // a handful suffice; the limit guards against rounding noise at the end
-  constexpr T kSlack = T(1) + T(8) / T(typename Format<T>::Bits(1) << Format<T>::kMantissa);
-  T unit(1);
-  const auto at = [&](std::int64_t i) { return load(theta.data + i) * Pack<T>(unit); };
-  const auto norm_sq_of = [&] {
-    return sum_over<T>(theta, [&](std::int64_t i) { return at(i) * at(i); });
-  };
-  T norm_sq = norm_sq_of();
-  const bool ordinary = are_squares<T>(radius * radius, norm_sq);
-  if (!ordinary) {
-    unit = unit_of(radius);
-    norm_sq = norm_sq_of();
-  }
-  const T ball = radius * unit;
-  if (!(norm_sq > ball * ball)) return;
-  if (!rates) {
-    // The direction is all that stays.
-    while (!ordinary && !(norm_sq < Format<T>::kInfinity) && unit > Format<T>::kShrink) {
-      unit = unit * Format<T>::kShrink;
-      norm_sq = norm_sq_of();
-    }
-    const Pack<T> norm(aruba_fast::sqrt(norm_sq)), scale(radius / aruba_fast::sqrt(norm_sq));
-    for (std::int64_t i = 0; i < theta.size(); i += kWidth)
-      store(theta.data + i, ordinary ? at(i) * scale : at(i) / norm * Pack<T>(radius));
-    return;
-  }
-  const Pack<T> one(T(1));
-  T lambda(0);
-  if (!ordinary) {
-    const Pack<T> share(T(1) / static_cast<T>(theta.n_outputs * theta.n_features));
-    lambda = sum_over<T>(theta, [&](std::int64_t i) {
-      return share * least_lambda(at(i), load(rates + i), Pack<T>(ball));
-    });
-  }
-  const auto shrunk = [&](std::int64_t i) {
-    return at(i) / fma(Pack<T>(lambda), load(rates + i), one);
-  };
-  for (int iteration = 0; iteration < kIterations; ++iteration) {
-    const T length_sq = sum_over<T>(theta, [&](std::int64_t i) { return shrunk(i) * shrunk(i); });
-    const T length = aruba_fast::sqrt(length_sq);
-    if (!(length > ball * kSlack)) break;
-    const T slope = sum_over<T>(theta, [&](std::int64_t i) {
-      const Pack<T> eta = load(rates + i);
-      return shrunk(i) * shrunk(i) * (eta / fma(Pack<T>(lambda), eta, one));
-    });
-    if (!(slope > T(0))) break;  // only coordinates that cannot move are left
-    lambda = lambda + length_sq / slope * ((length - ball) / ball);
-  }
-  unit = T(1);
-  lambda = lambda + (lambda - lambda);  // an infinite one has found no point: nan says so
-  for (std::int64_t i = 0; i < theta.size(); i += kWidth) store(theta.data + i, shrunk(i));
+  const RowsAndRates<T> state = {theta, rates ? rates : theta.data};
+  aruba_fast::project<T>(state, !rates, radius);
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

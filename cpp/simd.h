@@ -263,7 +263,7 @@ ARUBA_RULE Pack<T> load_as(const T* p) {
 
 template <class T>
 ARUBA_RULE Floats load_as(const BFloat16* p) {
-  return reinterpret_cast<Floats::Register>(load_words(p) << 16);
+  return widen_bfloat16<Floats>(load_words(p));
 }
 
 template <class T>
@@ -275,17 +275,7 @@ ARUBA_RULE Floats load_as(const Float16* p) {
   return Floats(
       Floats::Register(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
 #else
-  // Shift exponent and mantissa into place and let a multiplication by 2^112 correct the bias,
-  // subnormals included.
-  const WideWords bits = load_words(p);
-  const WideWords magnitude = (bits & 0x7fffU) << 13;
-  const Floats scaled = Floats(reinterpret_cast<Floats::Register>(magnitude)) * Floats(0x1p112F);
-  const Floats special =
-      reinterpret_cast<Floats::Register>(magnitude | 0x7f800000U);  // inf and nan
-  const Floats value =
-      select(reinterpret_cast<Floats::Mask>((bits & 0x7c00U) == 0x7c00U), special, scaled);
-  return reinterpret_cast<Floats::Register>(reinterpret_cast<WideWords>(value.v) |
-                                            ((bits & 0x8000U) << 16));
+  return widen_float16<Floats>(load_words(p));
 #endif
 }
 

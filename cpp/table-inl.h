@@ -8,7 +8,6 @@
 #include "hindsight-inl.h"
 #include "kernels.h"
 #include "meta-inl.h"
-#include "reduce-inl.h"
 #include "tasks-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {

@@ -85,7 +85,7 @@ class TaskRunner {
     switch (slots_.slot_size / kWidth) {
       case 1:  // of eight, it was a task a lane
         if constexpr (kWidth != 8) return short_rows<1>(n);
-        break;
+        return rows<true>(n);
       case 2:
         return short_rows<2>(n);
       case 3:

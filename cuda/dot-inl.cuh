@@ -1,13 +1,13 @@
 // Teams of threads that run one task, and their sums along its coordinates, in the order of
-// cpp/dot-inl.h: 32 lanes folded 16-8-4-2-1, segments of 512 in order.
+// cpp/dot-inl.h: 32 lanes folded 16-8-4-2-1, segments in order.
 #pragma once
 
+#include "cpp/rules/sums.h"
 #include "launch.cuh"
 
 namespace aruba_fast::cuda {
 
 constexpr int kWarp = 32;
-constexpr int kSegment = 512;
 
 // The sum of kLanes neighbouring lanes, to each of them. Of 32 lanes in all, those beyond kLanes
 // hold zero: left out, they change nothing but the sign of a zero, which the last step settles.

@@ -48,17 +48,16 @@ __device__ __forceinline__ void merge_columns(double* sums, const double* other,
 }
 
 __global__ void __launch_bounds__(kMetaThreads)
-    merge_sums(double* sums, double* weight, std::int64_t* counts, const double* other_sums,
-               const double* other_weight, const std::int64_t* other_counts, std::int64_t n) {
+    merge_sums(DeviceStatistics into, DeviceStatistics other, std::int64_t n) {
   const std::int64_t thread = global_index(), j = 2 * thread;
-  if (j + 2 <= n) merge_columns<2>(sums, other_sums, n, j);
-  else if (j < n) merge_columns<1>(sums, other_sums, n, j);
+  if (j + 2 <= n) merge_columns<2>(into.sums, other.sums, n, j);
+  else if (j < n) merge_columns<1>(into.sums, other.sums, n, j);
   if (thread != 0) return;
-  Twofold<double> total = {weight[0], weight[1]};
-  aruba_fast::add(total, Twofold<double>{other_weight[0], other_weight[1]});
-  weight[0] = total.high, weight[1] = total.low;
-  counts[0] += other_counts[0];
-  counts[1] += other_counts[1];
+  Twofold<double> weight = {into.weight[0], into.weight[1]};
+  aruba_fast::add(weight, Twofold<double>{other.weight[0], other.weight[1]});
+  into.weight[0] = weight.high, into.weight[1] = weight.low;
+  into.counts[0] += other.counts[0];
+  into.counts[1] += other.counts[1];
 }
 
 // cpp/lane_sum.h by a block of kSumLanes threads, a lane a thread; `lanes` is shared memory.
@@ -94,87 +93,75 @@ struct MetaWork {
   __device__ bool is_idle() const { return n_tasks == 0 || unsound; }
 };
 
-// The part that is the same for every coordinate; one block.
+// The step that the caller has chosen for the initialization.
+struct ChosenStep {
+  bool is_chosen;  // else it is that of the running mean
+  double step;
+};
+
+// The part that is the same for every coordinate; one block. `rate_cap`: that of the state.
 __global__ void __launch_bounds__(kSumLanes)
-    prepare_meta(const double* round_weight, const std::int64_t* round_counts,
-                 const std::int64_t* n_tasks, const double* weight_high, const double* weight_low,
-                 double rate, double zeta, double p, double decay, double cap, int has_meta_step,
-                 double meta_step, MetaWork* work) {
+    prepare_meta(MetaState state, double rate_cap, DeviceStatistics round, ChosenStep chosen,
+                 MetaWork* work) {
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
-  const std::int64_t k = round_counts[0], t = *n_tasks;
-  const Twofold<double> smoothing = block_lane_sum(
-      k, [&](std::int64_t i) { return smoothing_term(static_cast<double>(t + 2 + i), p); }, lanes);
+  const std::int64_t k = round.counts[0], t = *state.n_tasks;
+  const double p = state.parameters.p;
+  const Twofold<double> smoothing =
+      block_lane_sum(k, [&](std::int64_t i) { return smoothing_of_task(t, i, p); }, lanes);
   if (threadIdx.x != 0) return;
   work->n_tasks = k;
-  work->n_skipped = round_counts[1];
+  work->n_skipped = round.counts[1];
   work->unsound = 0;
   if (k == 0) return;
-  const double eps = rate * zeta, weight = round_weight[0] + round_weight[1];
-  Twofold<double> total_weight = {*weight_high, *weight_low};
-  aruba_fast::add(total_weight, Twofold<double>{round_weight[0], round_weight[1]});
-  const double total = total_weight.value();
-  work->step = {power(1 - decay, k),
-                1 / (eps * eps),
-                1 / (zeta * zeta),
-                smoothing.value(),
-                weight > 0 ? 1 / weight : 0,
-                weight > 0 ? (has_meta_step ? meta_step : weight / total) : 0,
-                rate,
-                cap};
-  work->weight = total_weight;
-  work->unsound = !is_finite(total_weight.high);
+  const PreparedRound prepared =
+      prepare(state.parameters, rate_cap, {*state.weight_high, *state.weight_low},
+              {k, {round.weight[0], round.weight[1]}, smoothing.value()},
+              chosen.is_chosen ? &chosen.step : nullptr);
+  work->step = prepared.step;
+  work->weight = prepared.weight;
+  work->unsound = !is_finite(prepared.weight.high);
 }
 
 // The learner's counts, once it is known whether the round is learned from. If not, it is left out
 // whole: nothing waits for the device to say so.
-__device__ __forceinline__ void commit_counts(const MetaWork& work, std::int64_t* n_tasks,
-                                              std::int64_t* n_skipped, double* weight_high,
-                                              double* weight_low) {
-  *n_skipped += work.n_skipped + (work.unsound ? work.n_tasks : 0);
+__device__ __forceinline__ void commit_counts(const MetaState& state, const MetaWork& work) {
+  *state.n_skipped += work.n_skipped + (work.unsound ? work.n_tasks : 0);
   if (work.is_idle()) return;
-  *n_tasks += work.n_tasks;
-  *weight_high = work.weight.high;
-  *weight_low = work.weight.low;
+  *state.n_tasks += work.n_tasks;
+  *state.weight_high = work.weight.high;
+  *state.weight_low = work.weight.low;
 }
 
-// Raises `unsound`. n_summed: coordinates whose b and g are summed.
+// Raises `unsound`.
 template <class T>
 __global__ void __launch_bounds__(kMetaThreads)
-    check_meta(const double* b, const double* g, const double* phi_master, const double* sums,
-               std::int64_t n, double n_summed, MetaWork* work) {
-  const std::int64_t j = global_index();
+    check_meta(MetaState state, const double* sums, MetaWork* work) {
+  const std::int64_t j = global_index(), n = state.n;
   if (j >= n || work->n_tasks == 0) return;
   const auto total = [&](int which) {
     return sums[2 * which * n + j] + sums[(2 * which + 1) * n + j];
   };
   const double distance = total(0), grad_sq = total(1);
-  MetaCoordinate<double> at = {b[j], g[j], phi_master[j]};
+  MetaCoordinate<double> at = {state.b[j], state.g[j], state.phi_master[j]};
   meta_update(at, distance, grad_sq, total(2), work->step);
   const double rounded = static_cast<double>(static_cast<T>(at.phi));
-  if (soundness(at, distance, grad_sq, rounded, work->step, n_summed) != 0)
+  if (soundness(at, distance, grad_sq, rounded, work->step, state.n_summed()) != 0)
     atomicOr(&work->unsound, 1U);
 }
 
-// The learner's arrays.
-template <class T>
-struct MetaArrays {
-  double *b, *g, *phi_master, *rho;
-  T *phi, *rates;
-};
-
 // kWidth neighbouring coordinates.
 template <int kWidth, class T>
-__device__ __forceinline__ void update_coordinates(const MetaArrays<T>& to, const double* sums,
-                                                   std::int64_t n, std::int64_t j,
-                                                   const MetaStep<double>& step) {
+__device__ __forceinline__ void update_coordinates(const MetaState& state, const double* sums,
+                                                   std::int64_t j, const MetaStep<double>& step) {
+  T *const to_phi = static_cast<T*>(state.phi), *const to_rates = static_cast<T*>(state.rates);
   SumsOf<kWidth> of;
   double b[kWidth], g[kWidth], master[kWidth], rho[kWidth];
   T phi[kWidth], rates[kWidth];
-  of.load(sums, n, j);
-  load_vector(to.b + j, b);
-  load_vector(to.g + j, g);
-  load_vector(to.phi_master + j, master);
-  load_vector(to.rates + j, rates);
+  of.load(sums, state.n, j);
+  load_vector(state.b + j, b);
+  load_vector(state.g + j, g);
+  load_vector(state.phi_master + j, master);
+  load_vector(to_rates + j, rates);
 #pragma unroll
   for (int k = 0; k < kWidth; ++k) {
     const double distance = of.total(0, k), grad_sq = of.total(1, k);
@@ -185,26 +172,23 @@ __device__ __forceinline__ void update_coordinates(const MetaArrays<T>& to, cons
     phi[k] = static_cast<T>(at.phi);
     rates[k] = static_cast<T>(learning_rate(at.b, at.g, step));
   }
-  store_vector(to.b + j, b);
-  store_vector(to.g + j, g);
-  store_vector(to.phi_master + j, master);
-  store_vector(to.rho + j, rho);
-  store_vector(to.phi + j, phi);
-  store_vector(to.rates + j, rates);
+  store_vector(state.b + j, b);
+  store_vector(state.g + j, g);
+  store_vector(state.phi_master + j, master);
+  store_vector(state.rho + j, rho);
+  store_vector(to_phi + j, phi);
+  store_vector(to_rates + j, rates);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kMetaThreads)
-    update_meta(double* b, double* g, double* phi_master, double* rho, T* phi, T* rates,
-                const double* sums, std::int64_t n, const MetaWork* work, std::int64_t* n_tasks,
-                std::int64_t* n_skipped, double* weight_high, double* weight_low) {
+    update_meta(MetaState state, const double* sums, const MetaWork* work) {
   const std::int64_t j = 2 * global_index();
-  if (j == 0) commit_counts(*work, n_tasks, n_skipped, weight_high, weight_low);
-  if (j >= n || work->is_idle()) return;
-  const MetaArrays<T> to = {b, g, phi_master, rho, phi, rates};
+  if (j == 0) commit_counts(state, *work);
+  if (j >= state.n || work->is_idle()) return;
   const MetaStep<double> step = work->step;
-  if (j + 2 <= n) update_coordinates<2>(to, sums, n, j, step);
-  else update_coordinates<1>(to, sums, n, j, step);
+  if (j + 2 <= state.n) update_coordinates<2, T>(state, sums, j, step);
+  else update_coordinates<1, T>(state, sums, j, step);
 }
 
 // ---- isotropic: sum b and sum g, a segment a block, then one block for the segments ----

@@ -2,7 +2,6 @@
 #include "ops_meta.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "meta-inl.cuh"
 #include "reduce-inl.cuh"
@@ -12,7 +11,7 @@ namespace {
 
 // Kernels that mostly find nothing to do stride over their work with at most this many blocks (15
 // an SM of an H100).
-constexpr std::int64_t kMostBlocks = 2048;
+constexpr std::int64_t kMostIdleBlocks = 2048;
 constexpr std::int64_t kMostRows = 65535;  // of a grid
 
 std::int64_t blocks_for(std::int64_t n, int n_threads) { return divide_up(n, n_threads); }
@@ -49,35 +48,39 @@ struct RoundMemory {
 template <class T>
 void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::uint8_t* skipped,
                   const RoundMemory& memory, const Stream& stream) {
-  const auto *theta_hat = static_cast<const T*>(round.theta_hat),
-             *grad_sq = static_cast<const T*>(round.grad_sq),
-             *phi = static_cast<const T*>(round.phi);
+  const auto without = [&](const unsigned* skip) {
+    return Round<T>{.theta_hat = static_cast<const T*>(round.theta_hat),
+                    .grad_sq = static_cast<const T*>(round.grad_sq),
+                    .phi = static_cast<const T*>(round.phi),
+                    .weights = round.weights,
+                    .skip = skip,
+                    .n_tasks = round.n_tasks,
+                    .n = round.n};
+  };
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_columns = blocks_for(n + 1, kReduceThreads),
                      n_chunks = divide_up(n_tasks, kTaskChunk);
   const auto sum = [&](const unsigned* skip, const unsigned* wanted, unsigned* not_finite,
                        std::int64_t n_rows) {
+    const Shape columns = {n_columns, kReduceThreads};
+    const Result result = {memory.result, wanted, not_finite};
     if (!memory.partials)
-      return launch(stream, {n_columns, kReduceThreads}, sum_columns<T>, theta_hat, grad_sq, phi,
-                    round.weights, skip, wanted, n_tasks, n, into.sums, into.weight, memory.result,
-                    not_finite);
+      return launch(stream, columns, sum_columns<T>, without(skip), into, result);
     launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)}, sum_chunks<T>,
-           theta_hat, grad_sq, phi, round.weights, skip, wanted, n_tasks, n, memory.partials);
-    launch(stream, {n_columns, kReduceThreads}, merge_chunks, memory.partials, n_chunks, n,
-           into.sums, into.weight, wanted, memory.result, not_finite);
+           without(skip), wanted, memory.partials);
+    launch(stream, columns, merge_chunks, memory.partials, n_chunks, n, into, result);
   };
   check(cudaMemsetAsync(memory.any, 0, memory.flag_bytes, handle_of(stream)), "cudaMemsetAsync");
   sum(nullptr, nullptr, memory.any, kMostRows);
-  const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), kMostBlocks);
-  launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(kMostBlocks, wide))},
-         find_not_finite<T>, theta_hat, grad_sq, phi, round.weights, memory.any, n_tasks, n,
-         memory.flags);
-  sum(memory.flags, memory.any, nullptr, divide_up(kMostBlocks, n_columns));
-  launch(
-      stream,
-      {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostBlocks), kReduceThreads},
-      commit_sums, memory.result, n, n_tasks, memory.flags, memory.any, into.sums, into.weight,
-      into.counts, skipped);
+  const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), kMostIdleBlocks);
+  launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(kMostIdleBlocks, wide))},
+         find_not_finite<T>, without(nullptr), memory.any, memory.flags);
+  sum(memory.flags, memory.any, nullptr, divide_up(kMostIdleBlocks, n_columns));
+  launch(stream,
+         {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostIdleBlocks),
+          kReduceThreads},
+         commit_sums, memory.result, n, SkippedTasks{n_tasks, memory.any, memory.flags, skipped},
+         into);
 }
 
 constexpr std::size_t kLaneBytes = kSumLanes * sizeof(Twofold<double>);
@@ -86,27 +89,20 @@ template <class T>
 void apply_to(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,
               void* workspace, const Stream& stream) {
   auto* work = static_cast<MetaWork*>(workspace);
-  const MetaParameters& parameters = state.parameters;
-  // A rate stays a number of the parameters' type, whatever happened.
-  const double cap = std::min(parameters.max_learning_rate, double{std::numeric_limits<T>::max()});
-  launch(stream, {1, kSumLanes, kLaneBytes}, prepare_meta, statistics.weight, statistics.counts,
-         state.n_tasks, state.weight_high, state.weight_low, parameters.learning_rate,
-         parameters.zeta, parameters.p, parameters.decay, cap, meta_step != nullptr,
-         meta_step ? *meta_step : 0.0, work);
+  const ChosenStep chosen = {meta_step != nullptr, meta_step ? *meta_step : 0.0};
+  launch(stream, {1, kSumLanes, kLaneBytes}, prepare_meta, state, state.rate_cap(), statistics,
+         chosen, work);
   const Shape coordinates = {blocks_for(state.n, kMetaThreads), kMetaThreads};
-  auto *phi = static_cast<T*>(state.phi), *rates = static_cast<T*>(state.rates);
-  launch(stream, coordinates, check_meta<T>, state.b, state.g, state.phi_master, statistics.sums,
-         state.n, parameters.isotropic ? static_cast<double>(state.n) : 1.0, work);
+  launch(stream, coordinates, check_meta<T>, state, statistics.sums, work);
   launch(stream, {blocks_for(divide_up(state.n, 2), kMetaThreads), kMetaThreads}, update_meta<T>,
-         state.b, state.g, state.phi_master, state.rho, phi, rates, statistics.sums, state.n, work,
-         state.n_tasks, state.n_skipped, state.weight_high, state.weight_low);
-  if (!parameters.isotropic) return;
+         state, statistics.sums, work);
+  if (!state.parameters.isotropic) return;
   const std::int64_t n_segments = divide_up(state.n, kSumSegment);
   auto* segments = reinterpret_cast<Twofold<double>*>(work + 1);
   launch(stream, {n_segments, kSumLanes, kLaneBytes, 2}, sum_segments, state.b, state.g, state.n,
          work, segments);
   launch(stream, {1, kSumLanes, kLaneBytes}, find_isotropic_rate, segments, n_segments, work);
-  launch(stream, coordinates, fill_rates<T>, rates, state.n, work);
+  launch(stream, coordinates, fill_rates<T>, static_cast<T*>(state.rates), state.n, work);
 }
 
 }  // namespace
@@ -127,8 +123,8 @@ void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint
 void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int64_t n,
            const Stream& stream) {
   const DeviceGuard guard(stream);
-  launch(stream, {blocks_for(divide_up(n, 2), kMetaThreads), kMetaThreads}, merge_sums, into.sums,
-         into.weight, into.counts, other.sums, other.weight, other.counts, n);
+  launch(stream, {blocks_for(divide_up(n, 2), kMetaThreads), kMetaThreads}, merge_sums, into, other,
+         n);
 }
 
 std::size_t apply_workspace_bytes(std::int64_t n) {

@@ -101,8 +101,13 @@ void run_round(const TaskTable& table, const TaskOptions& options, const MetaSta
     if (training.weigh_by_rows)
       launch(stream, {divide_up(n_tasks, kMetaThreads), kMetaThreads}, count_rows, table.starts,
              table.stops, table.order, at, n_tasks, memory.weights);
-    add_round({memory.theta_hat, memory.grad_sq, state.phi,
-               training.weigh_by_rows ? memory.weights : nullptr, n_tasks, state.n, state.type},
+    add_round({.theta_hat = memory.theta_hat,
+               .grad_sq = memory.grad_sq,
+               .phi = state.phi,
+               .weights = training.weigh_by_rows ? memory.weights : nullptr,
+               .n_tasks = n_tasks,
+               .n = state.n,
+               .type = state.type},
               memory.statistics, training.skipped + at, memory.round, stream);
   }
 }

@@ -5,8 +5,8 @@
 // (distance, grad_sq, theta; each high, low), then the weight (high, low) and the count.
 #pragma once
 
-#include "cpp/ops_meta.h"
 #include "launch.cuh"
+#include "ops_meta.h"
 #include "tuning.h"
 
 namespace aruba_fast::cuda {
@@ -18,8 +18,6 @@ constexpr double kNan = __builtin_nan("");
 struct ColumnSums {
   Twofold<double> distance, grad_sq, theta;
 };
-
-__device__ __forceinline__ bool is_finite(double a) { return a - a == 0; }
 
 // Whether every task in the sums surely counts: the squares and distances have one sign.
 __device__ __forceinline__ bool surely_count(const ColumnSums& sums) {
@@ -130,12 +128,10 @@ __device__ __forceinline__ bool is_idle(const unsigned* flag) { return flag && *
 // Every chunk of every column, to its row of `partials`; the grid's rows share the chunks.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads)
-    sum_chunks(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
-               const unsigned* skip, const unsigned* wanted, std::int64_t n_tasks, std::int64_t n,
-               double* partials) {
+    sum_chunks(Round<T> round, const unsigned* wanted, double* partials) {
   if (is_idle(wanted)) return;
-  const Round<T> round = {theta_hat, grad_sq, phi, weights, skip, n_tasks, n};
-  const std::int64_t j = global_index(), n_chunks = (n_tasks + kTaskChunk - 1) / kTaskChunk;
+  const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n,
+                     n_chunks = (n_tasks + kTaskChunk - 1) / kTaskChunk;
   if (j > n) return;
   for (std::int64_t chunk = blockIdx.y; chunk < n_chunks; chunk += gridDim.y) {
     const std::int64_t first = chunk * kTaskChunk, last = chunk_end(first, n_tasks);
@@ -148,51 +144,51 @@ __global__ void __launch_bounds__(kReduceThreads)
   }
 }
 
-__device__ __forceinline__ void store_result(double* result, std::int64_t n, std::int64_t j,
-                                             const ColumnSums& sums, unsigned* not_finite) {
-  store_sums(result, n, j, sums);
-  if (not_finite && !surely_count(sums)) atomicOr(not_finite, 1U);
-}
+// Where the sums of a round go before they are those of the statistics.
+struct Result {
+  double* sums;            // sum_row(n) numbers
+  const unsigned* wanted;  // the flag that the grid waits for; null: none
+  unsigned* not_finite;    // raised where a task may not count; null: nobody asks
 
-__device__ __forceinline__ void store_result(double* result, std::int64_t n, const Weights& sums,
-                                             unsigned* not_finite) {
-  store_sums(result, n, sums);
-  if (not_finite && !is_finite(sums.weight.high)) atomicOr(not_finite, 1U);
-}
+  __device__ __forceinline__ void store(std::int64_t n, std::int64_t j,
+                                        const ColumnSums& column) const {
+    store_sums(sums, n, j, column);
+    if (not_finite && !surely_count(column)) atomicOr(not_finite, 1U);
+  }
+  __device__ __forceinline__ void store(std::int64_t n, const Weights& weights) const {
+    store_sums(sums, n, weights);
+    if (not_finite && !is_finite(weights.weight.high)) atomicOr(not_finite, 1U);
+  }
+};
 
-// `into` plus all chunks in order, to `result`; raises `not_finite`. Seven blocks at a time, that
+// `into` plus all chunks in order, to `result`. Seven blocks at a time, that
 // is 72 registers: left to itself, ptxas takes 56 for float32 on sm_80, and spills.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads, 7)
-    sum_columns(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
-                const unsigned* skip, const unsigned* wanted, std::int64_t n_tasks, std::int64_t n,
-                const double* into, const double* into_weight, double* result,
-                unsigned* not_finite) {
-  if (is_idle(wanted)) return;
-  const Round<T> round = {theta_hat, grad_sq, phi, weights, skip, n_tasks, n};
-  const std::int64_t j = global_index();
+    sum_columns(Round<T> round, DeviceStatistics into, Result result) {
+  if (is_idle(result.wanted)) return;
+  const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n;
   if (j < n) {
-    ColumnSums sums = load_sums(into, n, j);
+    ColumnSums sums = load_sums(into.sums, n, j);
     for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
       add(sums, sum_column(round, first, chunk_end(first, n_tasks), j));
-    store_result(result, n, j, sums, not_finite);
+    result.store(n, j, sums);
   } else if (j == n) {
-    Weights sums = {{into_weight[0], into_weight[1]}, 0};
+    Weights sums = {{into.weight[0], into.weight[1]}, 0};
     for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
       add(sums, sum_weights(round, first, chunk_end(first, n_tasks)));
-    store_result(result, n, sums, not_finite);
+    result.store(n, sums);
   }
 }
 
 // The same from the partial sums of the chunks, which are on their way several at a time.
 __global__ void __launch_bounds__(kReduceThreads)
-    merge_chunks(const double* partials, std::int64_t n_chunks, std::int64_t n, const double* into,
-                 const double* into_weight, const unsigned* wanted, double* result,
-                 unsigned* not_finite) {
-  if (is_idle(wanted)) return;
+    merge_chunks(const double* partials, std::int64_t n_chunks, std::int64_t n,
+                 DeviceStatistics into, Result result) {
+  if (is_idle(result.wanted)) return;
   const std::int64_t j = global_index(), row = sum_row(n);
   if (j < n) {
-    ColumnSums sums = load_sums(into, n, j);
+    ColumnSums sums = load_sums(into.sums, n, j);
     std::int64_t chunk = 0;
     for (; chunk + kChunksAtOnce <= n_chunks; chunk += kChunksAtOnce) {
       ColumnSums parts[kChunksAtOnce];
@@ -203,51 +199,54 @@ __global__ void __launch_bounds__(kReduceThreads)
       partials += kChunksAtOnce * row;
     }
     for (; chunk < n_chunks; ++chunk, partials += row) add(sums, load_sums(partials, n, j));
-    store_result(result, n, j, sums, not_finite);
+    result.store(n, j, sums);
   } else if (j == n) {
-    Weights sums = {{into_weight[0], into_weight[1]}, 0};
+    Weights sums = {{into.weight[0], into.weight[1]}, 0};
     for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
       const double* at = partials + chunk * row + 6 * n;
       add(sums, Weights{{at[0], at[1]}, at[2]});
     }
-    store_result(result, n, sums, not_finite);
+    result.store(n, sums);
   }
 }
 
 // Raises the flag of every task that does not count; the grid's rows share the tasks.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads)
-    find_not_finite(const T* theta_hat, const T* grad_sq, const T* phi, const double* weights,
-                    const unsigned* wanted, std::int64_t n_tasks, std::int64_t n, unsigned* flags) {
+    find_not_finite(Round<T> round, const unsigned* wanted, unsigned* flags) {
   if (is_idle(wanted)) return;
-  const Round<T> round = {theta_hat, grad_sq, phi, weights, nullptr, n_tasks, n};
+  const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
   for (std::int64_t task = blockIdx.y; task < n_tasks; task += gridDim.y) {
     for (std::int64_t j = global_index(); j < n; j += n_threads) {
-      const double theta = theta_hat[task * n + j], start = phi[j];
+      const std::int64_t i = task * n + j;
       const double weight = round.weight(task);
-      if (!counts(half_square_distance(theta, start), grad_sq[task * n + j], weight * theta) ||
-          !is_weight(weight))
+      if (!counts(round.theta_hat[i], round.phi[j], round.grad_sq[i], weight) || !is_weight(weight))
         atomicOr(&flags[task], 1U);
     }
   }
 }
 
+// Which tasks of a round do not count.
+struct SkippedTasks {
+  std::int64_t n;
+  const unsigned *any, *flags;  // flags of tasks, that hold where `any` is not zero
+  std::uint8_t* skipped;        // gets them; null: nobody asks
+};
+
 // The result becomes the statistics.
 __global__ void __launch_bounds__(kReduceThreads)
-    commit_sums(const double* result, std::int64_t n, std::int64_t n_tasks, const unsigned* flags,
-                const unsigned* wanted, double* sums, double* weight, std::int64_t* counts,
-                std::uint8_t* skipped) {
+    commit_sums(const double* result, std::int64_t n, SkippedTasks tasks, DeviceStatistics into) {
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
-  for (std::int64_t i = global_index(); i < 6 * n; i += n_threads) sums[i] = result[i];
-  if (skipped)
-    for (std::int64_t i = global_index(); i < n_tasks; i += n_threads)
-      skipped[i] = !is_idle(wanted) && flags[i];
+  for (std::int64_t i = global_index(); i < 6 * n; i += n_threads) into.sums[i] = result[i];
+  if (tasks.skipped)
+    for (std::int64_t i = global_index(); i < tasks.n; i += n_threads)
+      tasks.skipped[i] = !is_idle(tasks.any) && tasks.flags[i];
   if (global_index() != 0) return;
-  weight[0] = result[6 * n], weight[1] = result[6 * n + 1];
+  into.weight[0] = result[6 * n], into.weight[1] = result[6 * n + 1];
   const auto n_finite = static_cast<std::int64_t>(result[6 * n + 2]);
-  counts[0] += n_finite;
-  counts[1] += n_tasks - n_finite;
+  into.counts[0] += n_finite;
+  into.counts[1] += tasks.n - n_finite;
 }
 
 }  // namespace aruba_fast::cuda

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "cpp/rules/loss.h"
+#include "cpp/rules/project.h"
 #include "cpp/rules/step.h"
 #include "cpp/rules/sums.h"
 #include "dot-inl.cuh"
-#include "project-inl.cuh"
 #include "tuning.h"
 
 namespace aruba_fast::cuda {
@@ -117,6 +117,10 @@ class TaskInRegisters {
     for (int k = 0; k < kBlocks; ++k) gradient_[k] = T(0);
   }
 
+  // What rules/project.h works on.
+  __device__ __forceinline__ T size() {
+    return sum([](T, T) { return T(1); });
+  }
   template <class Term>
   __device__ __forceinline__ T sum(Term term) {
     T lane(0);

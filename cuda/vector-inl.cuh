@@ -2,7 +2,6 @@
 #pragma once
 
 #include "cpp/half.h"
-#include "cpp/rules/rule.h"
 #include "launch.cuh"
 
 namespace aruba_fast::cuda {
@@ -13,15 +12,10 @@ constexpr int kVector = 16 / static_cast<int>(sizeof(T));
 __device__ __forceinline__ float widen(float a) { return a; }
 __device__ __forceinline__ double widen(double a) { return a; }
 __device__ __forceinline__ float widen(BFloat16 a) {
-  return from_bits<float>(static_cast<std::uint32_t>(a.bits) << 16);
+  return widen_bfloat16<float>(std::uint32_t{a.bits});
 }
-// Exponent and mantissa are shifted into place, and a multiplication by 2^112 corrects the bias,
-// subnormals included.
 __device__ __forceinline__ float widen(Float16 a) {
-  const std::uint32_t bits = a.bits, magnitude = (bits & 0x7fffU) << 13;
-  const float value = (bits & 0x7c00U) == 0x7c00U ? from_bits<float>(magnitude | 0x7f800000U)
-                                                  : from_bits<float>(magnitude) * 0x1p112F;
-  return from_bits<float>(static_cast<std::uint32_t>(to_bits(value)) | (bits & 0x8000U) << 16);
+  return widen_float16<float>(std::uint32_t{a.bits});
 }
 
 // kVector numbers in one access where they are aligned; other counts one by one.

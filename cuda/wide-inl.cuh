@@ -7,7 +7,6 @@
 
 #include "cpp/rules/step.h"
 #include "dot-inl.cuh"
-#include "project-inl.cuh"
 #include "tasks-inl.cuh"
 
 namespace aruba_fast::cuda {
@@ -99,6 +98,8 @@ class WideTask {
     over_own([&](int, std::int64_t, std::int64_t i) { at_.gradient[i] = T(0); });
   }
 
+  // What rules/project.h works on.
+  __device__ T size() const { return static_cast<T>(d_ * n_outputs_); }
   template <class Term>
   __device__ T sum(Term term) {
     fold_segments([&](std::int64_t, std::int64_t i, T lane) {

@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include "exchange.h"
 #include "on_cuda.h"
+#include "torch_tensors.h"
 
 namespace aruba_fast::python {
 namespace {

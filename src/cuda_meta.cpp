@@ -9,41 +9,34 @@
 namespace aruba_fast::python {
 namespace {
 
-cuda::DeviceStatistics statistics(DeviceArrays& arrays, py::handle sums, py::handle weight,
-                                  py::handle counts, std::int64_t n) {
-  return {arrays.doubles(sums, "sums", {3, 2, n}), arrays.doubles(weight, "weight", {2}),
-          arrays.integers<std::int64_t>(counts, "counts", 2)};
-}
-
 void add_round(py::handle theta_hat, py::handle grad_sq, py::handle phi, py::handle weights,
-               py::handle sums, py::handle weight, py::handle counts) {
-  DeviceArrays arrays("statistics");
+               const py::tuple& into) {
+  DeviceArrays arrays("MetaLearner.statistics");
   const RoundArrays round = round_arguments(arrays, theta_hat, grad_sq, phi, weights);
-  const cuda::DeviceStatistics into = statistics(arrays, sums, weight, counts, round.n);
+  const auto sums = statistics_arguments<cuda::DeviceStatistics>(arrays, into, round.n);
   void* workspace = arrays.workspace(cuda::add_round_workspace_bytes(round.n_tasks, round.n));
   arrays.enqueue([&](const cuda::Stream& stream) {
-    cuda::add_round(round, into, nullptr, workspace, stream);
+    cuda::add_round(round, sums, nullptr, workspace, stream);
   });
 }
 
-void merge_statistics(py::handle sums_into, py::handle weight_into, py::handle counts_into,
-                      py::handle sums, py::handle weight, py::handle counts) {
-  DeviceArrays arrays("merge_statistics");
-  const std::int64_t n = arrays.one(sums_into, "sums_into", Access::kModify).shape[2];
-  const auto into = statistics(arrays, sums_into, weight_into, counts_into, n),
-             other = statistics(arrays, sums, weight, counts, n);
-  arrays.enqueue([&](const cuda::Stream& stream) { cuda::merge(into, other, n, stream); });
+void merge_statistics(const py::tuple& into, const py::tuple& other) {
+  DeviceArrays arrays("TaskStatistics");
+  const std::int64_t n = n_parameters_of(arrays, into);
+  const auto sums = statistics_arguments<cuda::DeviceStatistics>(arrays, into, n),
+             added = statistics_arguments<cuda::DeviceStatistics>(arrays, other, n);
+  arrays.enqueue([&](const cuda::Stream& stream) { cuda::merge(sums, added, n, stream); });
 }
 
-void apply(PyMetaState& self, py::handle sums, py::handle weight, py::handle counts,
-           py::handle meta_step) {
-  double step = 0;
-  const double* chosen = optional_meta_step(meta_step, step);
-  DeviceArrays arrays("apply");
+void apply(PyMetaState& self, const py::tuple& statistics, py::handle meta_step) {
+  DeviceArrays arrays("MetaLearner.apply");
   // The learner's own device comes first, so that statistics of another one are refused.
   arrays.one(self.initialization(), "self", Access::kModify);
   arrays.keep(self.arrays());
-  const cuda::DeviceStatistics round = statistics(arrays, sums, weight, counts, self.state().n);
+  const auto round =
+      statistics_arguments<cuda::DeviceStatistics>(arrays, statistics, self.state().n);
+  double step = 0;
+  const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
   void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
   arrays.enqueue([&](const cuda::Stream& stream) {
     const py::gil_scoped_release release;
@@ -67,10 +60,9 @@ void read(PyMetaState& self, const py::sequence& names, const py::sequence& into
 
 void bind_cuda_meta(py::module_& module) {
   module.def("add_round", add_round, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("phi"),
-             py::arg("weights"), py::arg("sums"), py::arg("weight"), py::arg("counts"),
+             py::arg("weights"), py::arg("into"),
              "As in _core, on the arrays' device; sums that overflow are left infinite.");
-  module.def("merge_statistics", merge_statistics, py::arg("sums_into"), py::arg("weight_into"),
-             py::arg("counts_into"), py::arg("sums"), py::arg("weight"), py::arg("counts"),
+  module.def("merge_statistics", merge_statistics, py::arg("into"), py::arg("other"),
              "As in _core, on the arrays' device.");
   bind_meta_state<DeviceArrays>(module, apply, read);
 }

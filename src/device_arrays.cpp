@@ -1,9 +1,9 @@
 // Arrays in the memory of a CUDA device as the core's Array.
 #include "device_arrays.h"
 
-#include "exchange.h"
 #include "held.h"
 #include "libraries.h"
+#include "torch_tensors.h"
 
 namespace aruba_fast::python {
 namespace {

@@ -12,12 +12,12 @@ namespace aruba_fast::python {
 RoundArrays round_arguments(Arrays& arrays, py::handle theta_hat, py::handle grad_sq,
                             py::handle phi, py::handle weights) {
   const char* function = arrays.function();
-  const Array hat = arrays.one(theta_hat, "theta_hat", Access::kRead),
+  const Array hat = arrays.one(theta_hat, "run", Access::kRead),
               squares = arrays.one(grad_sq, "grad_sq", Access::kRead),
               start = arrays.one(phi, "phi", Access::kRead);
   if (hat.type != start.type || (hat.type != Type::kFloat32 && hat.type != Type::kFloat64))
     refuse<TypeError>(function, hat.quoted(), "have the type of `phi`", name_of(hat.type),
-                      name_of(start.type));
+                      name_of(start.type) + std::string(", as a run from learner.phi has"));
   if (hat.n_dimensions != 2 || start.n_dimensions != 1 || hat.shape[1] != start.shape[0] ||
       hat.shape[1] == 0)
     refuse(function, hat.quoted(), "have a row as long as `phi` for each task", hat.shape_text(),
@@ -28,9 +28,22 @@ RoundArrays round_arguments(Arrays& arrays, py::handle theta_hat, py::handle gra
   if (!squares.same_shape(hat))
     refuse(function, squares.quoted(), "have the shape of `theta_hat`", squares.shape_text(),
            hat.shape_text());
-  const double* weight =
-      weights.is_none() ? nullptr : arrays.doubles(weights, "weights", {hat.shape[0]});
-  return {hat.data, squares.data, start.data, weight, hat.shape[0], start.size(), hat.type};
+  RoundArrays round = {.theta_hat = hat.data,
+                       .grad_sq = squares.data,
+                       .phi = start.data,
+                       .weights = nullptr,
+                       .n_tasks = hat.shape[0],
+                       .n = start.size(),
+                       .type = hat.type};
+  if (weights.is_none()) return round;
+  const Array weight = arrays.one(weights, "weights", Access::kExact);
+  if (weight.type != Type::kFloat64)
+    refuse<TypeError>(function, weight.quoted(), "be float64", name_of(weight.type));
+  if (weight.n_dimensions != 1 || weight.shape[0] != round.n_tasks)
+    refuse(function, weight.quoted(), "have a value for each task", weight.shape_text(),
+           "(" + std::to_string(round.n_tasks) + ",)");
+  round.weights = static_cast<const double*>(weight.data);
+  return round;
 }
 
 namespace {
@@ -53,53 +66,71 @@ double parameter(const char* name, py::handle object, double least, bool least_a
 MetaParameters meta_parameters(py::handle learning_rate, py::handle zeta, py::handle p,
                                py::handle decay, py::handle isotropic,
                                py::handle max_learning_rate) {
-  MetaParameters result;
-  result.learning_rate = parameter("learning_rate", learning_rate, 0, false);
-  result.zeta = parameter("zeta", zeta, 0, false);
-  result.p = parameter("p", p, 0, true);
-  result.decay = parameter("decay", decay, 0, true, 1);
-  result.isotropic = isotropic.cast<bool>();
-  result.max_learning_rate = max_learning_rate.is_none()
-                                 ? std::numeric_limits<double>::infinity()
-                                 : parameter("max_learning_rate", max_learning_rate, 0, false);
-  return result;
+  return {.learning_rate = parameter("learning_rate", learning_rate, 0, false),
+          .zeta = parameter("zeta", zeta, 0, false),
+          .p = parameter("p", p, 0, true),
+          .decay = parameter("decay", decay, 0, true, 1),
+          .max_learning_rate = max_learning_rate.is_none()
+                                   ? std::numeric_limits<double>::infinity()
+                                   : parameter("max_learning_rate", max_learning_rate, 0, false),
+          .isotropic = isotropic.cast<bool>()};
 }
 
-const double* optional_meta_step(py::handle meta_step, double& storage) {
+const double* optional_meta_step(const char* function, py::handle meta_step, double& storage) {
   if (meta_step.is_none()) return nullptr;
-  storage = number("MetaLearner", "meta_step", meta_step);
+  // Python's bool is an integer, and NumPy's has a float.
+  const auto is_boolean = [meta_step] {
+    return PyBool_Check(meta_step.ptr()) || is_instance_of(meta_step, "numpy", "bool_");
+  };
+  if (!PyFloat_Check(meta_step.ptr()) && (is_boolean() || !is_number(meta_step)))
+    refuse<TypeError>(function, "`meta_step`", "be a real number", type_name(meta_step), "a float");
+  storage = number(function, "meta_step", meta_step);
   if (!(storage >= 0) || std::isinf(storage))
-    refuse("MetaLearner", "`meta_step`", "be finite and not negative",
-           py::str(py::float_(storage)));
+    refuse(function, "`meta_step`", std::isfinite(storage) ? "not be negative" : "be finite",
+           py::str(py::float_(storage)), "a finite number >= 0");
   return &storage;
 }
 
-PyMetaState::PyMetaState(Arrays& arrays, py::handle phi_master, py::handle phi, py::handle b,
-                         py::handle g, py::handle rate, py::handle rho, py::handle counts,
-                         py::handle weight, const MetaParameters& parameters) {
-  const Array master = arrays.one(phi_master, "phi_master", Access::kModify);
+std::int64_t n_parameters_of(Arrays& arrays, const py::tuple& statistics) {
+  const Array sums = arrays.one(statistics[0], "statistics", Access::kModify);
+  if (sums.n_dimensions != 3)
+    refuse(arrays.function(), sums.quoted(), "have 3 dimensions", sums.shape_text());
+  return sums.shape[2];
+}
+
+PyMetaState::PyMetaState(Arrays& arrays, const py::dict& own, const MetaParameters& parameters) {
+  const Array master = arrays.one(own["phi_master"], "phi_master", Access::kModify);
   const std::int64_t n = master.size();
   if (master.n_dimensions != 1 || n == 0)
     refuse(arrays.function(), master.quoted(), "be a non-empty vector", master.shape_text());
-  const Array initialization = arrays.one(phi, "phi", Access::kModify);
-  if (initialization.type != Type::kFloat32 && initialization.type != Type::kFloat64)
+  const Array initialization = arrays.one(own["phi"], "phi", Access::kModify);
+  const Type type = initialization.type;
+  if (type != Type::kFloat32 && type != Type::kFloat64)
     refuse<TypeError>(arrays.function(), initialization.quoted(), "be float32 or float64",
-                      name_of(initialization.type));
-  state_.phi_master = arrays.doubles(phi_master, "phi_master", {n});
-  state_.phi = arrays.exact(phi, "phi", initialization.type, {n}).data;
-  state_.b = arrays.doubles(b, "b", {n});
-  state_.g = arrays.doubles(g, "g", {n});
-  state_.rates = arrays.exact(rate, "rate", initialization.type, {n}).data;
-  state_.rho = arrays.doubles(rho, "rho", {n});
-  state_.n_tasks = arrays.integers<std::int64_t>(counts, "counts", 2);
-  state_.n_skipped = state_.n_tasks + 1;
-  state_.weight_high = arrays.doubles(weight, "weight", {2});
-  state_.weight_low = state_.weight_high + 1;
-  state_.n = n;
-  state_.type = initialization.type;
-  state_.parameters = parameters;
-  for (const py::handle array : {phi_master, phi, b, g, rate, rho, counts, weight})
-    kept_.push_back(py::reinterpret_borrow<py::object>(array));
+                      name_of(type));
+  const auto doubles = [&](const char* name, std::int64_t size) {
+    return arrays.doubles(own[name], name, {size});
+  };
+  const auto numbers = [&](const char* name) {
+    return arrays.exact(own[name], name, type, {n}).data;
+  };
+  auto* counts = arrays.integers<std::int64_t>(own["counts"], "counts", 2);
+  double* weight = doubles("weight", 2);
+  state_ = {.phi_master = doubles("phi_master", n),
+            .b = doubles("b", n),
+            .g = doubles("g", n),
+            .rho = doubles("rho", n),
+            .phi = numbers("phi"),
+            .rates = numbers("rate"),
+            .n_tasks = counts,
+            .n_skipped = counts + 1,
+            .weight_high = weight,
+            .weight_low = weight + 1,
+            .n = n,
+            .type = type,
+            .parameters = parameters};
+  initialization_ = own["phi"];
+  for (const auto& [name, array] : own) kept_.push_back(py::reinterpret_borrow<py::object>(array));
 }
 
 void PyMetaState::read(Arrays& arrays, const py::sequence& names, const py::sequence& into,

@@ -18,8 +18,19 @@ MetaParameters meta_parameters(py::handle learning_rate, py::handle zeta, py::ha
                                py::handle decay, py::handle isotropic,
                                py::handle max_learning_rate);
 
-// None, a finite number >= 0; named in the error.
-const double* optional_meta_step(py::handle meta_step, double& storage);
+// None, or a finite number >= 0.
+const double* optional_meta_step(const char* function, py::handle meta_step, double& storage);
+
+// Of statistics, as far as their shape tells.
+std::int64_t n_parameters_of(Arrays& arrays, const py::tuple& statistics);
+
+// The sums [3, 2, n], weight [2] and counts [2] of a round, as memory of `Memory`'s three members.
+template <class Memory>
+Memory statistics_arguments(Arrays& arrays, const py::tuple& statistics, std::int64_t n) {
+  return {arrays.doubles(statistics[0], "statistics", {3, 2, n}),
+          arrays.doubles(statistics[1], "weight_sum", {2}),
+          arrays.integers<std::int64_t>(statistics[2], "counts", 2)};
+}
 
 // Copies `size` bytes within the memory where the learner is.
 using Copy = std::function<void(void* to, const void* from, std::size_t size)>;
@@ -28,21 +39,20 @@ using Copy = std::function<void(void* to, const void* from, std::size_t size)>;
 // or copies them holds the lock meanwhile, and not the interpreter.
 class PyMetaState {
  public:
-  PyMetaState(Arrays& arrays, py::handle phi_master, py::handle phi, py::handle b, py::handle g,
-              py::handle rate, py::handle rho, py::handle counts, py::handle weight,
-              const MetaParameters& parameters);
+  // `own`: the arrays by name.
+  PyMetaState(Arrays& arrays, const py::dict& own, const MetaParameters& parameters);
   MetaState& state() { return state_; }
   StateLock& lock() { return lock_; }
   // phi, as Python knows it.
-  py::handle initialization() const { return kept_[1]; }
+  py::handle initialization() const { return initialization_; }
   const std::vector<py::object>& arrays() const { return kept_; }
-  // Fills arrays, as many as there are names of the constructor's arguments, with as many values as
-  // they hold, all of one moment.
+  // Fills arrays, one for each of these names, with as many values as they hold, all of one moment.
   void read(Arrays& arrays, const py::sequence& names, const py::sequence& into, const Copy& copy);
 
  private:
   MetaState state_;
   StateLock lock_;
+  py::object initialization_;
   std::vector<py::object> kept_;
 };
 
@@ -52,21 +62,17 @@ template <class Reader, class Apply, class Read>
 auto bind_meta_state(py::module_& module, Apply apply, Read read) {
   return py::class_<PyMetaState>(module, "MetaState", py::module_local(),
                                  "The native view of a MetaLearner's arrays.")
-      .def(py::init([](py::handle phi_master, py::handle phi, py::handle b, py::handle g,
-                       py::handle rate, py::handle rho, py::handle counts, py::handle weight,
-                       py::handle learning_rate, py::handle zeta, py::handle p, py::handle decay,
-                       py::handle isotropic, py::handle max_learning_rate) {
+      .def(py::init([](const py::dict& own, py::handle learning_rate, py::handle zeta, py::handle p,
+                       py::handle decay, py::handle isotropic, py::handle max_learning_rate) {
              Reader arrays("MetaState");
              return new PyMetaState(
-                 arrays, phi_master, phi, b, g, rate, rho, counts, weight,
+                 arrays, own,
                  meta_parameters(learning_rate, zeta, p, decay, isotropic, max_learning_rate));
            }),
-           py::arg("phi_master"), py::arg("phi"), py::arg("b"), py::arg("g"), py::arg("rate"),
-           py::arg("rho"), py::arg("counts"), py::arg("weight"), py::kw_only(),
-           py::arg("learning_rate"), py::arg("zeta"), py::arg("p"), py::arg("decay"),
-           py::arg("isotropic"), py::arg("max_learning_rate"))
-      .def("apply", apply, py::arg("sums"), py::arg("weight"), py::arg("counts"),
-           py::arg("meta_step"), "The meta-update by the sums of one round.")
+           py::arg("arrays"), py::kw_only(), py::arg("learning_rate"), py::arg("zeta"),
+           py::arg("p"), py::arg("decay"), py::arg("isotropic"), py::arg("max_learning_rate"))
+      .def("apply", apply, py::arg("statistics"), py::arg("meta_step"),
+           "The meta-update by the sums of one round.")
       .def("read", read, py::arg("names"), py::arg("into"),
            "Copies the arrays of these names, as they are at one moment, into others.");
 }

@@ -2,7 +2,7 @@
 #include "on_cuda.h"
 
 #include "arrays.h"
-#include "exchange.h"
+#include "torch_tensors.h"
 
 namespace aruba_fast::python {
 namespace {

@@ -138,7 +138,7 @@ TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_give
   const py::object meta_step = training_given[2], progress = training_given[3];
   double step = 0;
   const bool callable = PyCallable_Check(meta_step.ptr()) != 0;
-  const double* chosen = callable ? nullptr : optional_meta_step(meta_step, step);
+  const double* chosen = callable ? nullptr : optional_meta_step(function, meta_step, step);
   training = {.round_size = training_given[0].cast<std::int64_t>(),
               .weigh_by_rows = training_given[1].cast<bool>(),
               .meta_step = nullptr,
@@ -149,10 +149,10 @@ TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_give
     refuse(function, "`round_size`", "be at least 1", std::to_string(training.round_size));
   if (chosen) training.meta_step = [step](std::int64_t) { return step; };
   if (callable)
-    training.meta_step = [meta_step](std::int64_t n_tasks) -> std::optional<double> {
+    training.meta_step = [function, meta_step](std::int64_t n_tasks) -> std::optional<double> {
       const py::gil_scoped_acquire gil;
       double value = 0;
-      if (!optional_meta_step(meta_step(n_tasks), value)) return std::nullopt;
+      if (!optional_meta_step(function, meta_step(n_tasks), value)) return std::nullopt;
       return value;
     };
   if (!progress.is_none())

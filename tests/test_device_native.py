@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import aruba_fast as af
+from aruba_fast._state import ARRAYS
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_device")]
 F32 = np.float32
@@ -25,11 +26,12 @@ class Case:
             (ones(6, 2), ones(6), *offsets), ones(2), rule, ("squared", 1, 1, None),
             (*self.results, None, self.loss),
         )  # fmt: skip
-        wide = [device.array(np.ones(2)) for _ in range(4)]
-        counts, weight = device.array(np.zeros(2, np.int64)), device.array(np.zeros(2))
+        arrays = {name: device.array(np.ones(2)) for name in ARRAYS}
+        arrays |= {name: ones(2) for name in ("phi", "rate")}
+        arrays["counts"] = device.array(np.zeros(2, np.int64))
         self.learn = lambda: af._cuda.MetaState(
-            wide[0], ones(2), wide[1], wide[2], ones(2), wide[3], counts, weight,
-            learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False, max_learning_rate=None,
+            arrays, learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False,
+            max_learning_rate=None,
         )  # fmt: skip
 
 

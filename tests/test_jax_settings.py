@@ -84,6 +84,10 @@ STATES = {
 }
 
 
+def a_part():
+    return aj.statistics(ONE, jnp.ones((3, 5)), jnp.ones((3, 5)))
+
+
 @pytest.mark.parametrize("name", STATES)
 def test_states_can_be_donated(name):
     """No array stands twice in a state, nor in what else the caller holds."""
@@ -97,6 +101,22 @@ def test_states_can_be_donated(name):
     if isinstance(state, (aj.MetaState, aj.Statistics)):
         assert "<deleted>" in repr(state)
         assert "<deleted>" not in repr(kept)
+
+
+@pytest.mark.parametrize("make", [lambda: aj.init(jnp.ones(3)), a_part], ids=["state", "part"])
+def test_pickles_of_every_version_are_read(make):
+    """Those of before had none; those of a newer version are refused."""
+    one = make()
+    stored = one.__getstate__()
+    for given in (stored, vars(one)):
+        again = type(one).__new__(type(one))
+        again.__setstate__(given)
+        assert jax.tree.structure(again) == jax.tree.structure(one)
+        for got, expected in zip(jax.tree.leaves(again), jax.tree.leaves(one), strict=True):
+            np.testing.assert_array_equal(got, expected)
+    version = next(name for name in stored if name not in vars(one))
+    with pytest.raises(ValueError, match=r"has format version 2, .*install a newer aruba_fast"):
+        again.__setstate__(stored | {version: 2})
 
 
 def test_what_numpy_changes_later_does_not_change_a_state():

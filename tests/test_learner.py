@@ -102,6 +102,8 @@ def test_update_refuses_what_statistics_and_apply_refuse(rng):
         (lambda: learner.update(run.theta_hat), "`run` must be a TaskRun"),
         (lambda: learner.update(run, weights=[1, -1]), "`weights` must be finite and >= 0"),
         (lambda: learner.update(run, meta_step=-1.0), "`meta_step` must"),
+        # In the order of the signature.
+        (lambda: learner.update(run, weights=[1.0], meta_step=-1.0), "`weights` must have a value"),
     ]:
         with pytest.raises((TypeError, ValueError), match=words):
             call()

@@ -41,13 +41,13 @@ from aruba_fast import _core, _cuda
 a, table, n = device_array(4), device_array(2, 4), device_array(2, dtype=np.int64)
 data = (table, device_array(2), n, n)
 hyper = dict(learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False, max_learning_rate=None)
-state = lambda: _cuda.MetaState(*[a] * 8, **hyper)
+state = lambda: _cuda.MetaState(dict(phi_master=a), **hyper)
 entries = {
     "require_device": lambda: _cuda.require_device("step"),
     **{name: lambda step=getattr(_cuda, name), n=n: step(a, a, None, a, a, *[0.1] * (n - 1))
        for name, n in _core.step_rules().items()},
-    "add_round": lambda: _cuda.add_round(table, table, a, None, table, a, n),
-    "merge_statistics": lambda: _cuda.merge_statistics(table, a, n, table, a, n),
+    "add_round": lambda: _cuda.add_round(table, table, a, None, (table, a, n)),
+    "merge_statistics": lambda: _cuda.merge_statistics((table, a, n), (table, a, n)),
     "MetaState": state,
     "check_labels": lambda: _cuda.check_labels("run_tasks", a, "squared", 1),
     "run_tasks": lambda: _cuda.run_tasks(

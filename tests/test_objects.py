@@ -201,8 +201,8 @@ def test_what_a_file_cannot_hold_is_named(tmp_path):
 
 def test_pickles_of_before_attributes_were_kept_load():
     one = af.MetaLearner(np.ones(3))
-    hyper, arrays, _ = one.__getstate__()
-    for old in ((hyper, arrays), ({}, arrays)):
+    hyper, arrays, *_ = one.__getstate__()
+    for old in ((hyper, arrays), ({}, arrays), (hyper, arrays, {})):
         again = af.MetaLearner.__new__(af.MetaLearner)
         again.__setstate__(old)
         assert state(again) == state(one)
@@ -212,8 +212,8 @@ def test_pickles_of_before_attributes_were_kept_load():
 
 def test_arrays_of_the_other_byte_order_are_turned():
     one = learner()
-    hyper, arrays, attributes = one.__getstate__()
+    hyper, arrays, *later = one.__getstate__()
     swapped = {name: array.astype(array.dtype.newbyteorder("S")) for name, array in arrays.items()}
     again = Named.__new__(Named)
-    again.__setstate__((hyper, swapped, attributes))
+    again.__setstate__((hyper, swapped, *later))
     assert state(again) == state(one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,6 +191,28 @@ def test_a_checkpoint_of_before_loads(isotropic, tmp_path):
         load(other)
         for name, values in arrays.items():
             np.testing.assert_array_equal(other._flat.export()[name], values)
+
+
+@pytest.mark.parametrize("name", ["optimizer-1.safetensors", "optimizer-1.pt"])
+def test_files_of_every_version_load_for_ever(name):
+    """As the first version wrote them: two tasks of two steps on (w - target)^2 / 4."""
+    path = Path(__file__).parent / "data" / name
+    weight = torch.nn.Parameter(torch.zeros(2))
+    meta = MetaOptimizer([weight], learning_rate=0.5, decay=0.25)
+    if path.suffix == ".pt":
+        meta.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        meta.load(path)
+    assert weight.tolist() == [0.875, 1.75]
+    assert meta.n_tasks == 2
+
+
+def test_a_state_of_a_newer_version_is_refused():
+    _, _, meta = learning()
+    state = meta.state_dict()
+    assert state["version"] == 1
+    with pytest.raises(ValueError, match=r"has format version 2, .*install a newer aruba_fast"):
+        meta.load_state_dict(state | {"version": 2})
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "learner", "missing"])

@@ -30,17 +30,24 @@ ARUBA_RULE bool is_weight(double weight) {
   return weight == 0 || (weight >= kLeastWeight && weight <= kMostWeight);
 }
 
-// Else the task is left out whole, and counted. Nan compares as false.
-ARUBA_RULE bool counts(double distance, double grad_sq, double weighted) {
-  return distance <= kMostDistance && grad_sq >= 0 && grad_sq <= kMostGradSq &&
-         weighted - weighted == 0;
-}
-
 template <class V>
 ARUBA_RULE V half_square_distance(V theta_hat, V phi) {
   const V difference = theta_hat - phi;
   return V(Number<V>(0.5)) * difference * difference;
 }
+
+// Whether a task's coordinate is one to learn from, else the task is left out whole, and counted.
+// Nan compares as false.
+ARUBA_RULE bool counts(double theta_hat, double phi, double grad_sq, double weight) {
+  return half_square_distance(theta_hat, phi) <= kMostDistance && grad_sq >= 0 &&
+         grad_sq <= kMostGradSq && is_finite(weight * theta_hat);
+}
+
+// What a learner was made with.
+struct MetaParameters {
+  double learning_rate, zeta, p, decay, max_learning_rate;  // infinity: no cap
+  bool isotropic;
+};
 
 // What of a round's update is the same for every coordinate.
 template <class T>
@@ -108,6 +115,42 @@ ARUBA_RULE double power(double base, std::int64_t exponent) {
 // and log.
 ARUBA_RULE double smoothing_term(double t, double p) {
   return p == 1.0 ? 1.0 / t : exp_nonpositive(-p * log_positive(t));
+}
+
+// What the i-th task of a round adds to b and g of a learner that has seen t tasks. The spec counts
+// from 1, and the first task adds 1 / 2^p.
+ARUBA_RULE double smoothing_of_task(std::int64_t t, std::int64_t i, double p) {
+  return smoothing_term(static_cast<double>(t + 2 + i), p);
+}
+
+// A round but for its coordinates.
+struct RoundTotals {
+  std::int64_t n_tasks;
+  Twofold<double> weight;
+  double smoothing;  // the sum of its tasks' smoothing_of_task
+};
+
+struct PreparedRound {
+  MetaStep<double> step;
+  Twofold<double> weight;  // of all tasks, these included; infinite: nothing can be learned
+};
+
+// `weight`: of the tasks before. `cap`: limit of eta. `meta_step` null: the running mean.
+ARUBA_RULE PreparedRound prepare(const MetaParameters& parameters, double cap,
+                                 Twofold<double> weight, const RoundTotals& round,
+                                 const double* meta_step) {
+  const double eps = parameters.learning_rate * parameters.zeta, of_round = round.weight.value();
+  add(weight, round.weight);
+  const double mean_step = meta_step ? *meta_step : of_round / weight.value();
+  return {.step = {.keep = power(1 - parameters.decay, round.n_tasks),
+                   .per_eps_sq = 1 / (eps * eps),
+                   .per_zeta_sq = 1 / (parameters.zeta * parameters.zeta),
+                   .smoothing = round.smoothing,
+                   .per_weight = of_round > 0 ? 1 / of_round : 0,
+                   .alpha = of_round > 0 ? mean_step : 0,
+                   .learning_rate = parameters.learning_rate,
+                   .cap = cap},
+          .weight = weight};
 }
 
 }  // namespace aruba_fast

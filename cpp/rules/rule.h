@@ -4,6 +4,9 @@
 // CPU (simd.h) and one number here and on a GPU. It owns no memory and no loop. All operations are
 // correctly rounded and nothing is contracted, so V decides how many coordinates move at once and
 // never which bits come out.
+//
+// ARUBA_ALGORITHM marks what goes over all coordinates more than once (project.h): its state, which
+// the kernel supplies, has the memory and the loops.
 #pragma once
 
 #include <cmath>
@@ -11,8 +14,10 @@
 
 #if defined(__CUDACC__)
 #define ARUBA_RULE __host__ __device__ __forceinline__
+#define ARUBA_ALGORITHM __device__ __forceinline__
 #else
 #define ARUBA_RULE __attribute__((always_inline)) inline
+#define ARUBA_ALGORITHM inline
 #endif
 
 namespace aruba_fast {
@@ -78,6 +83,7 @@ ARUBA_RULE float sqrt(float a) { return __builtin_sqrtf(a); }
 ARUBA_RULE double sqrt(double a) { return __builtin_sqrt(a); }
 ARUBA_RULE float abs(float a) { return __builtin_fabsf(a); }
 ARUBA_RULE double abs(double a) { return __builtin_fabs(a); }
+ARUBA_RULE bool is_finite(double a) { return a - a == 0; }
 ARUBA_RULE float select(bool mask, float a, float b) { return mask ? a : b; }
 ARUBA_RULE double select(bool mask, double a, double b) { return mask ? a : b; }
 ARUBA_RULE std::int32_t to_bits(float a) { return __builtin_bit_cast(std::int32_t, a); }

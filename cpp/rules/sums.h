@@ -1,9 +1,14 @@
-// Sums that keep what rounding takes from them: pairs, Kahan's sum, and sums of sums.
+// Sums that keep what rounding takes from them: pairs, Kahan's sum, and sums of sums; and where a
+// sum along coordinates is cut.
 #pragma once
 
 #include "rule.h"
 
 namespace aruba_fast {
+
+// More coordinates than these are summed in segments, whose sums are added in order: on a GPU a
+// segment is what one warp holds in its registers.
+constexpr int kSegment = 512;
 
 // An unevaluated sum of two numbers: about 106 bits.
 template <class V>

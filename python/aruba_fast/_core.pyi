@@ -39,14 +39,7 @@ class MetaState:
     """
     def __init__(
         self,
-        phi_master: typing.Any,
-        phi: typing.Any,
-        b: typing.Any,
-        g: typing.Any,
-        rate: typing.Any,
-        rho: typing.Any,
-        counts: typing.Any,
-        weight: typing.Any,
+        arrays: dict,
         *,
         learning_rate: typing.Any,
         zeta: typing.Any,
@@ -55,9 +48,7 @@ class MetaState:
         isotropic: typing.Any,
         max_learning_rate: typing.Any,
     ) -> None: ...
-    def apply(
-        self, sums: typing.Any, weight: typing.Any, counts: typing.Any, meta_step: typing.Any
-    ) -> None:
+    def apply(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
         The meta-update by the sums of one round.
         """
@@ -71,9 +62,7 @@ class MetaState:
         """
         Copies the arrays of these names, as they are at one moment, into others.
         """
-    def require_sound(
-        self, sums: typing.Any, weight: typing.Any, counts: typing.Any, meta_step: typing.Any
-    ) -> None:
+    def require_sound(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
         Refuses what `apply` would, and changes nothing.
         """
@@ -126,13 +115,7 @@ def adagrad_step(
     """
 
 def add_round(
-    theta_hat: typing.Any,
-    grad_sq: typing.Any,
-    phi: typing.Any,
-    weights: typing.Any,
-    sums: typing.Any,
-    weight: typing.Any,
-    counts: typing.Any,
+    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, weights: typing.Any, into: tuple
 ) -> None:
     """
     Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place.
@@ -236,14 +219,7 @@ def join_process() -> None:
     To be called at import: looks at the environment, and watches for forks.
     """
 
-def merge_statistics(
-    sums_into: typing.Any,
-    weight_into: typing.Any,
-    counts_into: typing.Any,
-    sums: typing.Any,
-    weight: typing.Any,
-    counts: typing.Any,
-) -> None:
+def merge_statistics(into: tuple, other: tuple) -> None:
     """
     Adds one round's sums to another's, compensated, in place.
     """

@@ -33,14 +33,7 @@ class MetaState:
     """
     def __init__(
         self,
-        phi_master: typing.Any,
-        phi: typing.Any,
-        b: typing.Any,
-        g: typing.Any,
-        rate: typing.Any,
-        rho: typing.Any,
-        counts: typing.Any,
-        weight: typing.Any,
+        arrays: dict,
         *,
         learning_rate: typing.Any,
         zeta: typing.Any,
@@ -49,9 +42,7 @@ class MetaState:
         isotropic: typing.Any,
         max_learning_rate: typing.Any,
     ) -> None: ...
-    def apply(
-        self, sums: typing.Any, weight: typing.Any, counts: typing.Any, meta_step: typing.Any
-    ) -> None:
+    def apply(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
         The meta-update by the sums of one round.
         """
@@ -110,13 +101,7 @@ def adagrad_step(
     """
 
 def add_round(
-    theta_hat: typing.Any,
-    grad_sq: typing.Any,
-    phi: typing.Any,
-    weights: typing.Any,
-    sums: typing.Any,
-    weight: typing.Any,
-    counts: typing.Any,
+    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, weights: typing.Any, into: tuple
 ) -> None:
     """
     As in _core, on the arrays' device; sums that overflow are left infinite.
@@ -172,14 +157,7 @@ def is_capturing(
     Whether the stream is being captured into a graph.
     """
 
-def merge_statistics(
-    sums_into: typing.Any,
-    weight_into: typing.Any,
-    counts_into: typing.Any,
-    sums: typing.Any,
-    weight: typing.Any,
-    counts: typing.Any,
-) -> None:
+def merge_statistics(into: tuple, other: tuple) -> None:
     """
     As in _core, on the arrays' device.
     """

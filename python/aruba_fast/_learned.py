@@ -1,7 +1,5 @@
 """What a meta-learner has learned: shared by threads, read at one moment, copied and pickled."""
 
-import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,13 +10,10 @@ from . import _arrays
 from ._check import Float64Array, FloatArray
 from ._lock import Lock
 from ._state import ARRAYS, Hyperparameters
+from ._version import FORMAT, require_readable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-# Their place in a checkpoint, which only has it where there are some.
-ATTRIBUTES = "attributes"
 
 
 class Learned:
@@ -35,9 +30,7 @@ class Learned:
         self._lock = Lock()
         # The native state refers to these arrays and changes them in place: they are never rebound.
         self._arrays = {name: arrays[name] for name in ARRAYS}
-        self._state = _arrays.native(arrays["phi"]).MetaState(
-            *self._arrays.values(), **asdict(hyper)
-        )
+        self._state = _arrays.native(arrays["phi"]).MetaState(self._arrays, **asdict(hyper))
 
     def _read(self, *names: str, size: int | None = None) -> list[NDArray[Any]]:
         """Copies arrays, or their first `size` values, as they are at one moment."""
@@ -51,26 +44,34 @@ class Learned:
     def _attributes(self) -> dict[str, Any]:
         """What a subclass, or its user, has added to the instance."""
         slots = [n for c in type(self).__mro__ for n in _slots(c) if hasattr(self, n)]
-        added = {name: value for name, value in vars(self).items() if name not in _OWN}
+        added = {name: value for name, value in vars(self).items() if name not in OWN}
         return added | {name: getattr(self, name) for name in slots}
-
-    def _stored_attributes(self) -> dict[str, Any]:
-        """The attributes that a file can hold, beside its hyperparameters."""
-        attributes = self._attributes()
-        kept = {name: value for name, value in attributes.items() if _is_json(value)}
-        if lost := sorted(set(attributes) - set(kept)):
-            warnings.warn(
-                f"{type(self).__name__}.save: the attributes {', '.join(lost)} are left out: a "
-                "checkpoint holds numbers, texts, lists and dictionaries; a pickle holds all",
-                stacklevel=3,
-            )
-        return {ATTRIBUTES: kept} if kept else {}
 
     def _twin(self, arrays: Mapping[str, NDArray[Any]]) -> "Self":
         """A learner of the same class, attributes and hyperparameters with other arrays."""
         twin = type(self).__new__(type(self))
         Learned.__setstate__(twin, (asdict(self._hyper), arrays, self._attributes()))
         return twin
+
+    def to(self, device: str) -> "Self":
+        """Returns a copy of this learner that lives on another device, with the same bits.
+
+        Args:
+            device: "cpu"; "cuda" for CuPy's current device, or "cuda:1" for that one.
+
+        Raises:
+            TypeError: This aruba_fast was built without CUDA.
+            ValueError: `device` is unknown.
+            ImportError: There is no CuPy.
+            CudaError: There is no such device, or no driver.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.MetaLearner(np.zeros(2)).to("cpu").device
+            'cpu'
+        """
+        copies = dict(zip(ARRAYS, self._read(*ARRAYS), strict=True))
+        return self._twin(_arrays.all_moved("MetaLearner.to", copies, device))
 
     @property
     def phi(self) -> FloatArray:
@@ -160,38 +161,24 @@ class Learned:
 
     def __getstate__(self) -> tuple[Any, ...]:
         arrays = dict(zip(ARRAYS, self._read(*ARRAYS), strict=True))
-        return asdict(self._hyper), arrays, self._attributes()
+        return asdict(self._hyper), arrays, self._attributes(), FORMAT
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        hyper, arrays, *attributes = state
+        # Of before attributes were kept, and of before there was a version.
+        hyper, arrays, attributes, version = state + ({}, 1)[len(state) - 2 :]
+        try:
+            require_readable(version)
+        except ValueError as error:
+            raise ValueError(f"MetaLearner: the pickle is refused: {error}") from None
         # Memory that can be written, whoever handed it over: read-only buffers, a mapped file.
         own = {name: _arrays.owned(arrays[name]) for name in ARRAYS}
         self._hold(Hyperparameters.stored(hyper), own)
-        for name, value in (attributes[0] if attributes else {}).items():
+        for name, value in attributes.items():
             setattr(self, name, value)
 
 
-def checked_attributes(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that a file holds beside its hyperparameters, harmless to set."""
-    attributes = stored.get(ATTRIBUTES, {})
-    if not isinstance(attributes, dict):
-        raise ValueError(f"holds attributes that are a {type(attributes).__name__}")
-    for name in attributes:
-        if name in _OWN or hasattr(kind, name):
-            raise ValueError(f"holds the attribute {name!r}, which {kind.__name__} has itself")
-    return attributes
-
-
-def _is_json(value: object) -> bool:
-    """Whether JSON gives back the same."""
-    try:
-        again = json.loads(json.dumps(value))
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return isinstance(value, type(again)) and bool(again == value)
-
-
-_OWN = frozenset({"_hyper", "_lock", "_arrays", "_state"})
+# Attributes of every learner.
+OWN = frozenset({"_hyper", "_lock", "_arrays", "_state"})
 
 
 def _slots(kind: type) -> list[str]:

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from . import _check
 from ._check import FloatArray
+from ._version import Versioned
 
 # In the order of the native state. b and g are in units of eps^2 and zeta^2: both start at 1.
 ARRAYS = ("phi_master", "phi", "b", "g", "rate", "rho", "counts", "weight")
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
+class Hyperparameters(Versioned):
     """What `MetaLearner` was made with, checked; `function` is named where one is refused."""
 
     # A checkpoint of before there was one of these is read with its default.

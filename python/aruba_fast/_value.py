@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from . import _arrays
+from ._version import Versioned
 
 
-class Value:
+class Value(Versioned):
     """Base of frozen dataclasses, made with `eq=False`, whose fields are numbers or arrays.
 
     Two are equal if they are of one class and each field is: numbers by value, arrays by values and
@@ -26,11 +27,9 @@ class Value:
         values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
         return hash((type(self), *map(_hashable, values)))
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def _unpickled(self, value: Any) -> Any:
         # Pickles do not know that an array is read-only.
-        for name, value in state.items():
-            own = _arrays.frozen(value) if _is_array(value) else value
-            object.__setattr__(self, name, own)
+        return _arrays.frozen(value) if _is_array(value) else value
 
 
 def _is_array(value: Any) -> bool:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._replace import checked_path, replace, told
+from ._version import FORMAT, require_readable
 
-__all__ = ["KIND", "VERSION", "checked_path", "checksum", "read", "replace", "write"]
+__all__ = ["KIND", "checked_path", "checksum", "read", "replace", "write"]
 
 KIND = "MetaLearner"
-VERSION = 1
 
 
 def write(
@@ -41,7 +41,7 @@ def write(
     # One metadata key: safetensors writes several in an arbitrary order, and files would differ.
     header = {
         "kind": kind,
-        "version": VERSION,
+        "version": FORMAT,
         "hyperparameters": dict(hyperparameters),
         "sha256": checksum(arrays, hyperparameters),
         "written_by": _library(),
@@ -120,13 +120,7 @@ def _header(metadata: dict[str, str], expected: str) -> dict[str, Any]:
         raise ValueError(f"damaged metadata ({type(error).__name__}: {error})") from None
     if kind != expected:
         raise ValueError(f"holds {kind!r}, expected {expected!r}")
-    if type(version) is not int or version < 1:
-        raise ValueError(f"damaged metadata (version {version!r})")
-    if version > VERSION:
-        raise ValueError(
-            f"has format version {version}, this aruba_fast reads up to {VERSION}: "
-            "install a newer aruba_fast"
-        )
+    require_readable(version)
     if not isinstance(header.get("hyperparameters"), dict) or "sha256" not in header:
         raise ValueError("damaged metadata (no hyperparameters or no checksum)")
     return header

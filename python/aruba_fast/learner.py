@@ -1,24 +1,20 @@
 """`MetaLearner`: learns an initialization and a learning rate per coordinate across tasks."""
 
 import numbers
-import os
 from collections.abc import Callable
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import asdict
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _arrays, _check, _divergence
 from ._check import Float64Array
-from ._learned import ATTRIBUTES, Learned, checked_attributes
-from ._state import ARRAYS, Hyperparameters, check_arrays, initial_arrays
+from ._saved import Saved
+from ._state import Hyperparameters, initial_arrays
 from .rules import OGD, ArubaPlusPlus
 from .statistics import TaskRun, TaskStatistics
 from .tasks import Tasks
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 MetaStep: TypeAlias = float | Callable[[int], float | None] | None
 
@@ -30,7 +26,7 @@ _REMEDIES = {
 }
 
 
-class MetaLearner(Learned):
+class MetaLearner(Saved):
     """Learns an initialization `phi` and a learning rate per coordinate, by ARUBA.
 
         b   <- b + sum_k 1/2 (theta_hat_k - phi)^2 + sum_k eps^2 / (t + k)^p
@@ -169,45 +165,39 @@ class MetaLearner(Learned):
             >>> af.MetaLearner(np.zeros(1)).statistics(run)
             TaskStatistics(n_tasks=1, n_skipped=1, n_parameters=1, weight=1)
         """
-        return self._statistics(run, self._checked_weights("MetaLearner.statistics", run, weights))
+        return self._statistics(run, self._weights("MetaLearner.statistics", run, weights))
 
     def _statistics(self, run: TaskRun, weights: Float64Array | None) -> TaskStatistics:
         (phi,) = self._read("phi")
-        sums = _arrays.zeros((3, 2, len(phi)), np.float64, phi)
-        weight, counts = _arrays.zeros(2, np.float64, phi), _arrays.zeros(2, np.int64, phi)
-        native = _arrays.native(phi)
-        native.add_round(run.theta_hat, run.grad_sq, phi, weights, sums, weight, counts)
-        return TaskStatistics._of(sums, weight, counts)
+        into = (
+            _arrays.zeros((3, 2, len(phi)), np.float64, phi),
+            _arrays.zeros(2, np.float64, phi),
+            _arrays.zeros(2, np.int64, phi),
+        )
+        _arrays.native(phi).add_round(run.theta_hat, run.grad_sq, phi, weights, into)
+        return TaskStatistics._of(*into)
 
-    def _checked_weights(
-        self, name: str, run: TaskRun, weights: ArrayLike | None
-    ) -> Float64Array | None:
-        """The weights, where this learner is, once it is clear that it can learn from `run`."""
+    def _weights(self, name: str, run: TaskRun, weights: ArrayLike | None) -> Float64Array | None:
+        """The weights as float64 where this learner is; native code looks at all else."""
         phi = self._arrays["phi"]
         if not isinstance(run, TaskRun):
             raise TypeError(
                 f"{name}: `run` must be a TaskRun: got {_check.shown(run)}, "
                 f"expected {_REMEDIES.get(type(run), 'af.TaskRun(theta_hat, grad_sq)')}"
             )
-        if run.theta_hat.dtype != phi.dtype:
-            raise TypeError(
-                f"{name}: `run` must have the type of `phi`: got {run.theta_hat.dtype}, "
-                f"expected {phi.dtype}, as a run from learner.phi has"
-            )
-        _check.shape(name, "run", run.theta_hat, (len(run), len(phi)))
         _check.together(name, "run", run.theta_hat, "phi", phi)
-        if weights is not None:
-            if isinstance(weights, str):
-                raise TypeError(
-                    f"{name}: `weights` must be an array: got {_check.shown(weights)}, "
-                    "expected run.weight for the numbers of rows"
-                )
-            weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
-            _check.shape(name, "weights", weights, (len(run),), "have a value for each task")
-            if isinstance(weights, np.ndarray):
-                _check.weights(name, "weights", weights)
-                weights = _arrays.moved(weights, phi)
-            _check.together(name, "weights", weights, "phi", phi)
+        if weights is None:
+            return None
+        if isinstance(weights, str):
+            raise TypeError(
+                f"{name}: `weights` must be an array: got {_check.shown(weights)}, "
+                "expected run.weight for the numbers of rows"
+            )
+        weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
+        if isinstance(weights, np.ndarray) and self.device != "cpu":
+            _check.weights(name, "weights", weights)  # on a device nobody could say so any more
+            weights = _arrays.moved(weights, phi)
+        _check.together(name, "weights", weights, "phi", phi)
         return weights
 
     def apply(self, statistics: TaskStatistics, meta_step: MetaStep = None) -> None:
@@ -243,17 +233,17 @@ class MetaLearner(Learned):
                 "expected learner.statistics(run)"
             )
         phi = self._arrays["phi"]
-        _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
         _check.together(name, "statistics", statistics.sums, "phi", phi)
         with self._lock:
-            self._apply(name, statistics, meta_step)
+            self._apply(statistics, meta_step)
         if isinstance(phi, np.ndarray) and statistics.n_skipped:
             n_skipped = statistics.n_skipped
             _divergence.look(name, self, statistics.n_tasks + n_skipped, n_skipped)
 
-    def _apply(self, name: str, statistics: TaskStatistics, meta_step: MetaStep) -> None:
-        step = _check.meta_step(name, meta_step, lambda: self.n_tasks + statistics.n_tasks)
-        self._state.apply(statistics.sums, statistics.weight_sum, statistics.counts, step)
+    def _apply(self, statistics: TaskStatistics, meta_step: MetaStep) -> None:
+        if callable(meta_step):
+            meta_step = meta_step(self.n_tasks + statistics.n_tasks)
+        self._state.apply(statistics._parts(), meta_step)
 
     def update(
         self, run: TaskRun, *, weights: ArrayLike | None = None, meta_step: MetaStep = None
@@ -280,112 +270,17 @@ class MetaLearner(Learned):
             array([1.])
         """
         name = "MetaLearner.update"
-        weights = self._checked_weights(name, run, weights)
+        weights = self._weights(name, run, weights)
         counts = self._arrays["counts"]
         on_host = isinstance(counts, np.ndarray)
         with self._lock:
-            if not on_host:
-                self._apply(name, self._statistics(run, weights), meta_step)
-                return
-            before = counts.item(1)
-            if callable(meta_step):
-                self._apply(name, self._statistics(run, weights), meta_step)
+            before = counts.item(1) if on_host else 0
+            if on_host and not callable(meta_step):
+                self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
             else:
-                step = _check.meta_step(name, meta_step, int)
-                self._state.learn(run.theta_hat, run.grad_sq, weights, step)
+                self._apply(self._statistics(run, weights), meta_step)
+            if not on_host:
+                return
             n_skipped = counts.item(1) - before
         if n_skipped or run.loss is not None or len(run) == 1:
             _divergence.look(name, self, len(run), n_skipped, run.loss)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the whole state as a safetensors file, to resume bit for bit.
-
-        The file is written beside `path` and renamed: a failed save, or one that is killed, leaves
-        the old file as it was. What a kill leaves beside it, under a name that begins with
-        ".aruba_fast-", the next save of the same file removes.
-
-        Args:
-            path: The file; replaced if it exists, with the permissions that it had. A pipe or a
-                character device is written to.
-
-        Raises:
-            OSError: The file cannot be written.
-            ValueError: The state is not finite, so that it could not be loaded again.
-
-        Warns:
-            UserWarning: The instance has attributes of its own that JSON cannot hold; they are left
-                out.
-
-        Example:
-            >>> import tempfile, numpy as np, aruba_fast as af
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     af.MetaLearner(np.zeros(2), zeta=3.0).save(f"{folder}/learner.safetensors")
-            ...     af.MetaLearner.load(f"{folder}/learner.safetensors").zeta
-            3.0
-        """
-        copies = zip(ARRAYS, self._read(*ARRAYS), strict=True)
-        arrays = {name: _arrays.host(array) for name, array in copies}
-        try:
-            check_arrays(arrays, self._hyper)
-        except ValueError as error:
-            raise ValueError(f"MetaLearner.save: {error}") from None
-        # Half of the time that importing this package would take is for files and checksums.
-        from . import checkpoint
-
-        checkpoint.write(path, arrays, asdict(self._hyper) | self._stored_attributes())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Self":
-        """Reads a learner that `save` wrote.
-
-        Args:
-            path: The file.
-
-        Returns:
-            A new learner that goes on as the saved one would have, bit for bit. Hyperparameters
-            that the file is too old to have are those of `MetaLearner(phi)`.
-
-        Raises:
-            OSError: The file cannot be read.
-            ValueError: The file is damaged, truncated, of a newer version or not a MetaLearner; the
-                message names the file and the reason.
-        """
-        from . import checkpoint
-
-        name = checkpoint.checked_path("MetaLearner.load", path)
-        try:
-            known = [*(field.name for field in fields(Hyperparameters)), ATTRIBUTES]
-            arrays, values, checksum = checkpoint.read(name, known=known)
-            attributes = checked_attributes(MetaLearner, values)
-            hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != ATTRIBUTES})
-            check_arrays(arrays, hyper)
-            if checkpoint.checksum(arrays, values) != checksum:
-                raise ValueError("damaged (its checksum is another)")
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"MetaLearner.load: `path` must be a checkpoint of a MetaLearner: "
-                f"got {name!r}, which is refused: {error}"
-            ) from None
-        learner = cls.__new__(cls)
-        Learned.__setstate__(learner, (asdict(hyper), arrays, attributes))
-        return learner
-
-    def to(self, device: str) -> "Self":
-        """Returns a copy of this learner that lives on another device, with the same bits.
-
-        Args:
-            device: "cpu"; "cuda" for CuPy's current device, or "cuda:1" for that one.
-
-        Raises:
-            TypeError: This aruba_fast was built without CUDA.
-            ValueError: `device` is unknown.
-            ImportError: There is no CuPy.
-            CudaError: There is no such device, or no driver.
-
-        Example:
-            >>> import numpy as np, aruba_fast as af
-            >>> af.MetaLearner(np.zeros(2)).to("cpu").device
-            'cpu'
-        """
-        copies = dict(zip(ARRAYS, self._read(*ARRAYS), strict=True))
-        return self._twin(_arrays.all_moved("MetaLearner.to", copies, device))

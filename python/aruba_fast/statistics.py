@@ -164,6 +164,10 @@ class TaskStatistics:
             _check.finite("TaskStatistics", "weight_sum", result.weight_sum)
         return result
 
+    def _parts(self) -> tuple[NDArray[Any], ...]:
+        """What native code takes and sums up."""
+        return self.sums, self.weight_sum, self.counts
+
     @property
     def n_tasks(self) -> int:
         """Number of tasks in the sums; on a CUDA device, asking waits for it."""
@@ -236,10 +240,8 @@ class TaskStatistics:
             return NotImplemented
         _check.shape("TaskStatistics", "other", other.sums, self.sums.shape)
         _check.together("TaskStatistics", "other", other.sums, "self", self.sums)
-        merged = [_arrays.owned(part) for part in (self.sums, self.weight_sum, self.counts)]
-        _arrays.native(self.sums).merge_statistics(
-            *merged, other.sums, other.weight_sum, other.counts
-        )
+        merged = tuple(_arrays.owned(part) for part in self._parts())
+        _arrays.native(self.sums).merge_statistics(merged, other._parts())
         return TaskStatistics._of(*merged)
 
     def __radd__(self, other: object) -> "TaskStatistics":
@@ -247,7 +249,7 @@ class TaskStatistics:
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
-        copies = (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
+        copies = tuple(part.copy() for part in self._parts())
         return type(self)._of, copies, self._attributes()
 
     def __repr__(self) -> str:

@@ -124,7 +124,6 @@ def meta_train(
             f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
             "your own go with the loop over tasks.rounds, to learner.update(run, weights=...)"
         )
-    step = _step_of(name, meta_step)
     total = n_passes * len(tasks)
     history = History(
         _arrays.empty((total,), np.float64, tasks._x),
@@ -148,7 +147,7 @@ def meta_train(
                 (
                     n_round,
                     weights == "rows",
-                    step,
+                    meta_step,
                     None if report is None else _shifted(report, done, total),
                 ),
                 (history.loss[visits], history.skipped[visits].view(np.uint8)),
@@ -158,13 +157,6 @@ def meta_train(
                     name, learner, n_round, history.skipped[visits], history.loss[visits]
                 )
     return history
-
-
-def _step_of(function: str, meta_step: MetaStep) -> MetaStep:
-    """What native code is told of the step: a checked number, None, or a function of the tasks."""
-    if not callable(meta_step):
-        return _check.meta_step(function, meta_step, int)
-    return lambda n_tasks: _check.meta_step(function, meta_step, lambda: n_tasks)
 
 
 @np.errstate(all="ignore")

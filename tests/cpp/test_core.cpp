@@ -195,19 +195,19 @@ void test_meta(const char* type) {
       std::vector<std::int64_t> counts(2);
       std::vector<std::uint8_t> skipped(41);
       data.x[static_cast<std::size_t>(data.starts[20] * d)] = static_cast<T>(INFINITY);
-      MetaState state{phi_master.data(),
-                      b.data(),
-                      g.data(),
-                      rho.data(),
-                      phi.data(),
-                      rates.data(),
-                      &counts[0],
-                      &counts[1],
-                      &weight[0],
-                      &weight[1],
-                      d,
-                      kType<T>,
-                      {0.01, 1.0, 0.4, 0.01, INFINITY, isotropic}};
+      MetaState state{.phi_master = phi_master.data(),
+                      .b = b.data(),
+                      .g = g.data(),
+                      .rho = rho.data(),
+                      .phi = phi.data(),
+                      .rates = rates.data(),
+                      .n_tasks = &counts[0],
+                      .n_skipped = &counts[1],
+                      .weight_high = &weight[0],
+                      .weight_low = &weight[1],
+                      .n = d,
+                      .type = kType<T>,
+                      .parameters = {0.01, 1.0, 0.4, 0.01, INFINITY, isotropic}};
       Watch watch(nullptr);
       meta_train(data.table, {Loss::kSquared, 1, 1, 1, 0}, state,
                  {5, true, nullptr, nullptr, loss.data(), skipped.data()}, watch);

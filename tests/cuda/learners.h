@@ -54,19 +54,19 @@ class Learner {
   template <class D, class P, class C>
   MetaState state(D& phi_master, D& b, D& g, D& rho, D& weight, P& phi, P& rates, C& counts,
                   const MetaParameters& parameters) {
-    return {phi_master.data(),
-            b.data(),
-            g.data(),
-            rho.data(),
-            phi.data(),
-            rates.data(),
-            counts.data(),
-            counts.data() + 1,
-            weight.data(),
-            weight.data() + 1,
-            static_cast<std::int64_t>(phi_.size()),
-            kType<T>,
-            parameters};
+    return {.phi_master = phi_master.data(),
+            .b = b.data(),
+            .g = g.data(),
+            .rho = rho.data(),
+            .phi = phi.data(),
+            .rates = rates.data(),
+            .n_tasks = counts.data(),
+            .n_skipped = counts.data() + 1,
+            .weight_high = weight.data(),
+            .weight_low = weight.data() + 1,
+            .n = static_cast<std::int64_t>(phi_.size()),
+            .type = kType<T>,
+            .parameters = parameters};
   }
 
   std::vector<double> phi_master_, b_, g_, rho_, weight_;

@@ -10,6 +10,7 @@ from jax import numpy as jnp
 
 from .. import _check
 from .._state import Hyperparameters
+from .._version import Versioned
 from . import _trees
 from ._layout import Layout, joined
 from ._pairs import Pair, constant, multiply, rounded, single, within_float64
@@ -21,7 +22,7 @@ from ._pairs import Pair, constant, multiply, rounded, single, within_float64
     meta_fields=["hyper", "isotropic", "layout"],
 )
 @dataclass(frozen=True, eq=False, repr=False)
-class MetaState:
+class MetaState(Versioned):
     """The meta-state: made by `init`, learned by `apply`; a pytree that is never changed.
 
     Args:

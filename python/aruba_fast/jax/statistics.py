@@ -10,6 +10,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from .. import _check
+from .._version import Versioned
 from . import _trees
 from ._layout import Layout, joined
 from ._pairs import Pair, add, multiply, settled, single, total, two_product, two_sum, where
@@ -30,7 +31,7 @@ _ELEMENTS = 1 << 16
     meta_fields=[],
 )
 @dataclass(frozen=True, eq=False, repr=False)
-class Statistics:
+class Statistics(Versioned):
     """All that a meta-learner needs to know of a set of tasks, a pytree; `+` merges two sets.
 
         distance  = sum_k 1/2 (theta_hat_k - phi)^2

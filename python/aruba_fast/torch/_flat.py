@@ -93,7 +93,7 @@ class FlatState:
         if self._weights:
             theta_hat, grad_sq, weights = self._waiting()
             phi = self.arrays["phi"]
-            _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, *self._round())
+            _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, self._round())
             self._n_summed += len(self._weights)
             self._weights = []
 
@@ -147,14 +147,15 @@ class FlatState:
             self._sum()
             sums, weight, counts = self._round()
         else:
-            sums, weight, counts = statistics.sums, statistics.weight_sum, statistics.counts
+            sums, weight, counts = statistics._parts()
         many = len(self.learners) > 1
-        parts = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
+        own = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
+        parts = [(part, weight, counts) for part in own]
         if many and on_host:  # so that where one refuses its part, nothing has changed
             for learner, part in zip(self.learners, parts, strict=True):
-                learner._state.require_sound(part, weight, counts, meta_step)
+                learner._state.require_sound(part, meta_step)
         for learner, part in zip(self.learners, parts, strict=True):
-            learner._state.apply(part, weight, counts, meta_step)
+            learner._state.apply(part, meta_step)
         self.forget_round()
 
     def export(self) -> dict[str, Any]:

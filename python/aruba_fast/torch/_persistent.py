@@ -11,6 +11,7 @@ import torch
 
 from .. import _arrays, checkpoint
 from .._state import Hyperparameters
+from .._version import FORMAT, require_readable
 from ._buffers import Buffers
 from ._groups import trainable
 from ._learned import Learned
@@ -80,7 +81,8 @@ class Persistent(Learned):
 
         Returns:
             `state`, flat tensors by name; `param_groups`; `layout`, the shapes and hyperparameters
-            that a state must agree in to be loaded. Good for `torch.save` and `weights_only=True`.
+            that a state must agree in to be loaded; `version`, of their format. Good for
+            `torch.save` and `weights_only=True`.
 
         Raises:
             RuntimeError: A task is open.
@@ -96,6 +98,7 @@ class Persistent(Learned):
         with self._parameters.beside():
             result["state"] = {name: tensor(a) for name, a in self._flat.export().items()}
         result["layout"] = self._layout()
+        result["version"] = FORMAT
         return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -127,6 +130,7 @@ class Persistent(Learned):
         self._require_no_task(name)
         self._parameters.require(name)
         try:
+            require_readable(state_dict.get("version", 1))
             arrays = {k: array(t.cpu()) for k, t in state_dict["state"].items()}
             self._take(arrays, state_dict["layout"])
         except (ValueError, KeyError, AttributeError, TypeError) as error:

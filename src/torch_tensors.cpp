@@ -1,5 +1,5 @@
-// Tensors by DLPack's exchange API.
-#include "exchange.h"
+// PyTorch's tensors by DLPack's exchange API.
+#include "torch_tensors.h"
 
 #include <pybind11/gil_safe_call_once.h>
 

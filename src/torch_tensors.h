@@ -1,4 +1,5 @@
-// Tensors by DLPack's exchange API: a call in C, where a capsule made in Python costs microseconds.
+// PyTorch's tensors by DLPack's exchange API: a call in C, where a capsule made in Python costs
+// microseconds.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -1,0 +1,51 @@
+"""Argument checks of the Python layer: "function: `argument` must ...: got X, expected Y"."""
+
+from .arrays import (
+    Float64Array,
+    FloatArray,
+    Int64Array,
+    array,
+    dimension,
+    finite,
+    float64_array,
+    float_array,
+    on_simplex,
+    real_array,
+    shape,
+    together,
+    weights,
+)
+from .numbers import (
+    boolean,
+    fraction,
+    integer,
+    meta_step,
+    non_negative,
+    positive,
+    shown,
+    square,
+)
+
+__all__ = [
+    "Float64Array",
+    "FloatArray",
+    "Int64Array",
+    "array",
+    "boolean",
+    "dimension",
+    "finite",
+    "float64_array",
+    "float_array",
+    "fraction",
+    "integer",
+    "meta_step",
+    "non_negative",
+    "on_simplex",
+    "positive",
+    "real_array",
+    "shape",
+    "shown",
+    "square",
+    "together",
+    "weights",
+]
