@@ -99,7 +99,7 @@ class WideTask {
   }
 
   // What rules/project.h works on.
-  __device__ T size() const { return static_cast<T>(d_ * n_outputs_); }
+  __device__ T size() const { return static_cast<T>(run_.n_features * run_.n_outputs); }
   template <class Term>
   __device__ T sum(Term term) {
     fold_segments([&](std::int64_t, std::int64_t i, T lane) {

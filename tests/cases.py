@@ -194,9 +194,23 @@ def labels(loss, rng, z):
     return single(z + 0.5 * rng.standard_normal(z.shape))
 
 
+def labels_of(loss, y, n_classes=N_CLASSES):
+    """What real numbers become in the domain of `loss`."""
+    if loss == "softmax":
+        return np.digitize(y, [-0.4, 0.4]) * 1.0 % n_classes
+    if loss == "logistic":
+        return (y > 0) * 1.0
+    if loss == "hinge":
+        return np.where(y > 0, 1.0, -1.0)
+    if loss == "poisson":
+        return np.floor(np.abs(y))
+    return y
+
+
 def task_data(loss, rng, n_rows, d):
-    """One task: features of unit mean square norm, so that rates below one are stable."""
-    x = single(rng.standard_normal((n_rows, d)) / np.sqrt(d))
+    """One task: features of so small a mean square norm that rates below one are stable."""
+    norm = 0.25 if loss == "poisson" else 1.0
+    x = single(norm * rng.standard_normal((n_rows, d)) / np.sqrt(d))
     truth = rng.standard_normal(n_parameters(loss, d))
     return x, labels(loss, rng, reference.scores(truth, x, loss))
 

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import LOSSES, N_CLASSES, n_parameters, pack, task_data
+from cases import LOSSES, N_CLASSES, labels_of, n_parameters, pack, task_data
 from real_data import TABLES, standardized
 from scipy.optimize import minimize
 
 import aruba_fast as af
-
-LABELS = {
-    "squared": lambda y: y,
-    "absolute": lambda y: y,
-    "huber": lambda y: y,
-    "logistic": lambda y: (y > 0) * 1.0,
-    "hinge": lambda y: np.where(y > 0, 1.0, -1.0),
-    "softmax": lambda y: np.digitize(y, [-0.4, 0.4]) * 1.0,
-}
-
 
 def rules(size, steepest):
     """Every rule, at rates that are stable for rows of that largest squared norm."""
@@ -60,7 +50,7 @@ def classes(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_regret_is_below_its_bound_on_every_real_task(table, loss):
     """Wages, Lenk, School, Parkinson: all tasks, all rules, with and without batches and a ball."""
-    tasks = standardized(table, LABELS[loss])
+    tasks = standardized(table, lambda y: labels_of(loss, y))
     size = n_parameters(loss, tasks.n_features)
     steepest = float((tasks.x**2).sum(axis=1).max())
     phi = 0.1 * np.random.default_rng(0).standard_normal(size) / np.sqrt(size)

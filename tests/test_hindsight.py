@@ -52,13 +52,13 @@ def best(tasks, loss, **options):
 
 def with_a_minimizer(pieces, loss):
     """The pieces whose classes overlap, by a linear program that knows nothing of our method."""
-    if loss not in ("logistic", "softmax"):
+    if loss not in ("logistic", "softmax", "poisson"):
         return pieces
     return [(x, y) for x, y in pieces if not separable(x, y, loss)]
 
 
 def separable(x, y, loss):
-    """Is there a w with all margins >= 0 and one of them > 0?"""
+    """Is there a w with all margins >= 0 and one of them > 0? Of counts that are not zero, both ways."""
     if loss == "softmax":
         rows = []
         for row, label in zip(x, y.astype(int), strict=True):
@@ -68,6 +68,8 @@ def separable(x, y, loss):
                     margin[label], margin[c] = row, -row
                     rows.append(margin.ravel())
         margins = np.array(rows)
+    elif loss == "poisson":
+        margins = np.concatenate([-x[y == 0], x[y > 0], -x[y > 0]])
     else:
         margins = x * np.where(y > 0, 1.0, -1.0)[:, None]
     margins = margins / np.abs(margins).max()
@@ -133,7 +135,7 @@ def test_against_a_general_minimizer(loss, name, rng):
         least = objective(theirs, x, y, loss, ridge)
         # The certificate: nobody is lower by more than the gap.
         assert ours <= least + found.gap[k] + 1e-13 * max(1.0, least)
-        if loss in ("squared", "logistic", "softmax"):
+        if loss in ("squared", "logistic", "softmax", "poisson"):
             assert least == pytest.approx(ours, rel=1e-6, abs=1e-6)
 
 
@@ -221,7 +223,7 @@ def test_a_loose_tolerance_has_an_honest_gap(loss, name, rng):
 # ---- no minimizer ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+@pytest.mark.parametrize("loss", ["logistic", "softmax", "poisson"])
 def test_separable_tasks_are_refused_and_no_others(loss, rng):
     refused = 0
     for x, y in random_pieces(loss, rng, 80):

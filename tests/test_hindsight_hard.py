@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
-from cases import LOSSES, N_CLASSES
+from cases import LOSSES, N_CLASSES, labels_of
 
 import aruba_fast as af
 
@@ -34,7 +34,7 @@ def labels(loss, z, rng):
         return rng.permuted(np.arange(len(z)) % N_CLASSES) * 1.0
     if loss == "hinge":
         return np.where(y + rng.logistic(size=len(z)) > 1.0, 1.0, -1.0)
-    return y
+    return labels_of(loss, y)
 
 
 def loss_in_long_double(theta, x, y, loss):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from test_errors_tasks import F32, F64, NAN, PHI, TASKS, X, Y, labelled, learner, run, train
 
 import aruba_fast as af
+from aruba_fast.rules import Rule
 
 RUN = af.TaskRun(np.ones((2, 3), F32), np.ones((2, 3), F32))
 REMEDIES = [
@@ -61,7 +64,7 @@ REMEDIES = [
      "run_tasks: `rule` must be a within-task rule: got a MetaLearner, expected learner.rule()"),
     ("a class as rule", lambda: run(rule=af.OGD),
      "run_tasks: `rule` must be a within-task rule: got the class OGD, "
-     "expected OGD, AdaGrad, ArubaPlusPlus or EG"),
+     f"expected {', '.join(kind.__name__ for kind in get_args(Rule))}"),
     ("a row of phi too many", lambda: run(phi=np.zeros((3, 3), F32)),
      "run_tasks: `phi` must have a row for each task: got (3, 3), expected (2, 3)"),
     ("softmax of a wrong size", lambda: run(af.Tasks(X, [0, 1, 2, 3, 4, 0], [0, 6]),

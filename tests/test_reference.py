@@ -7,6 +7,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 import reference
+from cases import labels
 from scipy.optimize import minimize
 
 
@@ -15,11 +16,7 @@ def test_gradients_are_finite_differences(loss, rng):
     d, n_classes = 4, 3
     x = rng.standard_normal((7, d))
     theta = rng.standard_normal(d * n_classes if loss == "softmax" else d)
-    y = {
-        "logistic": rng.integers(0, 2, 7) * 1.0,
-        "hinge": rng.choice([-1.0, 1.0], 7),
-        "softmax": rng.integers(0, n_classes, 7) * 1.0,
-    }.get(loss, rng.standard_normal(7))
+    y = labels(loss, rng, reference.scores(theta, x, loss))
     assert reference.kink_distance(loss, reference.scores(theta, x, loss), y) > 1e-3
     _, grad = reference.loss_and_grad(theta, x, y, loss)
     for j, unit in enumerate(np.eye(len(theta)) * 1e-5):

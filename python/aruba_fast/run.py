@@ -133,7 +133,8 @@ def run_tasks(
         tasks: The tasks.
         phi: Start of every task, [n_parameters], or one per task, [n_tasks, n_parameters]; of the
             type of `tasks`.
-        rule: OGD, AdaGrad, ArubaPlusPlus or EG; for EG `phi` lies inside the simplex.
+        rule: The within-task rule, such as `OGD` or `ArubaPlusPlus`; for `EG`, `phi` lies inside
+            the simplex.
         loss: Name of the loss.
         batch_size: Consecutive rows of a round; the last round of an epoch may have fewer.
         n_epochs: Passes over the rows of a task.

@@ -6,12 +6,14 @@ import contextlib
 import pickle
 
 import numpy as np
+import reference
+from cases import labels_of
 
 import aruba_fast as af
 
 from .calls import Call
 
-LOSSES = ("squared", "absolute", "huber", "logistic", "hinge", "softmax")
+LOSSES = tuple(reference.LOSSES)
 
 
 # ---- steps ---------------------------------------------------------------------------------------
@@ -61,11 +63,9 @@ def adagrad_step(draw):
 def labels(draw, loss, n):
     if draw.wild and draw.chance(0.05):
         return draw.normals(n)
-    if loss in ("logistic", "softmax"):
-        return draw.array(draw.rng.integers(2, size=n))
-    if loss == "hinge":
-        return draw.array(2 * draw.rng.integers(2, size=n) - 1)
-    return draw.normals(n)
+    if loss in ("squared", "absolute", "huber"):
+        return draw.normals(n)
+    return draw.array(labels_of(loss, draw.rng.standard_normal(n), 2))
 
 
 def tasks_of(draw, loss="squared", n_features=None):

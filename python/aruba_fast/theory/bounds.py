@@ -182,7 +182,7 @@ def _native(rule: object, n: int) -> tuple[str, float | Float64Array, float | Fl
         _check.shape(_NAME, "rule", each, (n,))
         return "ogd", each, 0.0
     raise TypeError(
-        f"{_NAME}: `rule` must be a within-task rule: got {type(rule).__name__}, "
+        f"{_NAME}: `rule` must be a within-task rule with a bound: got {type(rule).__name__}, "
         "expected OGD, AdaGrad, ArubaPlusPlus or EG"
     )
 
