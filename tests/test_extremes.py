@@ -181,15 +181,15 @@ def test_eg_from_a_subnormal_weight(dtype, least, rate):
 def test_the_bound_of_eg_at_a_subnormal_weight(phi, star):
     run = af.TaskRun(np.zeros((1, 2)), np.zeros((1, 2)))
     best = np.array([[1.0 - star, star]])
-    found = af.regret_upper_bound(run, best, np.array([1.0, phi]), af.EG(1.0))
+    found = af.theory.regret_upper_bound(run, best, np.array([1.0, phi]), af.EG(1.0))
     exact = sum(s * (log(s) - log(p)) for s, p in zip(best[0], (1.0, phi), strict=True) if s)
     np.testing.assert_allclose(found, [exact], rtol=1e-14, atol=1e-15)
 
 
 def test_the_bound_of_adagrad_where_a_quotient_overflows():
     run = af.TaskRun(np.zeros((1, 1)), np.full((1, 1), 1e200))
-    found = af.regret_upper_bound(run, np.zeros((1, 1)), np.zeros(1), af.AdaGrad(1e-90, 1e-200),
-                                  n_rounds=3)  # fmt: skip
+    rule = af.AdaGrad(1e-90, 1e-200)
+    found = af.theory.regret_upper_bound(run, np.zeros((1, 1)), np.zeros(1), rule, n_rounds=3)
     far = 1e-90 * sqrt(3 * (log(1e200) - log(1e-200)))
     np.testing.assert_allclose(found, [far**2 * 1e100 / 2 / 1e-90 + 1e-90 * 1e100], rtol=1e-13)
 

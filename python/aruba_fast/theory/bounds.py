@@ -98,8 +98,8 @@ def regret_upper_bound(
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks([[1.0], [1.0], [2.0]], [1.0, 3.0, 4.0], offsets=[0, 2, 3])
         >>> run = af.run_tasks(tasks, np.zeros(1), af.OGD(0.5), loss="squared")
-        >>> best = af.best_in_hindsight(tasks, "squared")
-        >>> af.regret_upper_bound(run, best, np.zeros(1), af.OGD(0.5))
+        >>> best = af.theory.best_in_hindsight(tasks, loss="squared")
+        >>> af.theory.regret_upper_bound(run, best, np.zeros(1), af.OGD(0.5))
         array([ 5.8125, 20.    ])
 
     Source: Zinkevich, ICML 2003; Duchi, Hazan, Singer, JMLR 2011; [P] Khodak, Balcan, Talwalkar,

@@ -57,7 +57,7 @@ class ScaleLearner:
 
     Example:
         >>> import aruba_fast as af
-        >>> learner = af.ScaleLearner(diameter=2.0, eps=0.1)
+        >>> learner = af.theory.ScaleLearner(diameter=2.0, eps=0.1)
         >>> learner.rule(n_rounds=25)
         OGD(learning_rate=0.02)
         >>> learner.update([[0.3, 0.4], [0.0, -0.5]], phi=[0.0, 0.0], n_rounds=25)
@@ -134,7 +134,7 @@ class ScaleLearner:
 
         Example:
             >>> import aruba_fast as af
-            >>> af.ScaleLearner(diameter=1.0, n_tasks=16).rule(4)
+            >>> af.theory.ScaleLearner(diameter=1.0, n_tasks=16).rule(4)
             OGD(learning_rate=0.25)
         """
         m = _check.integer(f"{_NAME}.rule", "n_rounds", n_rounds, 1)
@@ -154,7 +154,7 @@ class ScaleLearner:
 
         Example:
             >>> import aruba_fast as af
-            >>> learner = af.ScaleLearner(diameter=1.0, eps=0.5)
+            >>> learner = af.theory.ScaleLearner(diameter=1.0, eps=0.5)
             >>> learner.update([[0.6, 0.8]], [0.0, 0.0], 9)
             >>> learner.scale
             1.118033988749895

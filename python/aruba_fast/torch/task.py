@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from types import NoneType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from .. import _core
 from ._errors import renamed, warn
 from ._fixed import Fixed
-
-if TYPE_CHECKING:
-    from .meta import MetaOptimizer
+from ._parameters import Parameters
 
 # For one of them that is usual; for all of them it is a model that they no longer belong to.
 NO_GRADIENT = (
@@ -20,6 +18,30 @@ NO_GRADIENT = (
     "as by load_state_dict(assign=True), needs a new MetaOptimizer"
 )
 Closure = Callable[[], Any]
+
+
+class Owner(Protocol):
+    """What a `TaskOptimizer` needs of the `MetaOptimizer` that made it.
+
+    Attributes:
+        param_groups: The groups of the parameters.
+        _active: The optimizer whose steps count now.
+        _parameters: The parameters that are learned.
+        _where: What is moved for each of them, itself or its master copy.
+        _copied: Numbers of those with a master copy.
+    """
+
+    param_groups: list[dict[str, Any]]
+    _active: object
+    _parameters: Parameters
+    _where: list[torch.Tensor]
+    _copied: list[int]
+
+    def _fold_written(self) -> None:
+        """Takes into the masters what others have written to their parameters."""
+
+    def _publish(self) -> None:
+        """Copies the masters to their parameters."""
 
 
 class TaskOptimizer(Fixed):
@@ -67,7 +89,7 @@ class TaskOptimizer(Fixed):
 
     def __init__(
         self,
-        meta: "MetaOptimizer",
+        meta: Owner,
         rates: list[torch.Tensor],
         state: list[torch.Tensor] | None,
         coef: float | None,

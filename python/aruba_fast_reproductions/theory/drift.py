@@ -49,7 +49,7 @@ def drift(
     rows, curves, facts = [], [], {}
     for k, speed in enumerate(chosen.speeds):
         tasks = _tasks(np.random.default_rng([seed, k]), chosen, speed)
-        best = best_in_hindsight(tasks, _LOSS)
+        best = best_in_hindsight(tasks, loss=_LOSS)
         star = best.theta_star
         alphas = np.array(chosen.alphas)
         constant = np.array([_regret(tasks, best, _constant(star, a), chosen) for a in alphas])

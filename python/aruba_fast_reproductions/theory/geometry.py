@@ -61,7 +61,7 @@ def geometry(
     chosen = GeometrySettings() if settings is None else settings
     report = (lambda _done, _total: None) if progress is None else progress
     tasks = _tasks(np.random.default_rng(seed), chosen)
-    best = best_in_hindsight(tasks, _LOSS)
+    best = best_in_hindsight(tasks, loss=_LOSS)
     half = len(tasks) // 2
     late = Hindsight(best.theta_star[half:], best.loss[half:], best.gap[half:])
     view = tasks[half:]

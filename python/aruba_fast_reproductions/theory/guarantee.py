@@ -105,7 +105,7 @@ def _online(
     tasks: Tasks, chosen: GuaranteeSettings
 ) -> dict[str, tuple[Float64Array, Float64Array]]:
     """Regret and bound of every task, for every algorithm."""
-    best = best_in_hindsight(tasks, chosen.loss, radius=chosen.radius)
+    best = best_in_hindsight(tasks, loss=chosen.loss, radius=chosen.radius)
     zero = np.zeros(tasks.n_features)
     first = chosen.radius / np.sqrt(float(tasks.sizes.mean()))
     learners = {

@@ -65,7 +65,7 @@ def _averages(signs: Float64Array, spread: float, chosen: ScalingSettings) -> tu
     """Task-averaged regret alone, and meta-learned over the second half of the tasks."""
     n_tasks, m = signs.shape
     tasks = Tasks(np.ones((n_tasks, m, 1)), chosen.center + spread * signs)
-    best = best_in_hindsight(tasks, "absolute")
+    best = best_in_hindsight(tasks, loss="absolute")
     alone = OGD(chosen.diameter / np.sqrt(m))
     single = regret(run_tasks(tasks, np.zeros(1), alone, loss="absolute"), best).mean()
     scale = ScaleLearner(diameter=chosen.diameter, eps=chosen.eps)
