@@ -12,6 +12,12 @@ import pytest
 import aruba_fast as af
 
 TASKS = af.Tasks(np.ones((2, 3, 2)), np.ones((2, 3)))
+RUN, STAR, RULE = (
+    af.TaskRun(np.ones((1, 2)), np.ones((1, 2))),
+    np.ones((1, 2)),
+    af.AdaGrad(0.1, 0.1),
+)
+SCALE = af.theory.ScaleLearner(diameter=1.0, eps=0.5)
 MOVED = """
     FullMatrixLearner FullMatrixRun Hindsight InitializationExperts MetaAverage ScaleLearner
     SimplexLearner TransferRisk best_in_hindsight dynamic_regret dynamic_regret_bound regret
@@ -85,3 +91,27 @@ def test_a_loss_is_given_by_its_name_alone(name):
 def test_a_positional_loss_is_a_type_error():
     with pytest.raises(TypeError, match=r"best_in_hindsight\(\) takes 1 positional argument"):
         af.theory.best_in_hindsight(TASKS, "squared")
+
+
+@pytest.mark.parametrize(
+    ("call", "old"),
+    [
+        (lambda **steps: af.theory.ScaleLearner(diameter=1.0, eps=0.5).rule(**steps), "n_rounds"),
+        (lambda **steps: SCALE.update([[0.6, 0.8]], [0.0, 0.0], **steps), "n_rounds"),
+        (lambda **steps: str(af.theory.ScaleLearner(diameter=1.0, eps=0.5, **steps)), "max_rounds"),
+        (
+            lambda **steps: af.theory.regret_upper_bound(RUN, STAR, STAR[0], RULE, **steps),
+            "n_rounds",
+        ),
+    ],
+    ids=["ScaleLearner.rule", "ScaleLearner.update", "ScaleLearner", "regret_upper_bound"],
+)
+def test_an_argument_by_its_old_name_warns_and_counts(call, old):
+    new = old.replace("rounds", "steps")
+    expected = call(**{new: 9})
+    with pytest.warns(DeprecationWarning, match=f"`{old}` is `{new}` now") as told:
+        found = call(**{old: 9})
+    assert told[0].filename == __file__
+    assert found == expected
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{old}'"):
+        call(**{old: 9, new: 9})

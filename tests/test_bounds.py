@@ -70,11 +70,11 @@ def test_regret_is_below_its_bound_on_every_real_task(table, loss):
         ({"radius": 0.5, "batch_size": 4, "n_epochs": 3}, 3),
     ):
         best = theory.best_in_hindsight(tasks, loss=loss, n_classes=classes(loss), **options)
-        rounds = repeats * np.ceil(tasks.sizes / options.get("batch_size", 1))
+        steps = repeats * np.ceil(tasks.sizes / options.get("batch_size", 1))
         for name, rule in rules(size, steepest).items():
             run = af.run_tasks(tasks, phi, rule, loss=loss, **options)
             regret = theory.regret(run, best)
-            bound = theory.regret_upper_bound(run, best, phi, rule, n_rounds=rounds, diameter=None)
+            bound = theory.regret_upper_bound(run, best, phi, rule, n_steps=steps, diameter=None)
             assert np.isfinite(regret).all()
             assert (regret <= bound * (1 + 1e-9)).all(), name
 
@@ -89,7 +89,7 @@ def test_regret_is_below_its_bound_without_a_ball(loss, rng):
     assert len(tasks) > 20
     for name, rule in rules(size, 1.0).items():
         run = af.run_tasks(tasks, phi, rule, loss=loss)
-        bound = theory.regret_upper_bound(run, best, phi, rule, n_rounds=tasks.sizes)
+        bound = theory.regret_upper_bound(run, best, phi, rule, n_steps=tasks.sizes)
         assert (theory.regret(run, best) <= bound * (1 + 1e-9)).all(), name
 
 
@@ -140,11 +140,11 @@ def test_the_kernel_against_the_equations(d, rng):
         star, phi = rng.standard_normal((n_tasks, d)), rng.standard_normal(d)
         squares = rng.random((n_tasks, d))
         run = af.TaskRun(star + 1.0, squares)
-        bound = theory.regret_upper_bound(run, star, phi, rule, n_rounds=m)
+        bound = theory.regret_upper_bound(run, star, phi, rule, n_steps=m)
         for t in range(n_tasks):
             expected = by_hand(name, rule, phi, star[t], squares[t], m)
             assert bound[t] == pytest.approx(expected, rel=1e-13)
-        own = theory.regret_upper_bound(run, star, np.tile(phi, (n_tasks, 1)), rule, n_rounds=m)
+        own = theory.regret_upper_bound(run, star, np.tile(phi, (n_tasks, 1)), rule, n_steps=m)
         np.testing.assert_array_equal(own, bound)
         if "ogd" not in name:
             given = theory.regret_upper_bound(run, star, phi, rule, diameter=3.0)
@@ -168,7 +168,7 @@ def test_the_forms_of_the_blog(rng):
     found = theory.regret_upper_bound(run, star, phi, af.OGD(eta), form="blog")
     np.testing.assert_allclose(found, distance + (eta * squares).sum(axis=1), rtol=1e-13)
     found = theory.regret_upper_bound(
-        run, star, phi, af.OGD(0.1), form="blog", n_rounds=[5, 6, 7, 8], lipschitz=2.0
+        run, star, phi, af.OGD(0.1), form="blog", n_steps=[5, 6, 7, 8], lipschitz=2.0
     )
     expected = ((phi - star) ** 2).sum(axis=1) / 0.2 + 0.1 * 4.0 * np.array([5, 6, 7, 8])
     np.testing.assert_allclose(found, expected, rtol=1e-13)
@@ -194,7 +194,7 @@ def test_derivatives_against_differences(rng):
     h = 1e-6
     for name, rule in rules(d, 1.0).items():
         for width in (None, 2.5):
-            options = {"n_rounds": 9.0, "diameter": width}
+            options = {"n_steps": 9.0, "diameter": width}
 
             def bound(start, one, options=options):
                 return theory.regret_upper_bound(run, star, start, one, **options)

@@ -128,7 +128,7 @@ def test_what_overflows_in_a_bound_is_infinite():
     some = np.ones((2, 1))
     assert af.theory.dynamic_regret_bound(some, some, some, alpha=1.0, diameter=1e200) == np.inf
     run = af.TaskRun(some, some)
-    options = {"form": "blog", "n_rounds": 3, "lipschitz": 1e200}
+    options = {"form": "blog", "n_steps": 3, "lipschitz": 1e200}
     assert (af.theory.regret_upper_bound(run, some, some, af.OGD(0.1), **options) == np.inf).all()
 
 

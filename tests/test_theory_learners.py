@@ -48,9 +48,7 @@ def test_the_mean_of_ewoo_on_an_interval(low, high):
 
 @pytest.mark.parametrize("method", ["ftl", "ewoo"])
 def test_the_scale_against_its_equations(method, rng):
-    learner = theory.ScaleLearner(
-        diameter=2.0, eps=0.2, method=method, lipschitz=3.0, max_rounds=64
-    )
+    learner = theory.ScaleLearner(diameter=2.0, eps=0.2, method=method, lipschitz=3.0, max_steps=64)
     phi, sigma, moved = rng.standard_normal(3) / 4, 0.0, 0.0
     for m in (4, 16, 64, 9):
         theta = rng.standard_normal((2, 3)) / 4
@@ -76,7 +74,7 @@ def test_the_scale_is_learned_without_knowing_it(method, spread, rng):
     """Average loss (B^2/v + v) comes near the least of any fixed v, 2 V."""
     n_tasks = 4000
     b_sq = spread**2 * rng.uniform(0.5, 1.5, n_tasks)
-    learner = theory.ScaleLearner(diameter=1.5, n_tasks=n_tasks, method=method, max_rounds=1)
+    learner = theory.ScaleLearner(diameter=1.5, n_tasks=n_tasks, method=method, max_steps=1)
     total = 0.0
     for each in b_sq:
         v = learner.scale

@@ -220,7 +220,7 @@ def simplex_and_bounds(rng):
                 af.EG(0.5),
             ):
                 parts = af.theory.regret_upper_bound(
-                    run, star, phi, rule, n_rounds=tasks.sizes, gradient=True
+                    run, star, phi, rule, n_steps=tasks.sizes, gradient=True
                 )
                 yield f"bound {name} {rule}", fingerprint(*parts)
 

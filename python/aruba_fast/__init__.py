@@ -93,9 +93,9 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f".{name}", __name__)
     if name in _MOVED.split():
-        from ._deprecated import renamed
+        from ._deprecated import warn_renamed
 
-        renamed(f"aruba_fast.{name}", f"aruba_fast.theory.{name}")
+        warn_renamed(f"aruba_fast.{name}", f"aruba_fast.theory.{name}")
         return getattr(import_module(".theory", __name__), name)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

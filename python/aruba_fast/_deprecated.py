@@ -3,22 +3,39 @@
 import functools
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def renamed(old: str, new: str, *, stacklevel: int = 3) -> None:
+class CalledList(list[Any]):
+    """A property's list that a method of the same name gave in the version before.
+
+    Args:
+        name: That name.
+        values: The list.
+    """
+
+    def __init__(self, name: str, values: list[Any]) -> None:
+        super().__init__(values)
+        self._name = name
+
+    def __call__(self) -> list[Any]:
+        """Returns the list, for who calls what is no method any more."""
+        warn_renamed(f"{self._name}()", self._name)
+        return list(self)
+
+
+def warn_renamed(old: str, new: str) -> None:
     """Warns whoever called the caller that a name has become another.
 
     Args:
         old: The name that was used.
         new: The name to use instead.
-        stacklevel: As that of `warnings.warn`, counted from here.
     """
     message = f"{old} is {new} now: the old name will not be there in the next version"
-    warnings.warn(message, DeprecationWarning, stacklevel)
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
 def renamed_arguments(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -30,7 +47,7 @@ def renamed_arguments(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]
             for old, new in names.items():
                 if old in given and new not in given:
                     where = function.__qualname__.removesuffix(".__init__")
-                    renamed(f"{where}: `{old}`", f"`{new}`")
+                    warn_renamed(f"{where}: `{old}`", f"`{new}`")
                     given[new] = given.pop(old)
             return function(*args, **given)
 

@@ -51,7 +51,7 @@ def regret_upper_bound(draw):
     _, _, phi, rule, run = _run(draw)
     kwargs = {
         "form": draw.choice(("tight", "blog")),
-        "n_rounds": draw.choice((None, 3, np.full(len(run), 3))),
+        "n_steps": draw.choice((None, 3, np.full(len(run), 3))),
         "lipschitz": draw.positive(),
         "diameter": draw.choice((None, draw.positive())),
         "gradient": draw.chance(0.5),
@@ -83,7 +83,7 @@ def scale_options(draw):
         "n_tasks": draw.choice((None, 9)),
         "method": draw.choice(("ftl", "ewoo")),
         "lipschitz": draw.positive(),
-        "max_rounds": draw.choice((None, 9)),
+        "max_steps": draw.choice((None, 9)),
     }
 
 

@@ -56,7 +56,7 @@ def best_in_hindsight(
         theta*_t = argmin over |theta| <= radius of
                    sum_i l_{t,i}(theta) + regularization/2 |theta|^2
 
-    The rounds i are those of `run_tasks` with the same `batch_size` and `n_epochs`, so that
+    The steps i are those of `run_tasks` with the same `batch_size` and `n_epochs`, so that
     `regret` compares like with like. Computed in float64, the same bits for every number of threads
     and instruction set. Smooth losses by Newton's method (the squared one is a single linear
     system), `absolute`, `hinge` and `huber` by an interior-point method, the ball by Newton's

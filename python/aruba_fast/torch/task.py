@@ -48,7 +48,7 @@ class TaskOptimizer(Fixed):
     """Moves the parameters of a model at the meta-learned rates; made by `MetaOptimizer`.
 
         within `task()`            grad_sq <- grad_sq + grad^2;  theta <- theta - eta grad
-        `optimizer(coef=c)`        eta = sqrt(b) / sqrt(g');  g' <- g' + c grad^2;
+        `rule(coef=c)`             eta = sqrt(b) / sqrt(g');  g' <- g' + c grad^2;
                                    theta <- theta - eta grad
 
     Every operation on `.grad` before `step` is part of the gradient that is squared: unscale
@@ -81,7 +81,7 @@ class TaskOptimizer(Fixed):
 
     _owner = "TaskOptimizer"
     _schedule = (
-        "`meta.learning_rates()` to read them, or an optimizer of your own with its scheduler in "
+        "`meta.learning_rate` to read them, or an optimizer of your own with its scheduler in "
         "`meta.task(optimizer=...)`"
     )
     # That of a copy: never the one in use.
@@ -125,7 +125,7 @@ class TaskOptimizer(Fixed):
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(1))
             >>> meta = aruba_fast.torch.MetaOptimizer([weight])
-            >>> optimizer = meta.optimizer(coef=3.0)
+            >>> optimizer = meta.rule(coef=3.0)
             >>> for _ in range(2):
             ...     weight.grad = torch.ones(1)
             ...     optimizer.step()
@@ -136,7 +136,7 @@ class TaskOptimizer(Fixed):
         if meta._active is not self:
             raise RuntimeError(
                 "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has "
-                "ended, expected that of the open `task()` or the last `optimizer()`"
+                "ended, expected that of the open `task()` or the last `rule()`"
             )
         loss = None
         if closure is not None:

@@ -122,7 +122,7 @@ def _online(
             assert run.loss is not None
             regrets[t] = run.loss[0] - best.loss[t]
             bounds[t] = regret_upper_bound(
-                run, best.theta_star[t : t + 1], phi, own, n_rounds=run.weight
+                run, best.theta_star[t : t + 1], phi, own, n_steps=run.weight
             )[0]
             learner.update(run)
         found[method] = (regrets, bounds)
