@@ -25,7 +25,7 @@ def changed(tree, **leaves):
     return {**tree, **leaves}
 
 
-SGD = aj.within_task(0.1)
+SGD = aj.ogd(0.1)
 
 CALLS = [
     (lambda: aj.init({}), ValueError, "init: `phi` must hold a coordinate: got 0 leaves"),
@@ -80,14 +80,14 @@ CALLS = [
         "init: `learning_rate` times `zeta` must have a square within pairs of float32: got 1e-13",
     ),
     (
-        lambda: aj.within_task("fast"),
+        lambda: aj.ogd("fast"),
         TypeError,
-        "within_task: `learning_rate` must be a real number: got 'fast', a str, expected a float",
+        "ogd: `learning_rate` must be a real number: got 'fast', a str, expected a float",
     ),
     (
-        lambda: aj.within_task(-0.1),
+        lambda: aj.ogd(-0.1),
         ValueError,
-        "within_task: `learning_rate` must not be negative: got -0.1",
+        "ogd: `learning_rate` must not be negative: got -0.1",
     ),
     (
         lambda: aj.aruba_plus_plus(0.0, 1.0, 0.1),
@@ -115,54 +115,54 @@ CALLS = [
         "aruba_plus_plus: `coef` must be one number: got shape (2,), expected ()",
     ),
     (
-        lambda: aj.within_task(changed(PHI, a=np.full((2, 3), -1.0))),
+        lambda: aj.ogd(changed(PHI, a=np.full((2, 3), -1.0))),
         ValueError,
-        "within_task: `learning_rate` must be finite and >= 0 everywhere: got -1.0 at 0",
+        "ogd: `learning_rate` must be finite and >= 0 everywhere: got -1.0 at 0",
     ),
     (
         lambda: SGD.init(jnp.ones(2, int)),
         TypeError,
-        "within_task: `params` must be floating point: got int32",
+        "ogd: `params` must be floating point: got int32",
     ),
     (
         lambda: used(SGD, OTHER),
         ValueError,
-        "within_task: `updates` must be a tree as `state.grad_sq`: got PyTreeDef({'a': *})",
+        "ogd: `updates` must be a tree as `state.grad_sq`: got PyTreeDef({'a': *})",
     ),
     (
         lambda: used(SGD, changed(PHI, b=jnp.ones(3))),
         ValueError,
-        "within_task: `updates` must have the right shape: got (3,), expected (2,)",
+        "ogd: `updates` must have the right shape: got (3,), expected (2,)",
     ),
     (
         lambda: used(SGD, changed(PHI, b=jnp.ones(2, int))),
         TypeError,
-        "within_task: `updates` must be floating point: got int32",
+        "ogd: `updates` must be floating point: got int32",
     ),
     (
         lambda: used(SGD, PHI, OTHER),
         ValueError,
-        "within_task: `params` must be a tree as `updates`: got PyTreeDef({'a': *}), expected",
+        "ogd: `params` must be a tree as `updates`: got PyTreeDef({'a': *}), expected",
     ),
     (
         lambda: used(SGD, PHI, changed(PHI, a=jnp.ones(3))),
         ValueError,
-        "within_task: `params` must have the right shape: got (3,), expected (2, 3)",
+        "ogd: `params` must have the right shape: got (3,), expected (2, 3)",
     ),
     (
         lambda: used(SGD, PHI, changed(PHI, a=jnp.ones((2, 3), jnp.bfloat16))),
         TypeError,
-        "within_task: `params` must be of full precision, lest small steps are lost: got bfloat16",
+        "ogd: `params` must be of full precision, lest small steps are lost: got bfloat16",
     ),
     (
-        lambda: used(aj.within_task(OTHER), PHI),
+        lambda: used(aj.ogd(OTHER), PHI),
         ValueError,
-        "within_task: `learning_rate` must be a tree as `updates`: got PyTreeDef({'a': *})",
+        "ogd: `learning_rate` must be a tree as `updates`: got PyTreeDef({'a': *})",
     ),
     (
-        lambda: used(aj.within_task(changed(PHI, a=jnp.ones(3))), PHI),
+        lambda: used(aj.ogd(changed(PHI, a=jnp.ones(3))), PHI),
         ValueError,
-        "within_task: `learning_rate` must have the shape of `updates`, or none: got (3,)",
+        "ogd: `learning_rate` must have the shape of `updates`, or none: got (3,)",
     ),
     (
         lambda: aj.aruba_plus_plus(PHI, OTHER, 0.1).init(PHI),
@@ -212,17 +212,17 @@ CALLS = [
     (
         lambda: aj.merge(STATE),
         TypeError,
-        "merge: `stacked` must be Statistics: got MetaState, expected Statistics",
+        "merge: `stacked` must be TaskStatistics: got MetaState, expected TaskStatistics",
     ),
     (
         lambda: aj.apply(PHI, aj.statistics(PHI, HATS, HATS)),
         TypeError,
-        "apply: `state` must be MetaState: got dict, expected MetaState",
+        "apply: `state` must be aruba_fast.jax.MetaState: got dict, expected what",
     ),
     (
         lambda: aj.apply(STATE, PHI),
         TypeError,
-        "apply: `statistics` must be Statistics: got dict, expected Statistics",
+        "apply: `statistics` must be aruba_fast.jax.TaskStatistics: got dict, expected what",
     ),
     (
         lambda: aj.apply(STATE, aj.statistics(jnp.ones(3), jnp.ones(3), jnp.ones(3))),
@@ -309,7 +309,7 @@ def test_types_that_do_not_go_together_with_float64():
             ),
             (
                 lambda: used(SGD, double),
-                "within_task: `updates` must not be of more precision than the parameters: "
+                "ogd: `updates` must not be of more precision than the parameters: "
                 "got float64, expected at most float32",
             ),
             (

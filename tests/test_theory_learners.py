@@ -10,6 +10,7 @@ from real_data import TABLES, standardized
 from scipy import integrate, special, stats
 
 import aruba_fast as af
+from aruba_fast import theory
 from aruba_fast.theory.full_matrix import matrix_rate
 from aruba_fast.theory.scale import ewoo_mean
 from aruba_fast.theory.transfer import student_quantile
@@ -47,7 +48,7 @@ def test_the_mean_of_ewoo_on_an_interval(low, high):
 
 @pytest.mark.parametrize("method", ["ftl", "ewoo"])
 def test_the_scale_against_its_equations(method, rng):
-    learner = af.ScaleLearner(diameter=2.0, eps=0.2, method=method, lipschitz=3.0, max_rounds=64)
+    learner = theory.ScaleLearner(diameter=2.0, eps=0.2, method=method, lipschitz=3.0, max_steps=64)
     phi, sigma, moved = rng.standard_normal(3) / 4, 0.0, 0.0
     for m in (4, 16, 64, 9):
         theta = rng.standard_normal((2, 3)) / 4
@@ -73,7 +74,7 @@ def test_the_scale_is_learned_without_knowing_it(method, spread, rng):
     """Average loss (B^2/v + v) comes near the least of any fixed v, 2 V."""
     n_tasks = 4000
     b_sq = spread**2 * rng.uniform(0.5, 1.5, n_tasks)
-    learner = af.ScaleLearner(diameter=1.5, n_tasks=n_tasks, method=method, max_rounds=1)
+    learner = theory.ScaleLearner(diameter=1.5, n_tasks=n_tasks, method=method, max_steps=1)
     total = 0.0
     for each in b_sq:
         v = learner.scale
@@ -91,14 +92,14 @@ def test_the_scale_is_learned_without_knowing_it(method, spread, rng):
 
 def test_running_mean_is_the_last_expert_and_constant_steps_the_others(rng):
     theta = rng.standard_normal((40, 3))
-    experts = af.InitializationExperts(np.ones(3), n_tasks=40, alphas=[0.1, 0.7])
+    experts = theory.InitializationExperts(np.ones(3), n_tasks=40, alphas=[0.1, 0.7])
     paths = [np.ones(3), np.ones(3)]
     for t, end in enumerate(theta):
         experts.update(end)
         paths = [p + a * (end - p) for p, a in zip(paths, (0.1, 0.7), strict=True)]
         np.testing.assert_allclose(experts.experts[:2], paths, rtol=1e-12)
         np.testing.assert_allclose(experts.experts[2], theta[: t + 1].mean(axis=0), atol=1e-12)
-    together = af.InitializationExperts(np.ones(3), n_tasks=40, alphas=[0.1, 0.7])
+    together = theory.InitializationExperts(np.ones(3), n_tasks=40, alphas=[0.1, 0.7])
     together.update(theta)
     np.testing.assert_array_equal(together.phi, experts.phi)
 
@@ -108,11 +109,11 @@ def test_experts_lose_a_logarithm_to_the_best_step(speed, rng):
     n_tasks, diameter = 500, 0.0
     center = np.cumsum(speed * rng.standard_normal((n_tasks, 2)), axis=0)
     theta = center + 0.3 * rng.standard_normal((n_tasks, 2))
-    experts = af.InitializationExperts(np.zeros(2), n_tasks=n_tasks)
+    experts = theory.InitializationExperts(np.zeros(2), n_tasks=n_tasks)
     for end in theta:
         diameter = max(diameter, np.linalg.norm(experts.experts - end, axis=1).max())
         experts.update(end)
-    known = af.InitializationExperts(np.zeros(2), n_tasks=n_tasks, diameter=diameter)
+    known = theory.InitializationExperts(np.zeros(2), n_tasks=n_tasks, diameter=diameter)
     mixed = 0.0
     for end in theta:
         mixed += 0.5 * ((known.phi - end) ** 2).sum()
@@ -122,7 +123,7 @@ def test_experts_lose_a_logarithm_to_the_best_step(speed, rng):
 
 def test_the_grid_has_a_step_near_every_good_one():
     for n_tasks in (1, 7, 100, 10_000):
-        alphas = af.InitializationExperts(np.zeros(1), n_tasks=n_tasks).alphas[:-1]
+        alphas = theory.InitializationExperts(np.zeros(1), n_tasks=n_tasks).alphas[:-1]
         assert alphas[-1] == 1.0
         assert alphas[0] <= 2.0 / np.sqrt(n_tasks)
         np.testing.assert_allclose(alphas[1:] / alphas[:-1], 2.0)
@@ -136,10 +137,10 @@ def test_dynamic_regret_is_below_its_bound(alpha, rng):
         for t in range(79):
             phi[t + 1] = phi[t] + alpha * (theta[t] - phi[t])
         for path in (theta, np.zeros(2), np.cumsum(0.01 * rng.standard_normal((80, 2)), axis=0)):
-            regret = af.dynamic_regret(phi, theta, path)
+            regret = theory.dynamic_regret(phi, theta, path)
             whole = np.broadcast_to(path, (80, 2))
             width = np.linalg.norm(whole[:, None] - phi[None], axis=2).max()
-            bound = af.dynamic_regret_bound(phi, theta, path, alpha=alpha, diameter=width)
+            bound = theory.dynamic_regret_bound(phi, theta, path, alpha=alpha, diameter=width)
             assert regret <= bound + 1e-12
 
 
@@ -152,7 +153,7 @@ def test_the_running_mean_identity(rng):
         phi.append(learner.phi.copy())
         learner.update(af.TaskRun(end[None], np.ones((1, 4))))
     squares = ((np.array(phi) - theta) ** 2).sum(axis=1)
-    regret = af.dynamic_regret(phi, theta, theta.mean(axis=0))
+    regret = theory.dynamic_regret(phi, theta, theta.mean(axis=0))
     assert regret == pytest.approx((squares / (2.0 * np.arange(1, 61))).sum(), rel=1e-12)
 
 
@@ -193,7 +194,7 @@ def matrix_task(x, y, phi, h, *, loss, batch_size=1, n_epochs=1):
 def test_tasks_with_a_matrix_of_rates(loss, options, rng):
     pieces = [task_data(loss, rng, m, 3) for m in (1, 5, 17, 8, 30)]
     size = n_parameters(loss, 3)
-    learner = af.FullMatrixLearner(0.1 * rng.standard_normal(size), learning_rate=0.2)
+    learner = theory.FullMatrixLearner(0.1 * rng.standard_normal(size), learning_rate=0.2)
     b, g = np.eye(size) * learner.B[0, 0], np.eye(size)
     for repeat in range(2):
         phi, h = learner.phi, learner.H
@@ -217,7 +218,7 @@ def test_tasks_with_a_matrix_of_rates(loss, options, rng):
 def test_a_matrix_of_rates_is_ogd_in_other_coordinates(rng):
     """With the features multiplied by H^(1/2), H is the identity: the native engine as oracle."""
     pieces = [task_data("logistic", rng, m, 4) for m in (9, 20)]
-    learner = af.FullMatrixLearner(np.zeros(4), learning_rate=0.3)
+    learner = theory.FullMatrixLearner(np.zeros(4), learning_rate=0.3)
     for _ in range(3):
         learner.update(learner.run(pack(pieces, np.float64), loss="logistic"))
     values, vectors = np.linalg.eigh(learner.H)
@@ -235,8 +236,8 @@ def test_regret_with_a_matrix_of_rates_is_below_its_bound(table):
     tasks = standardized(table)
     tasks = tasks[: min(len(tasks), 60)]
     steepest = float((tasks.x**2).sum(axis=1).max())
-    best = af.best_in_hindsight(tasks, "huber")
-    learner = af.FullMatrixLearner(np.zeros(tasks.n_features), learning_rate=0.3 / steepest)
+    best = theory.best_in_hindsight(tasks, loss="huber")
+    learner = theory.FullMatrixLearner(np.zeros(tasks.n_features), learning_rate=0.3 / steepest)
     for first in range(0, len(tasks), 10):
         part = slice(first, first + 10)
         run = learner.run(tasks[part], loss="huber")
@@ -254,9 +255,9 @@ def test_a_matrix_sees_correlations_that_rates_do_not(rng):
     theta = 2.0 * rng.standard_normal((600, 1)) * direction
     y = np.einsum("tmd,td->tm", x, theta) + rng.standard_normal((600, 30))
     tasks = af.Tasks(x, y)
-    matrix = af.FullMatrixLearner(np.zeros(d), learning_rate=0.3)
+    matrix = theory.FullMatrixLearner(np.zeros(d), learning_rate=0.3)
     rates = af.MetaLearner(np.zeros(d), learning_rate=0.3)
-    best, lost = af.best_in_hindsight(tasks, "squared"), np.zeros(2)
+    best, lost = theory.best_in_hindsight(tasks, loss="squared"), np.zeros(2)
     for first in range(0, 600, 10):
         part = slice(first, first + 10)
         run = matrix.run(tasks[part], loss="squared")
@@ -274,7 +275,7 @@ def test_a_matrix_sees_correlations_that_rates_do_not(rng):
 def test_a_task_that_diverges_is_left_out(rng):
     x, y = rng.standard_normal((3, 40, 2)), rng.standard_normal((3, 40))
     x[1] *= 1e3
-    learner = af.FullMatrixLearner(np.zeros(2), learning_rate=1.0)
+    learner = theory.FullMatrixLearner(np.zeros(2), learning_rate=1.0)
     run = learner.run(af.Tasks(1e-2 * x, y), loss="squared")
     run_far = learner.run(af.Tasks(np.where(x > 1e2, 1e200, x), y), loss="squared")
     assert run.finite.sum() >= 2
@@ -287,7 +288,7 @@ def test_a_task_that_diverges_is_left_out(rng):
 
 
 def test_averages_of_starts_and_rates(rng):
-    learner, average = af.MetaLearner(np.zeros(3)), af.MetaAverage()
+    learner, average = af.MetaLearner(np.zeros(3)), theory.MetaAverage()
     starts, rates = [], []
     for size in (1, 4, 2):
         average.add(learner, size)
@@ -300,14 +301,14 @@ def test_averages_of_starts_and_rates(rng):
 
 def test_the_average_pair_is_no_worse_than_the_average_of_pairs(rng):
     """Jensen, on the bounds of any one task."""
-    learner, average = af.MetaLearner(np.zeros(3)), af.MetaAverage()
+    learner, average = af.MetaLearner(np.zeros(3)), theory.MetaAverage()
     star, squares = rng.standard_normal((1, 3)), rng.random((1, 3))
     run, bounds = af.TaskRun(star, squares), []
     for _ in range(50):
         average.add(learner)
-        bounds.append(af.regret_upper_bound(run, star, learner.phi, learner.rule())[0])
+        bounds.append(theory.regret_upper_bound(run, star, learner.phi, learner.rule())[0])
         learner.update(af.TaskRun(rng.standard_normal((1, 3)), rng.random((1, 3))))
-    both = af.regret_upper_bound(run, star, average.phi, af.OGD(average.learning_rate))
+    both = theory.regret_upper_bound(run, star, average.phi, af.OGD(average.learning_rate))
     assert both[0] <= np.mean(bounds)
 
 
@@ -328,7 +329,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     for k in range(500):
         part = slice(20 * k, 20 * k + 20)
         risks.append(
-            af.transfer_risk(support[part], query[part], np.zeros(2), af.OGD(0.05), loss="huber")
+            theory.transfer_risk(
+                support[part], query[part], np.zeros(2), af.OGD(0.05), loss="huber"
+            )
         )
     truth = np.mean([r.mean for r in risks])
     covered = np.mean([r.low <= truth <= r.high for r in risks])
@@ -340,7 +343,7 @@ def test_risk_of_average_and_last_iterate(rng):
     support, query = af.Tasks(x, x.sum(axis=2)).shots(6)
     run = af.run_tasks(support, np.zeros(2), af.OGD(0.1), loss="squared", average=True)
     for last, theta in ((False, run.theta_bar), (True, run.theta_hat)):
-        found = af.transfer_risk(
+        found = theory.transfer_risk(
             support, query, np.zeros(2), af.OGD(0.1), loss="squared", last=last
         )
         np.testing.assert_array_equal(found.risk, af.evaluate(query, theta, loss="squared"))
@@ -359,8 +362,8 @@ def test_average_excess_risk_is_below_average_regret_over_m(rng):
     y = np.einsum("tmd,td->tm", x, theta) + rng.standard_normal((3000, m + 30))
     support, query = af.Tasks(x, y).shots(m)
     rule = af.OGD(0.1)
-    risk = af.transfer_risk(support, query, np.zeros(2), rule, loss="squared")
+    risk = theory.transfer_risk(support, query, np.zeros(2), rule, loss="squared")
     least = af.evaluate(query, theta, loss="squared").mean()
     run = af.run_tasks(support, np.zeros(2), rule, loss="squared")
-    regret = af.regret(run, af.best_in_hindsight(support, "squared")).mean()
+    regret = theory.regret(run, theory.best_in_hindsight(support, loss="squared")).mean()
     assert 0 < risk.mean - least <= regret / m
