@@ -30,10 +30,10 @@ class BoundRow {
     for (Doubles& lane : slope_) lane = Doubles(0.0);
     const std::int64_t whole = call.n / kPad * kPad;
     for (std::int64_t j = 0; j < whole; j += kPad)
-      eight(theta_star_ + j, phi_ + j, grad_sq_ + j, call.rates ? call.rates + j : nullptr,
-            call.seconds ? call.seconds + j : nullptr, d_phi ? d_phi + j : nullptr,
-            d_rate ? d_rate + j : nullptr);
-    if (whole < call.n) rest(whole, d_phi, d_rate);
+      add_eight(theta_star_ + j, phi_ + j, grad_sq_ + j, call.rates ? call.rates + j : nullptr,
+                call.seconds ? call.seconds + j : nullptr, d_phi ? d_phi + j : nullptr,
+                d_rate ? d_rate + j : nullptr);
+    if (whole < call.n) add_last(whole, d_phi, d_rate);
     call.value[task] = fold_eight(value_);
     if (call.d_rate && !call.rates) call.d_rate[task] = fold_eight(slope_);
   }
@@ -41,8 +41,8 @@ class BoundRow {
  private:
   static constexpr int kWidth = Doubles::kWidth, kRegs = kPad / kWidth;
 
-  void eight(const double* theta_star, const double* phi, const double* grad_sq,
-             const double* rates, const double* seconds, double* d_phi, double* d_rate) {
+  void add_eight(const double* theta_star, const double* phi, const double* grad_sq,
+                 const double* rates, const double* seconds, double* d_phi, double* d_rate) {
 #pragma GCC unroll 4
     for (int k = 0; k < kRegs; ++k) {
       const int j = k * kWidth;
@@ -60,7 +60,7 @@ class BoundRow {
     }
   }
 
-  void rest(std::int64_t j, double* d_phi, double* d_rate) {
+  void add_last(std::int64_t j, double* d_phi, double* d_rate) {
     PaddedBound padding = {};
     const std::size_t bytes = static_cast<std::size_t>(call_.n - j) * sizeof(double);
     for (int k = 0; k < kPad; ++k) padding.rates[k] = padding.seconds[k] = 1;
@@ -80,8 +80,8 @@ class BoundRow {
       kept_slope[k] = slope_[k];
       value_[k] = slope_[k] = Doubles(0.0);
     }
-    eight(padding.theta_star, padding.phi, padding.grad_sq, padding.rates, padding.seconds, to_phi,
-          to_rate);
+    add_eight(padding.theta_star, padding.phi, padding.grad_sq, padding.rates, padding.seconds,
+              to_phi, to_rate);
     // A given diameter is charged to padding too: those lanes are left out.
     for (int k = 0; k < kRegs; ++k) {
       const auto mask = first_lanes<double>(static_cast<int>(call_.n - j) - k * kWidth);

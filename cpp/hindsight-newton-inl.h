@@ -14,7 +14,8 @@ struct Minimum {
 
 class Newton {
  public:
-  explicit Newton(Problem& problem) : p_(problem), loss_(problem.call.loss_kind), facts_(problem.facts) {}
+  explicit Newton(Problem& problem)
+      : p_(problem), loss_(problem.call.loss_kind), facts_(problem.facts) {}
 
   // From p.u on, to p.u: until the gap is `target` times the tolerance, or met it and falls no
   // more.

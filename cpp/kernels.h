@@ -107,7 +107,7 @@ struct HindsightCall {
 struct BoundCall {
   const double *theta_star, *phi, *grad_sq;
   const double *rates, *seconds;  // the rule's parameters; null: the numbers below
-  const double* n_rounds;          // null: not wanted
+  const double* n_rounds;         // null: not wanted
   double rate, second, gradient_weight, diameter;
   std::int64_t phi_stride, first, last, n;  // phi_stride 0: one phi for all
   double *value, *d_phi, *d_rate;           // d_rate as rates, or a number for each task

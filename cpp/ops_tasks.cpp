@@ -152,7 +152,8 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
       .n_slots = static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads))),
       .is_long = is_long_};
   for (int i = 0; i < kMostParameters; ++i) call.parameters[i] = parameters_[i].get();
-  reserve(threads, rule.rule == TaskRule::kExponentiatedGradient ? call.eg_scratch_numbers() : call.scratch_numbers());
+  reserve(threads, rule.rule == TaskRule::kExponentiatedGradient ? call.eg_scratch_numbers()
+                                                                 : call.scratch_numbers());
   const auto body = [&](int thread) {
     TasksCall own = call;
     const auto address =

@@ -45,20 +45,20 @@ class TaskRunner {
   using P = Pack<T>;
 
   void after_rows(int k, std::int64_t n) {
-    auto& at = slots_.progress[k];
+    auto& progress = slots_.progress[k];
     slots_.x[k] += n * call_.n_features;
     slots_.y[k] += n;
-    at.rows_left -= n;
+    progress.rows_left -= n;
     if (call_.batch_size == 1) {
-      at.n_rounds += n;
+      progress.n_rounds += n;
       if (call_.is_long) after_rounds(k);
     } else {
-      at.batch_rows += n;
-      if (at.batch_rows == call_.batch_size || at.rows_left == 0) end_batch(k);
-      else if (at.batch_rows % kTermsTogether == 0) slots_.gather_batch(k);
+      progress.batch_rows += n;
+      if (progress.batch_rows == call_.batch_size || progress.rows_left == 0) end_batch(k);
+      else if (progress.batch_rows % kTermsTogether == 0) slots_.gather_batch(k);
     }
-    if (at.rows_left > 0) return;
-    if (at.epochs_left > 0) return slots_.start_epoch(k);
+    if (progress.rows_left > 0) return;
+    if (progress.epochs_left > 0) return slots_.start_epoch(k);
     slots_.finish(k);
     if (k != --slots_.n_active) slots_.move(slots_.n_active, k);
   }
@@ -155,9 +155,9 @@ class TaskRunner {
       }
 #pragma GCC unroll 2
       for (int p = 0; p < kPacks; ++p) {
-        const LossAndSlope<P> at = one_output_loss(call_.loss_kind, z[p], load(y + p * kWidth));
-        loss[p].add(at.loss);
-        store(slope + p * kWidth, at.slope);
+        const LossAndSlope<P> found = one_output_loss(call_.loss_kind, z[p], load(y + p * kWidth));
+        loss[p].add(found.loss);
+        store(slope + p * kWidth, found.slope);
       }
 #pragma GCC unroll 32
       for (int k = 0; k < kPacks * kWidth; ++k) {
@@ -183,29 +183,30 @@ class TaskRunner {
       for (int first = 0; first < slots_.n_active; first += kWidth)
         store(slots_.batch_loss + first, load(slots_.batch_loss + first) + predict(first, row));
       for (int k = 0; k < slots_.n_active; ++k) {
-        const T* at = slots_.x[k] + row * call_.n_features;
+        const T* x = slots_.x[k] + row * call_.n_features;
         for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
           const P slope(slots_.slope[c * kMaxSlots + k]);
           T* sum = slots_.of(slots_.gradient, k, c);
-          over_features(
-              at, [&](std::int64_t j, P x, auto) { store(sum + j, fma(slope, x, load(sum + j))); });
+          over_features(x, [&](std::int64_t j, P x_j, auto) {
+            store(sum + j, fma(slope, x_j, load(sum + j)));
+          });
         }
       }
     }
   }
 
   void end_batch(int k) {
-    auto& at = slots_.progress[k];
-    const T mean = T(1) / static_cast<T>(at.batch_rows);
-    if (at.batch_rows > kTermsTogether) slots_.collect_batch(k);
+    auto& progress = slots_.progress[k];
+    const T mean = T(1) / static_cast<T>(progress.batch_rows);
+    if (progress.batch_rows > kTermsTogether) slots_.collect_batch(k);
     for (std::int64_t c = 0; c < call_.n_outputs; ++c)
       update<false>(k, c, slots_.of(slots_.gradient, k, c), P(mean));
     project_slot(k);
     std::memset(slots_.of(slots_.gradient, k), 0, slots_.bytes(slots_.slot_size));
     slots_.add_loss(k, slots_.batch_loss[k] * mean);
     slots_.batch_loss[k] = T(0);
-    at.batch_rows = 0;
-    ++at.n_rounds;
+    progress.batch_rows = 0;
+    ++progress.n_rounds;
     if (call_.is_long) after_rounds(k);
   }
 

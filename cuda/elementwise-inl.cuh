@@ -87,8 +87,7 @@ __device__ __forceinline__ void step_at(const Steps<Rule, T, G>& at, std::int64_
 }
 
 template <class Rule, class T, class G>
-__global__ void __launch_bounds__(kStepThreads)
-    step_array(Steps<Rule, T, G> steps) {
+__global__ void __launch_bounds__(kStepThreads) step_array(Steps<Rule, T, G> steps) {
   step_at(steps, global_index());
 }
 

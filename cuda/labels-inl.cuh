@@ -14,8 +14,7 @@ __global__ void __launch_bounds__(kMetaThreads)
                      unsigned long long* first) {
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kMetaThreads;
   for (std::int64_t i = global_index(); i < n_rows; i += n_threads)
-    if (!is_label(loss, y[i], n_classes))
-      atomicMin(first, static_cast<unsigned long long>(i));
+    if (!is_label(loss, y[i], n_classes)) atomicMin(first, static_cast<unsigned long long>(i));
 }
 
 }  // namespace aruba_fast::cuda

@@ -96,7 +96,7 @@ void step(const StepArguments& arguments, const Stream& stream) {
   const StepPlan plan = plan_step(arguments);
   const DeviceGuard guard(stream);
   switch (arguments.rule) {
-#define ARUBA_CASE(Rule)   \
+#define ARUBA_CASE(Rule)  \
   case StepRule::k##Rule: \
     return step_all<Rule>(plan, stream);
     ARUBA_STEP_RULES(ARUBA_CASE)

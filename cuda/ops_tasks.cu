@@ -82,8 +82,9 @@ void spread(TaskRun<T>& run, const Call& call) {
   }
 }
 
-// The most blocks of 32 coordinates that a thread holds: theta, the state, two rows of x and, unless
-// plain, three more arrays leave too few registers for the rest where they are 6 of 16 doubles.
+// The most blocks of 32 coordinates that a thread holds: theta, the state, two rows of x and,
+// unless plain, three more arrays leave too few registers for the rest where they are 6 of 16
+// doubles.
 template <class T, class Rule, bool kPlain>
 constexpr int kBlocksHeld =
     (3 + kStatesOf<Rule> + (kPlain ? 0 : 3)) * 16 * sizeof(T) / 4 > 160 ? 4 : 16;
@@ -184,7 +185,7 @@ void run_rule(const Call& call) {
 template <class T>
 void run_type(const Call& call) {
   switch (call.round.rule.rule) {
-#define ARUBA_CASE(Rule)   \
+#define ARUBA_CASE(Rule)  \
   case TaskRule::k##Rule: \
     return run_rule<T, Rule>(call);
     ARUBA_TASK_RULES(ARUBA_CASE)
@@ -205,8 +206,8 @@ std::size_t run_tasks_workspace_bytes(const TaskTable& table, const TaskOptions&
     return WideLayout(table, options, facts.n_states, has_theta_bar, n_tasks)
         .workspace_bytes(table.type);
   };
-  const auto spread = static_cast<std::size_t>(table.n_features * size_of(table.type)) *
-                      facts.parameters.size();
+  const auto spread =
+      static_cast<std::size_t>(table.n_features * size_of(table.type)) * facts.parameters.size();
   return std::max({wide(false), wide(true), table.n_features <= kLongest ? spread : 0});
 }
 
@@ -214,8 +215,7 @@ void run_tasks(const TaskRound& round, void* workspace, const Stream& stream) {
   if (round.n_tasks == 0) return;
   const DeviceGuard guard(stream);
   const Call call = {round, workspace, stream};
-  by_type("run_tasks", "`x`", round.table.type,
-          [&](auto zero) { run_type<decltype(zero)>(call); });
+  by_type("run_tasks", "`x`", round.table.type, [&](auto zero) { run_type<decltype(zero)>(call); });
 }
 
 }  // namespace aruba_fast::cuda

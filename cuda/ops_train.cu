@@ -134,8 +134,8 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
   const Shape shape = {std::min(divide_up(n_rows, kMetaThreads), kLabelBlocks), kMetaThreads};
   const auto find = [&](auto zero) {
     using T = decltype(zero);
-    launch(stream, shape, find_wrong_label<T>, static_cast<const T*>(y.data), n_rows,
-           loss, static_cast<double>(n_classes), first);
+    launch(stream, shape, find_wrong_label<T>, static_cast<const T*>(y.data), n_rows, loss,
+           static_cast<double>(n_classes), first);
   };
   by_type(function, "`y`", y.type, find);
   unsigned long long found = 0;

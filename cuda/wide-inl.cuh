@@ -11,8 +11,8 @@
 
 namespace aruba_fast::cuda {
 
-// The arrays of one task, each n_outputs * n_features; null where not wanted. The last ones are sums
-// of sums and what they leave over.
+// The arrays of one task, each n_outputs * n_features; null where not wanted. The last ones are
+// sums of sums and what they leave over.
 template <class T>
 struct WideArrays {
   T *theta, *state[kMostStates], *gradient, *theta_sum, *used_rate;
@@ -141,7 +141,8 @@ class WideTask {
   template <class Body>
   __device__ __forceinline__ void over_segment(int segment, Body body) const {
     const std::int64_t begin = static_cast<std::int64_t>(segment % n_segments_) * kSegment,
-                       end = begin + kSegment < run_.n_features ? begin + kSegment : run_.n_features,
+                       end =
+                           begin + kSegment < run_.n_features ? begin + kSegment : run_.n_features,
                        row = static_cast<std::int64_t>(segment / n_segments_) * run_.n_features;
     for (std::int64_t j = begin + lane(); j < end; j += kWarp) body(j, row + j);
   }
@@ -177,14 +178,16 @@ class WideTask {
   // Three strokes over the outputs, as cpp/loss-inl.h: the second one, which has the exponentials,
   // an output a thread.
   __device__ T softmax(T y) {
-    for (int c = static_cast<int>(threadIdx.x); c < run_.n_outputs; c += static_cast<int>(blockDim.x))
+    for (int c = static_cast<int>(threadIdx.x); c < run_.n_outputs;
+         c += static_cast<int>(blockDim.x))
       scores_[c] = total(c * n_segments_, n_segments_);
     __syncthreads();
     T maximum = scores_[0], chosen(0), sum(0);
     for (int c = 1; c < run_.n_outputs; ++c) maximum = softmax_maximum(maximum, scores_[c]);
     for (int c = 0; c < run_.n_outputs; ++c)
       chosen = select(y == static_cast<T>(c), scores_[c], chosen);
-    for (int c = static_cast<int>(threadIdx.x); c < run_.n_outputs; c += static_cast<int>(blockDim.x))
+    for (int c = static_cast<int>(threadIdx.x); c < run_.n_outputs;
+         c += static_cast<int>(blockDim.x))
       terms_[c] = softmax_term(scores_[c], maximum);
     __syncthreads();
     for (int c = 0; c < run_.n_outputs; ++c) sum = sum + terms_[c];
@@ -224,7 +227,8 @@ class WideTask {
   T slope_ = T(0), sum_of_terms_ = T(0), y_ = T(0);
 };
 
-// Where the arrays of a block's task are: in shared memory, the outputs, or its part of a workspace.
+// Where the arrays of a block's task are: in shared memory, the outputs, or its part of a
+// workspace.
 template <class T>
 struct WidePlaces {
   T* workspace;

@@ -43,9 +43,9 @@ void best_in_hindsight(const py::tuple& table_given, const py::tuple& outputs_gi
 }
 
 void regret_upper_bound(const std::string& rule, py::handle theta_star, py::handle phi,
-                        py::handle grad_sq, py::handle rate, py::handle second,
-                        py::handle n_rounds, double gradient_weight, double diameter,
-                        py::handle value, py::handle d_phi, py::handle d_rate) {
+                        py::handle grad_sq, py::handle rate, py::handle second, py::handle n_rounds,
+                        double gradient_weight, double diameter, py::handle value, py::handle d_phi,
+                        py::handle d_rate) {
   constexpr const char* function = "regret_upper_bound";
   const auto found = std::find(std::begin(kBoundNames), std::end(kBoundNames), rule);
   if (found == std::end(kBoundNames))

@@ -14,9 +14,8 @@ void run_tasks(const py::tuple& table, py::handle phi, const py::tuple& rule,
                const py::tuple& options, const py::tuple& outputs) {
   DeviceArrays arrays("run_tasks");
   const RunArguments run(arrays, table, phi, rule, options, outputs);
-  void* workspace =
-      arrays.workspace(cuda::run_tasks_workspace_bytes(
-          run.table, run.options, run.rule.rule, run.table.n_tasks));
+  void* workspace = arrays.workspace(
+      cuda::run_tasks_workspace_bytes(run.table, run.options, run.rule.rule, run.table.n_tasks));
   arrays.enqueue([&](const cuda::Stream& stream) {
     cuda::run_tasks({.table = run.table,
                      .options = run.options,

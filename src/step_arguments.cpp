@@ -43,8 +43,7 @@ StepArguments step_arguments(Arrays& arrays, const StepSignature& signature, py:
   const auto* given = parameters.begin();
   const bool has_array =
       first.takes == Takes::kArray || (first.takes == Takes::kEither && !is_number(*given));
-  if (has_array)
-    arguments.first = all_given(arrays, *given, first.name, Access::kRead, arguments);
+  if (has_array) arguments.first = all_given(arrays, *given, first.name, Access::kRead, arguments);
   else if (first.takes == Takes::kEither)
     arguments.parameters[0] = hyperparameter(arrays.function(), first, *given);
   if (!(signature.state_is_optional && state.is_none()))

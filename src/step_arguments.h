@@ -33,8 +33,7 @@ void bind_step_rule(py::module_& module, StepRule rule, Run run, std::index_sequ
   const auto call = [=](py::handle theta, py::handle grad, py::handle grad_type, py::handle state,
                         Handle<i>... parameters) {
     Here arrays(Rule::kFunction);
-    run(arrays,
-        step_arguments(arrays, signature, theta, grad, grad_type, state, {parameters...}));
+    run(arrays, step_arguments(arrays, signature, theta, grad, grad_type, state, {parameters...}));
   };
   module.def(Rule::kFunction, call, py::arg("theta"), py::arg("grad"), py::arg("grad_type"),
              py::arg(Rule::kStates[0]), py::arg(Rule::kParameters[i].name)...,
@@ -44,7 +43,7 @@ void bind_step_rule(py::module_& module, StepRule rule, Run run, std::index_sequ
 // Arrays are read by Here, an Arrays, and run(arrays, arguments) does the step.
 template <class Here, class Run>
 void bind_step_rules(py::module_& module, Run run) {
-#define ARUBA_BIND(Rule)                                    \
+#define ARUBA_BIND(Rule)                                     \
   bind_step_rule<Rule, Here>(module, StepRule::k##Rule, run, \
                              std::make_index_sequence<kParametersOf<Rule>>());
   ARUBA_STEP_RULES(ARUBA_BIND)

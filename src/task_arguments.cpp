@@ -39,8 +39,7 @@ TaskRuleArguments rule_of(Arrays& arrays, const py::tuple& given, Type type, std
       continue;
     }
     rule.numbers[i] = number(function, name, object);
-    require_within(function, "`rule`", rule.numbers[i], type,
-                   "have a `" + std::string(name) + "`");
+    require_within(function, "`rule`", rule.numbers[i], type, "have a `" + std::string(name) + "`");
   }
   return rule;
 }
@@ -79,8 +78,8 @@ TaskOptions options_of(const char* function, const TaskTable& table, const py::t
                       .radius = given[3].is_none() ? 0 : given[3].cast<double>()};
   const bool has_classes = facts_of(options.loss).has_classes;
   if (has_classes) options.n_outputs = n_parameters / table.n_features;
-  if (n_parameters != options.n_outputs * table.n_features ||
-      options.n_outputs < 1 + has_classes || options.batch_size < 1 || options.n_epochs < 1)
+  if (n_parameters != options.n_outputs * table.n_features || options.n_outputs < 1 + has_classes ||
+      options.batch_size < 1 || options.n_epochs < 1)
     refuse(function, "its options", "be in range", "values that its caller should have refused");
   require_within(function, "`radius`", options.radius, table.type);
   return options;
@@ -122,9 +121,8 @@ RunArguments::RunArguments(Arrays& arrays, const py::tuple& table_given, py::han
       .loss = arrays.doubles(outputs_given[3], "loss", {table.n_tasks})};
 }
 
-TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_given,
-                                     py::handle order, const MetaState& learner,
-                                     const py::tuple& options_given,
+TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_given, py::handle order,
+                                     const MetaState& learner, const py::tuple& options_given,
                                      const py::tuple& training_given,
                                      const py::tuple& outputs_given)
     : table(table_of(arrays, table_given)) {

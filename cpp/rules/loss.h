@@ -47,7 +47,7 @@ struct LossFacts {
   const char *labels = nullptr, *remedy = nullptr;
   bool is_of_distance = false;  // a function of z - y alone
   bool has_kinks = false;
-  bool is_flat = true;  // slopes' squares are at most twice the loss, or one where it has kinks
+  bool is_flat = true;    // slopes' squares are at most twice the loss, or one where it has kinks
   double surest = 1e300;  // scores up to here are certified by a Newton step that moves them little
   bool may_fall_for_ever = false;  // along a direction, so that there is no minimizer
   bool has_classes = false;        // a score for each class
@@ -147,8 +147,8 @@ struct Hinge {
   }
 };
 
-// Half the deviance of counts of mean e^z. Beyond kMost, 10^13, it goes on along its tangent, so that
-// nothing overflows: still convex, and with a minimum, for no count is as large.
+// Half the deviance of counts of mean e^z. Beyond kMost, 10^13, it goes on along its tangent, so
+// that nothing overflows: still convex, and with a minimum, for no count is as large.
 struct Poisson {
   static constexpr int kMost = 30;
   static constexpr LossFacts kFacts = {.name = "poisson",
@@ -292,7 +292,8 @@ ARUBA_RULE V curvature(Loss loss, V slope, V y) {
   __builtin_unreachable();
 }
 
-// Of a loss that may fall for ever: large where z is far along, negative where it is not on the way.
+// Of a loss that may fall for ever: large where z is far along, negative where it is not on the
+// way.
 ARUBA_RULE double fallen(Loss loss, double z, double y) {
   switch (loss) {
 #define ARUBA_CASE(L) \

@@ -118,8 +118,8 @@ struct ArubaPlusPlus {
   }
 };
 
-// Adam without momentum, in arrays: w = 1 - beta2^t corrects the mean of the squares for its start at
-// zero, and after t steps is the same for all.
+// Adam without momentum, in arrays: w = 1 - beta2^t corrects the mean of the squares for its start
+// at zero, and after t steps is the same for all.
 struct AdamInPlace {
   static constexpr const char* kFunction = "adam_step";
   static constexpr Parameter kParameters[] = {{"learning_rate", Takes::kEither, true},
@@ -156,8 +156,7 @@ struct Adam {
     grad_sq = fma(grad, grad, grad_sq);
     weight = fma(forget, V(Number<V>(1)) - weight, weight);
     V in_place[] = {mean_sq};
-    const V eta =
-        AdamInPlace::step(theta, in_place, grad, {learning_rate, eps, forget, weight});
+    const V eta = AdamInPlace::step(theta, in_place, grad, {learning_rate, eps, forget, weight});
     mean_sq = in_place[0];
     return eta;
   }

@@ -82,7 +82,8 @@ void test_steps(const char* type) {
           view("theta", theta.data(), kType<T>, n), view("grad", grad.data(), kType<T>, n),
           view("rates", rates.data(), kType<T>, n), view("state", state.data(), kType<T>, n)};
       const std::array<std::uint16_t, 4> half = {0x3c01, 0x0003, 0xbbff, 0x7bff};
-      step({"test", rule, {&at[0], 1}, {&at[1], 1}, {&at[2], 1}, {&at[3], 1}, {0, 0.25, 0.5, 0.75}});
+      step(
+          {"test", rule, {&at[0], 1}, {&at[1], 1}, {&at[2], 1}, {&at[3], 1}, {0, 0.25, 0.5, 0.75}});
       step({"test", rule, {&at[0], 1}, {&at[1], 1}, {}, {&at[3], 1}, {0.125, 0.5, 0.25, 0.75}});
       Hash hash;
       if constexpr (sizeof(T) == 4) {
@@ -90,7 +91,13 @@ void test_steps(const char* type) {
         for (std::size_t j = 0; j < halves.size(); ++j) halves[j] = half[j % 4];
         for (const Type narrow : {Type::kFloat16, Type::kBFloat16}) {
           const Array grads = view("grad", halves.data(), narrow, n);
-          step({"test", rule, {&at[0], 1}, {&grads, 1}, {&at[2], 1}, {&at[3], 1}, {0, 0.25, 0.5, 0.75}});
+          step({"test",
+                rule,
+                {&at[0], 1},
+                {&grads, 1},
+                {&at[2], 1},
+                {&at[3], 1},
+                {0, 0.25, 0.5, 0.75}});
         }
       }
       hash.add(theta);
@@ -109,8 +116,7 @@ struct Case {
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const LossFacts& facts : kLossFacts)
-    all.push_back(
-        {static_cast<Loss>(&facts - kLossFacts), facts.name, facts.has_classes ? 3 : 1});
+    all.push_back({static_cast<Loss>(&facts - kLossFacts), facts.name, facts.has_classes ? 3 : 1});
   return all;
 }
 
@@ -163,8 +169,7 @@ void test_tasks(const char* type) {
             std::vector<double> task_loss(static_cast<std::size_t>(n_tasks));
             Watch watch(nullptr);
             const TaskOptions options{loss.loss, loss.n_outputs, batch, 2, radius};
-            TaskRuleArguments arguments{
-                static_cast<TaskRule>(i), {}, {0.25, 0.5, 0.125, 0.75}};
+            TaskRuleArguments arguments{static_cast<TaskRule>(i), {}, {0.25, 0.5, 0.125, 0.75}};
             if (batch == 1) arguments.arrays[0] = rates.data();
             if (arguments.rule == TaskRule::kArubaPlusPlus) arguments.arrays[1] = seconds.data();
             TaskEngine(data.table, options, watch)

@@ -53,10 +53,11 @@ class Case {
     DeviceArray<G> on_grad(grad_, at_.grad);
     run(rule, with_rates, with_state, on_theta.data(), on_grad.data(), on_rates.data(),
         on_state.data(), [](const StepArguments& arguments) { cuda::step(arguments, kStream); });
-    const std::string what = "rule " + std::to_string(static_cast<int>(rule)) + " " + name_of(kType<G>) + " " +
-                             std::to_string(n_rows_) + "x" + std::to_string(d_) + " rates " +
-                             std::to_string(with_rates) + " state " + std::to_string(with_state) +
-                             " offsets " + std::to_string(at_.theta) + std::to_string(at_.grad);
+    const std::string what = "rule " + std::to_string(static_cast<int>(rule)) + " " +
+                             name_of(kType<G>) + " " + std::to_string(n_rows_) + "x" +
+                             std::to_string(d_) + " rates " + std::to_string(with_rates) +
+                             " state " + std::to_string(with_state) + " offsets " +
+                             std::to_string(at_.theta) + std::to_string(at_.grad);
     expect_same(on_theta.values(), theta, "theta, " + what);
     expect_same(on_state.values(), state, "state, " + what);
   }
@@ -71,7 +72,8 @@ class Case {
     const Array arrays[4] = {whole("theta", theta), whole("grad", grad),
                              shared_ ? view("rates", rates, {d_}) : whole("rates", rates),
                              whole("state", state)};
-    StepArguments arguments{"test", rule, {&arrays[0], 1}, {&arrays[1], 1}, {}, {}, {0.3, 0.125, 0.25, 0.75}};
+    StepArguments arguments{"test", rule, {&arrays[0], 1},         {&arrays[1], 1},
+                            {},     {},   {0.3, 0.125, 0.25, 0.75}};
     if (with_rates) arguments.first = {&arrays[2], 1};
     if (with_state) arguments.state = {&arrays[3], 1};
     call(arguments);
@@ -152,7 +154,8 @@ class List {
       arrays[3].push_back(
           view("state", on_device ? on_state_[i].data() : state_[i].data(), {n}, at));
     }
-    call(StepArguments{"test", rule, arrays[0], arrays[1], arrays[2], arrays[3], {0, 0.25, 0.5, 0.75}});
+    call(StepArguments{
+        "test", rule, arrays[0], arrays[1], arrays[2], arrays[3], {0, 0.25, 0.5, 0.75}});
   }
 
   void check() {
@@ -319,7 +322,8 @@ void test_errors() {
   cuda_on_cpu::fail_next("cudaMemcpyAsync", cudaErrorIllegalAddress);
   List<float, float> list(5, 77);
   const auto device = [](const StepArguments& arguments) { cuda::step(arguments, kStream); };
-  expect_throw<CudaError>("cudaMemcpyAsync failed", [&] { list.run(StepRule::kOgd, true, device); });
+  expect_throw<CudaError>("cudaMemcpyAsync failed",
+                          [&] { list.run(StepRule::kOgd, true, device); });
   list.check();
 }
 

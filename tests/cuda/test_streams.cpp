@@ -190,7 +190,8 @@ void test_tables() {
     const Pair grad(1);
     Pair slow(4);
     const auto step = [&](Pair& theta, int number) {
-      cuda::step({"step", StepRule::kOgd, theta.arrays, grad.arrays, {}, {}, {1}}, {0, stream(number)});
+      cuda::step({"step", StepRule::kOgd, theta.arrays, grad.arrays, {}, {}, {1}},
+                 {0, stream(number)});
     };
     step(slow, 0);
     step(slow, 1);

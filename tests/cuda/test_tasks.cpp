@@ -54,21 +54,20 @@ void test_run(const Tasks<T>& tasks, Loss loss, std::int64_t n_outputs, TaskRule
       cuda::run_tasks_workspace_bytes(device.table, options, rule, n_tasks), 0xff));
   if (with.vector_rates) on_device.arrays[0] = on_rates.data();
   if (rule == TaskRule::kArubaPlusPlus) on_device.arrays[1] = on_seconds.data();
-  cuda::run_tasks(
-      {.table = device.table,
-       .options = options,
-       .rule = on_device,
-       .phi = on_phi.data(),
-       .phi_stride = with.phi_each ? n : 0,
-       .first = first,
-       .n_tasks = n_tasks,
-       .outputs = {on_theta_hat.data(), on_grad_sq.data(),
-                   with.theta_bar ? on_theta_bar.data() : nullptr, on_losses.data()}},
-      workspace.data(), kStream);
+  cuda::run_tasks({.table = device.table,
+                   .options = options,
+                   .rule = on_device,
+                   .phi = on_phi.data(),
+                   .phi_stride = with.phi_each ? n : 0,
+                   .first = first,
+                   .n_tasks = n_tasks,
+                   .outputs = {on_theta_hat.data(), on_grad_sq.data(),
+                               with.theta_bar ? on_theta_bar.data() : nullptr, on_losses.data()}},
+                  workspace.data(), kStream);
   const std::string what =
       std::string(name_of(kType<T>)) + " loss " + std::to_string(static_cast<int>(loss)) +
-      " rule " + std::to_string(static_cast<int>(rule)) + " d " + std::to_string(host.n_features) + " batch " +
-      std::to_string(with.batch_size) + " radius " + std::to_string(with.radius);
+      " rule " + std::to_string(static_cast<int>(rule)) + " d " + std::to_string(host.n_features) +
+      " batch " + std::to_string(with.batch_size) + " radius " + std::to_string(with.radius);
   expect_same(on_theta_hat.values(), theta_hat, "theta_hat, " + what);
   expect_same(on_grad_sq.values(), grad_sq, "grad_sq, " + what);
   expect_same(on_theta_bar.values(), theta_bar, "theta_bar, " + what);
@@ -138,7 +137,8 @@ void test_extremes() {
       Numbers numbers(11);
       for (T& value : tasks.x())
         value = static_cast<T>(static_cast<double>(value) * (numbers.next() > 0 ? scale : 1));
-      for (const Options& options : kOptions) test_run(tasks, loss, n_outputs, TaskRule::kOgd, options);
+      for (const Options& options : kOptions)
+        test_run(tasks, loss, n_outputs, TaskRule::kOgd, options);
     }
   }
 }
@@ -146,7 +146,8 @@ void test_extremes() {
 // A part of the table, with and without an order.
 void test_parts() {
   const Tasks<float> tasks(9, 7, Loss::kSquared, 1);
-  for (const Options& options : kOptions) test_run(tasks, Loss::kSquared, 1, TaskRule::kOgd, options, 4);
+  for (const Options& options : kOptions)
+    test_run(tasks, Loss::kSquared, 1, TaskRule::kOgd, options, 4);
 }
 
 }  // namespace
