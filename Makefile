@@ -27,7 +27,7 @@ CPP := $(shell find cpp cuda src tests -name '*.cpp' -o -name '*.h' -o -name '*.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=8
 # What `cuda-gates` compiles for and judges; CI takes the two ends. Empty: every architecture.
 CUDA_ARCHITECTURES ?=
-INSTALL = $(PIP) install --no-build-isolation '.[cli]' -Cbuild-dir=$(BUILD) \
+INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(BUILD) \
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
 

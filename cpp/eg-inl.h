@@ -7,8 +7,8 @@
 #include "kernels.h"
 #include "loss-inl.h"
 #include "project-inl.h"
-#include "rules/meta.h"
 #include "rules/step.h"
+#include "rules/sums.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -113,7 +113,7 @@ class EgRunner {
     if (batch_rows_ > kTermsTogether) {
       gather_batch();
       collect(gradient_, gradient_total_, gradient_rest_);
-      batch_loss_ = batch_total_.high + batch_total_.low;
+      batch_loss_ = batch_total_.value();
       batch_total_ = {T(0), T(0)};
     }
     loss_.add(batch_loss_ * mean);
@@ -147,19 +147,10 @@ class EgRunner {
 
   // What is in `part` goes to the sum of such sums, as in slots-inl.h.
   void gather(T* part, T* total, T* rest) const {
-    for (std::int64_t j = 0; j < n_; ++j) {
-      Twofold<T> sum = {total[j], rest[j]};
-      aruba_fast::add(sum, part[j]);
-      total[j] = sum.high;
-      rest[j] = sum.low;
-      part[j] = T(0);
-    }
+    for (std::int64_t j = 0; j < n_; ++j) aruba_fast::gather(part[j], total[j], rest[j]);
   }
   void collect(T* part, T* total, T* rest) const {
-    for (std::int64_t j = 0; j < n_; ++j) {
-      part[j] = total[j] + rest[j];
-      total[j] = rest[j] = T(0);
-    }
+    for (std::int64_t j = 0; j < n_; ++j) aruba_fast::collect(part[j], total[j], rest[j]);
   }
   void gather_batch() {
     gather(gradient_, gradient_total_, gradient_rest_);
@@ -181,7 +172,7 @@ class EgRunner {
     const std::size_t bytes = static_cast<std::size_t>(n_) * sizeof(T);
     if (n_rounds_ >= kSquaresTogether) {
       gather_squares();
-      steepest_sq_ = steepest_total_.high + steepest_total_.low;
+      steepest_sq_ = steepest_total_.value();
     }
     if (call_.is_long && n_rounds_ >= kTermsTogether) {
       gather(sum_, sum_total_, sum_rest_);
@@ -193,7 +184,7 @@ class EgRunner {
     if (call_.theta_bar)
       for (std::int64_t j = 0; j < n_; ++j)
         static_cast<T*>(call_.theta_bar)[position * n_ + j] = sum_[j] / static_cast<T>(n_rounds_);
-    call_.loss[position] = static_cast<double>(loss_.sum) - static_cast<double>(loss_.error);
+    call_.loss[position] = loss_.value();
   }
 
   const TasksCall& call_;

@@ -1,22 +1,10 @@
-// The losses of a register of tasks: their compensated sums, and the softmax over several outputs.
+// The softmax over several outputs, for a register of tasks.
 #pragma once
 
 #include "kernels.h"
 #include "simd.h"
 
 namespace aruba_fast::ARUBA_ISA {
-
-// Kahan's sum of each lane's losses.
-template <class P>
-struct Compensated {
-  P sum, error;
-
-  ARUBA_RULE void add(P loss) {
-    const P term = loss - error, next = sum + term;
-    error = (next - sum) - term;
-    sum = next;
-  }
-};
 
 // z and slope hold kMaxSlots tasks for each of n_outputs classes. Returns the losses and fills in
 // the slopes.

@@ -182,7 +182,7 @@ double sum_of(const double* values, std::int64_t n) {
   const Twofold<double> sum =
       lane_sum(static_cast<std::int64_t>(segments.size()),
                [&](std::int64_t i) { return segments[static_cast<std::size_t>(i)]; });
-  return sum.high + sum.low;
+  return sum.value();
 }
 
 // Whether every task surely counts: float32 is far from float64's limits.
@@ -210,21 +210,20 @@ struct MetaState::Round {
 
 MetaState::Round MetaState::round_of(const Statistics& statistics, const double* meta_step) const {
   const std::int64_t k = statistics.n_tasks;
-  const double eps = parameters.learning_rate * parameters.zeta,
-               weight = statistics.weight.high + statistics.weight.low;
+  const double eps = parameters.learning_rate * parameters.zeta, weight = statistics.weight.value();
   Twofold<double> total_weight = {*weight_high, *weight_low};
   add(total_weight, statistics.weight);
   // The spec counts t from 1: the first task adds 1 / 2^p.
   const Twofold<double> smoothing = lane_sum(k, [this](std::int64_t i) {
     return smoothing_term(static_cast<double>(*n_tasks + 2 + i), parameters.p);
   });
-  const double total = total_weight.high + total_weight.low;
+  const double total = total_weight.value();
   // A rate stays a number of the parameters' type, whatever happened.
   const double largest = type == Type::kFloat64 ? std::numeric_limits<double>::max()
                                                 : double{std::numeric_limits<float>::max()};
   return {total_weight,
           {power(1 - parameters.decay, k), 1 / (eps * eps), 1 / (parameters.zeta * parameters.zeta),
-           smoothing.high + smoothing.low, weight > 0 ? 1 / weight : 0,
+           smoothing.value(), weight > 0 ? 1 / weight : 0,
            weight > 0 ? (meta_step ? *meta_step : weight / total) : 0, parameters.learning_rate,
            std::min(parameters.max_learning_rate, largest)}};
 }

@@ -118,7 +118,7 @@ ARUBA_RULE Pack<T> sqrt(Pack<T> a) {
 // Adders and multipliers are separate units on many processors, and sums of pairs are nothing but
 // additions: every other one goes to the multiplier (reduction of [1000, 100 000] on Zen 5: AVX2 31
 // instead of 42 ms, AVX-512 23 instead of 26).
-ARUBA_RULE Doubles add_aside(Doubles a, Doubles b) {
+ARUBA_RULE Doubles add_as_fma(Doubles a, Doubles b) {
 #if defined(__AVX2__)
   return fma(a, Doubles(1.0), b);
 #else

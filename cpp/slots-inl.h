@@ -4,9 +4,8 @@
 #include <initializer_list>
 
 #include "kernels.h"
-#include "loss-inl.h"
-#include "rules/meta.h"
 #include "rules/step.h"
+#include "rules/sums.h"
 #include "simd.h"
 
 namespace aruba_fast::ARUBA_ISA {
@@ -108,13 +107,8 @@ struct TaskSlots {
 
   // What slot k has summed in `part` goes to the sum of such sums; `part` begins anew.
   ARUBA_RARE void gather(T* part, T* total, T* rest, int k) const {
-    for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
-      Twofold<T> sum = {total[i], rest[i]};
-      aruba_fast::add(sum, part[i]);
-      total[i] = sum.high;
-      rest[i] = sum.low;
-      part[i] = T(0);
-    }
+    for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i)
+      aruba_fast::gather(part[i], total[i], rest[i]);
   }
   ARUBA_RARE void gather_squares(int k) const {
     for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
@@ -131,16 +125,14 @@ struct TaskSlots {
   ARUBA_RARE void collect_batch(int k) {
     collect(gradient, gradient_total, gradient_rest, k);
     aruba_fast::add(batch_total[k], batch_loss[k]);
-    batch_loss[k] = batch_total[k].high + batch_total[k].low;
+    batch_loss[k] = batch_total[k].value();
     batch_total[k] = {T(0), T(0)};
   }
   // The whole sum, to `part`; the sum of sums begins anew.
   ARUBA_RARE void collect(T* part, T* total, T* rest, int k) const {
     gather(part, total, rest, k);
-    for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i) {
-      part[i] = total[i] + rest[i];
-      total[i] = rest[i] = T(0);
-    }
+    for (std::int64_t i = k * slot_size; i < (k + 1) * slot_size; ++i)
+      aruba_fast::collect(part[i], total[i], rest[i]);
   }
 
   void move(int from, int to) {
@@ -180,7 +172,7 @@ struct TaskSlots {
       for (std::int64_t j = 0; j < call.n_features; ++j)
         mean[j] = of(theta_sum, k, c)[j] / static_cast<T>(at.n_rounds);
     }
-    call.loss[at.position] = static_cast<double>(loss[k]) - static_cast<double>(loss_error[k]);
+    call.loss[at.position] = Compensated<T>{loss[k], loss_error[k]}.value();
   }
 
   ARUBA_RULE Compensated<P> load_loss(int first) const {
@@ -189,6 +181,13 @@ struct TaskSlots {
   ARUBA_RULE void store_loss(int first, const Compensated<P>& total) {
     store(loss + first, total.sum);
     store(loss_error + first, total.error);
+  }
+
+  void add_loss(int k, T term) {
+    Compensated<T> total = {loss[k], loss_error[k]};
+    total.add(term);
+    loss[k] = total.sum;
+    loss_error[k] = total.error;
   }
 
   static constexpr std::size_t bytes(std::int64_t n) {

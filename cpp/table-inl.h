@@ -1,4 +1,5 @@
-// The table of kernels of one instruction set; isa_*.cpp include this and nothing else.
+// What one instruction set adds to the table of kernels, a type of numbers at a time, so that each
+// can be an object of its own and none takes long to compile.
 #pragma once
 
 #include "bound-inl.h"
@@ -10,33 +11,46 @@
 #include "reduce-inl.h"
 #include "tasks-inl.h"
 
-#define ARUBA_STRING_OF(x) #x
-#define ARUBA_STRING(x) ARUBA_STRING_OF(x)
-
 namespace aruba_fast::ARUBA_ISA {
 
-// The kernels of one rule, in the order of enum Gradient.
-#define ARUBA_STEPS(Rule)                                                             \
-  {step<Rule, float, float>, step<Rule, double, double>, step<Rule, float, BFloat16>, \
-   step<Rule, float, Float16>}
+template <class T, class Rule>
+void add_steps(Kernels& table, StepRule rule) {
+  if constexpr (sizeof(T) == sizeof(double)) {
+    table.step[rule][kDouble] = step<Rule, double, double>;
+  } else {
+    table.step[rule][kFloat] = step<Rule, float, float>;
+    table.step[rule][kFloatFromBFloat16] = step<Rule, float, BFloat16>;
+    table.step[rule][kFloatFromFloat16] = step<Rule, float, Float16>;
+  }
+}
 
-extern const Kernels kTable;
-const Kernels kTable = {
-    ARUBA_STRING(ARUBA_ISA),
-    ARUBA_REGISTER_BYTES,
-    {ARUBA_STEPS(Ogd), ARUBA_STEPS(AdaGrad), ARUBA_STEPS(ArubaInPlace)},
-    {reduce<float>, reduce<double>},
-    merge,
-    {meta<float>, meta<double>},
-    {meta_is_sound<float>, meta_is_sound<double>},
-    finite,
-    {{run_tasks<float, Ogd>, run_tasks<double, Ogd>},
-     {run_tasks<float, AdaGrad>, run_tasks<double, AdaGrad>},
-     {run_tasks<float, ArubaPlusPlus>, run_tasks<double, ArubaPlusPlus>},
-     {run_eg_tasks<float>, run_eg_tasks<double>}},
-    {hindsight<float>, hindsight<double>},
-    hindsight_numbers,
-    {bound<PreconditionedBound>, bound<EgBound>, bound<AdaGradBound>, bound<ArubaBound>},
-};
+template <class T>
+void add_kernels(Kernels& table) {
+  constexpr bool is_double = sizeof(T) == sizeof(double);
+  add_steps<T, Ogd>(table, kOgdStep);
+  add_steps<T, AdaGrad>(table, kAdaGradStep);
+  add_steps<T, ArubaInPlace>(table, kArubaStep);
+  table.reduce[is_double] = reduce<T>;
+  table.meta[is_double] = meta<T>;
+  table.meta_is_sound[is_double] = meta_is_sound<T>;
+  table.tasks[kOgdTask][is_double] = run_tasks<T, Ogd>;
+  table.tasks[kAdaGradTask][is_double] = run_tasks<T, AdaGrad>;
+  table.tasks[kArubaTask][is_double] = run_tasks<T, ArubaPlusPlus>;
+  table.tasks[kEgTask][is_double] = run_eg_tasks<T>;
+  if constexpr (is_double) {
+    // What is computed in float64 whatever the arrays hold.
+    table.merge = merge;
+    table.hindsight[0] = hindsight<float>;
+    table.hindsight[1] = hindsight<double>;
+    table.hindsight_numbers = hindsight_numbers;
+    table.bound[kPreconditionedBound] = bound<PreconditionedBound>;
+    table.bound[kEgBound] = bound<EgBound>;
+    table.bound[kAdaGradBound] = bound<AdaGradBound>;
+    table.bound[kArubaBound] = bound<ArubaBound>;
+  } else {
+    table.register_bytes = ARUBA_REGISTER_BYTES;
+    table.finite = finite;
+  }
+}
 
 }  // namespace aruba_fast::ARUBA_ISA

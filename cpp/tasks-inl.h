@@ -190,9 +190,7 @@ class TaskRunner {
       update<true>(k, c, slots_.of(slots_.gradient, k, c), P(mean));
     project_slot(k);
     std::memset(slots_.of(slots_.gradient, k), 0, slots_.bytes(slots_.slot_size));
-    const T term = slots_.batch_loss[k] * mean - slots_.loss_error[k], sum = slots_.loss[k] + term;
-    slots_.loss_error[k] = (sum - slots_.loss[k]) - term;
-    slots_.loss[k] = sum;
+    slots_.add_loss(k, slots_.batch_loss[k] * mean);
     slots_.batch_loss[k] = T(0);
     at.batch_rows = 0;
     ++at.n_rounds;

@@ -112,11 +112,11 @@ __global__ void __launch_bounds__(kSumLanes)
   const double eps = rate * zeta, weight = round_weight[0] + round_weight[1];
   Twofold<double> total_weight = {*weight_high, *weight_low};
   aruba_fast::add(total_weight, Twofold<double>{round_weight[0], round_weight[1]});
-  const double total = total_weight.high + total_weight.low;
+  const double total = total_weight.value();
   work->step = {power(1 - decay, k),
                 1 / (eps * eps),
                 1 / (zeta * zeta),
-                smoothing.high + smoothing.low,
+                smoothing.value(),
                 weight > 0 ? 1 / weight : 0,
                 weight > 0 ? (has_meta_step ? meta_step : weight / total) : 0,
                 rate,
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kSumLanes)
     const Twofold<double>* of = segments + which * n_segments;
     const Twofold<double> sum =
         block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes);
-    if (threadIdx.x == 0) work->totals[which] = sum.high + sum.low;
+    if (threadIdx.x == 0) work->totals[which] = sum.value();
   }
   if (threadIdx.x == 0) work->eta = learning_rate(work->totals[0], work->totals[1], work->step);
 }

@@ -2,10 +2,10 @@
 // the registers of a team of threads, its data streamed once.
 #pragma once
 
-#include "cpp/rules/meta.h"
+#include "cpp/rules/loss.h"
 #include "cpp/rules/step.h"
+#include "cpp/rules/sums.h"
 #include "dot-inl.cuh"
-#include "loss-inl.cuh"
 #include "project-inl.cuh"
 #include "tuning.h"
 
@@ -165,13 +165,7 @@ class TaskInRegisters {
   }
 
   __device__ __forceinline__ void gather(T (&part)[kBlocks], T* total, T* rest, bool first) {
-    over_own([&](int k, int j) {
-      Twofold<T> sum = first ? Twofold<T>{T(0), T(0)} : Twofold<T>{total[j], rest[j]};
-      aruba_fast::add(sum, part[k]);
-      total[j] = sum.high;
-      rest[j] = sum.low;
-      part[k] = T(0);
-    });
+    over_own([&](int k, int j) { aruba_fast::gather(part[k], total[j], rest[j], first); });
   }
 
   __device__ __forceinline__ void load(const T* row, T (&to)[kBlocks]) {
@@ -282,7 +276,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         if (batch_rows > kTermsTogether) {
           task.collect_gradient(squares, hat);
           aruba_fast::add(batch_total, batch_loss);
-          batch_loss = batch_total.high + batch_total.low;
+          batch_loss = batch_total.value();
           batch_total = {T(0), T(0)};
         }
         const T mean = T(1) / static_cast<T>(batch_rows);

@@ -7,7 +7,6 @@
 
 #include "cpp/rules/step.h"
 #include "dot-inl.cuh"
-#include "loss-inl.cuh"
 #include "project-inl.cuh"
 #include "tasks-inl.cuh"
 
@@ -129,18 +128,12 @@ class WideTask {
 
  private:
   __device__ void gather(T* part, T* total, T* rest) {
-    over_own([&](int, std::int64_t, std::int64_t i) {
-      Twofold<T> sum = {total[i], rest[i]};
-      aruba_fast::add(sum, part[i]);
-      total[i] = sum.high;
-      rest[i] = sum.low;
-      part[i] = T(0);
-    });
+    over_own(
+        [&](int, std::int64_t, std::int64_t i) { aruba_fast::gather(part[i], total[i], rest[i]); });
   }
   __device__ void collect(T* part, T* total, T* rest) {
     over_own([&](int, std::int64_t, std::int64_t i) {
-      part[i] = total[i] + rest[i];
-      total[i] = rest[i] = T(0);
+      aruba_fast::collect(part[i], total[i], rest[i]);
     });
   }
 
@@ -306,7 +299,7 @@ __global__ void __launch_bounds__(kWideThreads, 1)
           if (batch_rows > kTermsTogether) {
             task.collect_gradient();
             aruba_fast::add(batch_total, batch_loss);
-            batch_loss = batch_total.high + batch_total.low;
+            batch_loss = batch_total.value();
             batch_total = {T(0), T(0)};
           }
           const T mean = T(1) / static_cast<T>(batch_rows);

@@ -6,7 +6,7 @@ import numpy as np
 from drawings import small
 from torch_models import torch
 
-from aruba_fast.experiments.omniglot import EvaluationSettings, Settings
+from aruba_fast_reproductions.omniglot import EvaluationSettings, Settings
 
 F = torch.nn.functional
 

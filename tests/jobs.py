@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from aruba_fast.experiments.runs import Run
+from aruba_fast_reproductions.runs import Run
 
 
 class Walk:

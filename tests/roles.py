@@ -6,9 +6,9 @@ import numpy as np
 from torch_models import torch
 
 from aruba_fast.datasets import SYMBOLS, load_shakespeare
-from aruba_fast.experiments.shakespeare import Method, Settings
-from aruba_fast.experiments.shakespeare.federated import Federated
-from aruba_fast.experiments.shakespeare.roles import Roles
+from aruba_fast_reproductions.shakespeare import Method, Settings
+from aruba_fast_reproductions.shakespeare.federated import Federated
+from aruba_fast_reproductions.shakespeare.roles import Roles
 
 SMALL = Settings(
     n_layers=2,

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import aruba_fast as af
-from aruba_fast import datasets, demo
-from aruba_fast.cli import bench
+from aruba_fast import datasets
+from aruba_fast_reproductions import demo
+from aruba_fast_reproductions.cli import bench
 
-MAIN = "from aruba_fast.cli import main; print('ready', flush=True); main()"
+MAIN = "from aruba_fast_reproductions.cli import main; print('ready', flush=True); main()"
 
 
 def aruba_fast(*arguments, before="", **options):
@@ -40,7 +41,7 @@ def failed_in_one_sentence(run, sentence):
 
 def test_entry_point_is_the_one_in_the_metadata():
     commands = importlib.metadata.entry_points(group="console_scripts", name="aruba-fast")
-    assert {command.value for command in commands} == {"aruba_fast.cli:main"}
+    assert {command.value for command in commands} == {"aruba_fast_reproductions.cli:main"}
 
 
 def test_info_tells_all_there_is_to_tell():
@@ -108,13 +109,13 @@ def test_bad_input_is_one_sentence(tmp_path):
 def test_missing_extra_is_one_sentence():
     run = aruba_fast("info", before="import sys; sys.modules['typer'] = None;")
     failed_in_one_sentence(
-        run, "aruba-fast needs typer, not installed here: pip install 'aruba_fast[cli]'"
+        run, "aruba-fast needs typer, not installed here: pip install 'aruba_fast[reproductions]'"
     )
 
 
 def test_import_of_the_library_does_not_need_the_extra():
     code = "import sys, aruba_fast; print(sorted(set(sys.modules) & set(sys.argv[1:])))"
-    heavy = ["typer", "rich", "matplotlib", "tqdm", "PIL", "aruba_fast.cli", "aruba_fast.demo"]
+    heavy = ["typer", "rich", "matplotlib", "tqdm", "PIL", "aruba_fast_reproductions"]
     run = subprocess.run(
         [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
     )

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from tables import small_table, written
 
-from aruba_fast import datasets, demo
-from aruba_fast.demo import protocol
+from aruba_fast import datasets
+from aruba_fast_reproductions import demo
+from aruba_fast_reproductions.demo import protocol
 
 
 @pytest.fixture(scope="module")

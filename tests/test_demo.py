@@ -12,8 +12,9 @@ import pytest
 from tables import written
 
 import aruba_fast as af
-from aruba_fast import datasets, demo
-from aruba_fast.demo import figure, methods, protocol, table
+from aruba_fast import datasets
+from aruba_fast_reproductions import demo
+from aruba_fast_reproductions.demo import figure, methods, protocol, table
 
 ONE_SEED = demo.Settings(n_seeds=1, n_passes=2)
 
@@ -114,7 +115,8 @@ def test_wages_show_what_the_readme_says(wages):
 # ---- same seed, same bits ------------------------------------------------------------------------
 
 _AS_JSON = (
-    "import json; from aruba_fast import datasets, demo;"
+    "import json; from aruba_fast import datasets;"
+    "from aruba_fast_reproductions import demo;"
     "print(json.dumps(demo.run(datasets.load_wages(),"
     "demo.Settings(n_seeds=1, n_passes=2)).as_json(), allow_nan=False))"
 )

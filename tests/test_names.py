@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 from tables import written
 
-from aruba_fast import datasets, demo
-from aruba_fast.demo import figure, names
+from aruba_fast import datasets
+from aruba_fast_reproductions import demo
+from aruba_fast_reproductions.demo import figure, names
 
 LONG = "share of days on which the person has walked more than 10 000 steps"
 

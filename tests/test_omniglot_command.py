@@ -17,14 +17,15 @@ from PIL import Image
 from torch_models import torch
 from typer.testing import CliRunner
 
-import aruba_fast.cli.omniglot  # adds the command
-from aruba_fast import checkpoint, experiments
-from aruba_fast.cli.app import app
-from aruba_fast.experiments.omniglot import figure, rows
-from aruba_fast.experiments.omniglot.network import LAYERS
-from aruba_fast.experiments.omniglot.rates import QUANTILES
-from aruba_fast.experiments.omniglot.table import best_rate, markdown
-from aruba_fast.experiments.runs import KIND
+import aruba_fast_reproductions.cli.omniglot  # adds the command
+from aruba_fast import checkpoint
+from aruba_fast_reproductions import needs
+from aruba_fast_reproductions.cli.app import app
+from aruba_fast_reproductions.omniglot import figure, rows
+from aruba_fast_reproductions.omniglot.network import LAYERS
+from aruba_fast_reproductions.omniglot.rates import QUANTILES
+from aruba_fast_reproductions.omniglot.table import best_rate, markdown
+from aruba_fast_reproductions.runs import KIND
 
 ROOT = Path(__file__).parent.parent
 TINY = ("--partial", "--train-characters", "6", "--ways", "2", "--meta-iterations", "2")
@@ -139,7 +140,7 @@ def test_without_torch_or_compiler(tmp_path, data, monkeypatch):
     )
     assert run.exit_code == 0, run.output
     assert "There is no C++ compiler here: the network is not compiled." in run.output
-    monkeypatch.setattr(experiments, "find_spec", lambda _: None)
+    monkeypatch.setattr(needs, "find_spec", lambda _: None)
     run = invoke(*TINY)
     assert run.exit_code == 1
     assert "omniglot: PyTorch must be installed" in " ".join(run.output.split())
@@ -148,7 +149,7 @@ def test_without_torch_or_compiler(tmp_path, data, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_ctrl_c_saves_and_says_so(tmp_path, data):
     """From a terminal, whose signal comes to all processes; and the same command goes on."""
-    code = "from aruba_fast.cli import main; main()"
+    code = "from aruba_fast_reproductions.cli import main; main()"
     command = [sys.executable, "-c", code, "omniglot", *TINY, "--data", str(data), "--workers", "2"]
     command += ["--meta-iterations", "100000", "--methods", "adam,aruba", "--test-tasks", "1"]
     command += ["--out", str(tmp_path / "runs")]
@@ -264,4 +265,4 @@ def test_pictures_that_cannot_be_drawn(tmp_path):
         figure.draw_rates(result_of([1.0] * 5, adam=0.9), tmp_path / "rates.png")
     with pytest.raises(ValueError, match="abc"):
         figure.draw_accuracy(result_of([1.0] * 5, adam=0.9), tmp_path / "accuracy.abc")
-    assert aruba_fast.cli.omniglot.omniglot.__doc__
+    assert aruba_fast_reproductions.cli.omniglot.omniglot.__doc__

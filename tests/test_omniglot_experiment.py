@@ -10,13 +10,13 @@ from few_shot import DATA, EVALUATION, NAMES, SETTINGS, Rule, adapt, forward, pa
 from torch_models import torch
 
 from aruba_fast.datasets import Episodes
-from aruba_fast.experiments.omniglot import EvaluationSettings, Settings, compare, of_scale
-from aruba_fast.experiments.omniglot.batches import mini_batches
-from aruba_fast.experiments.omniglot.evaluation import evaluate, predict
-from aruba_fast.experiments.omniglot.methods import Method
-from aruba_fast.experiments.omniglot.network import LAYERS, network
-from aruba_fast.experiments.omniglot.rates import QUANTILES, rates_of
-from aruba_fast.experiments.omniglot.training import OmniglotTraining, paper
+from aruba_fast_reproductions.omniglot import EvaluationSettings, Settings, compare, of_scale
+from aruba_fast_reproductions.omniglot.batches import mini_batches
+from aruba_fast_reproductions.omniglot.evaluation import evaluate, predict
+from aruba_fast_reproductions.omniglot.methods import Method
+from aruba_fast_reproductions.omniglot.network import LAYERS, network
+from aruba_fast_reproductions.omniglot.rates import QUANTILES, rates_of
+from aruba_fast_reproductions.omniglot.training import OmniglotTraining, paper
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 methods = pytest.mark.parametrize("name", NAMES)

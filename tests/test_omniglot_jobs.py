@@ -11,9 +11,9 @@ from drawings import write_npz
 from few_shot import DATA, EVALUATION, NAMES, SETTINGS
 
 from aruba_fast import checkpoint
-from aruba_fast.experiments.omniglot.job import OmniglotJob
-from aruba_fast.experiments.omniglot.methods import Method
-from aruba_fast.experiments.runs import KIND, Saved, Stop
+from aruba_fast_reproductions.omniglot.job import OmniglotJob
+from aruba_fast_reproductions.omniglot.methods import Method
+from aruba_fast_reproductions.runs import KIND, Saved, Stop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

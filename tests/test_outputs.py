@@ -12,15 +12,16 @@ from rich.text import Text
 from tables import written
 from typer.testing import CliRunner
 
-from aruba_fast import _paths, datasets, demo
-from aruba_fast.cli import outputs, screen
-from aruba_fast.cli.app import app
-from aruba_fast.demo import table
+from aruba_fast import _paths, datasets
+from aruba_fast_reproductions import demo
+from aruba_fast_reproductions.cli import outputs, screen
+from aruba_fast_reproductions.cli.app import app
+from aruba_fast_reproductions.demo import table
 
 MAIN = (
-    "import sys, aruba_fast.demo as d; run = d.run;"
+    "import sys, aruba_fast_reproductions.demo as d; run = d.run;"
     "d.run = lambda t, s, r: run(t, d.Settings(n_seeds=1, n_passes=1), r);"
-    "from aruba_fast.cli import main; main()"
+    "from aruba_fast_reproductions.cli import main; main()"
 )
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices of Unix")
 
@@ -257,7 +258,7 @@ def test_every_step_is_taken_and_the_first_error_told():
 
 
 def test_a_picture_that_fails_costs_neither_file_nor_table(tmp_path, monkeypatch, people):
-    from aruba_fast.demo import figure
+    from aruba_fast_reproductions.demo import figure
 
     monkeypatch.setattr(figure, "draw", lambda *_: 1 / 0)
     files = ["--json", str(tmp_path / "a.json"), "--figure", str(tmp_path / "a.png")]

@@ -7,9 +7,10 @@ import pytest
 from tables import small_table, written
 
 import aruba_fast as af
-from aruba_fast import datasets, demo
+from aruba_fast import datasets
 from aruba_fast.datasets import _scale
-from aruba_fast.demo import protocol
+from aruba_fast_reproductions import demo
+from aruba_fast_reproductions.demo import protocol
 
 ONE_SEED = demo.Settings(n_seeds=1, n_passes=2)
 

@@ -11,8 +11,8 @@ import pytest
 from real_data import people
 
 import aruba_fast as af
-from aruba_fast import demo
-from aruba_fast.demo import methods, protocol
+from aruba_fast_reproductions import demo
+from aruba_fast_reproductions.demo import methods, protocol
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ import pytest
 from jobs import Dying, Failing, Walk, WalkJob
 
 from aruba_fast import checkpoint
-from aruba_fast.experiments import logs, runs
-from aruba_fast.experiments.runs import KIND, Interrupted, Run, Saved, Stop, stoppable
-from aruba_fast.experiments.workers import run_all
+from aruba_fast_reproductions import logs, runs
+from aruba_fast_reproductions.runs import KIND, Interrupted, Run, Saved, Stop, stoppable
+from aruba_fast_reproductions.workers import run_all
 
 SETTINGS = {"seed": 0, "rate": 0.1}
 
@@ -251,7 +251,7 @@ def test_the_examples_run():
 
 def test_runs_need_no_torch():
     code = (
-        "import sys, aruba_fast.experiments.runs, aruba_fast.experiments.workers; "
+        "import sys, aruba_fast_reproductions.runs, aruba_fast_reproductions.workers; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

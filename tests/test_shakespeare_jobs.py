@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from roles import SMALL, write_play
 
-from aruba_fast.experiments.runs import Interrupted, Stop
-from aruba_fast.experiments.shakespeare import (
+from aruba_fast_reproductions.runs import Interrupted, Stop
+from aruba_fast_reproductions.shakespeare import (
     DEFAULT_METHODS,
     SCALES,
     Method,
     ShakespeareJob,
     planned,
 )
-from aruba_fast.experiments.shakespeare.network import seeded_network
-from aruba_fast.experiments.workers import run_all
+from aruba_fast_reproductions.shakespeare.network import seeded_network
+from aruba_fast_reproductions.workers import run_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

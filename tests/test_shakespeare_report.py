@@ -12,9 +12,9 @@ from documentation import ROOT
 from roles import write_play
 from test_cli import aruba_fast, failed_in_one_sentence
 
-from aruba_fast.experiments.shakespeare import Result
-from aruba_fast.experiments.shakespeare.result import Estimate
-from aruba_fast.experiments.shakespeare.table import rows
+from aruba_fast_reproductions.shakespeare import Result
+from aruba_fast_reproductions.shakespeare.result import Estimate
+from aruba_fast_reproductions.shakespeare.table import rows
 
 BEFORE = {"fedavg-1": (0.30, 0.32), "fedavg-0.1": (0.2, 0.22), "aruba": (0.4, 0.44)}
 AFTER = {
@@ -102,7 +102,7 @@ def test_claims_are_differences_by_seed_to_the_best_rival():
 
 
 def test_figures_are_drawn_whatever_was_run(tmp_path):
-    from aruba_fast.experiments.shakespeare.figure import draw
+    from aruba_fast_reproductions.shakespeare.figure import draw
 
     for number, result in enumerate((made(), made(("fedavg-1",)), made(n_seeds=1))):
         path = tmp_path / f"{number}.png"

@@ -12,7 +12,7 @@ from tables import small_table, written
 from typer.testing import CliRunner
 
 from aruba_fast.datasets import load_table
-from aruba_fast.theory.experiments import drift, geometry, guarantee, scaling
+from aruba_fast_reproductions.theory import drift, geometry, guarantee, scaling
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_experts_are_near_the_best_step_at_every_speed(seed):
 
 @pytest.mark.parametrize("loss", ["absolute", "squared", "huber"])
 def test_no_task_is_above_its_bound(loss):
-    from aruba_fast.theory.experiments.guarantee import GuaranteeSettings
+    from aruba_fast_reproductions.theory.guarantee import GuaranteeSettings
 
     tables = {name: people(name) for name in ("wages", "lenk", "school", "parkinson")}
     report = guarantee(0, GuaranteeSettings(loss=loss), tables=tables)
@@ -125,8 +125,8 @@ def test_columns_that_vary_by_rounding_only_are_zeros(tmp_path):
 
 
 def run(*arguments):
-    from aruba_fast.cli import theory  # noqa: F401  adds its command
-    from aruba_fast.cli.app import app
+    from aruba_fast_reproductions.cli import theory  # noqa: F401  adds its command
+    from aruba_fast_reproductions.cli.app import app
 
     return CliRunner().invoke(app, ["theory", *arguments])
 
@@ -170,7 +170,7 @@ def test_tables_of_one_name_are_both_there(tmp_path):
 
 def test_the_guarantee_can_fail(monkeypatch):
     """A regret or bound that is not a number is above its bound."""
-    from aruba_fast.theory.experiments import guarantee as module
+    from aruba_fast_reproductions.theory import guarantee as module
 
     monkeypatch.setattr(
         sys.modules[module.__module__],
@@ -192,7 +192,7 @@ def test_names_of_files_are_shown_as_they_are_and_drawn(tmp_path, monkeypatch):
 
 
 def test_what_came_before_a_failure_is_not_lost(tmp_path, monkeypatch):
-    from aruba_fast.theory import experiments
+    from aruba_fast_reproductions import theory as experiments
 
     def interrupted(*_arguments, **_options):
         raise KeyboardInterrupt

@@ -3,16 +3,17 @@
 # 512-bit registers, those for less must not, and no instruction set may offer the linker code
 # under a name that another one has too: a processor without AVX-512 would die of it.
 set -euo pipefail
-objects=$1/CMakeFiles/aruba_core.dir/cpp
+objects=$1/CMakeFiles
+objects_of() { echo "$objects/$1_float.dir/cpp/isa.cpp.o" "$objects/$1_double.dir/cpp/isa.cpp.o"; }
 zmm() { # functions with 512-bit registers, of all functions of a namespace
-  objdump -d --no-show-raw-insn -C "$objects/isa_$1.cpp.o" | awk -v name="aruba_fast::$2::" '
+  objdump -d --no-show-raw-insn -C $(objects_of "$1") | awk -v name="aruba_fast::$1::" '
     /^[0-9a-f]+ </ { kernel = index($0, name) > 0; counted = 0; if (kernel) n++ }
     kernel && !counted && /%zmm/ { wide++; counted = 1 }
     END { printf "%d %d\n", wide, n }'
 }
-read -r wide all < <(zmm avx512 avx512)
+read -r wide all < <(zmm avx512)
 echo "avx512: $wide of $all functions use 512-bit registers"
-kernels=$(objdump -d --no-show-raw-insn -C "$objects/isa_avx512.cpp.o" | awk '
+kernels=$(objdump -d --no-show-raw-insn -C $(objects_of avx512) | awk '
   /^[0-9a-f]+ <.*aruba_fast::avx512::(step_rows<|reduce_tasks<|merge|meta<|TaskRunner<)/ {
     # What is done after so many rounds is rare, and its loops may be narrow.
     if (name != "" && !wide) print name; name = /::after_rounds\(/ ? "" : $0; wide = 0 }
@@ -20,10 +21,10 @@ kernels=$(objdump -d --no-show-raw-insn -C "$objects/isa_avx512.cpp.o" | awk '
   END { if (name != "" && !wide) print name }')
 [ -z "$kernels" ] || { echo "kernels of avx512 without 512-bit registers:"; echo "$kernels"; exit 1; }
 [ "$wide" -gt 0 ]
-read -r wide all < <(zmm avx2 avx2)
+read -r wide all < <(zmm avx2)
 [ "$wide" -eq 0 ] || { echo "avx2: $wide of $all functions use 512-bit registers"; exit 1; }
 for isa in avx2 avx512; do
-  foreign=$(nm -C --defined-only "$objects/isa_$isa.cpp.o" | grep -E ' [VWu] ' | grep -v "aruba_fast::$isa::" || true)
-  [ -z "$foreign" ] || { echo "isa_$isa.cpp shares symbols with other objects:"; echo "$foreign"; exit 1; }
+  foreign=$(nm -C --defined-only $(objects_of $isa) | grep -E ' [VWu] ' | grep -v "aruba_fast::$isa::" || true)
+  [ -z "$foreign" ] || { echo "the objects of $isa share symbols with others:"; echo "$foreign"; exit 1; }
 done
 echo "no symbol is shared between instruction sets"

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "exp.h"
+#include "sums.h"
 
 namespace aruba_fast {
 
@@ -33,29 +34,6 @@ ARUBA_RULE bool is_weight(double weight) {
 ARUBA_RULE bool counts(double distance, double grad_sq, double weighted) {
   return distance <= kMostDistance && grad_sq >= 0 && grad_sq <= kMostGradSq &&
          weighted - weighted == 0;
-}
-
-// An unevaluated sum of two numbers: about 106 bits.
-template <class V>
-struct Twofold {
-  V high, low;
-};
-
-// Knuth's TwoSum: high + x exactly, the rounding error kept in low.
-template <class V>
-ARUBA_RULE void add(Twofold<V>& sum, V x) {
-  const V s = sum.high + x;
-  const V part = add_aside(s, -sum.high);
-  const V error = add_aside(add_aside(sum.high, part - s), x - part);
-  sum = {s, sum.low + error};
-}
-
-template <class V>
-ARUBA_RULE void add(Twofold<V>& sum, const Twofold<V>& other) {
-  add(sum, other.high);
-  const V low = sum.low + other.low;
-  const V high = sum.high + low;
-  sum = {high, low - (high - sum.high)};
 }
 
 template <class V>

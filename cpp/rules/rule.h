@@ -70,9 +70,10 @@ struct Format<double> {
 // One number as V. simd.h offers the same names for registers.
 ARUBA_RULE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 ARUBA_RULE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
-// a + b, in the multiplier where the processor has one beside the adder (simd.h): the same bits.
-ARUBA_RULE double add_aside(double a, double b) { return a + b; }
-ARUBA_RULE float add_aside(float a, float b) { return a + b; }
+// a + b, as fma(a, 1, b) where the processor multiplies and adds in separate units (simd.h): the
+// same bits.
+ARUBA_RULE double add_as_fma(double a, double b) { return a + b; }
+ARUBA_RULE float add_as_fma(float a, float b) { return a + b; }
 ARUBA_RULE float sqrt(float a) { return __builtin_sqrtf(a); }
 ARUBA_RULE double sqrt(double a) { return __builtin_sqrt(a); }
 ARUBA_RULE float abs(float a) { return __builtin_fabsf(a); }

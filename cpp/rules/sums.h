@@ -1,0 +1,65 @@
+// Sums that keep what rounding takes from them: pairs, Kahan's sum, and sums of sums.
+#pragma once
+
+#include "rule.h"
+
+namespace aruba_fast {
+
+// An unevaluated sum of two numbers: about 106 bits.
+template <class V>
+struct Twofold {
+  V high, low;
+
+  ARUBA_RULE V value() const { return high + low; }
+};
+
+// Knuth's TwoSum: high + x exactly, the rounding error kept in low.
+template <class V>
+ARUBA_RULE void add(Twofold<V>& sum, V x) {
+  const V s = sum.high + x;
+  const V part = add_as_fma(s, -sum.high);
+  const V error = add_as_fma(add_as_fma(sum.high, part - s), x - part);
+  sum = {s, sum.low + error};
+}
+
+template <class V>
+ARUBA_RULE void add(Twofold<V>& sum, const Twofold<V>& other) {
+  add(sum, other.high);
+  const V low = sum.low + other.low;
+  const V high = sum.high + low;
+  sum = {high, low - (high - sum.high)};
+}
+
+// Kahan's sum: cheaper, and enough for losses.
+template <class V>
+struct Compensated {
+  V sum = V(Number<V>(0)), error = V(Number<V>(0));
+
+  ARUBA_RULE void add(V x) {
+    const V term = x - error, next = sum + term;
+    error = (next - sum) - term;
+    sum = next;
+  }
+  ARUBA_RULE double value() const { return static_cast<double>(sum) - static_cast<double>(error); }
+};
+
+// What was summed in `part` goes to the sum of such sums, the pair of total and rest, or starts it;
+// `part` begins anew.
+template <class V>
+ARUBA_RULE void gather(V& part, V& total, V& rest, bool start = false) {
+  const V zero = V(Number<V>(0));
+  Twofold<V> sum = start ? Twofold<V>{zero, zero} : Twofold<V>{total, rest};
+  add(sum, part);
+  total = sum.high;
+  rest = sum.low;
+  part = zero;
+}
+
+// The whole sum, to `part`; the sum of sums begins anew.
+template <class V>
+ARUBA_RULE void collect(V& part, V& total, V& rest) {
+  part = total + rest;
+  total = rest = V(Number<V>(0));
+}
+
+}  // namespace aruba_fast

@@ -1,0 +1,49 @@
+"""Files of results, as JSON, and what says of which data they are."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aruba_fast._replace import replace
+
+
+def write_json(path: Path, values: Any, command: str = "write_json") -> None:
+    """Writes a file whole or not at all, for a command; refuses numbers that are not finite."""
+    text = json.dumps(values, indent=1, allow_nan=False)
+    replace(path, (text + "\n").encode(), command)
+
+
+def read_json(command: str, path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads what an earlier run has left, if it is of this very one, else nothing.
+
+    Args:
+        command: Its name.
+        path: The file; it need not exist.
+        own: Entries that the file must have for it to count: settings, the data.
+
+    Raises:
+        ValueError: The file was not written by this command.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if all(found.get(name) == value for name, value in own.items()) else {}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{command}: `out` must hold files that this command wrote: got {str(path)!r}, "
+            f"which is refused: {type(error).__name__}: {error}"
+        ) from None
+
+
+def fingerprint(*arrays: NDArray[Any]) -> str:
+    """What tells one data set from another: 64 bits of a SHA-256 of all their numbers."""
+    digest = hashlib.sha256()
+    for values in arrays:
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()[:16]

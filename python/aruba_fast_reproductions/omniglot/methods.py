@@ -1,0 +1,99 @@
+"""The methods that are compared: what moves the weights within a task."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from aruba_fast.torch import MetaOptimizer
+
+from .settings import Settings
+
+ADAM, SGD, ISOTROPIC, ARUBA, ARUBA_PLUS = "adam", "sgd", "isotropic", "aruba", "aruba++"
+# Rates of Reptile with SGD, half a decade apart.
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+# `coef` multiplies the gradients of one task, and g has summed those of all: hence the large ones.
+COEFS = (1.0, 10.0, 100.0, 1000.0, 10000.0, 100000.0)
+# Settings that matter to some methods only.
+_OWN = {"adam_rate": (ADAM,), **dict.fromkeys(("learning_rate", "zeta", "p"), (ISOTROPIC, ARUBA))}
+_TITLES = {
+    ADAM: "Reptile, Adam",
+    SGD: "Reptile, SGD",
+    ISOTROPIC: "isotropic ARUBA",
+    ARUBA: "ARUBA",
+    ARUBA_PLUS: "ARUBA++",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train: a kind, and for SGD a rate.
+
+    Attributes:
+        kind: "adam", "sgd", "isotropic" or "aruba".
+        rate: Learning rate of SGD.
+    """
+
+    kind: str
+    rate: float | None = None
+
+    @classmethod
+    def of(cls, name: str) -> "Method":
+        """Reads a name: adam, isotropic, aruba, or sgd-RATE as in sgd-0.1."""
+        kind, _, rate = name.partition("-")
+        try:
+            if kind == SGD:
+                found = cls(kind, float(rate))
+                if found.rate is not None and 0.0 < found.rate < float("inf"):
+                    return found
+            elif kind in (ADAM, ISOTROPIC, ARUBA) and not rate:
+                return cls(kind)
+        except ValueError:
+            pass
+        raise ValueError(
+            f"omniglot: `methods` must be known: got {name!r}, expected adam, isotropic, aruba or "
+            "sgd-RATE, such as sgd-0.1"
+        )
+
+    @property
+    def name(self) -> str:
+        """The name that `of` reads; good for a file."""
+        return self.kind if self.rate is None else f"{self.kind}-{self.rate:g}"
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return _TITLES[self.kind] + ("" if self.rate is None else f" {self.rate:g}")
+
+    def described(self, settings: Settings, seed: int) -> dict[str, Any]:
+        """All that a training by this method depends on, and nothing that it does not."""
+        chosen = {
+            name: value
+            for name, value in asdict(settings).items()
+            if name not in _OWN or self.kind in _OWN[name]
+        }
+        return {"method": self.name, "seed": seed, **chosen}
+
+    def meta(self, parameters: Any, settings: Settings) -> MetaOptimizer:
+        """The meta-learner; where rates are not learned, it moves the initialization alone."""
+        if self.kind not in (ISOTROPIC, ARUBA):
+            return MetaOptimizer(parameters)
+        return MetaOptimizer(
+            parameters,
+            learning_rate=settings.learning_rate,
+            zeta=settings.zeta,
+            p=settings.p,
+            isotropic=self.kind == ISOTROPIC,
+        )
+
+    def inner(
+        self, parameters: list[torch.Tensor], settings: Settings
+    ) -> torch.optim.Optimizer | None:
+        """The optimizer within a task; None for learned rates."""
+        if self.kind == ADAM:
+            betas = (0.0, 0.999)  # no momentum, as Reptile has it
+            return torch.optim.Adam(parameters, lr=settings.adam_rate, betas=betas)
+        if self.kind == SGD:
+            assert self.rate is not None
+            return torch.optim.SGD(parameters, lr=self.rate)
+        return None
