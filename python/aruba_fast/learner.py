@@ -359,8 +359,7 @@ class MetaLearner(Learned):
             attributes = checked_attributes(MetaLearner, values)
             hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != ATTRIBUTES})
             check_arrays(arrays, hyper)
-            if checkpoint.checksum(arrays, values) != checksum:
-                raise ValueError("damaged (its checksum is another)")
+            checkpoint.require_whole(arrays, values, checksum)
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"MetaLearner.load: `path` must be a checkpoint of a MetaLearner: "

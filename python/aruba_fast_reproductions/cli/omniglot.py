@@ -104,7 +104,6 @@ def omniglot(
                 compiled = False
             folders |= {"out": out, "tensorboard": tensorboard}
             outputs.require("omniglot", folders=folders, files={"json": json_file})
-            n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
             with progress_bar("meta-iterations") as bar:
                 result = compare(
                     None if methods is None else [name.strip() for name in methods.split(",")],
@@ -117,7 +116,7 @@ def omniglot(
                     partial=partial,
                     device=device,
                     compiled=compiled,
-                    workers=n_cores if workers is None else workers,
+                    workers=workers,
                     tensorboard=tensorboard,
                     progress=bar,
                 )

@@ -1,6 +1,5 @@
 """The command `shakespeare`: federated learning of a character LSTM, personalized to each role."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -83,11 +82,8 @@ def shakespeare(
             for number in range(seed, seed + seeds)
             for method in chosen_methods
         ]
-        n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         with progress_bar("rounds") as report:
-            runs = run_all(
-                jobs, [job.size for job in jobs], n_cores if workers is None else workers, report
-            )
+            runs = run_all(jobs, [job.size for job in jobs], workers, report)
         result = Result(scale, runs)
         steps = []
         if json_file is not None:
