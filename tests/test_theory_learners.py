@@ -45,10 +45,16 @@ def test_the_mean_of_ewoo_on_an_interval(low, high):
         assert ewoo_mean(a, c, low, high) == pytest.approx(first / total, rel=1e-5)
 
 
+def test_the_mean_of_ewoo_is_its_peak_where_the_exponent_leaves_float64():
+    assert ewoo_mean(1e308, 1e308, 0.5, 2.0) == 1.0
+    assert ewoo_mean(1e308, 1e300, 0.5, 2.0) == 2.0
+
+
 @pytest.mark.parametrize("method", ["ftl", "ewoo"])
-def test_the_scale_against_its_equations(method, rng):
-    learner = af.ScaleLearner(diameter=2.0, eps=0.2, method=method, lipschitz=3.0, max_rounds=64)
-    phi, sigma, moved = rng.standard_normal(3) / 4, 0.0, 0.0
+@pytest.mark.parametrize("most", [None, 9, 64])
+def test_the_scale_against_its_equations(method, most, rng):
+    learner = af.ScaleLearner(diameter=2.0, eps=0.2, method=method, lipschitz=3.0, max_rounds=most)
+    phi, sigma, moved, longest = rng.standard_normal(3) / 4, 0.0, 0.0, most or 0
     for m in (4, 16, 64, 9):
         theta = rng.standard_normal((2, 3)) / 4
         learner.update(theta, phi, m)
@@ -57,7 +63,8 @@ def test_the_scale_against_its_equations(method, rng):
         if method == "ftl":
             expected = np.sqrt(0.04 + moved / sigma)
         else:
-            gamma = 2.0 / (2.0 * 3.0 * 8.0) * 0.2**2 / 2.0**2
+            longest = max(longest, m)
+            gamma = 2.0 / (2.0 * 3.0 * np.sqrt(longest)) * 0.2**2 / 2.0**2
             a, c = gamma * (moved + 0.04 * sigma), gamma * sigma
             grid = np.linspace(0.2, np.hypot(2.0, 0.2), 400_001)
             weight = np.exp(-a / grid - c * grid)

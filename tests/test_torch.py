@@ -314,28 +314,35 @@ def test_long_rounds_are_summed_in_parts(monkeypatch):
     assert results[1].n_tasks == 8
 
 
-def test_parts_of_two_machines_are_one_round():
+@pytest.mark.parametrize("isotropic", [False, "tensor"])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_parts_of_two_machines_are_one_round(cut, isotropic):
+    """Parts of one size and of two, tasks of different weight; tensors of one size, and others."""
+
     def machine():
         torch.manual_seed(5)
-        model, kind = made("mlp")
-        return model, kind, MetaOptimizer(model.parameters(), learning_rate=0.1)
+        layers = torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 5)
+        model = torch.nn.Sequential(*layers)
+        return model, MetaOptimizer(model.parameters(), learning_rate=0.1, isotropic=isotropic)
 
-    model, kind, whole = machine()
-    batches = [batch(kind) for _ in range(4)]
+    tasks = [(weight, *batch("vector")) for weight in (3.0, 1.0, 2.0, 5.0)]
 
-    def run(meta, model, mine):
-        for x, y in mine:
-            with meta.task(weight=3.0) as optimizer:
+    def run(model, meta, mine):
+        for weight, x, y in mine:
+            with meta.task(weight=weight) as optimizer:
                 loss_of(model, x, y).backward()
                 optimizer.step()
         return meta.statistics()
 
-    run(whole, model, batches)
-    whole.step(1.0)
-    (model_a, _, a), (model_b, _, b) = machine(), machine()
-    a.step(1.0, statistics=run(a, model_a, batches[:2]) + run(b, model_b, batches[2:]))
-    for key in ("b", "g"):
-        values = (getattr(m.learners[0], key) for m in (whole, a))
-        np.testing.assert_array_almost_equal_nulp(*values, nulp=1)
-    assert a.n_tasks == 4
-    assert a.statistics().n_tasks == 0
+    (model, whole), one, other, (_, server) = machine(), machine(), machine(), machine()
+    run(model, whole, tasks)
+    whole.step(0.7)
+    merged = run(*one, tasks[:cut]) + run(*other, tasks[cut:])
+    for meta in (one[1], server):  # the server has run no task of its own
+        meta.step(0.7, statistics=merged)
+        for found, expected in zip(meta.learners, whole.learners, strict=True):
+            for key in ("b", "g", "phi", "learning_rate"):
+                pair = (getattr(learner, key) for learner in (found, expected))
+                np.testing.assert_array_almost_equal_nulp(*pair, nulp=1)
+            assert found.n_tasks == 4
+        assert meta.statistics().n_tasks == 0
