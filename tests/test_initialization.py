@@ -45,6 +45,8 @@ def test_the_grid_has_a_step_near_every_good_one():
         assert alphas[-1] == 1.0
         assert alphas[0] <= 2.0 / np.sqrt(n_tasks)
         np.testing.assert_allclose(alphas[1:] / alphas[:-1], 2.0)
+    for k in range(15):  # no step more where the first is 1 / sqrt(n_tasks) to the digit
+        assert len(af.InitializationExperts(np.zeros(1), n_tasks=4**k).alphas) == k + 2
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.3, 1.0])
