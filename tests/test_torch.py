@@ -13,6 +13,7 @@ from torch_models import (
     flat,
     flat_gradients,
     loss_of,
+    made,
     torch,
     train,
     trainable,
@@ -27,12 +28,6 @@ models = pytest.mark.parametrize("name", MODELS)
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def made(name, dtype=None):
-    build, kind = MODELS[name]
-    model = build()
-    return model.to(dtype) if dtype else model, kind
 
 
 @models

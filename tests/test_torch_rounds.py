@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from torch_models import (
-    MODELS,
     batch,
     flat,
     loss_of,
+    made,
     torch,
 )
 
@@ -18,12 +18,6 @@ from aruba_fast.torch import MetaOptimizer
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def made(name, dtype=None):
-    build, kind = MODELS[name]
-    model = build()
-    return model.to(dtype) if dtype else model, kind
 
 
 def test_an_outer_optimizer_moves_the_initialization():

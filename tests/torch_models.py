@@ -77,6 +77,13 @@ def batch(kind, dtype=None):
     return make[kind](), torch.randint(3, (6,))
 
 
+def made(name, dtype=None):
+    """A new model by its name, and the kind of its data."""
+    build, kind = MODELS[name]
+    model = build()
+    return model.to(dtype) if dtype else model, kind
+
+
 def trainable(model):
     return [p for p in model.parameters() if p.requires_grad]
 

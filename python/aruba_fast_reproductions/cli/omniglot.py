@@ -66,9 +66,7 @@ def omniglot(
         Path | None,
         typer.Option(help="Show the numbers of this file, written by --json; train nothing."),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all numbers to this file.")
-    ] = None,
+    json_file: outputs.JsonFile = None,
     figures: Annotated[
         Path | None, typer.Option(help="Draw accuracy.png and rates.png into this folder.")
     ] = None,

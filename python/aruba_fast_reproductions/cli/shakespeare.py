@@ -30,9 +30,7 @@ def shakespeare(
     out: Annotated[
         Path, typer.Option(help="Folder of the runs, which are resumed from it; made if absent.")
     ] = Path("shakespeare-runs"),
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all numbers to this file.")
-    ] = None,
+    json_file: outputs.JsonFile = None,
     figures: Annotated[
         Path | None, typer.Option(help="Draw into this folder, as shakespeare.png.")
     ] = None,
