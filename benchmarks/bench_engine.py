@@ -1,4 +1,4 @@
-"""How long does a round of a small convex task take, when thousands of tasks run whole?"""
+"""How long does a step of a small convex task take, when thousands of tasks run whole?"""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def with_numba(i: Inputs) -> Entrant:
 
     @numba.njit(parallel=True, fastmath=True)
     def run_tasks(x, y, phi, rate, theta_hat, grad_sq, losses):
-        n_tasks, n_rounds, d = x.shape
+        n_tasks, n_steps, d = x.shape
         for k in numba.prange(n_tasks):
             theta, squares = theta_hat[k], grad_sq[k]
             for j in range(d):
                 theta[j] = phi[j]
                 squares[j] = 0
             total = np.float32(0)
-            for t in range(n_rounds):
+            for t in range(n_steps):
                 row = x[k, t]
                 z = np.float32(0)
                 for j in range(d):
@@ -82,7 +82,7 @@ def with_jax(i: Inputs) -> Entrant:
     jnp = jax.numpy
     phi, rate = jnp.asarray(i.phi), jnp.asarray(i.rate)
 
-    def one_round(state, row):
+    def one_step(state, row):
         (theta, squares, total), (x, y) = state, row
         z = x @ theta
         g = (jax.nn.sigmoid(z) - y) * x
@@ -90,7 +90,7 @@ def with_jax(i: Inputs) -> Entrant:
 
     def one_task(x, y):
         start = (phi, jnp.zeros_like(phi), jnp.float32(0))
-        return jax.lax.scan(one_round, start, (x, y))[0]
+        return jax.lax.scan(one_step, start, (x, y))[0]
 
     run_tasks = jax.jit(jax.vmap(one_task))
     x, y = jnp.asarray(i.x), jnp.asarray(i.y)
@@ -103,7 +103,7 @@ def with_jax(i: Inputs) -> Entrant:
 
 
 def with_torch(i: Inputs) -> Entrant:
-    """A round of all tasks at once, in place wherever torch allows it."""
+    """A step of all tasks at once, in place wherever torch allows it."""
     torch = need("torch")
     x, y = torch.from_numpy(i.x), torch.from_numpy(i.y)
     phi, rate = torch.from_numpy(i.phi), torch.from_numpy(i.rate)
@@ -168,7 +168,7 @@ WORKS = [
         bandwidth="read",
         tolerance=1e-4,
         n_units=n_tasks * N_ROUNDS,
-        unit="round",
+        unit="step",
     )
     for d, n_tasks, ratio in [(8, 50_000, 5.0), (64, 6250, 1.5), (512, 781, 1.1)]
 ]

@@ -36,7 +36,7 @@ def ours(i: Inputs) -> Entrant:
     last = []
 
     def run() -> None:
-        last[:] = [af.best_in_hindsight(i.tasks, i.loss, regularization=PENALTY)]
+        last[:] = [af.theory.best_in_hindsight(i.tasks, loss=i.loss, regularization=PENALTY)]
 
     return Entrant(run, lambda: {"theta_star": last[0].theta_star})
 

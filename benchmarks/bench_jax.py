@@ -43,7 +43,7 @@ def our_step(round: Round) -> Entrant:
     jax, at = on_device(round)
     import aruba_fast.jax as aj
 
-    inner = aj.within_task(jax.numpy.full(N, RATE, np.float32))
+    inner = aj.ogd(jax.numpy.full(N, RATE, np.float32))
 
     @jax.jit
     def step(theta: Any, state: Any, grad: Any) -> Any:

@@ -148,7 +148,7 @@ def our_meta(net: Network) -> Entrant:
         flat._weights = [1.0] * N_TASKS
         meta.step(1.0)
         if not first:
-            first.update(phi=joined(made), rate=joined(meta.learning_rates()))
+            first.update(phi=joined(made), rate=joined(meta.learning_rate))
 
     return Entrant(run, lambda: first)
 

@@ -132,7 +132,7 @@ def our_tasks(i: Tasks, capture: bool = False) -> Entrant:
 
 
 def torch_tasks(i: Tasks, capture: bool = False) -> Entrant:
-    """A round of all tasks at once; as a graph, nothing but its kernels and their memory counts."""
+    """A step of all tasks at once; as a graph, nothing but its kernels and their memory counts."""
     torch = need("torch")
     x, y, phi, rate = (i.device.torch(a) for a in (i.x, i.y, i.phi, i.rate))
     theta, squares = torch.empty_like(x[:, 0]), torch.empty_like(x[:, 0])
@@ -199,7 +199,7 @@ def works(device: Device) -> list[Work]:
                 share=0.9,
                 tolerance=1e-4,
                 n_units=n_tasks * N_ROUNDS,
-                unit="round",
+                unit="step",
             )
         )
     return out

@@ -184,7 +184,7 @@ def train(state, name, rng, *, twin, n_rounds=3, n_steps=3, meta_step=0.5):
     weights, kind, dtype = np.array([1.0, 2.0, 0.5]), SHAPES[name][2], state.layout.dtype
     worst = {}
     for _ in range(n_rounds):
-        inner, runs, sizes = aj.within_task(state.learning_rate), [], []
+        inner, runs, sizes = aj.ogd(state.learning_rate), [], []
         for _ in weights:
             theta, at = state.phi, inner.init(state.phi)
             largest = np.abs(flat(theta))

@@ -9,6 +9,7 @@ from real_data import TABLES, standardized
 from scipy.optimize import minimize
 
 import aruba_fast as af
+from aruba_fast import theory
 
 LABELS = {
     "squared": lambda y: y,
@@ -68,12 +69,12 @@ def test_regret_is_below_its_bound_on_every_real_task(table, loss):
         ({"radius": 2.0}, 1),
         ({"radius": 0.5, "batch_size": 4, "n_epochs": 3}, 3),
     ):
-        best = af.best_in_hindsight(tasks, loss, n_classes=classes(loss), **options)
-        rounds = repeats * np.ceil(tasks.sizes / options.get("batch_size", 1))
+        best = theory.best_in_hindsight(tasks, loss=loss, n_classes=classes(loss), **options)
+        steps = repeats * np.ceil(tasks.sizes / options.get("batch_size", 1))
         for name, rule in rules(size, steepest).items():
             run = af.run_tasks(tasks, phi, rule, loss=loss, **options)
-            regret = af.regret(run, best)
-            bound = af.regret_upper_bound(run, best, phi, rule, n_rounds=rounds, diameter=None)
+            regret = theory.regret(run, best)
+            bound = theory.regret_upper_bound(run, best, phi, rule, n_steps=steps, diameter=None)
             assert np.isfinite(regret).all()
             assert (regret <= bound * (1 + 1e-9)).all(), name
 
@@ -83,18 +84,18 @@ def test_regret_is_below_its_bound_without_a_ball(loss, rng):
     pieces = [task_data(loss, rng, int(rng.integers(8, 60)), 2) for _ in range(300)]
     pieces = [(x, y) for x, y in pieces if _has_minimizer(loss, x, y)]
     tasks, size = pack(pieces, np.float64), n_parameters(loss, 2)
-    best = af.best_in_hindsight(tasks, loss, n_classes=classes(loss))
+    best = theory.best_in_hindsight(tasks, loss=loss, n_classes=classes(loss))
     phi = 0.1 * rng.standard_normal(size)
     assert len(tasks) > 20
     for name, rule in rules(size, 1.0).items():
         run = af.run_tasks(tasks, phi, rule, loss=loss)
-        bound = af.regret_upper_bound(run, best, phi, rule, n_rounds=tasks.sizes)
-        assert (af.regret(run, best) <= bound * (1 + 1e-9)).all(), name
+        bound = theory.regret_upper_bound(run, best, phi, rule, n_steps=tasks.sizes)
+        assert (theory.regret(run, best) <= bound * (1 + 1e-9)).all(), name
 
 
 def _has_minimizer(loss, x, y):
     try:
-        af.best_in_hindsight(pack([(x, y)], np.float64), loss, n_classes=classes(loss))
+        theory.best_in_hindsight(pack([(x, y)], np.float64), loss=loss, n_classes=classes(loss))
     except ValueError:
         return False
     return True
@@ -105,9 +106,9 @@ def test_a_bound_that_is_too_small_would_be_seen():
     m, eta = 64, 1.0 / 8.0
     tasks = af.Tasks(np.ones((1, m, 1)), -1e6 * np.ones((1, m)))  # |z - y| is linear here
     run = af.run_tasks(tasks, np.zeros(1), af.OGD(eta), loss="absolute", radius=4.0)
-    best = af.best_in_hindsight(tasks, "absolute", radius=4.0)
-    regret = af.regret(run, best)
-    bound = af.regret_upper_bound(run, best, np.zeros(1), af.OGD(eta))
+    best = theory.best_in_hindsight(tasks, loss="absolute", radius=4.0)
+    regret = theory.regret(run, best)
+    bound = theory.regret_upper_bound(run, best, np.zeros(1), af.OGD(eta))
     assert 0.9 * bound[0] < regret[0] <= bound[0]
 
 
@@ -127,7 +128,7 @@ def test_the_regret_identity_of_linear_losses(d, rng):
         expected = (phi - u) ** 2 / eta - (theta - u) ** 2 / eta + eta * squares
         assert regret == pytest.approx(0.5 * expected.sum(), rel=1e-12, abs=1e-12)
         run = af.TaskRun(theta[None], squares[None])
-        bound = af.regret_upper_bound(run, u[None], phi, af.OGD(eta))
+        bound = theory.regret_upper_bound(run, u[None], phi, af.OGD(eta))
         left = 0.5 * ((theta - u) ** 2 / eta).sum()
         assert bound[0] - left == pytest.approx(regret, rel=1e-12, abs=1e-12)
 
@@ -139,14 +140,14 @@ def test_the_kernel_against_the_equations(d, rng):
         star, phi = rng.standard_normal((n_tasks, d)), rng.standard_normal(d)
         squares = rng.random((n_tasks, d))
         run = af.TaskRun(star + 1.0, squares)
-        bound = af.regret_upper_bound(run, star, phi, rule, n_rounds=m)
+        bound = theory.regret_upper_bound(run, star, phi, rule, n_steps=m)
         for t in range(n_tasks):
             expected = by_hand(name, rule, phi, star[t], squares[t], m)
             assert bound[t] == pytest.approx(expected, rel=1e-13)
-        own = af.regret_upper_bound(run, star, np.tile(phi, (n_tasks, 1)), rule, n_rounds=m)
+        own = theory.regret_upper_bound(run, star, np.tile(phi, (n_tasks, 1)), rule, n_steps=m)
         np.testing.assert_array_equal(own, bound)
         if "ogd" not in name:
-            given = af.regret_upper_bound(run, star, phi, rule, diameter=3.0)
+            given = theory.regret_upper_bound(run, star, phi, rule, diameter=3.0)
             assert given.shape == (n_tasks,)
             assert given[0] == pytest.approx(_with_diameter(name, rule, squares[0], 3.0), rel=1e-13)
 
@@ -164,10 +165,10 @@ def test_the_forms_of_the_blog(rng):
     star, phi, squares = rng.standard_normal((4, 3)), rng.standard_normal(3), rng.random((4, 3))
     run, eta = af.TaskRun(star, squares), np.array([0.1, 0.2, 0.3])
     distance = ((phi - star) ** 2 / (2 * eta)).sum(axis=1)
-    found = af.regret_upper_bound(run, star, phi, af.OGD(eta), form="blog")
+    found = theory.regret_upper_bound(run, star, phi, af.OGD(eta), form="blog")
     np.testing.assert_allclose(found, distance + (eta * squares).sum(axis=1), rtol=1e-13)
-    found = af.regret_upper_bound(
-        run, star, phi, af.OGD(0.1), form="blog", n_rounds=[5, 6, 7, 8], lipschitz=2.0
+    found = theory.regret_upper_bound(
+        run, star, phi, af.OGD(0.1), form="blog", n_steps=[5, 6, 7, 8], lipschitz=2.0
     )
     expected = ((phi - star) ** 2).sum(axis=1) / 0.2 + 0.1 * 4.0 * np.array([5, 6, 7, 8])
     np.testing.assert_allclose(found, expected, rtol=1e-13)
@@ -175,9 +176,11 @@ def test_the_forms_of_the_blog(rng):
 
 def test_a_coordinate_that_cannot_move_costs_what_it_lacks():
     run = af.TaskRun(np.zeros((1, 2)), np.ones((1, 2)))
-    bound = af.regret_upper_bound(run, [[0.0, 1.0]], np.zeros(2), af.OGD([0.0, 0.5]))
+    bound = theory.regret_upper_bound(run, [[0.0, 1.0]], np.zeros(2), af.OGD([0.0, 0.5]))
     assert bound[0] == 1.25
-    assert af.regret_upper_bound(run, [[1.0, 0.0]], np.zeros(2), af.OGD([0.0, 0.5]))[0] == np.inf
+    assert (
+        theory.regret_upper_bound(run, [[1.0, 0.0]], np.zeros(2), af.OGD([0.0, 0.5]))[0] == np.inf
+    )
 
 
 # ---- derivatives -------------------------------------------------------------------------------
@@ -191,12 +194,12 @@ def test_derivatives_against_differences(rng):
     h = 1e-6
     for name, rule in rules(d, 1.0).items():
         for width in (None, 2.5):
-            options = {"n_rounds": 9.0, "diameter": width}
+            options = {"n_steps": 9.0, "diameter": width}
 
             def bound(start, one, options=options):
-                return af.regret_upper_bound(run, star, start, one, **options)
+                return theory.regret_upper_bound(run, star, start, one, **options)
 
-            value, d_phi, d_rate = af.regret_upper_bound(
+            value, d_phi, d_rate = theory.regret_upper_bound(
                 run, star, phi, rule, gradient=True, **options
             )
             np.testing.assert_array_equal(value, bound(phi, rule))
@@ -224,7 +227,9 @@ def test_minimizing_the_bound_finds_what_aruba_learns(rng):
 
     def total(x):
         eta = np.exp(x[d:])
-        value, d_phi, d_rate = af.regret_upper_bound(run, star, x[:d], af.OGD(eta), gradient=True)
+        value, d_phi, d_rate = theory.regret_upper_bound(
+            run, star, x[:d], af.OGD(eta), gradient=True
+        )
         return value.sum(), np.concatenate([d_phi.sum(axis=0), d_rate.sum(axis=0) * eta])
 
     found = minimize(total, np.zeros(2 * d), jac=True, method="BFGS", options={"gtol": 1e-9})
@@ -232,7 +237,7 @@ def test_minimizing_the_bound_finds_what_aruba_learns(rng):
     eta = eta / np.sqrt(squares.sum(axis=0) / 2)
     np.testing.assert_allclose(found.x[:d], phi, atol=1e-6)
     np.testing.assert_allclose(np.exp(found.x[d:]), eta, rtol=1e-6)
-    value, d_phi, d_rate = af.regret_upper_bound(run, star, phi, af.OGD(eta), gradient=True)
+    value, d_phi, d_rate = theory.regret_upper_bound(run, star, phi, af.OGD(eta), gradient=True)
     assert np.abs(d_phi.sum(axis=0)).max() < 1e-11 * value.sum()
     assert np.abs((eta * d_rate).sum(axis=0)).max() < 1e-11 * value.sum()
 
@@ -243,8 +248,10 @@ def test_the_bound_is_jointly_convex(rng):
     for _ in range(200):
         (p, q), (a, b) = rng.standard_normal((2, 3)), 0.05 + rng.random((2, 3))
         s = rng.random()
-        middle = af.regret_upper_bound(run, star, s * p + (1 - s) * q, af.OGD(s * a + (1 - s) * b))
-        ends = [af.regret_upper_bound(run, star, x, af.OGD(e))[0] for x, e in ((p, a), (q, b))]
+        middle = theory.regret_upper_bound(
+            run, star, s * p + (1 - s) * q, af.OGD(s * a + (1 - s) * b)
+        )
+        ends = [theory.regret_upper_bound(run, star, x, af.OGD(e))[0] for x, e in ((p, a), (q, b))]
         assert middle[0] <= (s * ends[0] + (1 - s) * ends[1]) * (1 + 1e-12)
 
 
@@ -254,31 +261,31 @@ def test_the_bound_is_jointly_convex(rng):
 def test_similarity_is_the_least_mean_divergence(rng):
     star = rng.standard_normal((40, 3)) * [1.0, 2.0, 0.1]
     v2 = minimize(lambda p: ((star - p) ** 2).sum(axis=1).mean(), np.zeros(3)).fun
-    assert af.task_similarity(star) == pytest.approx(v2, rel=1e-6)
-    each = af.task_similarity(star, kind="coordinate")
+    assert theory.task_similarity(star) == pytest.approx(v2, rel=1e-6)
+    each = theory.task_similarity(star, kind="coordinate")
     np.testing.assert_allclose(each, star.var(axis=0), rtol=1e-12)
     weights = rng.random(40)
     mean = np.average(star, axis=0, weights=weights)
     expected = np.average(((star - mean) ** 2).sum(axis=1), weights=weights)
-    assert af.task_similarity(star, weights=weights) == pytest.approx(expected, rel=1e-12)
-    assert af.task_similarity(star, phi=mean + 1.0) > af.task_similarity(star)
+    assert theory.task_similarity(star, weights=weights) == pytest.approx(expected, rel=1e-12)
+    assert theory.task_similarity(star, phi=mean + 1.0) > theory.task_similarity(star)
 
 
 def test_kl_similarity(rng):
     star = rng.dirichlet([0.3, 0.5, 1.0], size=30)
     mean = star.mean(axis=0)
     expected = (star * np.log(star / mean)).sum(axis=1).mean()
-    assert af.task_similarity(star, kind="kl") == pytest.approx(expected, rel=1e-12)
+    assert theory.task_similarity(star, kind="kl") == pytest.approx(expected, rel=1e-12)
     other = rng.dirichlet([1.0, 1.0, 1.0])
-    assert af.task_similarity(star, kind="kl", phi=other) > expected
+    assert theory.task_similarity(star, kind="kl", phi=other) > expected
     one_hot = np.eye(5)[rng.integers(0, 5, 100)]
     share = one_hot.mean(axis=0)
     entropy = -(share * np.log(share)).sum()
-    assert af.task_similarity(one_hot, kind="kl") == pytest.approx(entropy, rel=1e-12)
-    assert af.task_similarity(np.eye(2), kind="kl", phi=[1.0, 0.0]) == np.inf
+    assert theory.task_similarity(one_hot, kind="kl") == pytest.approx(entropy, rel=1e-12)
+    assert theory.task_similarity(np.eye(2), kind="kl", phi=[1.0, 0.0]) == np.inf
 
 
 def test_best_in_hindsight_is_taken_as_it_is(rng):
     tasks = pack([task_data("squared", rng, 12, 3) for _ in range(7)], np.float64)
-    best = af.best_in_hindsight(tasks, "squared")
-    assert af.task_similarity(best) == af.task_similarity(best.theta_star)
+    best = theory.best_in_hindsight(tasks, loss="squared")
+    assert theory.task_similarity(best) == theory.task_similarity(best.theta_star)

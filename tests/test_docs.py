@@ -10,12 +10,14 @@ from documentation import PAGES, require_page, run_examples, run_page
 
 import aruba_fast as af
 
+PUBLIC = {name: getattr(af, name) for name in af.__all__}
+PUBLIC |= {f"theory.{name}": getattr(af.theory, name) for name in af.theory.__all__}
+
 
 def documented():
     """Every public object and every public method or property that it defines, by dotted name."""
     found = {}
-    for name in af.__all__:
-        public = getattr(af, name)
+    for name, public in PUBLIC.items():
         found[name] = public
         if inspect.isclass(public) and not issubclass(public, Exception):
             for member, value in inspect.getmembers(public):
@@ -49,11 +51,11 @@ def test_the_examples_of_a_docstring_run(name):
     # A hyperparameter's property or the list of losses needs no example; what is called does.
     is_called = inspect.isroutine(OBJECTS[name]) or inspect.isclass(OBJECTS[name])
     by_itself = {"CudaError", "get_num_threads", "info", "History", "MetaLearner.load"}
-    by_itself |= {"FullMatrixRun", "Hindsight", "TransferRisk"}
+    by_itself |= {"theory.FullMatrixRun", "theory.Hindsight", "theory.TransferRisk"}
     assert n_examples or not is_called or name in by_itself
 
 
-@pytest.mark.parametrize("name", af.__all__)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_object_has_a_docstring_of_sections(name):
     parameters, text = signature_and_text(name)
     assert text.split("\n")[0].endswith("."), "the first line is one sentence"
@@ -61,7 +63,7 @@ def test_every_public_object_has_a_docstring_of_sections(name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(af.__all__) - {"CudaError", "info", "get_num_threads", "MetaAverage"})
+    "name", sorted(set(PUBLIC) - {"CudaError", "info", "get_num_threads", "theory.MetaAverage"})
 )
 def test_every_parameter_is_documented(name):
     """Every name of the signature stands in the `Args` (or `Attributes`) of the docstring."""

@@ -6,38 +6,41 @@ import numpy as np
 import pytest
 
 import aruba_fast as af
+from aruba_fast import theory
 
 X, Y = np.ones((6, 3)), np.arange(6.0)
 TASKS = af.Tasks(X * np.arange(1, 7)[:, None], Y, [0, 2, 6])
 RUN = af.run_tasks(TASKS, np.zeros(3), af.OGD(0.01), loss="squared")
-BEST = af.best_in_hindsight(TASKS, "squared")
+BEST = theory.best_in_hindsight(TASKS, loss="squared")
 STAR = BEST.theta_star
 SIMPLEX = np.full((2, 3), 1 / 3)
 NAN, V, T = float("nan"), ValueError, TypeError
 
 
 def best(tasks=TASKS, loss="squared", **options):
-    return af.best_in_hindsight(tasks, loss, **options)
+    return theory.best_in_hindsight(tasks, loss=loss, **options)
 
 
 def bound(run=RUN, star=STAR, phi=None, rule=None, **options):
     phi = np.zeros(3) if phi is None else phi
-    return af.regret_upper_bound(run, star, phi, af.OGD(0.1) if rule is None else rule, **options)
+    return theory.regret_upper_bound(
+        run, star, phi, af.OGD(0.1) if rule is None else rule, **options
+    )
 
 
 def scale(**options):
-    return af.ScaleLearner(**({"diameter": 1.0, "eps": 0.1} | options))
+    return theory.ScaleLearner(**({"diameter": 1.0, "eps": 0.1} | options))
 
 
 def experts(phi=None, **options):
-    return af.InitializationExperts(
+    return theory.InitializationExperts(
         np.zeros(2) if phi is None else phi, **({"n_tasks": 4} | options)
     )
 
 
 def risk(support=TASKS, query=TASKS, rule=None, **options):
     rule = af.OGD(0.1) if rule is None else rule
-    return af.transfer_risk(support, query, np.zeros(3), rule, loss="squared", **options)
+    return theory.transfer_risk(support, query, np.zeros(3), rule, loss="squared", **options)
 
 
 def eg(phi=SIMPLEX[0], rate=0.1, loss="squared", **options):
@@ -45,7 +48,7 @@ def eg(phi=SIMPLEX[0], rate=0.1, loss="squared", **options):
 
 
 def matrix(**options):
-    return af.FullMatrixLearner(np.zeros(3), **options)
+    return theory.FullMatrixLearner(np.zeros(3), **options)
 
 
 PATH = np.zeros((4, 2))
@@ -61,12 +64,17 @@ ROWS = [
     ("best batch", lambda: best(batch_size=0), V, "best_in_hindsight: `batch_size`"),
     ("best epochs", lambda: best(n_epochs=1.5), T, "best_in_hindsight: `n_epochs`"),
     ("best tolerance", lambda: best(tolerance=0.0), V, "best_in_hindsight: `tolerance`"),
-    ("regret run", lambda: af.regret(BEST, BEST), T, "regret: `run`.*Hindsight"),
-    ("regret best", lambda: af.regret(RUN, RUN), T, "regret: `best`.*TaskRun"),
-    ("regret no loss", lambda: af.regret(af.TaskRun(STAR, STAR), BEST), V, "regret: `run`.*None"),
+    ("regret run", lambda: theory.regret(BEST, BEST), T, "regret: `run`.*Hindsight"),
+    ("regret best", lambda: theory.regret(RUN, RUN), T, "regret: `best`.*TaskRun"),
+    (
+        "regret no loss", lambda: theory.regret(af.TaskRun(STAR, STAR), BEST), V,
+        "regret: `run`.*None",
+    ),
     (
         "regret sizes",
-        lambda: af.regret(af.run_tasks(TASKS[:1], np.zeros(3), af.OGD(0.1), loss="squared"), BEST),
+        lambda: theory.regret(
+            af.run_tasks(TASKS[:1], np.zeros(3), af.OGD(0.1), loss="squared"), BEST
+        ),
         V, r"regret: `best`.*\(2,\).*\(1,\)",
     ),
     ("bound run", lambda: bound(run=STAR), T, "regret_upper_bound: `run`.*ndarray"),
@@ -76,35 +84,35 @@ ROWS = [
     ("bound no rate", lambda: bound(rule=af.OGD(0.0)), V, "regret_upper_bound: `rule`"),
     ("bound rates", lambda: bound(rule=af.OGD([0.1, 0.2])), V, r"`rule`.*\(2,\).*\(3,\)"),
     ("bound form", lambda: bound(form="loose"), V, "regret_upper_bound: `form`.*'loose'"),
-    ("bound blog", lambda: bound(form="blog"), V, "regret_upper_bound: `n_rounds`.*None"),
+    ("bound blog", lambda: bound(form="blog"), V, "regret_upper_bound: `n_steps`.*None"),
     (
         "bound blog AdaGrad", lambda: bound(rule=af.AdaGrad(0.1, 0.1), form="blog"), V,
         "regret_upper_bound: `form`.*tight",
     ),
-    ("bound rounds", lambda: bound(rule=af.AdaGrad(0.1, 0.1)), V, "`n_rounds`.*None"),
+    ("bound steps", lambda: bound(rule=af.AdaGrad(0.1, 0.1)), V, "`n_steps`.*None"),
     (
-        "bound rounds size", lambda: bound(rule=af.AdaGrad(0.1, 0.1), n_rounds=[1, 2, 3]), V,
-        r"`n_rounds`.*\(3,\)",
+        "bound steps size", lambda: bound(rule=af.AdaGrad(0.1, 0.1), n_steps=[1, 2, 3]), V,
+        r"`n_steps`.*\(3,\)",
     ),
     ("bound diameter", lambda: bound(diameter=0.0), V, "regret_upper_bound: `diameter`"),
     ("bound lipschitz", lambda: bound(lipschitz=-1.0), V, "regret_upper_bound: `lipschitz`"),
     ("bound gradient", lambda: bound(gradient=1), T, "regret_upper_bound: `gradient`"),
-    ("similarity kind", lambda: af.task_similarity(STAR, kind="l1"), V, "`kind`.*'l1'"),
-    ("similarity simplex", lambda: af.task_similarity(STAR, kind="kl"), V, "`best`.*simplex"),
+    ("similarity kind", lambda: theory.task_similarity(STAR, kind="l1"), V, "`kind`.*'l1'"),
+    ("similarity simplex", lambda: theory.task_similarity(STAR, kind="kl"), V, "`best`.*simplex"),
     (
-        "similarity phi", lambda: af.task_similarity(STAR, phi=np.zeros(4)), V,
+        "similarity phi", lambda: theory.task_similarity(STAR, phi=np.zeros(4)), V,
         r"task_similarity: `phi`.*\(4,\)",
     ),
     (
-        "similarity weights", lambda: af.task_similarity(STAR, weights=[0.0, 0.0]), V,
+        "similarity weights", lambda: theory.task_similarity(STAR, weights=[0.0, 0.0]), V,
         "task_similarity: `weights`",
     ),
-    ("similarity empty", lambda: af.task_similarity(np.zeros((0, 2))), V, "`best`.*empty"),
+    ("similarity empty", lambda: theory.task_similarity(np.zeros((0, 2))), V, "`best`.*empty"),
     ("scale diameter", lambda: scale(diameter=0.0), V, "ScaleLearner: `diameter`"),
     ("scale eps", lambda: scale(eps=-0.1), V, "ScaleLearner: `eps`"),
     ("scale nothing", lambda: scale(eps=None), V, "ScaleLearner: `eps`.*`n_tasks`"),
     ("scale method", lambda: scale(method="adam"), V, "ScaleLearner: `method`.*'adam'"),
-    ("scale rounds", lambda: scale().rule(0), V, "ScaleLearner.rule: `n_rounds`"),
+    ("scale steps", lambda: scale().rule(0), V, "ScaleLearner.rule: `n_steps`"),
     ("scale phi", lambda: scale().update([[1.0]], [0.0, 0.0], 3), V, "update: `phi`"),
     ("scale nan", lambda: scale().update([[NAN]], [0.0], 3), V, "update: `theta`"),
     ("experts phi", lambda: experts(np.zeros((2, 2))), V, "InitializationExperts: `phi`"),
@@ -114,11 +122,11 @@ ROWS = [
     ("experts alphas", lambda: experts(alphas=[0.5, 1.5]), V, "InitializationExperts: `alphas`"),
     ("experts theta", lambda: experts().update(np.zeros(3)), V, "update: `theta`"),
     ("experts theta nan", lambda: experts().update([0.0, NAN]), V, "update: `theta`.*nan"),
-    ("dynamic theta", lambda: af.dynamic_regret(PATH, PATH[:2], PATH), V, "regret: `theta`"),
-    ("dynamic path", lambda: af.dynamic_regret(PATH, PATH, PATH[:1]), V, "dynamic_regret: `path`"),
+    ("dynamic theta", lambda: theory.dynamic_regret(PATH, PATH[:2], PATH), V, "regret: `theta`"),
+    ("dynamic path", lambda: theory.dynamic_regret(PATH, PATH, PATH[:1]), V, "regret: `path`"),
     (
         "dynamic alpha",
-        lambda: af.dynamic_regret_bound(PATH, PATH, PATH, alpha=0.0, diameter=1.0), V,
+        lambda: theory.dynamic_regret_bound(PATH, PATH, PATH, alpha=0.0, diameter=1.0), V,
         "dynamic_regret_bound: `alpha`",
     ),
     ("eg rate", lambda: eg(rate=-0.1), V, "EG: `learning_rate`"),
@@ -132,13 +140,13 @@ ROWS = [
         ),
         V, "run_tasks: `loss`.*EG",
     ),
-    ("simplex size", lambda: af.SimplexLearner(1), V, "SimplexLearner: `n_parameters`"),
-    ("simplex mixing", lambda: af.SimplexLearner(2, mixing=0.0), V, "SimplexLearner: `mixing`"),
-    ("simplex run", lambda: af.SimplexLearner(3).update(RUN), V, "update: `run`.*simplex"),
-    ("simplex run type", lambda: af.SimplexLearner(3).update(STAR), T, "update: `run`.*ndarray"),
-    ("matrix size", lambda: af.FullMatrixLearner(np.zeros(513)), V, "512 parameters.*got 513"),
+    ("simplex size", lambda: theory.SimplexLearner(1), V, "SimplexLearner: `n_parameters`"),
+    ("simplex mixing", lambda: theory.SimplexLearner(2, mixing=0.0), V, "SimplexLearner: `mixing`"),
+    ("simplex run", lambda: theory.SimplexLearner(3).update(RUN), V, "update: `run`.*simplex"),
+    ("simplex type", lambda: theory.SimplexLearner(3).update(STAR), T, "update: `run`.*ndarray"),
+    ("matrix size", lambda: theory.FullMatrixLearner(np.zeros(513)), V, "512 parameters.*got 513"),
     ("matrix rate", lambda: matrix(learning_rate=0.0), V, "FullMatrixLearner: `learning_rate`"),
-    ("matrix nan", lambda: af.FullMatrixLearner([NAN]), V, "FullMatrixLearner: `phi`.*nan"),
+    ("matrix nan", lambda: theory.FullMatrixLearner([NAN]), V, "FullMatrixLearner: `phi`.*nan"),
     (
         "matrix float32",
         lambda: matrix().run(af.Tasks(X.astype(np.float32), Y, [0, 6]), loss="squared"), T,
@@ -146,8 +154,8 @@ ROWS = [
     ),
     ("matrix loss", lambda: matrix().run(TASKS, loss="zero"), V, "`loss`.*'zero'"),
     ("matrix update", lambda: matrix().update(RUN), T, "update: `run`.*TaskRun"),
-    ("average", lambda: af.MetaAverage().add(RUN), T, "MetaAverage.add: `learner`.*TaskRun"),
-    ("average empty", lambda: af.MetaAverage().phi, V, "MetaAverage.*none so far"),
+    ("average", lambda: theory.MetaAverage().add(RUN), T, "MetaAverage.add: `learner`.*TaskRun"),
+    ("average empty", lambda: theory.MetaAverage().phi, V, "MetaAverage.*none so far"),
     ("risk tasks", lambda: risk(query=X), T, "transfer_risk: `tasks`.*ndarray"),
     ("risk sizes", lambda: risk(query=TASKS[:1]), V, "transfer_risk: `query`.*got 1"),
     ("risk few", lambda: risk(), V, "transfer_risk: `support`.*at least 5.*got 2"),
@@ -176,7 +184,7 @@ def test_a_failed_update_changes_nothing():
     for learner, spoiled, state in (
         (scale(), lambda one: one.update([[NAN]], [0.0], 3), lambda one: one.scale),
         (experts(), lambda one: one.update([[0.0, 1.0], [NAN, 0.0]]), lambda one: one.losses.sum()),
-        (af.SimplexLearner(3), lambda one: one.update(RUN), lambda one: one.b + one.phi.sum()),
+        (theory.SimplexLearner(3), lambda one: one.update(RUN), lambda one: one.b + one.phi.sum()),
     ):
         before = state(learner)
         with pytest.raises(ValueError, match="update"):

@@ -181,15 +181,15 @@ def test_eg_from_a_subnormal_weight(dtype, least, rate):
 def test_the_bound_of_eg_at_a_subnormal_weight(phi, star):
     run = af.TaskRun(np.zeros((1, 2)), np.zeros((1, 2)))
     best = np.array([[1.0 - star, star]])
-    found = af.regret_upper_bound(run, best, np.array([1.0, phi]), af.EG(1.0))
+    found = af.theory.regret_upper_bound(run, best, np.array([1.0, phi]), af.EG(1.0))
     exact = sum(s * (log(s) - log(p)) for s, p in zip(best[0], (1.0, phi), strict=True) if s)
     np.testing.assert_allclose(found, [exact], rtol=1e-14, atol=1e-15)
 
 
 def test_the_bound_of_adagrad_where_a_quotient_overflows():
     run = af.TaskRun(np.zeros((1, 1)), np.full((1, 1), 1e200))
-    found = af.regret_upper_bound(run, np.zeros((1, 1)), np.zeros(1), af.AdaGrad(1e-90, 1e-200),
-                                  n_rounds=3)  # fmt: skip
+    rule = af.AdaGrad(1e-90, 1e-200)
+    found = af.theory.regret_upper_bound(run, np.zeros((1, 1)), np.zeros(1), rule, n_steps=3)
     far = 1e-90 * sqrt(3 * (log(1e200) - log(1e-200)))
     np.testing.assert_allclose(found, [far**2 * 1e100 / 2 / 1e-90 + 1e-90 * 1e100], rtol=1e-13)
 
@@ -205,10 +205,10 @@ def test_float32_sums_of_ones_do_not_stop(rule, batch_size):
     run = af.run_tasks(
         tasks, np.ones(1, F32), rule, loss="absolute", batch_size=batch_size, average=True
     )
-    n_rounds = LONG if batch_size == 1 else 1
+    n_steps = LONG if batch_size == 1 else 1
     assert run.theta_bar == 1.0
-    np.testing.assert_allclose(run.grad_sq, n_rounds, rtol=1e-7)
-    np.testing.assert_allclose(run.loss, n_rounds, rtol=1e-7)
+    np.testing.assert_allclose(run.grad_sq, n_steps, rtol=1e-7)
+    np.testing.assert_allclose(run.loss, n_steps, rtol=1e-7)
 
 
 @pytest.mark.parametrize("loss", ["squared", "softmax"])

@@ -9,6 +9,7 @@ from cases import LOSSES, n_parameters, pack, task_data
 from real_data import TABLES, standardized
 
 import aruba_fast as af
+from aruba_fast import theory
 from aruba_fast.theory.full_matrix import matrix_rate
 
 
@@ -46,7 +47,7 @@ def matrix_task(x, y, phi, h, *, loss, batch_size=1, n_epochs=1):
 def test_tasks_with_a_matrix_of_rates(loss, options, rng):
     pieces = [task_data(loss, rng, m, 3) for m in (1, 5, 17, 8, 30)]
     size = n_parameters(loss, 3)
-    learner = af.FullMatrixLearner(0.1 * rng.standard_normal(size), learning_rate=0.2)
+    learner = theory.FullMatrixLearner(0.1 * rng.standard_normal(size), learning_rate=0.2)
     b, g = np.eye(size) * learner.B[0, 0], np.eye(size)
     for repeat in range(2):
         phi, h = learner.phi, learner.H
@@ -70,7 +71,7 @@ def test_tasks_with_a_matrix_of_rates(loss, options, rng):
 def test_a_matrix_of_rates_is_ogd_in_other_coordinates(rng):
     """With the features multiplied by H^(1/2), H is the identity: the native engine as oracle."""
     pieces = [task_data("logistic", rng, m, 4) for m in (9, 20)]
-    learner = af.FullMatrixLearner(np.zeros(4), learning_rate=0.3)
+    learner = theory.FullMatrixLearner(np.zeros(4), learning_rate=0.3)
     for _ in range(3):
         learner.update(learner.run(pack(pieces, np.float64), loss="logistic"))
     values, vectors = np.linalg.eigh(learner.H)
@@ -88,8 +89,8 @@ def test_regret_with_a_matrix_of_rates_is_below_its_bound(table):
     tasks = standardized(table)
     tasks = tasks[: min(len(tasks), 60)]
     steepest = float((tasks.x**2).sum(axis=1).max())
-    best = af.best_in_hindsight(tasks, "huber")
-    learner = af.FullMatrixLearner(np.zeros(tasks.n_features), learning_rate=0.3 / steepest)
+    best = theory.best_in_hindsight(tasks, loss="huber")
+    learner = theory.FullMatrixLearner(np.zeros(tasks.n_features), learning_rate=0.3 / steepest)
     for first in range(0, len(tasks), 10):
         part = slice(first, first + 10)
         run = learner.run(tasks[part], loss="huber")
@@ -107,9 +108,9 @@ def test_a_matrix_sees_correlations_that_rates_do_not(rng):
     theta = 2.0 * rng.standard_normal((600, 1)) * direction
     y = np.einsum("tmd,td->tm", x, theta) + rng.standard_normal((600, 30))
     tasks = af.Tasks(x, y)
-    matrix = af.FullMatrixLearner(np.zeros(d), learning_rate=0.3)
+    matrix = theory.FullMatrixLearner(np.zeros(d), learning_rate=0.3)
     rates = af.MetaLearner(np.zeros(d), learning_rate=0.3)
-    best, lost = af.best_in_hindsight(tasks, "squared"), np.zeros(2)
+    best, lost = theory.best_in_hindsight(tasks, loss="squared"), np.zeros(2)
     for first in range(0, 600, 10):
         part = slice(first, first + 10)
         run = matrix.run(tasks[part], loss="squared")
@@ -127,7 +128,7 @@ def test_a_matrix_sees_correlations_that_rates_do_not(rng):
 def test_a_task_that_diverges_is_left_out(rng):
     x, y = rng.standard_normal((3, 40, 2)), rng.standard_normal((3, 40))
     x[1] *= 1e3
-    learner = af.FullMatrixLearner(np.zeros(2), learning_rate=1.0)
+    learner = theory.FullMatrixLearner(np.zeros(2), learning_rate=1.0)
     run = learner.run(af.Tasks(1e-2 * x, y), loss="squared")
     run_far = learner.run(af.Tasks(np.where(x > 1e2, 1e200, x), y), loss="squared")
     assert run.finite.sum() >= 2

@@ -92,12 +92,12 @@ FOUND = {
         "convertible",
     ),
     "tasks that are none": (
-        lambda: af.SimplexLearner(2).run([1.0], loss="squared"),
+        lambda: af.theory.SimplexLearner(2).run([1.0], loss="squared"),
         TypeError,
         "SimplexLearner.run: `tasks` must be Tasks: got a list",
     ),
     "a run of another kind": (
-        lambda: af.FullMatrixLearner(np.zeros(2)).regret_upper_bound(None, np.ones((1, 2))),
+        lambda: af.theory.FullMatrixLearner(np.zeros(2)).regret_upper_bound(None, np.ones((1, 2))),
         TypeError,
         "must be a FullMatrixRun: got NoneType",
     ),
@@ -126,10 +126,10 @@ def test_a_list_that_an_array_in_it_clears_is_read_as_it_was(nested):
 
 def test_what_overflows_in_a_bound_is_infinite():
     some = np.ones((2, 1))
-    assert af.dynamic_regret_bound(some, some, some, alpha=1.0, diameter=1e200) == np.inf
+    assert af.theory.dynamic_regret_bound(some, some, some, alpha=1.0, diameter=1e200) == np.inf
     run = af.TaskRun(some, some)
-    options = {"form": "blog", "n_rounds": 3, "lipschitz": 1e200}
-    assert (af.regret_upper_bound(run, some, some, af.OGD(0.1), **options) == np.inf).all()
+    options = {"form": "blog", "n_steps": 3, "lipschitz": 1e200}
+    assert (af.theory.regret_upper_bound(run, some, some, af.OGD(0.1), **options) == np.inf).all()
 
 
 @pytest.mark.usefixtures("on_device")
@@ -162,7 +162,9 @@ def test_every_entry_is_drawn_and_every_public_name_has_one():
     # What is only returned or warned, and settings that would be other calls' too.
     returned = {"FullMatrixRun", "Hindsight", "History", "TransferRisk"}
     others = returned | {"DivergenceWarning", "get_num_threads"}
-    assert [n for n in af.__all__ if f"af.{n}" not in text and n not in others] == []
+    names = [f"af.{n}" for n in af.__all__ if n not in others]
+    names += [f"theory.{n}" for n in af.theory.__all__ if n not in others]
+    assert [name for name in names if name not in text] == []
 
 
 def drawn():

@@ -10,6 +10,7 @@ from real_data import TABLES, standardized
 from scipy.optimize import linprog, minimize
 
 import aruba_fast as af
+from aruba_fast import theory
 
 SETTINGS = {
     "plain": {},
@@ -47,7 +48,7 @@ def classes(loss):
 
 
 def best(tasks, loss, **options):
-    return af.best_in_hindsight(tasks, loss, n_classes=classes(loss), **options)
+    return theory.best_in_hindsight(tasks, loss=loss, n_classes=classes(loss), **options)
 
 
 def with_a_minimizer(pieces, loss):
@@ -242,14 +243,14 @@ def test_classes_that_touch_have_no_minimizer_either():
     x = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 2.0]]
     tasks = af.Tasks(x, [0.0, 1.0, 1.0, 1.0], [0, 4])
     with pytest.raises(ValueError, match="separated"):
-        af.best_in_hindsight(tasks, "logistic")
+        theory.best_in_hindsight(tasks, loss="logistic")
 
 
 def test_the_message_names_the_tasks():
     x = np.ones((6, 3, 1))
     y = np.array([[0, 1, 0]] + [[1, 1, 1]] * 5)
     with pytest.raises(ValueError, match="in tasks 1, 2, 3 and 2 more"):
-        af.best_in_hindsight(af.Tasks(x, y), "logistic")
+        theory.best_in_hindsight(af.Tasks(x, y), loss="logistic")
 
 
 # ---- regret ------------------------------------------------------------------------------------
@@ -263,17 +264,17 @@ def test_regret_of_the_best_is_zero(loss, how, rng):
     tasks = pack(pieces, np.float64)
     found = best(tasks, loss, **how)
     stay = af.run_tasks(tasks, found.theta_star, af.OGD(0.0), loss=loss, **how)
-    np.testing.assert_allclose(af.regret(stay, found), 0.0, atol=1e-10)
+    np.testing.assert_allclose(theory.regret(stay, found), 0.0, atol=1e-10)
     elsewhere = np.zeros(n_parameters(loss, 3))
     worse = af.run_tasks(tasks, elsewhere, af.OGD(0.0), loss=loss, **how)
-    assert (af.regret(worse, found) > 0).all()
+    assert (theory.regret(worse, found) > 0).all()
 
 
 def test_tasks_that_are_not_finite_are_nan_and_others_are_not(rng):
     x, y = rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 5))
-    clean = af.best_in_hindsight(af.Tasks(x[[0, 2]], y[[0, 2]]), "absolute")
+    clean = theory.best_in_hindsight(af.Tasks(x[[0, 2]], y[[0, 2]]), loss="absolute")
     x[1, 2, 0] = np.nan
-    found = af.best_in_hindsight(af.Tasks(x, y), "absolute")
+    found = theory.best_in_hindsight(af.Tasks(x, y), loss="absolute")
     assert np.isnan(found.theta_star[1]).all()
     assert np.isnan(found.loss[1])
     np.testing.assert_array_equal(found.theta_star[[0, 2]], clean.theta_star)
@@ -293,4 +294,4 @@ def test_threads_change_no_bit(threads, rng):
 def test_a_gap_below_rounding_is_said(rng):
     tasks = pack([task_data("absolute", rng, 50, 5)], np.float64)
     with pytest.warns(RuntimeWarning, match=r"gap stayed at .* in task 0"):
-        af.best_in_hindsight(tasks, "absolute", tolerance=1e-300)
+        theory.best_in_hindsight(tasks, loss="absolute", tolerance=1e-300)

@@ -20,8 +20,8 @@ def best(x, y, loss, **options):
     classes = N_CLASSES if loss == "softmax" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = af.best_in_hindsight(
-            af.Tasks(x, y, [0, len(y)]), loss, n_classes=classes, **options
+        found = af.theory.best_in_hindsight(
+            af.Tasks(x, y, [0, len(y)]), loss=loss, n_classes=classes, **options
         )
     return found.theta_star[0], found.loss[0], found.gap[0]
 

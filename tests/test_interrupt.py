@@ -51,22 +51,22 @@ def wide_rows():  # a row takes a tenth of a second
 
 def hindsight():
     wide = af.Tasks(rng.standard_normal((600, 500, 200)), (rng.random((600, 500)) < 0.5) * 1.0)
-    stop_within(lambda: af.best_in_hindsight(wide, "logistic", regularization=1.0))
+    stop_within(lambda: af.theory.best_in_hindsight(wide, loss="logistic", regularization=1.0))
 
 def one_wide_task():
     x, y = rng.standard_normal((6000, 1200)), (rng.random(6000) < 0.5) * 1.0
     wide = af.Tasks(x, y, [0, 6000])
-    stop_within(lambda: af.best_in_hindsight(wide, "logistic", regularization=1.0))
+    stop_within(lambda: af.theory.best_in_hindsight(wide, loss="logistic", regularization=1.0))
 
 def nearly_dependent_columns():
     x = rng.standard_normal((4000, 1000))
     x[:, ::2] = x[:, 1::2] + 1e-9 * x[:, ::2]
     wide = af.Tasks(x, x.sum(axis=1), [0, 4000])
-    stop_within(lambda: af.best_in_hindsight(wide, "absolute"))
+    stop_within(lambda: af.theory.best_in_hindsight(wide, loss="absolute"))
 
 def many_matrix_products():
     tasks = af.Tasks(np.ones((30_000, 1, 512)), np.ones((30_000, 1)))
-    learner = af.FullMatrixLearner(np.zeros(512), learning_rate=1e-3)
+    learner = af.theory.FullMatrixLearner(np.zeros(512), learning_rate=1e-3)
     def rounds():
         while True:
             learner.update(learner.run(tasks, loss="squared"))

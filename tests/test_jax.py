@@ -74,7 +74,7 @@ def test_float64_equals_numpy_and_follows_the_equations(rng):
     oracle = reference.MetaLearner(flat(phi), learning_rate0=0.1, zeta=2.0, p=0.4)
     twin = Twin(phi, **hyper)
     for _ in range(2):
-        inner, runs = aj.within_task(state.learning_rate), []
+        inner, runs = aj.ogd(state.learning_rate), []
         for _ in range(2):
             theta, at = state.phi, inner.init(state.phi)
             exact, squares = oracle.phi.copy(), np.zeros_like(oracle.phi)
@@ -211,7 +211,7 @@ def test_rounds_run_under_scan(rng):
     data = rng.standard_normal((4, 3, 5, 20)).astype(np.float32)
 
     def task(phi, rate, gradients):
-        inner = aj.within_task(rate)
+        inner = aj.ogd(rate)
         theta, state = scanned(inner)(phi, gradients)
         return theta, state.grad_sq
 

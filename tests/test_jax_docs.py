@@ -13,7 +13,7 @@ from jax_models import aj
 
 OBJECTS = {name: getattr(aj, name) for name in aj.__all__}
 # The states of the rules and the pair of functions are what the functions return.
-RETURNED = {"GradientTransformation", "WithinTaskState", "ArubaPlusPlusState"}
+RETURNED = {"GradientTransformation", "OGDState", "ArubaPlusPlusState"}
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -25,7 +25,7 @@ def changed(tree, **leaves):
     return {**tree, **leaves}
 
 
-SGD = aj.within_task(0.1)
+SGD = aj.ogd(0.1)
 
 CALLS = [
     (lambda: aj.init({}), ValueError, "init: `phi` must hold a coordinate: got 0 leaves"),
@@ -122,17 +122,17 @@ CALLS = [
     (
         lambda: aj.merge(STATE),
         TypeError,
-        "merge: `stacked` must be Statistics: got MetaState, expected Statistics",
+        "merge: `stacked` must be TaskStatistics: got MetaState, expected TaskStatistics",
     ),
     (
         lambda: aj.apply(PHI, aj.statistics(PHI, HATS, HATS)),
         TypeError,
-        "apply: `state` must be MetaState: got dict, expected MetaState",
+        "apply: `state` must be aruba_fast.jax.MetaState: got dict, expected what",
     ),
     (
         lambda: aj.apply(STATE, PHI),
         TypeError,
-        "apply: `statistics` must be Statistics: got dict, expected Statistics",
+        "apply: `statistics` must be aruba_fast.jax.TaskStatistics: got dict, expected what",
     ),
     (
         lambda: aj.apply(STATE, aj.statistics(jnp.ones(3), jnp.ones(3), jnp.ones(3))),
@@ -219,7 +219,7 @@ def test_types_that_do_not_go_together_with_float64():
             ),
             (
                 lambda: used(SGD, double),
-                "within_task: `updates` must not be of more precision than the parameters: "
+                "ogd: `updates` must not be of more precision than the parameters: "
                 "got float64, expected at most float32",
             ),
             (

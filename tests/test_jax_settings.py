@@ -34,7 +34,7 @@ def whole_use(isotropic):
     """Everything that there is, eagerly, from arrays that JAX was given explicitly."""
     phi, hats = jax.device_put((NUMPY, HATS))
     state = aj.init(phi, isotropic=isotropic, max_learning_rate=0.5, decay=0.1, p=0.4)
-    for rule in (aj.rule(state), aj.within_task(0.1)):
+    for rule in (aj.rule(state), aj.ogd(0.1)):
         updates, at = rule.update(state.phi, rule.init(state.phi), state.phi)
         rule.update(updates, at)
     part = aj.statistics(state.phi, hats, hats)
@@ -71,7 +71,7 @@ PART = aj.statistics(ONE, ONE, ONE)
 STATES = {
     "init": (lambda: aj.init(ONE), ONE),
     "init, isotropic": (lambda: aj.init({"a": ONE, "b": ONE}, isotropic=True), ONE),
-    "within_task": (lambda: aj.within_task(0.1).init(ONE), ONE),
+    "ogd": (lambda: aj.ogd(0.1).init(ONE), ONE),
     "aruba_plus_plus": (lambda: aj.aruba_plus_plus(ONE, ONE, 0.1).init(ONE), ONE),
     "statistics": (lambda: aj.statistics(ONE, ONE, ONE), ONE),
     "sum of statistics": (lambda: PART + PART, PART),
@@ -94,7 +94,7 @@ def test_states_can_be_donated(name):
     kept = jax.jit(lambda s: jax.tree.map(lambda x: x + x, s), donate_argnums=0)(state)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((others, kept)))
-    if isinstance(state, (aj.MetaState, aj.Statistics)):
+    if isinstance(state, (aj.MetaState, aj.TaskStatistics)):
         assert "<deleted>" in repr(state)
         assert "<deleted>" not in repr(kept)
 
@@ -110,9 +110,9 @@ def test_what_numpy_changes_later_does_not_change_a_state():
 def test_reprs_are_short():
     hats = jnp.ones((3, 5))
     part = aj.statistics(ONE, hats, hats, np.array([0.5, 1.0, 2.0]))
-    assert repr(part) == "Statistics(n_tasks=3, n_skipped=0, n_parameters=5, weight=3.5)"
+    assert repr(part) == "TaskStatistics(n_tasks=3, n_skipped=0, n_parameters=5, weight=3.5)"
     shapes = jax.eval_shape(lambda: part)
-    assert repr(shapes).startswith("Statistics(n_tasks=ShapeDtypeStruct(")
+    assert repr(shapes).startswith("TaskStatistics(n_tasks=ShapeDtypeStruct(")
     assert (
         "n_parameters=5" in jax.jit(lambda p: (p, print(repr(p)))[0]).lower(part).as_text() or True
     )

@@ -20,7 +20,7 @@ def tasks_of_gradients(rng, n=1000, n_tasks=3, n_steps=6):
 def test_a_task_is_the_same_under_jit_vmap_and_scan(rng):
     """2 ulp of the native kernel's; the three ways have the same bits."""
     phi, rate, grads = tasks_of_gradients(rng)
-    inner = aj.within_task(jnp.asarray(rate))
+    inner = aj.ogd(jnp.asarray(rate))
     run = scanned(inner)
     theta, state = jax.jit(jax.vmap(run, (None, 0)))(phi, grads)
     for k, gradients in enumerate(grads):
@@ -40,7 +40,7 @@ def test_a_task_is_the_same_under_jit_vmap_and_scan(rng):
 def test_a_long_task_does_not_drift_from_the_kernel(rng):
     """A thousand steps: sums of float32 would differ by dozens of ulp if each rounded otherwise."""
     phi, rate, grads = tasks_of_gradients(rng, n=500, n_tasks=1, n_steps=1000)
-    theta, state = jax.jit(scanned(aj.within_task(jnp.asarray(rate))))(phi, grads[0])
+    theta, state = jax.jit(scanned(aj.ogd(jnp.asarray(rate))))(phi, grads[0])
     expected, squares, largest = phi.copy(), np.zeros_like(phi), np.abs(phi)
     for grad in grads[0]:
         af.step(expected, grad, rate, grad_sq=squares)
@@ -71,7 +71,7 @@ def test_half_gradients_are_widened_before_they_are_squared(kind, rng):
     grad = jnp.asarray(100 * rng.standard_normal(33), kind)
     state = aj.init(jnp.asarray(phi, kind), learning_rate=1e-4)
     assert state.phi.dtype == np.float32
-    inner = aj.within_task(state.learning_rate)
+    inner = aj.ogd(state.learning_rate)
     updates, at = inner.update(grad, inner.init(state.phi), state.phi)
     theta, squares = np.array(state.phi), np.zeros(33, np.float32)
     af.step(theta, np.asarray(grad), 1e-4, grad_sq=squares)
@@ -84,7 +84,7 @@ def test_derivatives_go_through_the_steps():
     h, c, n_steps = 0.5, 3.0, 4
 
     def last(phi, rate):
-        inner = aj.within_task(rate)
+        inner = aj.ogd(rate)
         theta, state = phi, inner.init(phi)
         for _ in range(n_steps):
             updates, state = inner.update(h * (theta - c), state, theta)
@@ -105,7 +105,7 @@ def test_optax_chains_it(rng):
     """Clipping before it is part of the gradient; `apply_updates` adds what comes out."""
     optax = need("optax")
     phi, rate, grads = tasks_of_gradients(rng, n=8, n_tasks=1, n_steps=2)
-    chain = optax.chain(optax.clip(0.5), aj.within_task(jnp.asarray(rate)))
+    chain = optax.chain(optax.clip(0.5), aj.ogd(jnp.asarray(rate)))
     theta, state = jnp.asarray(phi), chain.init(phi)
     expected, squares = phi.copy(), np.zeros(8, np.float32)
     for grad in grads[0]:
@@ -117,7 +117,7 @@ def test_optax_chains_it(rng):
 
 
 def test_without_the_parameters_an_update_is_rounded_once_more():
-    inner = aj.within_task({"a": 0.1, "b": jnp.full(3, 0.2)})
+    inner = aj.ogd({"a": 0.1, "b": jnp.full(3, 0.2)})
     params = {"a": jnp.ones(2), "b": jnp.ones(3)}
     updates, state = inner.update(params, inner.init(params))
     np.testing.assert_array_equal(updates["a"], np.full(2, -0.1, np.float32))

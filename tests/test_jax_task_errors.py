@@ -25,18 +25,18 @@ def changed(tree, **leaves):
     return {**tree, **leaves}
 
 
-SGD = aj.within_task(0.1)
+SGD = aj.ogd(0.1)
 
 CALLS = [
     (
-        lambda: aj.within_task("fast"),
+        lambda: aj.ogd("fast"),
         TypeError,
-        "within_task: `learning_rate` must be a real number: got 'fast', a str, expected a float",
+        "ogd: `learning_rate` must be a real number: got 'fast', a str, expected a float",
     ),
     (
-        lambda: aj.within_task(-0.1),
+        lambda: aj.ogd(-0.1),
         ValueError,
-        "within_task: `learning_rate` must not be negative: got -0.1",
+        "ogd: `learning_rate` must not be negative: got -0.1",
     ),
     (
         lambda: aj.aruba_plus_plus(0.0, 1.0, 0.1),
@@ -64,54 +64,54 @@ CALLS = [
         "aruba_plus_plus: `coef` must be one number: got shape (2,), expected ()",
     ),
     (
-        lambda: aj.within_task(changed(PHI, a=np.full((2, 3), -1.0))),
+        lambda: aj.ogd(changed(PHI, a=np.full((2, 3), -1.0))),
         ValueError,
-        "within_task: `learning_rate` must be finite and >= 0 everywhere: got -1.0 at 0",
+        "ogd: `learning_rate` must be finite and >= 0 everywhere: got -1.0 at 0",
     ),
     (
         lambda: SGD.init(jnp.ones(2, int)),
         TypeError,
-        "within_task: `params` must be floating point: got int32",
+        "ogd: `params` must be floating point: got int32",
     ),
     (
         lambda: used(SGD, OTHER),
         ValueError,
-        "within_task: `updates` must be a tree as `state.grad_sq`: got PyTreeDef({'a': *})",
+        "ogd: `updates` must be a tree as `state.grad_sq`: got PyTreeDef({'a': *})",
     ),
     (
         lambda: used(SGD, changed(PHI, b=jnp.ones(3))),
         ValueError,
-        "within_task: `updates` must have the right shape: got (3,), expected (2,)",
+        "ogd: `updates` must have the right shape: got (3,), expected (2,)",
     ),
     (
         lambda: used(SGD, changed(PHI, b=jnp.ones(2, int))),
         TypeError,
-        "within_task: `updates` must be floating point: got int32",
+        "ogd: `updates` must be floating point: got int32",
     ),
     (
         lambda: used(SGD, PHI, OTHER),
         ValueError,
-        "within_task: `params` must be a tree as `updates`: got PyTreeDef({'a': *}), expected",
+        "ogd: `params` must be a tree as `updates`: got PyTreeDef({'a': *}), expected",
     ),
     (
         lambda: used(SGD, PHI, changed(PHI, a=jnp.ones(3))),
         ValueError,
-        "within_task: `params` must have the right shape: got (3,), expected (2, 3)",
+        "ogd: `params` must have the right shape: got (3,), expected (2, 3)",
     ),
     (
         lambda: used(SGD, PHI, changed(PHI, a=jnp.ones((2, 3), jnp.bfloat16))),
         TypeError,
-        "within_task: `params` must be of full precision, lest small steps are lost: got bfloat16",
+        "ogd: `params` must be of full precision, lest small steps are lost: got bfloat16",
     ),
     (
-        lambda: used(aj.within_task(OTHER), PHI),
+        lambda: used(aj.ogd(OTHER), PHI),
         ValueError,
-        "within_task: `learning_rate` must be a tree as `updates`: got PyTreeDef({'a': *})",
+        "ogd: `learning_rate` must be a tree as `updates`: got PyTreeDef({'a': *})",
     ),
     (
-        lambda: used(aj.within_task(changed(PHI, a=jnp.ones(3))), PHI),
+        lambda: used(aj.ogd(changed(PHI, a=jnp.ones(3))), PHI),
         ValueError,
-        "within_task: `learning_rate` must have the shape of `updates`, or none: got (3,)",
+        "ogd: `learning_rate` must have the shape of `updates`, or none: got (3,)",
     ),
     (
         lambda: aj.aruba_plus_plus(PHI, OTHER, 0.1).init(PHI),

@@ -82,7 +82,7 @@ REMEDIES = [
     ("evaluated labels", lambda: af.evaluate(labelled([0, 1]), PHI, loss="hinge"),
      "evaluate: `y` must hold the labels -1 and 1 of the hinge loss: got 0 in row 0, "
      "expected -1 or 1, as 2 * y - 1 makes them of 0 and 1"),
-    ("labels in hindsight", lambda: af.best_in_hindsight(labelled([0, 1]), loss="hinge"),
+    ("labels in hindsight", lambda: af.theory.best_in_hindsight(labelled([0, 1]), loss="hinge"),
      "best_in_hindsight: `y` must hold the labels -1 and 1 of the hinge loss: got 0 in row 0, "
      "expected -1 or 1, as 2 * y - 1 makes them of 0 and 1"),
     ("an array as weights of meta_train", lambda: train(weights=np.ones(2)),

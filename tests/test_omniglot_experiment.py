@@ -166,7 +166,7 @@ def _rule(training, coef):
         state = training.inner.state_dict()["state"]
         assert state[0]["step"] == 6  # two tasks of three steps: it is kept over tasks
         return Rule("adam", 1e-3, second=[s["exp_avg_sq"] for s in state.values()], n_steps=6)
-    return Rule("sgd", 0.1 if training.method.kind == "sgd" else training.meta.learning_rates())
+    return Rule("sgd", 0.1 if training.method.kind == "sgd" else training.meta.learning_rate)
 
 
 def assert_same_state(found, expected):
@@ -199,7 +199,7 @@ def test_rates_are_those_of_the_layers():
     for number in range(3):
         training.round(number)
     found = rates_of(training.meta, training.model)
-    rates = dict(zip(training.model.parameters(), training.meta.learning_rates(), strict=True))
+    rates = dict(zip(training.model.parameters(), training.meta.learning_rate, strict=True))
     assert [entry["layer"] for entry in found if entry["parameter"] == "weight"] == [
         *(f"{kind} {k}" for k in (1, 2, 3, 4) for kind in ("conv", "norm")),
         LAYERS[-1],

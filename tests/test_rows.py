@@ -76,10 +76,12 @@ def test_a_choice_runs_as_its_own_rows_would(choose):
         for run in runs[1:]:
             for name in ("theta_hat", "grad_sq", "loss", "weight"):
                 np.testing.assert_array_equal(getattr(run, name), getattr(runs[0], name))
-    best = [af.best_in_hindsight(t, "squared", radius=9.0) for t in (chosen, seen, alone)]
+    best = [
+        af.theory.best_in_hindsight(t, loss="squared", radius=9.0) for t in (chosen, seen, alone)
+    ]
     for other in best[1:]:
         np.testing.assert_array_equal(other.theta_star, best[0].theta_star)
-    learners = [af.FullMatrixLearner(np.zeros(2)) for _ in range(2)]
+    learners = [af.theory.FullMatrixLearner(np.zeros(2)) for _ in range(2)]
     for learner, tasks in zip(learners, (chosen, alone), strict=True):
         learner.update(learner.run(tasks, loss="absolute", batch_size=2))
     np.testing.assert_array_equal(learners[0].H, learners[1].H)

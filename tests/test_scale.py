@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-import aruba_fast as af
+from aruba_fast import theory
 from aruba_fast.theory.scale import ewoo_mean
 
 
@@ -46,7 +46,8 @@ def test_the_mean_of_ewoo_is_its_peak_where_the_exponent_leaves_float64():
 @pytest.mark.parametrize("method", ["ftl", "ewoo"])
 @pytest.mark.parametrize("most", [None, 9, 64])
 def test_the_scale_against_its_equations(method, most, rng):
-    learner = af.ScaleLearner(diameter=2.0, eps=0.2, method=method, lipschitz=3.0, max_rounds=most)
+    settings = {"diameter": 2.0, "eps": 0.2, "lipschitz": 3.0, "max_steps": most}
+    learner = theory.ScaleLearner(method=method, **settings)
     phi, sigma, moved, longest = rng.standard_normal(3) / 4, 0.0, 0.0, most or 0
     for m in (4, 16, 64, 9):
         theta = rng.standard_normal((2, 3)) / 4
@@ -73,7 +74,7 @@ def test_the_scale_is_learned_without_knowing_it(method, spread, rng):
     """Average loss (B^2/v + v) comes near the least of any fixed v, 2 V."""
     n_tasks = 4000
     b_sq = spread**2 * rng.uniform(0.5, 1.5, n_tasks)
-    learner = af.ScaleLearner(diameter=1.5, n_tasks=n_tasks, method=method, max_rounds=1)
+    learner = theory.ScaleLearner(diameter=1.5, n_tasks=n_tasks, method=method, max_steps=1)
     total = 0.0
     for each in b_sq:
         v = learner.scale

@@ -184,7 +184,7 @@ def test_rounds_against_the_equations(play, method):
         training.round(number)
         assert training.meta.n_tasks == 3 * (number + 1)
         np.testing.assert_allclose(flat(training.meta.parameters), oracle.phi, rtol=0, atol=2e-5)
-        found = flat(training.meta.learning_rates())
+        found = flat(training.meta.learning_rate)
         np.testing.assert_allclose(found, np.broadcast_to(oracle.learning_rate, found.shape), 1e-3)
 
 
@@ -201,7 +201,7 @@ def test_zeta_is_the_size_of_the_first_gradients(play):
     assert training.meta.param_groups[0]["zeta"] == pytest.approx(expected, rel=1e-5)
     given = federated(play, settings=replace(SMALL, zeta=0.25, learning_rate=0.5))[2]
     assert given.meta.param_groups[0]["zeta"] == 0.25
-    assert {float(rate.unique()) for rate in given.meta.learning_rates()} == {0.5}
+    assert {float(rate.unique()) for rate in given.meta.learning_rate} == {0.5}
 
 
 # ---- personalization -----------------------------------------------------------------------------

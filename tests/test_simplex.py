@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, rel_entr
 
 import aruba_fast as af
+from aruba_fast import theory
 
 LOSSES = ("squared", "absolute", "huber", "logistic", "hinge")
 OPTIONS = ({}, {"batch_size": 4}, {"n_epochs": 3}, {"batch_size": 5, "n_epochs": 2})
@@ -92,7 +93,7 @@ def test_regret_of_eg_is_below_its_bound(loss, rng):
         run = af.run_tasks(tasks, phi, af.EG(eta), loss=loss)
         found = [best_on_simplex(x, y, loss) for x, y in pieces]
         star, least = np.array([f[0] for f in found]), np.array([f[1] for f in found])
-        bound = af.regret_upper_bound(run, star, phi, af.EG(eta))
+        bound = theory.regret_upper_bound(run, star, phi, af.EG(eta))
         expected = rel_entr(star, phi).sum(axis=1) / eta + eta / 2 * run.grad_sq[:, 0]
         np.testing.assert_allclose(bound, expected, rtol=1e-12)
         assert (run.loss - least <= bound * (1 + 1e-9)).all()
@@ -102,15 +103,15 @@ def test_derivatives_of_the_bound_of_eg(rng):
     star, phi, eta, h = rng.dirichlet(np.ones(5), 3), rng.dirichlet(np.ones(5)), 0.3, 1e-7
     star[0] = [1.0, 0.0, 0.0, 0.0, 0.0]
     run = af.TaskRun(star, np.repeat(rng.random((3, 1)), 5, axis=1))
-    value, d_phi, d_rate = af.regret_upper_bound(run, star, phi, af.EG(eta), gradient=True)
+    value, d_phi, d_rate = theory.regret_upper_bound(run, star, phi, af.EG(eta), gradient=True)
     assert np.isfinite(value).all()
     np.testing.assert_allclose(d_phi, -star / (phi * eta), rtol=1e-12)
-    ends = [af.regret_upper_bound(run, star, phi, af.EG(eta + s * h)) for s in (1, -1)]
+    ends = [theory.regret_upper_bound(run, star, phi, af.EG(eta + s * h)) for s in (1, -1)]
     np.testing.assert_allclose(d_rate, (ends[0] - ends[1]) / (2 * h), rtol=1e-6)
 
 
 def test_the_learner_against_its_equations(rng):
-    learner = af.SimplexLearner(4, learning_rate=0.5, mixing=0.1, zeta=2.0, p=0.4)
+    learner = theory.SimplexLearner(4, learning_rate=0.5, mixing=0.1, zeta=2.0, p=0.4)
     phi, mean, b, g, t = np.full(4, 0.25), np.full(4, 0.25), 1.0, 4.0, 0
     for size in (1, 3, 2):
         hats, squares = rng.dirichlet(np.ones(4), size), rng.random(size)
@@ -137,7 +138,7 @@ def test_a_learned_prior_pays_the_entropy_of_the_optima(rng):
     x[np.arange(n_tasks), :, good] *= 0.2
     tasks = af.Tasks(x, np.zeros((n_tasks, m)))  # |z| = z: the loss of expert j is x_j
     least = x.sum(axis=1).min(axis=1)
-    learner = af.SimplexLearner(d, learning_rate=np.sqrt(2 * np.log(d) / m))
+    learner = theory.SimplexLearner(d, learning_rate=np.sqrt(2 * np.log(d) / m))
     losses = []
     for t in range(n_tasks):
         run = learner.run(tasks[t], loss="absolute")
@@ -150,19 +151,19 @@ def test_a_learned_prior_pays_the_entropy_of_the_optima(rng):
     assert learned < 0.6 * (alone.loss - least)[n_tasks // 2 :].mean()
     share = np.bincount(good, minlength=d) / n_tasks
     entropy = -(share[share > 0] * np.log(share[share > 0])).sum()
-    assert af.task_similarity(np.eye(d)[good], kind="kl") == pytest.approx(entropy, rel=1e-12)
+    assert theory.task_similarity(np.eye(d)[good], kind="kl") == pytest.approx(entropy, rel=1e-12)
     assert learned < np.sqrt(2 * entropy * m)
 
 
 def test_without_mixing_a_new_coordinate_would_cost_infinity():
     phi = np.array([1.0 - 1e-12, 1e-12])
     run = af.TaskRun([[0.0, 1.0]], [[1.0, 1.0]])
-    assert af.regret_upper_bound(run, [[0.0, 1.0]], phi, af.EG(1.0))[0] > 27.0
-    learner = af.SimplexLearner(2, mixing=0.02)
+    assert theory.regret_upper_bound(run, [[0.0, 1.0]], phi, af.EG(1.0))[0] > 27.0
+    learner = theory.SimplexLearner(2, mixing=0.02)
     for _ in range(100):
         learner.update(af.TaskRun([[1.0, 0.0]], [[1.0, 1.0]]))
     assert learner.phi.min() == pytest.approx(0.01, rel=1e-12)
-    bound = af.regret_upper_bound(run, [[0.0, 1.0]], learner.phi, af.EG(1.0))[0]
+    bound = theory.regret_upper_bound(run, [[0.0, 1.0]], learner.phi, af.EG(1.0))[0]
     assert bound <= np.log(2 / 0.02) + 0.5 + 1e-12
 
 

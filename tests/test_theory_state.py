@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import aruba_fast as af
+from aruba_fast import theory
 
 SIMPLEX = np.array([[0.2, 0.5, 0.3]])
 
@@ -28,32 +29,34 @@ def meta_learner(phi=0.5):
 # How a learner is made, what it learns from, and what it has learned.
 LEARNERS = {
     "scale": (
-        lambda: af.ScaleLearner(diameter=1.0, eps=0.1),
+        lambda: theory.ScaleLearner(diameter=1.0, eps=0.1),
         lambda own: own.update([[0.3, 0.4]], [0.0, 0.0], 4),
         ("scale", "n_tasks"),
     ),
     "ewoo": (
-        lambda: af.ScaleLearner(diameter=1.0, eps=0.1, method="ewoo"),
+        lambda: theory.ScaleLearner(diameter=1.0, eps=0.1, method="ewoo"),
         lambda own: own.update([[0.3, 0.4]], [0.0, 0.0], 4),
         ("scale", "n_tasks"),
     ),
     "experts": (
-        lambda: af.InitializationExperts(np.zeros(3), n_tasks=16),
+        lambda: theory.InitializationExperts(np.zeros(3), n_tasks=16),
         lambda own: own.update(np.arange(3.0)),
         ("phi", "weights", "experts", "losses", "n_tasks"),
     ),
     "simplex": (
-        lambda: af.SimplexLearner(3),
+        lambda: theory.SimplexLearner(3),
         lambda own: own.update(af.TaskRun(SIMPLEX, np.ones((1, 3)))),
         ("phi", "b", "g", "learning_rate", "n_tasks", "n_skipped"),
     ),
     "matrix": (
-        lambda: af.FullMatrixLearner(np.zeros(3), learning_rate=0.1),
-        lambda own: own.update(matrix_run(af.FullMatrixLearner(np.zeros(3), learning_rate=0.1))),
+        lambda: theory.FullMatrixLearner(np.zeros(3), learning_rate=0.1),
+        lambda own: own.update(
+            matrix_run(theory.FullMatrixLearner(np.zeros(3), learning_rate=0.1))
+        ),
         ("phi", "B", "G", "H", "n_tasks", "n_skipped"),
     ),
     "average": (
-        af.MetaAverage,
+        theory.MetaAverage,
         lambda own: own.add(meta_learner()),
         ("phi", "learning_rate", "n_tasks"),
     ),
@@ -121,7 +124,7 @@ def test_threads_lose_no_update(name):
 
 @pytest.mark.parametrize("label", [1e20, 1e80, 1e120, 1e149, 1e151, 1e200, 1e300, -1e308, np.inf])
 def test_one_huge_label_does_not_ruin_a_matrix_of_rates(label):
-    learner = af.FullMatrixLearner(np.zeros(3), learning_rate=0.1)
+    learner = theory.FullMatrixLearner(np.zeros(3), learning_rate=0.1)
     learner.update(matrix_run(learner))
     learner.update(matrix_run(learner, label))
     assert learner.n_tasks + learner.n_skipped == 8
@@ -139,7 +142,7 @@ def test_one_huge_label_does_not_ruin_a_matrix_of_rates(label):
 def test_a_round_that_would_drown_all_before_is_skipped():
     """One row a task: the outer product of its gradient leaves nothing of the others'."""
     x = np.random.default_rng(2).standard_normal((1, 1, 3))
-    learner = af.FullMatrixLearner(np.zeros(3), learning_rate=0.1)
+    learner = theory.FullMatrixLearner(np.zeros(3), learning_rate=0.1)
     learner.update(matrix_run(learner))
     before = state("matrix", learner)[:4]
     learner.update(learner.run(af.Tasks(x, [[1e20]]), loss="squared"))
@@ -153,8 +156,8 @@ def test_a_round_that_would_drown_all_before_is_skipped():
 def test_large_but_even_scales_have_their_matrix():
     """Labels and rates in units of 1e-60: products of B and G leave float64, H does not."""
     for zeta in (1e-70, 1e70):
-        learner = af.FullMatrixLearner(np.zeros(3), learning_rate=0.1, zeta=zeta)
-        plain = af.FullMatrixLearner(np.zeros(3), learning_rate=0.1)
+        learner = theory.FullMatrixLearner(np.zeros(3), learning_rate=0.1, zeta=zeta)
+        plain = theory.FullMatrixLearner(np.zeros(3), learning_rate=0.1)
         x = np.random.default_rng(1).standard_normal((4, 6, 3))
         for _ in range(2):
             learner.update(learner.run(af.Tasks(x, np.full((4, 6), zeta)), loss="squared"))
@@ -165,7 +168,7 @@ def test_large_but_even_scales_have_their_matrix():
 
 def with_outer(learner, **changes):
     run = matrix_run(learner)
-    return af.FullMatrixRun(**({key: getattr(run, key) for key in run.__dict__} | changes))
+    return theory.FullMatrixRun(**({key: getattr(run, key) for key in run.__dict__} | changes))
 
 
 V = ValueError
@@ -196,21 +199,21 @@ def test_what_is_refused_changes_nothing(name, call, error, message):
 @pytest.mark.parametrize("value", [1e-200, 1e200])
 def test_settings_whose_squares_leave_float64_are_refused(value):
     for make in (
-        lambda: af.ScaleLearner(diameter=value, eps=0.1),
-        lambda: af.ScaleLearner(diameter=1.0, eps=value),
-        lambda: af.ScaleLearner(diameter=1.0, eps=0.1, lipschitz=value),
-        lambda: af.InitializationExperts(np.zeros(1), n_tasks=4, diameter=value),
-        lambda: af.SimplexLearner(3, zeta=value),
-        lambda: af.SimplexLearner(3, learning_rate=value),
-        lambda: af.FullMatrixLearner(np.zeros(3), zeta=value),
-        lambda: af.FullMatrixLearner(np.zeros(3), learning_rate=value),
+        lambda: theory.ScaleLearner(diameter=value, eps=0.1),
+        lambda: theory.ScaleLearner(diameter=1.0, eps=value),
+        lambda: theory.ScaleLearner(diameter=1.0, eps=0.1, lipschitz=value),
+        lambda: theory.InitializationExperts(np.zeros(1), n_tasks=4, diameter=value),
+        lambda: theory.SimplexLearner(3, zeta=value),
+        lambda: theory.SimplexLearner(3, learning_rate=value),
+        lambda: theory.FullMatrixLearner(np.zeros(3), zeta=value),
+        lambda: theory.FullMatrixLearner(np.zeros(3), learning_rate=value),
     ):
         with pytest.raises(ValueError, match="square within float64"):
             make()
 
 
 def test_averages_of_numbers_at_the_ends_of_float64():
-    average = af.MetaAverage()
+    average = theory.MetaAverage()
     for phi in (1.7e308, -1.6e308, 1.5e308):
         average.add(meta_learner(phi))
     np.testing.assert_allclose(average.phi, 1.6e308 / 3, rtol=1e-14)
@@ -224,6 +227,6 @@ def test_the_callers_floating_point_settings_do_not_matter():
                 learn(learner)
             for key in keys:
                 getattr(learner, key)
-        far = af.InitializationExperts(np.zeros(1), n_tasks=16, diameter=1e-3)
+        far = theory.InitializationExperts(np.zeros(1), n_tasks=16, diameter=1e-3)
         far.update([[1.0], [2.0]])  # weights underflow
         assert far.weights.sum() == 1.0

@@ -38,9 +38,9 @@ def test_every_model_equals_numpy(name, isotropic, dtype):
     hyper = {"learning_rate": 0.25, "zeta": 0.5, "p": 0.4, "decay": 0.1, "isotropic": isotropic}
     meta, twin = MetaOptimizer(model.parameters(), **hyper), Twin(model, **hyper)
     train(meta, model, kind, twin=twin)
-    rates = flat(meta.learning_rates())
+    rates = flat(meta.learning_rate)
     np.testing.assert_array_equal(rates, np.broadcast_to(twin.learner.learning_rate, rates.shape))
-    assert [r.shape for r in meta.learning_rates()] == [p.shape for p in meta.parameters]
+    assert [r.shape for r in meta.learning_rate] == [p.shape for p in meta.parameters]
 
 
 @models
@@ -80,7 +80,7 @@ def test_aruba_plus_plus(name, coef):
     learner = meta.learners[0]
     theta, before = learner.phi.copy(), [learner.phi.copy(), learner.b, learner.g]
     b, g = (v.astype(np.float32) for v in (learner.b, learner.g))
-    optimizer = meta.optimizer(coef=coef)
+    optimizer = meta.rule(coef=coef)
     for _ in range(4):
         optimizer.zero_grad()
         loss_of(model, *batch(kind)).backward()
@@ -89,7 +89,7 @@ def test_aruba_plus_plus(name, coef):
     np.testing.assert_array_equal(flat(trainable(model)), theta)
     for old, new in zip(before, (learner.phi, learner.b, learner.g), strict=True):
         np.testing.assert_array_equal(old, new)
-    meta.optimizer()
+    meta.rule()
     np.testing.assert_array_equal(flat(trainable(model)), learner.phi)
 
 
@@ -166,7 +166,7 @@ def test_a_rate_for_every_tensor():
     for learner, state, got in zip(alone, states, meta.learners, strict=True):
         learner.update(af.TaskRun(state[0][None], state[1][None]))
         assert_same_bits(got, learner)
-    assert len({rate.unique().item() for rate in meta.learning_rates()}) == 4
+    assert len({rate.unique().item() for rate in meta.learning_rate}) == 4
 
 
 def test_frozen_and_unused_parameters_stay():
@@ -176,7 +176,7 @@ def test_frozen_and_unused_parameters_stay():
     meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
     assert len(meta.parameters) == 2
     train(meta, model, kind)
-    rates = dict(zip(("unused", "tied"), meta.learning_rates(), strict=True))
+    rates = dict(zip(("unused", "tied"), meta.learning_rate, strict=True))
     assert (rates["unused"] == np.float32(0.1)).all()
     assert (rates["tied"] != np.float32(0.1)).any()
     assert torch.equal(model.head.bias, bias)

@@ -95,7 +95,7 @@ INFERENCE = {
     "made": lambda meta: MetaOptimizer(meta.parameters, learning_rate=0.1),
     "copied": copy.copy,
     "loaded": lambda meta: meta.load_state_dict(meta.state_dict()),
-    "at meta-test": lambda meta: meta.optimizer(coef=0.5),
+    "at meta-test": lambda meta: meta.rule(coef=0.5),
     "restored": lambda meta: meta.restore(),
     "adopted": lambda meta: meta.adopt(),
 }

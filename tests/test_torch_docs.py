@@ -13,6 +13,8 @@ from torch_models import torch
 
 import aruba_fast.torch as public
 
+# Names of the version before, which say what they are called now.
+OLD = {"learning_rates", "optimizer"}
 OBJECTS = {
     f"{kind.__name__}{'.' * bool(member)}{member}": getattr(kind, member) if member else kind
     for kind in (public.MetaOptimizer, public.TaskOptimizer)
@@ -22,6 +24,7 @@ OBJECTS = {
             name
             for name, value in inspect.getmembers(kind)
             if not name.startswith("_")
+            and name not in OLD
             and inspect.getdoc(value)
             and any(
                 name in vars(base)

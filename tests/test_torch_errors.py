@@ -36,7 +36,7 @@ def _stale(meta, *_):
 
 
 def _stale_beside_another(meta, model, _):
-    old = meta.optimizer()
+    old = meta.rule()
     with meta.task(optimizer=torch.optim.SGD(model.parameters(), lr=0.1)):
         old.step()
 
@@ -58,7 +58,7 @@ def _bad_gradient(optimizer_of, which=0):
 
 
 def _bad_gradient_at_meta_test(meta, model, _):
-    optimizer = meta.optimizer(coef=1.0)
+    optimizer = meta.rule(coef=1.0)
     model[2].bias.grad_dtype = None
     model[2].bias.grad = torch.ones(3, dtype=torch.float64)
     optimizer.step()
@@ -123,9 +123,9 @@ CALLS = [
         "MetaOptimizer.statistics: no task must be open",
     ),
     (
-        _in_task(lambda meta, *_: meta.optimizer()),
+        _in_task(lambda meta, *_: meta.rule()),
         RuntimeError,
-        "MetaOptimizer.optimizer: no task must be open",
+        "MetaOptimizer.rule: no task must be open",
     ),
     (
         _in_task(lambda meta, *_: meta.adopt()),
@@ -215,14 +215,14 @@ CALLS = [
         "MetaOptimizer.task: no task must be open: got a call within",
     ),
     (
-        lambda meta, *_: copy.deepcopy(meta.optimizer()).step(),
+        lambda meta, *_: copy.deepcopy(meta.rule()).step(),
         RuntimeError,
         "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has ended",
     ),
     (
-        lambda meta, *_: meta.optimizer(coef=-1.0),
+        lambda meta, *_: meta.rule(coef=-1.0),
         ValueError,
-        "MetaOptimizer.optimizer: `coef` must not be negative: got -1.0, expected a finite number",
+        "MetaOptimizer.rule: `coef` must not be negative: got -1.0, expected a finite number",
     ),
     (
         lambda meta, *_: meta.add_param_group({"params": [PARAMETER(torch.ones(1))]}),

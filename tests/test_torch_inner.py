@@ -293,7 +293,7 @@ def test_a_step_that_failed_drops_the_task():
 @pytest.mark.parametrize("no_optimizer", ["adam", torch.optim.SGD, 3, None])
 def test_an_optimizer_is_one(no_optimizer):
     _, _, meta = learning()
-    no_optimizer = meta.optimizer() if no_optimizer is None else no_optimizer
+    no_optimizer = meta.rule() if no_optimizer is None else no_optimizer
     with (
         pytest.raises(TypeError, match=r"MetaOptimizer.task: `optimizer` must be an optimizer"),
         meta.task(optimizer=no_optimizer),

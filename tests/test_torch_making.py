@@ -214,8 +214,8 @@ def test_what_cannot_be_learned_is_refused(params, hyper, kind_of, message):
 
 def test_rates_beyond_the_type_are_refused():
     meta = MetaOptimizer([PARAMETER(torch.ones(2))], learning_rate=1e-10, zeta=1e-20)
-    with pytest.raises(ValueError, match=r"MetaOptimizer.optimizer: `b` must be positive within"):
-        meta.optimizer(coef=1.0)
+    with pytest.raises(ValueError, match=r"MetaOptimizer.rule: `b` must be positive within"):
+        meta.rule(coef=1.0)
 
 
 def test_a_dictionary_of_a_group_makes_two_optimizers():
@@ -223,7 +223,7 @@ def test_a_dictionary_of_a_group_makes_two_optimizers():
     model = torch.nn.Linear(2, 2)
     given = [{"params": model.parameters(), "name": "all"}]
     made = [MetaOptimizer(given, learning_rate=rate) for rate in (0.5, 0.25)]
-    assert [m.learning_rates()[1][0].item() for m in made] == [0.5, 0.25]
+    assert [m.learning_rate[1][0].item() for m in made] == [0.5, 0.25]
     assert [len(m.parameters) for m in made] == [2, 2]
     assert made[1].param_groups[0]["name"] == "all"
 
@@ -249,7 +249,7 @@ SCHEDULERS = {
 def test_groups_are_neither_scheduled_nor_changed(change, owner, copied):
     _, _, meta = learning()
     meta = pickle.loads(pickle.dumps(meta)) if copied else meta
-    optimizer = meta if owner == "MetaOptimizer" else meta.optimizer()
+    optimizer = meta if owner == "MetaOptimizer" else meta.rule()
     before = dict(optimizer.param_groups[0])
     remedy = {"MetaOptimizer": "step(meta_step=...)", "TaskOptimizer": "meta.task(optimizer=...)"}
     message = f"^{owner}: `param_groups` must .*{re.escape(remedy[owner])}"
@@ -261,7 +261,7 @@ def test_groups_are_neither_scheduled_nor_changed(change, owner, copied):
         optimizer.param_groups[0]["momentum"]
 
 
-@pytest.mark.parametrize("use", ["task", "optimizer"])
+@pytest.mark.parametrize("use", ["task", "rule"])
 @pytest.mark.parametrize(
     "exchange",
     [
@@ -279,11 +279,11 @@ def test_groups_that_were_exchanged_are_noticed(use, exchange):
     with pytest.raises(
         ValueError, match=rf"MetaOptimizer\.{use}: `param_groups` must stay as they were made"
     ):
-        meta.task().__enter__() if use == "task" else meta.optimizer()
+        meta.task().__enter__() if use == "task" else meta.rule()
 
 
 def test_groups_come_when_it_is_made():
     _, _, meta = learning()
-    for owner, optimizer in (("MetaOptimizer", meta), ("TaskOptimizer", meta.optimizer())):
+    for owner, optimizer in (("MetaOptimizer", meta), ("TaskOptimizer", meta.rule())):
         with pytest.raises(RuntimeError, match=rf"{owner}\.add_param_group: groups must be given"):
             optimizer.add_param_group({"params": [PARAMETER(torch.ones(1))]})

@@ -39,15 +39,15 @@ def go_on(meta, use):
     if use == "task":
         with meta.task():
             pass
-    elif use == "optimizer":
-        meta.optimizer()
+    elif use == "rule":
+        meta.rule()
     else:
         meta.step()
 
 
 @writes
 @dtypes
-@pytest.mark.parametrize("use", ["task", "optimizer"])
+@pytest.mark.parametrize("use", ["task", "rule"])
 def test_weights_that_came_later_are_not_lost(write, dtype, use):
     """Before anything is learned that is an error; it names both ways out."""
     model, _, meta = learning(dtype=dtype)
@@ -71,7 +71,7 @@ def test_weights_that_came_later_are_not_lost(write, dtype, use):
 USES = [
     (write, use)
     for write in WRITES
-    for use in ("task", "optimizer", "step")
+    for use in ("task", "rule", "step")
     if (write, use) != (through_data, "step")
 ]
 
@@ -95,7 +95,7 @@ def test_no_alarm_without_a_reason(dtype):
     model, kind, meta = learning(dtype=dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        meta.optimizer(coef=0.1)
+        meta.rule(coef=0.1)
         trained(model)
         train(meta, model, kind)
         state = copy.deepcopy(model.state_dict())
@@ -193,9 +193,9 @@ def test_what_is_written_within_a_task_is_part_of_it(when, name):
         lambda meta, _: meta.restore(),
         lambda meta, _: meta.step(),
         lambda meta, _: meta.adopt(),
-        lambda meta, _: meta.optimizer(),
+        lambda meta, _: meta.rule(),
     ],
-    ids=["load_state_dict", "restore", "step", "adopt", "optimizer"],
+    ids=["load_state_dict", "restore", "step", "adopt", "rule"],
 )
 def test_a_parameter_of_another_shape_is_refused_by_all(call, request):
     model, kind, meta = learning()
@@ -263,7 +263,7 @@ def test_buffers_come_back_after_meta_test(way):
     before = model[1].running_var.clone()
     if way == "adopt":
         meta.step()
-    meta.optimizer(coef=0.1)
+    meta.rule(coef=0.1)
     model(batch("vector")[0])
     adapted = model[1].running_var.clone()
     assert (adapted != before).any()
@@ -271,7 +271,7 @@ def test_buffers_come_back_after_meta_test(way):
         model, meta = copy.deepcopy((model, meta))
         meta.restore()
     elif way == "next":
-        meta.optimizer()
+        meta.rule()
     elif way == "task":
         with meta.task():
             assert torch.equal(model[1].running_var, before)

@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 
 import aruba_fast as af
+from aruba_fast import theory
 from aruba_fast.theory.transfer import student_quantile
 
 
 def test_averages_of_starts_and_rates(rng):
-    learner, average = af.MetaLearner(np.zeros(3)), af.MetaAverage()
+    learner, average = af.MetaLearner(np.zeros(3)), theory.MetaAverage()
     starts, rates = [], []
     for size in (1, 4, 2):
         average.add(learner, size)
@@ -24,14 +25,14 @@ def test_averages_of_starts_and_rates(rng):
 
 def test_the_average_pair_is_no_worse_than_the_average_of_pairs(rng):
     """Jensen, on the bounds of any one task."""
-    learner, average = af.MetaLearner(np.zeros(3)), af.MetaAverage()
+    learner, average = af.MetaLearner(np.zeros(3)), theory.MetaAverage()
     star, squares = rng.standard_normal((1, 3)), rng.random((1, 3))
     run, bounds = af.TaskRun(star, squares), []
     for _ in range(50):
         average.add(learner)
-        bounds.append(af.regret_upper_bound(run, star, learner.phi, learner.rule())[0])
+        bounds.append(theory.regret_upper_bound(run, star, learner.phi, learner.rule())[0])
         learner.update(af.TaskRun(rng.standard_normal((1, 3)), rng.random((1, 3))))
-    both = af.regret_upper_bound(run, star, average.phi, af.OGD(average.learning_rate))
+    both = theory.regret_upper_bound(run, star, average.phi, af.OGD(average.learning_rate))
     assert both[0] <= np.mean(bounds)
 
 
@@ -52,7 +53,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     for k in range(500):
         part = slice(20 * k, 20 * k + 20)
         risks.append(
-            af.transfer_risk(support[part], query[part], np.zeros(2), af.OGD(0.05), loss="huber")
+            theory.transfer_risk(
+                support[part], query[part], np.zeros(2), af.OGD(0.05), loss="huber"
+            )
         )
     truth = np.mean([r.mean for r in risks])
     covered = np.mean([r.low <= truth <= r.high for r in risks])
@@ -64,7 +67,7 @@ def test_risk_of_average_and_last_iterate(rng):
     support, query = af.Tasks(x, x.sum(axis=2)).shots(6)
     run = af.run_tasks(support, np.zeros(2), af.OGD(0.1), loss="squared", average=True)
     for last, theta in ((False, run.theta_bar), (True, run.theta_hat)):
-        found = af.transfer_risk(
+        found = theory.transfer_risk(
             support, query, np.zeros(2), af.OGD(0.1), loss="squared", last=last
         )
         np.testing.assert_array_equal(found.risk, af.evaluate(query, theta, loss="squared"))
@@ -83,8 +86,8 @@ def test_average_excess_risk_is_below_average_regret_over_m(rng):
     y = np.einsum("tmd,td->tm", x, theta) + rng.standard_normal((3000, m + 30))
     support, query = af.Tasks(x, y).shots(m)
     rule = af.OGD(0.1)
-    risk = af.transfer_risk(support, query, np.zeros(2), rule, loss="squared")
+    risk = theory.transfer_risk(support, query, np.zeros(2), rule, loss="squared")
     least = af.evaluate(query, theta, loss="squared").mean()
     run = af.run_tasks(support, np.zeros(2), rule, loss="squared")
-    regret = af.regret(run, af.best_in_hindsight(support, "squared")).mean()
+    regret = theory.regret(run, theory.best_in_hindsight(support, loss="squared")).mean()
     assert 0 < risk.mean - least <= regret / m

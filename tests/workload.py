@@ -179,7 +179,7 @@ def hindsight(rng):
         for loss in LOSSES:
             for d, bound in ((3, {"radius": 0.5}), (17, {"regularization": 0.2})):
                 tasks = tasks_for(loss, rng, d, dtype)
-                found = af.best_in_hindsight(tasks, loss, **bound)
+                found = af.theory.best_in_hindsight(tasks, loss=loss, **bound)
                 name = f"hindsight {np.dtype(dtype).name} {loss} d={d}"
                 yield name, fingerprint(found.theta_star, found.loss, found.gap)
     for loss in LOSSES:
@@ -193,7 +193,7 @@ def hindsight(rng):
         for bound in bounds:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
-                found = af.best_in_hindsight(tasks, loss, **bound)
+                found = af.theory.best_in_hindsight(tasks, loss=loss, **bound)
             yield (
                 f"hindsight hard {loss} {bound}",
                 fingerprint(found.theta_star, found.loss, found.gap),
@@ -219,8 +219,8 @@ def simplex_and_bounds(rng):
                 af.ArubaPlusPlus(rates, 2.0, 0.5),
                 af.EG(0.5),
             ):
-                parts = af.regret_upper_bound(
-                    run, star, phi, rule, n_rounds=tasks.sizes, gradient=True
+                parts = af.theory.regret_upper_bound(
+                    run, star, phi, rule, n_steps=tasks.sizes, gradient=True
                 )
                 yield f"bound {name} {rule}", fingerprint(*parts)
 

@@ -57,7 +57,7 @@ class Item:
 
     Bytes and operations are counted in rules/, instructions in the SASS of sm_90 (nvcc 13.0.88): a
     vector of a step costs about 100 beside its arithmetic; four tasks of a column of the reduction
-    are 88 DADD, 8 DMUL and 8 conversions in 142; a round of a task with 8, 64, 512, 4096 features
+    are 88 DADD, 8 DMUL and 8 conversions in 142; a step of a task with 8, 64, 512, 4096 features
     148 (of a warp, for four tasks), 167, 375 and 8 x 510; merging 336 for two columns, the
     meta-update 672. A correctly rounded division or root is 8 instructions beside the special one,
     in float32 as in float64.
@@ -77,10 +77,10 @@ class Item:
     example: tuple[str, int]  # size and its number of items
 
 
-def rounds(d: int) -> tuple[str, int]:
-    """The tasks of `make bench-gpu`: 100 rounds each, 2^28 numbers in all."""
+def steps(d: int) -> tuple[str, int]:
+    """The tasks of `make bench-gpu`: 100 steps each, 2^28 numbers in all."""
     n_tasks = (1 << 28) // (100 * d)
-    return f"{n_tasks} tasks of 100 rounds", 100 * n_tasks
+    return f"{n_tasks} tasks of 100 steps", 100 * n_tasks
 
 
 N26 = ("n = 2^26", 1 << 26)
@@ -114,14 +114,14 @@ ITEMS = (
     Item("meta-update, float32", "update_meta<float>", "column",
          76, 40, 0, 45, 3, 336, 152, 2, N24),
     Item("logistic tasks, d = 8", "run_tasks<float, Ogd, WarpTeam<float, 8>, 8, 1, false, 128>",
-         "round", 36, 0, 464, 0, 0, 1184, 4, 12.5, rounds(8)),
+         "step", 36, 0, 464, 0, 0, 1184, 4, 12.5, steps(8)),
     Item("logistic tasks, d = 64", "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 2, false, 128>",
-         "round", 260, 0, 2144, 0, 0, 5344, 8, 3.125, rounds(64)),
+         "step", 260, 0, 2144, 0, 0, 5344, 8, 3.125, steps(64)),
     Item("logistic tasks, d = 512",
          "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, false, 128>",
-         "round", 2052, 0, 3936, 0, 0, 12000, 64, 3.125, rounds(512)),
+         "step", 2052, 0, 3936, 0, 0, 12000, 64, 3.125, steps(512)),
     Item("logistic tasks, d = 4096", "run_tasks<float, Ogd, BlockTeam<float>, 32, 16, false, 256>",
-         "round", 16388, 0, 39424, 0, 0, 130560, 64, 0.390625, rounds(4096)),
+         "step", 16388, 0, 39424, 0, 0, 130560, 64, 0.390625, steps(4096)),
 )  # fmt: skip
 
 

@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from .run import evaluate, run_tasks
     from .statistics import TaskRun, TaskStatistics
     from .tasks import Tasks
-    from .theory.bounds import regret_upper_bound
-    from .theory.full_matrix import FullMatrixLearner
-    from .theory.hindsight import Hindsight, best_in_hindsight, regret
-    from .theory.initialization import InitializationExperts, dynamic_regret, dynamic_regret_bound
-    from .theory.matrix_run import FullMatrixRun
-    from .theory.scale import ScaleLearner
-    from .theory.similarity import task_similarity
-    from .theory.simplex import SimplexLearner
-    from .theory.transfer import MetaAverage, TransferRisk, transfer_risk
     from .train import History, meta_train
 
 _core.join_process()
@@ -47,35 +38,20 @@ __all__ = [
     "ArubaPlusPlus",
     "CudaError",
     "DivergenceWarning",
-    "FullMatrixLearner",
-    "FullMatrixRun",
-    "Hindsight",
     "History",
-    "InitializationExperts",
-    "MetaAverage",
     "MetaLearner",
-    "ScaleLearner",
-    "SimplexLearner",
     "TaskRun",
     "TaskStatistics",
     "Tasks",
-    "TransferRisk",
     "adagrad_step",
     "aruba_step",
-    "best_in_hindsight",
-    "dynamic_regret",
-    "dynamic_regret_bound",
     "evaluate",
     "get_num_threads",
     "info",
     "meta_train",
-    "regret",
-    "regret_upper_bound",
     "run_tasks",
     "set_num_threads",
     "step",
-    "task_similarity",
-    "transfer_risk",
 ]
 
 # Imported when first asked for: all of them would take a quarter of the time that NumPy takes, and
@@ -86,30 +62,26 @@ _HOMES = {
     "AdaGrad": "rules",
     "ArubaPlusPlus": "rules",
     "DivergenceWarning": "_divergence",
-    "FullMatrixLearner": "theory.full_matrix",
-    "FullMatrixRun": "theory.matrix_run",
-    "Hindsight": "theory.hindsight",
     "History": "train",
-    "InitializationExperts": "theory.initialization",
-    "MetaAverage": "theory.transfer",
     "MetaLearner": "learner",
-    "ScaleLearner": "theory.scale",
-    "SimplexLearner": "theory.simplex",
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
     "Tasks": "tasks",
-    "TransferRisk": "theory.transfer",
-    "best_in_hindsight": "theory.hindsight",
-    "dynamic_regret": "theory.initialization",
-    "dynamic_regret_bound": "theory.initialization",
     "evaluate": "run",
     "meta_train": "train",
-    "regret": "theory.hindsight",
-    "regret_upper_bound": "theory.bounds",
     "run_tasks": "run",
-    "task_similarity": "theory.similarity",
-    "transfer_risk": "theory.transfer",
 }
+
+
+# Packages within, imported likewise; `torch` and `jax` need what their names say, and are imported
+# by them.
+_PACKAGES = ("datasets", "theory")
+# Those of `theory` that were flat in the version before: still found, with a warning.
+_MOVED = (
+    "FullMatrixLearner FullMatrixRun Hindsight InitializationExperts MetaAverage ScaleLearner "
+    "SimplexLearner TransferRisk best_in_hindsight dynamic_regret dynamic_regret_bound regret "
+    "regret_upper_bound task_similarity transfer_risk"
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -118,6 +90,13 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("aruba_fast")
+    if name in _PACKAGES:
+        return import_module(f".{name}", __name__)
+    if name in _MOVED.split():
+        from ._deprecated import warn_renamed
+
+        warn_renamed(f"aruba_fast.{name}", f"aruba_fast.theory.{name}")
+        return getattr(import_module(".theory", __name__), name)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
@@ -126,5 +105,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All public names, those not imported yet included."""
-    return sorted({*globals(), *__all__, "__version__"})
+    """All public names, those not imported yet included, and nothing else."""
+    return sorted([*__all__, *_PACKAGES, "__version__"])

@@ -52,9 +52,9 @@ def write(
 
 @cache
 def _library() -> str:
-    from . import __version__
+    from importlib.metadata import version
 
-    return f"aruba_fast {__version__}"
+    return f"aruba_fast {version('aruba_fast')}"
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, Any]) -> str:

@@ -224,7 +224,7 @@ class EG(Value):
     where a dimension costs its logarithm only. The start `phi` has to be positive: a coordinate
     without weight never gets any.
 
-    In the result of `run_tasks`, `grad_sq` is the sum of |grad|_inf^2 over the rounds, in every
+    In the result of `run_tasks`, `grad_sq` is the sum of |grad|_inf^2 over the steps, in every
     coordinate: what the bound and `SimplexLearner` need.
 
     Args:

@@ -120,7 +120,7 @@ def run_tasks(
 ) -> TaskRun:
     """Runs every task whole from `phi`: a linear model, its rows in their order, tasks in parallel.
 
-        score z = <theta, x>;  every round:  theta <- Proj(theta - eta * mean gradient of the batch)
+        score z = <theta, x>;  every step:  theta <- Proj(theta - eta * mean gradient of the batch)
 
     The losses of a row: `squared` 1/2 (z - y)^2, `absolute` |z - y|, `huber` (delta = 1),
     `logistic` log(1 + exp z) - y z for labels 0 and 1, `hinge` max(0, 1 - y z) for labels -1 and
@@ -133,7 +133,7 @@ def run_tasks(
             type of `tasks`.
         rule: OGD, AdaGrad, ArubaPlusPlus or EG; for EG `phi` lies inside the simplex.
         loss: Name of the loss.
-        batch_size: Consecutive rows of a round; the last round of an epoch may have fewer.
+        batch_size: Consecutive rows of a step; the last step of an epoch may have fewer.
         n_epochs: Passes over the rows of a task.
         radius: Keeps the parameters in the ball of this radius around the origin, > 0; None for no
             bound.

@@ -24,7 +24,7 @@ class TaskRun:
         theta_hat: Last iterate of every task, [n_tasks, n_parameters] float32 or float64.
         grad_sq: Sum of squared gradients of every task, as `theta_hat`.
         theta_bar: Mean of the iterates before every update, as `theta_hat`, or None.
-        loss: Sum over the task's rounds of the mini-batch's mean loss at the iterate before the
+        loss: Sum over the task's steps of the mini-batch's mean loss at the iterate before the
             update, float64 [n_tasks], or None.
         weight: Weight of every task, for FedAvg its number of rows, float64 [n_tasks], or None.
 

@@ -22,7 +22,7 @@ class History:
     """What `meta_train` saw, task after task.
 
     Attributes:
-        loss: Sum over the task's rounds of the mini-batch's mean loss at the iterate before the
+        loss: Sum over the task's steps of the mini-batch's mean loss at the iterate before the
             update, as `TaskRun.loss`; float64 [n_passes * n_tasks].
         task: Number of the task in the `Tasks` that were given; int64, of the same length.
         skipped: Whether the task was left out because its result was not finite; bool, likewise.

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 
 import aruba_fast as af
+from aruba_fast import theory
 
 from .calls import Call
 from .entries import LOSSES, drawn_run, run_options, tasks_of
@@ -29,33 +30,34 @@ def best_in_hindsight(draw):
     _host(draw)
     loss = draw.choice(LOSSES)
     kwargs = {
+        "loss": loss,
         **run_options(draw),
         "regularization": draw.choice((0.0, draw.positive())),
         "tolerance": draw.choice((1e-8, 1e-4)),
     }
-    return Call(af.best_in_hindsight, [tasks_of(draw, loss), loss], kwargs, fixed=("n_epochs",))
+    return Call(theory.best_in_hindsight, [tasks_of(draw, loss)], kwargs, fixed=("n_epochs",))
 
 
 def regret(draw):
     some, loss, _, _, run = _run(draw)
     try:
-        best = af.best_in_hindsight(some, loss, regularization=0.1)
+        best = theory.best_in_hindsight(some, loss=loss, regularization=0.1)
     except ValueError:
-        return Call(af.regret, [run, None])
-    return Call(af.regret, [run, best])
+        return Call(theory.regret, [run, None])
+    return Call(theory.regret, [run, best])
 
 
 def regret_upper_bound(draw):
     _, _, phi, rule, run = _run(draw)
     kwargs = {
         "form": draw.choice(("tight", "blog")),
-        "n_rounds": draw.choice((None, 3, np.full(len(run), 3))),
+        "n_steps": draw.choice((None, 3, np.full(len(run), 3))),
         "lipschitz": draw.positive(),
         "diameter": draw.choice((None, draw.positive())),
         "gradient": draw.chance(0.5),
     }
     args = [run, draw.normals(run.theta_hat.shape, float), phi, rule]
-    return Call(af.regret_upper_bound, args, kwargs)
+    return Call(theory.regret_upper_bound, args, kwargs)
 
 
 def task_similarity(draw):
@@ -71,7 +73,7 @@ def task_similarity(draw):
         with np.errstate(all="ignore"):
             best = best / best.sum(axis=1, keepdims=True)
         kwargs["phi"] = None
-    return Call(af.task_similarity, [best], kwargs)
+    return Call(theory.task_similarity, [best], kwargs)
 
 
 def scale_options(draw):
@@ -81,13 +83,13 @@ def scale_options(draw):
         "n_tasks": draw.choice((None, 9)),
         "method": draw.choice(("ftl", "ewoo")),
         "lipschitz": draw.positive(),
-        "max_rounds": draw.choice((None, 9)),
+        "max_steps": draw.choice((None, 9)),
     }
 
 
 def scale_learner(draw):
     _host(draw)
-    return Call(af.ScaleLearner, kwargs=scale_options(draw))
+    return Call(theory.ScaleLearner, kwargs=scale_options(draw))
 
 
 def _made(kind, draw, options, *args):
@@ -97,15 +99,15 @@ def _made(kind, draw, options, *args):
     except ValueError:
         draw.spice = False
         tame = {
-            af.ScaleLearner: {"diameter": 1.0, "eps": 0.5},
-            af.InitializationExperts: {"n_tasks": 9, "diameter": 1.0},
+            theory.ScaleLearner: {"diameter": 1.0, "eps": 0.5},
+            theory.InitializationExperts: {"n_tasks": 9, "diameter": 1.0},
         }
         return kind(*args, **tame.get(kind, {}))
 
 
 def scale_methods(draw):
     _host(draw)
-    learner = _made(af.ScaleLearner, draw, scale_options)
+    learner = _made(theory.ScaleLearner, draw, scale_options)
     shape = (draw.integer(1, 4), draw.size())
     args = [draw.normals(shape, float), draw.normals(shape[1], float), draw.integer(1, 9)]
     calls = (
@@ -128,13 +130,15 @@ def experts_options(draw):
 
 def initialization_experts(draw):
     _host(draw)
-    return Call(af.InitializationExperts, [draw.normals(draw.size(), float)], experts_options(draw))
+    return Call(
+        theory.InitializationExperts, [draw.normals(draw.size(), float)], experts_options(draw)
+    )
 
 
 def experts_methods(draw):
     _host(draw)
     n = draw.size()
-    learner = _made(af.InitializationExperts, draw, experts_options, draw.rng.normal(size=n))
+    learner = _made(theory.InitializationExperts, draw, experts_options, draw.rng.normal(size=n))
     theta = draw.normals(draw.choice((n, (2, n))), float)
     return Call(learner.update, [theta], states=(learner,))
 
@@ -144,9 +148,9 @@ def dynamic(draw):
     shape = (draw.integer(1, 5), draw.size())
     args = [draw.normals(shape, float) for _ in range(3)]
     if draw.chance(0.5):
-        return Call(af.dynamic_regret, args)
+        return Call(theory.dynamic_regret, args)
     kwargs = {"alpha": draw.positive(), "diameter": draw.positive()}
-    return Call(af.dynamic_regret_bound, args, kwargs)
+    return Call(theory.dynamic_regret_bound, args, kwargs)
 
 
 def simplex_options(draw):
@@ -160,13 +164,13 @@ def simplex_options(draw):
 
 def simplex_learner(draw):
     _host(draw)
-    return Call(af.SimplexLearner, [draw.size()], simplex_options(draw))
+    return Call(theory.SimplexLearner, [draw.size()], simplex_options(draw))
 
 
 def simplex_methods(draw):
     _host(draw)
     some = tasks_of(draw, "squared")
-    learner = _made(af.SimplexLearner, draw, simplex_options, max(2, some.n_features))
+    learner = _made(theory.SimplexLearner, draw, simplex_options, max(2, some.n_features))
     options = {"batch_size": draw.integer(1, 3), "n_epochs": draw.integer(1, 3)}
     n = max(2, some.n_features)
     ends = 0.1 + draw.rng.random((3, n))
@@ -186,7 +190,7 @@ def full_matrix_options(draw):
 def full_matrix_learner(draw):
     _host(draw)
     n = draw.integer(1, 6)
-    return Call(af.FullMatrixLearner, [draw.normals(n, float)], full_matrix_options(draw))
+    return Call(theory.FullMatrixLearner, [draw.normals(n, float)], full_matrix_options(draw))
 
 
 def full_matrix_methods(draw):
@@ -194,7 +198,7 @@ def full_matrix_methods(draw):
     draw.dtype = np.float64
     n = draw.integer(1, 6)
     some = tasks_of(draw, "squared", n)
-    learner = _made(af.FullMatrixLearner, draw, full_matrix_options, draw.rng.normal(size=n))
+    learner = _made(theory.FullMatrixLearner, draw, full_matrix_options, draw.rng.normal(size=n))
     run = learner.run(some, loss="squared")
     options = {"batch_size": draw.integer(1, 3), "n_epochs": draw.integer(1, 3)}
     bound = [run, draw.normals((len(some), n), float)]
@@ -209,7 +213,7 @@ def full_matrix_methods(draw):
 
 def meta_average(draw):
     _host(draw)
-    average, n = af.MetaAverage(), draw.size()
+    average, n = theory.MetaAverage(), draw.size()
     average.add(learner_of(draw, n))
     return Call(average.add, [learner_of(draw, n), draw.integer(1, 3)])
 
@@ -225,7 +229,7 @@ def transfer_risk(draw):
     }
     if isinstance(rule, af.EG):
         kwargs["radius"] = None
-    return Call(af.transfer_risk, [some, some, phi, rule], kwargs, fixed=("n_epochs",))
+    return Call(theory.transfer_risk, [some, some, phi, rule], kwargs, fixed=("n_epochs",))
 
 
 ENTRIES = (

@@ -1,7 +1,7 @@
 """ARUBA for JAX: an initialization and a learning rate for every weight, as pure functions.
 
     state = aruba_fast.jax.init(params, learning_rate=0.1)
-    inner = within_task(state.learning_rate)                    # an optax GradientTransformation
+    inner = ogd(state.learning_rate)                            # an optax GradientTransformation
     ...                                                         # theta_hat, grad_sq of every task
     state = apply(state, statistics(state.phi, theta_hat, grad_sq), meta_step=1.0)
     inner = rule(state, coef=0.1)                               # ARUBA++ at meta-test
@@ -11,6 +11,8 @@ summed over tasks has float64's precision, also where `jax_enable_x64` is off. T
 are not used, and the results are NumPy's within 2 ulp.
 """
 
+from typing import Any
+
 try:
     import jax as _jax  # noqa: F401
 except ModuleNotFoundError:
@@ -19,31 +21,42 @@ except ModuleNotFoundError:
         "expected it from pip install 'aruba_fast[jax]'"
     ) from None
 
+from .._deprecated import warn_renamed
 from ._learners import from_learners, to_learners
 from .meta import apply, rule
 from .state import MetaState, init
-from .statistics import Statistics, merge, statistics
+from .statistics import TaskStatistics, merge, statistics
 from .task import (
     ArubaPlusPlusState,
     GradientTransformation,
-    WithinTaskState,
+    OGDState,
     aruba_plus_plus,
-    within_task,
+    ogd,
 )
+
+_RENAMED = {"Statistics": "TaskStatistics", "WithinTaskState": "OGDState", "within_task": "ogd"}
 
 __all__ = [
     "ArubaPlusPlusState",
     "GradientTransformation",
     "MetaState",
-    "Statistics",
-    "WithinTaskState",
+    "OGDState",
+    "TaskStatistics",
     "apply",
     "aruba_plus_plus",
     "from_learners",
     "init",
     "merge",
+    "ogd",
     "rule",
     "statistics",
     "to_learners",
-    "within_task",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Finds the names of the version before."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn_renamed(f"aruba_fast.jax.{name}", f"aruba_fast.jax.{_RENAMED[name]}")
+    return globals()[_RENAMED[name]]

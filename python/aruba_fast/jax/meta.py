@@ -27,11 +27,11 @@ from ._pairs import (
 )
 from ._schedule import discount, smoothing
 from .state import MetaState, full, kept
-from .statistics import Statistics
-from .task import GradientTransformation, aruba_plus_plus, within_task
+from .statistics import TaskStatistics
+from .task import GradientTransformation, aruba_plus_plus, ogd
 
 
-def apply(state: MetaState, statistics: Statistics, meta_step: Any = None) -> MetaState:
+def apply(state: MetaState, statistics: TaskStatistics, meta_step: Any = None) -> MetaState:
     """Learns from the merged statistics of one round.
 
         b   <- (1 - decay)^K b + distance + sum_k eps^2 / (t + k)^p
@@ -77,7 +77,7 @@ def apply(state: MetaState, statistics: Statistics, meta_step: Any = None) -> Me
 
 
 @jax.jit
-def _learned(state: MetaState, statistics: Statistics, meta_step: Any) -> MetaState:
+def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> MetaState:
     hyper, wide = state.hyper, state.weight.high.dtype
     weight = add(state.weight, statistics.weight)
     one, zero = single(jnp.ones((), wide)), single(jnp.zeros((), wide))
@@ -128,7 +128,7 @@ def rule(state: MetaState, coef: Any = None) -> GradientTransformation:
 
     Args:
         state: The meta-state.
-        coef: None for `within_task` at the learned rates; a number >= 0 for `aruba_plus_plus`,
+        coef: None for `ogd` at the learned rates; a number >= 0 for `aruba_plus_plus`,
             which lowers them within the task by `coef` times the task's own squared gradients.
 
     Returns:
@@ -151,7 +151,7 @@ def rule(state: MetaState, coef: Any = None) -> GradientTransformation:
             f"rule: `state` must be a MetaState: got {type(state).__name__}, expected a MetaState"
         )
     if coef is None:
-        return within_task(state.learning_rate)
+        return ogd(state.learning_rate)
     coef = _trees.number("rule", "coef", coef, _check.non_negative)
     b, g = _accumulated(state)
     if state.isotropic:
@@ -179,11 +179,14 @@ def _accumulated(state: MetaState) -> tuple[Any, Any]:
 
 
 def _require(function: str, state: Any, statistics: Any) -> None:
-    for name, value, kind in (("state", state, MetaState), ("statistics", statistics, Statistics)):
+    for name, value, kind, maker in (
+        ("state", state, MetaState, "init"),
+        ("statistics", statistics, TaskStatistics, "statistics"),
+    ):
         if not isinstance(value, kind):
             raise TypeError(
-                f"{function}: `{name}` must be {kind.__name__}: got {type(value).__name__}, "
-                f"expected {kind.__name__}"
+                f"{function}: `{name}` must be aruba_fast.jax.{kind.__name__}: got "
+                f"{type(value).__name__}, expected what aruba_fast.jax.{maker} returns"
             )
     expected = (sum(state.layout.sizes),)
     _trees.shapes(function, "statistics", [statistics.distance.high], [expected])
@@ -213,7 +216,7 @@ def _limited(pair: Pair, times: float) -> Pair:
     return where(pair.high < least, single(least), pair)
 
 
-def _rho(statistics: Statistics, rate: Any) -> Any:
+def _rho(statistics: TaskStatistics, rate: Any) -> Any:
     """Returns sum (theta_hat - phi)^2 / (eta^2 sum grad^2), -1 without a gradient."""
     distance, grad_sq = statistics.distance, statistics.grad_sq
     seen = grad_sq.high > 0

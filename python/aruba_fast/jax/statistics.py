@@ -30,7 +30,7 @@ _ELEMENTS = 1 << 16
     meta_fields=[],
 )
 @dataclass(frozen=True, eq=False, repr=False)
-class Statistics:
+class TaskStatistics:
     """All that a meta-learner needs to know of a set of tasks, a pytree; `+` merges two sets.
 
         distance  = sum_k 1/2 (theta_hat_k - phi)^2
@@ -53,7 +53,7 @@ class Statistics:
         >>> import jax.numpy as jnp, aruba_fast.jax as aj
         >>> part = aj.statistics(jnp.zeros(3), jnp.ones((4, 3)), jnp.ones((4, 3)))
         >>> part + part
-        Statistics(n_tasks=8, n_skipped=0, n_parameters=3, weight=8)
+        TaskStatistics(n_tasks=8, n_skipped=0, n_parameters=3, weight=8)
         >>> part.distance.high
         Array([2., 2., 2.], dtype=float32)
     """
@@ -69,30 +69,30 @@ class Statistics:
         shape = np.shape(self.distance.high if isinstance(self.distance, Pair) else ())
         weight = self.weight.high if isinstance(self.weight, Pair) else self.weight
         return (
-            f"Statistics(n_tasks={shown(self.n_tasks)}, n_skipped={shown(self.n_skipped)}, "
+            f"TaskStatistics(n_tasks={shown(self.n_tasks)}, n_skipped={shown(self.n_skipped)}, "
             f"n_parameters={shape[-1] if shape else 0}, weight={shown(weight)})"
         )
 
-    def __add__(self, other: object) -> "Statistics":
-        if not isinstance(other, Statistics):
+    def __add__(self, other: object) -> "TaskStatistics":
+        if not isinstance(other, TaskStatistics):
             return NotImplemented
 
-        result: Statistics = _added(self, other)
+        result: TaskStatistics = _added(self, other)
         return result
 
-    def __radd__(self, other: object) -> "Statistics":
+    def __radd__(self, other: object) -> "TaskStatistics":
         # sum() starts from the integer 0
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
 
-def merge(stacked: Statistics) -> Statistics:
+def merge(stacked: TaskStatistics) -> TaskStatistics:
     """Returns the sum of statistics that are stacked, as `vmap` and `lax.all_gather` give them.
 
     Args:
-        stacked: Statistics, every array of which has one more axis, the first.
+        stacked: TaskStatistics, every array of which has one more axis, the first.
 
     Raises:
-        TypeError: It is not Statistics.
+        TypeError: It is not TaskStatistics.
 
     Example:
         >>> import jax, jax.numpy as jnp, aruba_fast.jax as aj
@@ -100,17 +100,17 @@ def merge(stacked: Statistics) -> Statistics:
         >>> aj.merge(one(jnp.zeros(3), jnp.ones((4, 3)), jnp.ones((4, 3)))).n_tasks
         Array(4, dtype=int32)
     """
-    if not isinstance(stacked, Statistics):
+    if not isinstance(stacked, TaskStatistics):
         raise TypeError(
-            f"merge: `stacked` must be Statistics: got {type(stacked).__name__}, "
-            "expected Statistics"
+            f"merge: `stacked` must be TaskStatistics: got {type(stacked).__name__}, "
+            "expected TaskStatistics"
         )
 
-    result: Statistics = _merged(stacked)
+    result: TaskStatistics = _merged(stacked)
     return result
 
 
-def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> Statistics:
+def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> TaskStatistics:
     """Sums a round of tasks, or a single one, into what `apply` needs.
 
     Args:
@@ -124,7 +124,7 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> S
             1e-150 and 1e150.
 
     Returns:
-        Statistics. Tasks that are not finite, of an infinite square, of squares below 0 or of a
+        TaskStatistics. Tasks that are not finite, of an infinite square, of squares below 0 or of a
         weight that is out of range, are left out whole, and counted.
 
     Raises:
@@ -153,7 +153,7 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> S
                     f"got {leaf.dtype}, expected {dtype}, as `MetaState.phi`"
                 )
     each = _weights(weights, lead, wide_type(dtype))
-    result: Statistics = _summed(start, hats, squares, each, wide_type(dtype))
+    result: TaskStatistics = _summed(start, hats, squares, each, wide_type(dtype))
     return result
 
 
@@ -183,7 +183,7 @@ def _terms(hat: Any, square: Any, start: Any, weight: Any, wide: Any) -> tuple[P
 
 
 @partial(jax.jit, static_argnames="wide")
-def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Statistics:
+def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> TaskStatistics:
     """The sums over all tasks, those that are not finite left out."""
     n_lead = weight.ndim
     start = joined(starts)
@@ -217,7 +217,7 @@ def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Sta
     weights = total(single(jnp.where(finite, weight, 0)))
     n_kept = finite.sum(dtype=jax.dtypes.canonicalize_dtype(int))
     distance, grad_sq, theta_sum = map(total, sums)
-    return Statistics(distance, grad_sq, theta_sum, weights, n_kept, n_tasks - n_kept)
+    return TaskStatistics(distance, grad_sq, theta_sum, weights, n_kept, n_tasks - n_kept)
 
 
 def _is_pair(node: Any) -> bool:

@@ -26,8 +26,8 @@ class GradientTransformation(NamedTuple):
     update: Callable[..., tuple[Any, Any]]
 
 
-class WithinTaskState(NamedTuple):
-    """The state of `within_task`.
+class OGDState(NamedTuple):
+    """The state of `ogd`.
 
     Args:
         grad_sq: Sum of the task's squared gradients, a tree as the parameters.
@@ -44,14 +44,14 @@ class ArubaPlusPlusState(NamedTuple):
 
     Args:
         g: The task's own g, a tree as the parameters.
-        rest: As `WithinTaskState.rest`.
+        rest: As `OGDState.rest`.
     """
 
     g: Any
     rest: Any
 
 
-def within_task(learning_rate: Any) -> GradientTransformation:
+def ogd(learning_rate: Any) -> GradientTransformation:
     """Gradient descent at the learned rates, which keeps what the meta-learner asks of a task.
 
         grad_sq <- grad_sq + grad^2;  theta <- theta - learning_rate * grad
@@ -65,7 +65,7 @@ def within_task(learning_rate: Any) -> GradientTransformation:
             numbers and arrays.
 
     Returns:
-        A `GradientTransformation`; its state is `WithinTaskState(grad_sq, rest)`.
+        A `GradientTransformation`; its state is `OGDState(grad_sq, rest)`.
 
     Raises:
         TypeError: The number is none; in use: parameters or gradients are of the wrong type.
@@ -73,7 +73,7 @@ def within_task(learning_rate: Any) -> GradientTransformation:
 
     Example:
         >>> import jax.numpy as jnp, aruba_fast.jax as aj
-        >>> inner = aj.within_task(0.25)
+        >>> inner = aj.ogd(0.25)
         >>> theta, state = jnp.ones(2), inner.init(jnp.ones(2))
         >>> updates, state = inner.update(2 * theta, state, theta)
         >>> theta + updates, state.grad_sq
@@ -81,20 +81,20 @@ def within_task(learning_rate: Any) -> GradientTransformation:
 
     Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
-    name = "within_task"
+    name = "ogd"
     learning_rate = _numbers_checked(name, "learning_rate", learning_rate)
 
-    def init(params: Any) -> WithinTaskState:
+    def init(params: Any) -> OGDState:
         structure, leaves = _params(name, params)
-        return WithinTaskState(*map(structure.unflatten, _zeros_twice(leaves)))
+        return OGDState(*map(structure.unflatten, _zeros_twice(leaves)))
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, WithinTaskState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, OGDState]:
         grads, sums, theta = _step_leaves(name, updates, state.grad_sq, "grad_sq", params)
         rates = _trees.rates_for(name, "learning_rate", learning_rate, "updates", updates)
         rest = jax.tree.leaves(state.rest)
         moved, *after = _ogd(rates, grads, sums, theta, rest)
         rebuilt = jax.tree.structure(updates).unflatten
-        return rebuilt(moved), WithinTaskState(*map(rebuilt, after))
+        return rebuilt(moved), OGDState(*map(rebuilt, after))
 
     return GradientTransformation(init, update)
 
@@ -117,8 +117,8 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
         A `GradientTransformation`; its state is `ArubaPlusPlusState(g, rest)`.
 
     Raises:
-        TypeError: An argument is not real; in use: as `within_task`.
-        ValueError: A number is out of range; in use: as `within_task`.
+        TypeError: An argument is not real; in use: as `ogd`.
+        ValueError: A number is out of range; in use: as `ogd`.
 
     Example:
         >>> import jax.numpy as jnp, aruba_fast.jax as aj
@@ -177,7 +177,7 @@ def _params(function: str, params: Any) -> tuple[Any, list[Any]]:
 # Compiled, so that no two leaves of a state are one array: it can be donated.
 @jax.jit
 def _zeros_twice(leaves: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Returns the zeros that a task of `within_task` starts from."""
+    """Returns the zeros that a task of `ogd` starts from."""
     return [jnp.zeros_like(leaf) for leaf in leaves], [jnp.zeros_like(leaf) for leaf in leaves]
 
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from .. import _check, _core
 from .._check import Float64Array
+from .._deprecated import renamed_arguments
 from ..rules import EG, OGD, AdaGrad, ArubaPlusPlus, Rule
 from ..statistics import TaskRun
 from .hindsight import Hindsight
@@ -24,7 +25,7 @@ def regret_upper_bound(
     rule: Rule,
     *,
     form: Form = ...,
-    n_rounds: ArrayLike | None = ...,
+    n_steps: ArrayLike | None = ...,
     lipschitz: float = ...,
     diameter: float | None = ...,
     gradient: Literal[False] = ...,
@@ -37,11 +38,12 @@ def regret_upper_bound(
     rule: Rule,
     *,
     form: Form = ...,
-    n_rounds: ArrayLike | None = ...,
+    n_steps: ArrayLike | None = ...,
     lipschitz: float = ...,
     diameter: float | None = ...,
     gradient: Literal[True],
 ) -> WithGradients: ...
+@renamed_arguments(n_rounds="n_steps")
 @np.errstate(all="ignore")
 def regret_upper_bound(
     run: TaskRun,
@@ -50,7 +52,7 @@ def regret_upper_bound(
     rule: Rule,
     *,
     form: Form = "tight",
-    n_rounds: ArrayLike | None = None,
+    n_steps: ArrayLike | None = None,
     lipschitz: float = 1.0,
     diameter: float | None = None,
     gradient: bool = False,
@@ -65,7 +67,7 @@ def regret_upper_bound(
                              + 1/2 sqrt(b_j / g_j) sum grad_j^2
         EG                   KL(theta*, phi) / eta + eta/2 sum |grad|_inf^2
 
-    where D_j bounds |theta_{i,j} - theta*_j| over the rounds: `diameter`, or
+    where D_j bounds |theta_{i,j} - theta*_j| over the steps: `diameter`, or
     |phi_j - theta*_j| plus the farthest that the task's gradients can have carried the iterate.
     Also with a projection, for theta* in the ball (EG: on the simplex). As functions of phi and eta
     those of OGD and EG are jointly convex: their minimum over many tasks is what a meta-learner can
@@ -77,9 +79,9 @@ def regret_upper_bound(
         phi: Where the tasks started, [n_parameters] or [n_tasks, n_parameters].
         rule: The rule they were run with.
         form: "tight" as above, or "blog": without the 1/2 at the gradients of `OGD` with a rate
-            each; with one rate, with `lipschitz`^2 times the rounds in place of half the
+            each; with one rate, with `lipschitz`^2 times the steps in place of half the
             gradients.
-        n_rounds: Rounds of every task, [n_tasks] or a number; needed for the blog's form with one
+        n_steps: Steps of every task, [n_tasks] or a number; needed for the blog's form with one
             rate, and for AdaGrad and ArubaPlusPlus without `diameter`.
         lipschitz: Bound on the norm of a gradient, > 0, for the blog's form with one rate.
         diameter: D_j of every coordinate, > 0: twice the radius of the ball, say. None to compute.
@@ -98,8 +100,8 @@ def regret_upper_bound(
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks([[1.0], [1.0], [2.0]], [1.0, 3.0, 4.0], offsets=[0, 2, 3])
         >>> run = af.run_tasks(tasks, np.zeros(1), af.OGD(0.5), loss="squared")
-        >>> best = af.best_in_hindsight(tasks, "squared")
-        >>> af.regret_upper_bound(run, best, np.zeros(1), af.OGD(0.5))
+        >>> best = af.theory.best_in_hindsight(tasks, loss="squared")
+        >>> af.theory.regret_upper_bound(run, best, np.zeros(1), af.OGD(0.5))
         array([ 5.8125, 20.    ])
 
     Source: Zinkevich, ICML 2003; Duchi, Hazan, Singer, JMLR 2011; [P] Khodak, Balcan, Talwalkar,
@@ -129,16 +131,16 @@ def regret_upper_bound(
             weight = 1.0
         if name != "ogd":
             raise ValueError(f'{_NAME}: `form` must be "tight" but for OGD: got "blog" for {name}')
-    rounds = _rounds(n_rounds, shape[0], needed=counted)
+    steps = _steps(n_steps, shape[0], needed=counted)
     if form == "blog" and isinstance(rate, float):
-        assert rounds is not None
+        assert steps is not None
         weight = 1.0
-        grad_sq = np.repeat((steepest * steepest / shape[1]) * rounds[:, None], shape[1], axis=1)
+        grad_sq = np.repeat((steepest * steepest / shape[1]) * steps[:, None], shape[1], axis=1)
     value = np.empty(shape[0])
     d_phi = np.empty(shape) if wanted else None
     d_rate = np.empty(shape[0] if isinstance(rate, float) else shape) if wanted else None
     _core.regret_upper_bound(
-        name, theta_star, start, grad_sq, rate, damping, rounds, weight, wide, value, d_phi, d_rate
+        name, theta_star, start, grad_sq, rate, damping, steps, weight, wide, value, d_phi, d_rate
     )
     if d_phi is None or d_rate is None:
         return value
@@ -176,14 +178,14 @@ def _native(rule: object, n: int) -> tuple[str, float | Float64Array, float | Fl
     )
 
 
-def _rounds(value: ArrayLike | None, n_tasks: int, *, needed: bool) -> Float64Array | None:
+def _steps(value: ArrayLike | None, n_tasks: int, *, needed: bool) -> Float64Array | None:
     if value is None:
         if needed:
-            raise ValueError(f"{_NAME}: `n_rounds` must be given here: got None")
+            raise ValueError(f"{_NAME}: `n_steps` must be given here: got None")
         return None
-    rounds = _check.real_array(_NAME, "n_rounds", value)
-    rounds = np.broadcast_to(rounds, (n_tasks,)) if rounds.ndim == 0 else rounds
-    rounds = _check.float64_array(_NAME, "n_rounds", rounds, "[n_tasks]")
-    _check.shape(_NAME, "n_rounds", rounds, (n_tasks,))
-    _check.finite(_NAME, "n_rounds", rounds, at_least=0.0)
-    return rounds
+    steps = _check.real_array(_NAME, "n_steps", value)
+    steps = np.broadcast_to(steps, (n_tasks,)) if steps.ndim == 0 else steps
+    steps = _check.float64_array(_NAME, "n_steps", steps, "[n_tasks]")
+    _check.shape(_NAME, "n_steps", steps, (n_tasks,))
+    _check.finite(_NAME, "n_steps", steps, at_least=0.0)
+    return steps

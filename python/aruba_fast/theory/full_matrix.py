@@ -53,7 +53,7 @@ class FullMatrixLearner:
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks(np.ones((8, 4, 2)), np.ones((8, 4)))
-        >>> learner = af.FullMatrixLearner(np.zeros(2), learning_rate=0.1)
+        >>> learner = af.theory.FullMatrixLearner(np.zeros(2), learning_rate=0.1)
         >>> for round in tasks.rounds(4):
         ...     learner.update(learner.run(round, loss="squared"))
         >>> np.allclose(learner.H @ learner.G @ learner.H, learner.B)
@@ -139,7 +139,8 @@ class FullMatrixLearner:
         Example:
             >>> import numpy as np, aruba_fast as af
             >>> tasks = af.Tasks([[[1.0, 0.0]], [[0.0, 2.0]]], [[1.0], [1.0]])
-            >>> af.FullMatrixLearner(np.zeros(2), learning_rate=0.5).run(tasks, loss="squared")
+            >>> learner = af.theory.FullMatrixLearner(np.zeros(2), learning_rate=0.5)
+            >>> learner.run(tasks, loss="squared")
             FullMatrixRun(n_tasks=2, n_parameters=2, n_finite=2)
         """
         now = self._learned
@@ -163,7 +164,7 @@ class FullMatrixLearner:
 
         Example:
             >>> import numpy as np, aruba_fast as af
-            >>> learner = af.FullMatrixLearner(np.zeros(1))
+            >>> learner = af.theory.FullMatrixLearner(np.zeros(1))
             >>> tasks = af.Tasks([[[1.0]]], [[1.0]])
             >>> learner.update(learner.run(tasks, loss="squared"))
             >>> learner.phi, learner.B, learner.G
@@ -219,7 +220,7 @@ class FullMatrixLearner:
 
         Example:
             >>> import numpy as np, aruba_fast as af
-            >>> learner = af.FullMatrixLearner(np.zeros(1), learning_rate=0.5)
+            >>> learner = af.theory.FullMatrixLearner(np.zeros(1), learning_rate=0.5)
             >>> run = learner.run(af.Tasks([[[1.0]]], [[1.0]]), loss="squared")
             >>> learner.regret_upper_bound(run, [[1.0]])
             array([1.25])

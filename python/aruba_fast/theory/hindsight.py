@@ -42,8 +42,8 @@ class Hindsight:
 
 def best_in_hindsight(
     tasks: Tasks,
-    loss: str,
     *,
+    loss: str,
     radius: float | None = None,
     regularization: float = 0.0,
     n_classes: int | None = None,
@@ -56,7 +56,7 @@ def best_in_hindsight(
         theta*_t = argmin over |theta| <= radius of
                    sum_i l_{t,i}(theta) + regularization/2 |theta|^2
 
-    The rounds i are those of `run_tasks` with the same `batch_size` and `n_epochs`, so that
+    The steps i are those of `run_tasks` with the same `batch_size` and `n_epochs`, so that
     `regret` compares like with like. Computed in float64, the same bits for every number of threads
     and instruction set. Smooth losses by Newton's method (the squared one is a single linear
     system), `absolute`, `hinge` and `huber` by an interior-point method, the ball by Newton's
@@ -93,10 +93,10 @@ def best_in_hindsight(
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks([[1.0], [1.0], [2.0]], [1.0, 3.0, 4.0], offsets=[0, 2, 3])
-        >>> best = af.best_in_hindsight(tasks, "squared")
+        >>> best = af.theory.best_in_hindsight(tasks, loss="squared")
         >>> best.theta_star.ravel(), best.loss
         (array([2., 2.]), array([1., 0.]))
-        >>> af.best_in_hindsight(tasks, "squared", radius=0.5).theta_star.ravel()
+        >>> af.theory.best_in_hindsight(tasks, loss="squared", radius=0.5).theta_star.ravel()
         array([0.5, 0.5])
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019, for the definition; Moré and Sorensen,
@@ -194,7 +194,7 @@ def regret(run: TaskRun, best: Hindsight) -> Float64Array:
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks([[1.0], [1.0], [2.0]], [1.0, 3.0, 4.0], offsets=[0, 2, 3])
         >>> run = af.run_tasks(tasks, np.zeros(1), af.OGD(0.5), loss="squared")
-        >>> af.regret(run, af.best_in_hindsight(tasks, "squared"))
+        >>> af.theory.regret(run, af.theory.best_in_hindsight(tasks, loss="squared"))
         array([2.625, 8.   ])
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.

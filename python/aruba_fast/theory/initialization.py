@@ -53,7 +53,7 @@ class InitializationExperts:
 
     Example:
         >>> import numpy as np, aruba_fast as af
-        >>> experts = af.InitializationExperts(np.zeros(1), n_tasks=16)
+        >>> experts = af.theory.InitializationExperts(np.zeros(1), n_tasks=16)
         >>> experts.alphas
         array([0.25, 0.5 , 1.  ,  nan])
         >>> for theta in (1.0, 2.0, 3.0, 4.0):  # tasks that run away
@@ -142,7 +142,7 @@ class InitializationExperts:
 
         Example:
             >>> import numpy as np, aruba_fast as af
-            >>> experts = af.InitializationExperts(np.zeros(2), n_tasks=4, alphas=[0.5])
+            >>> experts = af.theory.InitializationExperts(np.zeros(2), n_tasks=4, alphas=[0.5])
             >>> experts.update([[2.0, 0.0], [2.0, 0.0]])
             >>> experts.experts
             array([[1.5, 0. ],
@@ -199,7 +199,7 @@ def dynamic_regret(phi: ArrayLike, theta: ArrayLike, path: ArrayLike) -> float:
 
     Example:
         >>> import aruba_fast as af
-        >>> af.dynamic_regret([[0.0], [1.0]], [[1.0], [2.0]], [[1.0], [2.0]])
+        >>> af.theory.dynamic_regret([[0.0], [1.0]], [[1.0], [2.0]], [[1.0], [2.0]])
         1.0
 
     Source: Zinkevich, ICML 2003.
@@ -234,7 +234,7 @@ def dynamic_regret_bound(
     Example:
         >>> import aruba_fast as af
         >>> phi, theta = [[0.0], [1.0]], [[1.0], [2.0]]
-        >>> af.dynamic_regret_bound(phi, theta, theta, alpha=1.0, diameter=2.0)
+        >>> af.theory.dynamic_regret_bound(phi, theta, theta, alpha=1.0, diameter=2.0)
         5.0
 
     Source: Zinkevich, ICML 2003.

@@ -23,9 +23,9 @@ class FullMatrixRun:
     Attributes:
         theta_hat: Last iterates, float64 [n_tasks, n_parameters].
         theta_bar: Mean of the iterates before every update, likewise.
-        loss: Sum over a task's rounds of the loss before the update, float64 [n_tasks].
-        grad_norm_sq: Sum over a task's rounds of grad^T H grad, float64 [n_tasks]: its bound's.
-        grad_outer: Sum over all tasks and rounds of grad grad^T, float64
+        loss: Sum over a task's steps of the loss before the update, float64 [n_tasks].
+        grad_norm_sq: Sum over a task's steps of grad^T H grad, float64 [n_tasks]: its bound's.
+        grad_outer: Sum over all tasks and steps of grad grad^T, float64
             [n_parameters, n_parameters]; of the tasks whose result is finite.
         finite: Which tasks have a finite result, bool [n_tasks]: the squared distance and the sum
             of squared gradients are at most 1e300.
@@ -55,7 +55,7 @@ def run_full_matrix(
     batch_size: int = 1,
     n_epochs: int = 1,
 ) -> FullMatrixRun:
-    """Round after round of all tasks: gradients from the engine, steps with H from BLAS."""
+    """Step after step of all tasks: gradients from the engine, steps with H from BLAS."""
     name = "FullMatrixLearner.run"
     check_tasks(name, tasks)
     check_on_host(name, tasks)
@@ -68,11 +68,11 @@ def run_full_matrix(
     theta = np.tile(phi, (n_tasks, 1))
     total, losses, norms = np.zeros_like(theta), np.zeros(n_tasks), np.zeros(n_tasks)
     squares, gradients = np.zeros(n_tasks), []
-    n_rounds = -(-tasks.sizes // size)
+    n_steps = -(-tasks.sizes // size)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(epochs):
-            for i in range(int(n_rounds.max())):
-                now = np.flatnonzero(n_rounds > i)
+            for i in range(int(n_steps.max())):
+                now = np.flatnonzero(n_steps > i)
                 starts = tasks._starts[now] + i * size
                 batch = tasks._view(starts, np.minimum(starts + size, tasks._stops[now]))
                 # One step of rate 1 leaves the gradient behind; the loss is the engine's.
@@ -91,7 +91,7 @@ def run_full_matrix(
     outer = np.zeros((len(phi), len(phi)))
     for now, grad in gradients:
         outer += outer_products(grad[finite[now]])
-    mean = total / (epochs * n_rounds)[:, None]
+    mean = total / (epochs * n_steps)[:, None]
     return FullMatrixRun(theta, mean, losses, norms, outer, finite)
 
 

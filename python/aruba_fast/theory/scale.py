@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from .. import _check
 from .._check import Float64Array
+from .._deprecated import renamed_arguments
 from .._lock import Lock
 from ..rules import OGD
 
@@ -49,7 +50,7 @@ class ScaleLearner:
         method: "ftl" (follow the leader) or "ewoo" (exponentially weighted online optimization,
             which has a logarithmic regret guarantee).
         lipschitz: G, bound on the norm of a gradient, > 0.
-        max_rounds: For "ewoo", the most rounds a task has; None for the most seen so far.
+        max_steps: For "ewoo", the most steps a task has; None for the most seen so far.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -57,17 +58,18 @@ class ScaleLearner:
 
     Example:
         >>> import aruba_fast as af
-        >>> learner = af.ScaleLearner(diameter=2.0, eps=0.1)
-        >>> learner.rule(n_rounds=25)
+        >>> learner = af.theory.ScaleLearner(diameter=2.0, eps=0.1)
+        >>> learner.rule(n_steps=25)
         OGD(learning_rate=0.02)
-        >>> learner.update([[0.3, 0.4], [0.0, -0.5]], phi=[0.0, 0.0], n_rounds=25)
-        >>> learner.rule(n_rounds=25)  # sqrt(0.01 + 0.25) / 5
+        >>> learner.update([[0.3, 0.4], [0.0, -0.5]], phi=[0.0, 0.0], n_steps=25)
+        >>> learner.rule(n_steps=25)  # sqrt(0.01 + 0.25) / 5
         OGD(learning_rate=0.10198)
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019; Hazan, Agarwal, Kale, Machine Learning 69
     (2007), for EWOO.
     """
 
+    @renamed_arguments(max_rounds="max_steps")
     def __init__(
         self,
         *,
@@ -76,7 +78,7 @@ class ScaleLearner:
         n_tasks: int | None = None,
         method: Literal["ftl", "ewoo"] = "ftl",
         lipschitz: float = 1.0,
-        max_rounds: int | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self._diameter = _check.positive(_NAME, "diameter", diameter)
         _check.square(_NAME, "`diameter`", self._diameter)
@@ -93,9 +95,9 @@ class ScaleLearner:
         self._method = method
         self._lipschitz = _check.positive(_NAME, "lipschitz", lipschitz)
         _check.square(_NAME, "`lipschitz`", self._lipschitz)
-        rounds = 0 if max_rounds is None else _check.integer(_NAME, "max_rounds", max_rounds, 1)
+        steps = 0 if max_steps is None else _check.integer(_NAME, "max_steps", max_steps, 1)
         self._lock = Lock()
-        self._learned = _Learned(self._lipschitz * math.sqrt(rounds))
+        self._learned = _Learned(self._lipschitz * math.sqrt(steps))
 
     @property
     def n_tasks(self) -> int:
@@ -119,34 +121,36 @@ class ScaleLearner:
             gamma = 2.0 * share / (self._diameter * now.max_sigma)
         return ewoo_mean(gamma * total, gamma * now.sum_sigma, low, high)
 
-    def rule(self, n_rounds: int) -> OGD:
-        """The rule for a task of so many rounds.
+    @renamed_arguments(n_rounds="n_steps")
+    def rule(self, n_steps: int) -> OGD:
+        """The rule for a task of so many steps.
 
         Args:
-            n_rounds: m, > 0.
+            n_steps: m, > 0.
 
         Returns:
-            `OGD(scale / (lipschitz * sqrt(n_rounds)))`.
+            `OGD(scale / (lipschitz * sqrt(n_steps)))`.
 
         Raises:
-            TypeError: `n_rounds` is not an integer.
-            ValueError: `n_rounds` is below 1.
+            TypeError: `n_steps` is not an integer.
+            ValueError: `n_steps` is below 1.
 
         Example:
             >>> import aruba_fast as af
-            >>> af.ScaleLearner(diameter=1.0, n_tasks=16).rule(4)
+            >>> af.theory.ScaleLearner(diameter=1.0, n_tasks=16).rule(4)
             OGD(learning_rate=0.25)
         """
-        m = _check.integer(f"{_NAME}.rule", "n_rounds", n_rounds, 1)
+        m = _check.integer(f"{_NAME}.rule", "n_steps", n_steps, 1)
         return OGD(self.scale / (self._lipschitz * math.sqrt(m)))
 
-    def update(self, theta: ArrayLike, phi: ArrayLike, n_rounds: int | Sequence[int]) -> None:
+    @renamed_arguments(n_rounds="n_steps")
+    def update(self, theta: ArrayLike, phi: ArrayLike, n_steps: int | Sequence[int]) -> None:
         """Learns from tasks that started at `phi`: changes this learner.
 
         Args:
             theta: Best parameters in hindsight, or last iterates: [n_tasks, n_parameters].
             phi: Where they started, [n_parameters] or [n_tasks, n_parameters].
-            n_rounds: Rounds of every task, a number or [n_tasks].
+            n_steps: Steps of every task, a number or [n_tasks].
 
         Raises:
             TypeError: An argument is of the wrong type.
@@ -154,7 +158,7 @@ class ScaleLearner:
 
         Example:
             >>> import aruba_fast as af
-            >>> learner = af.ScaleLearner(diameter=1.0, eps=0.5)
+            >>> learner = af.theory.ScaleLearner(diameter=1.0, eps=0.5)
             >>> learner.update([[0.6, 0.8]], [0.0, 0.0], 9)
             >>> learner.scale
             1.118033988749895
@@ -169,10 +173,10 @@ class ScaleLearner:
         with np.errstate(all="ignore"):
             distances = np.einsum("tj,tj->t", ends - start, ends - start)
         _check.finite(name, "theta", distances)
-        rounds = np.broadcast_to(_check.real_array(name, "n_rounds", n_rounds), distances.shape)
-        _check.finite(name, "n_rounds", rounds, at_least=1.0)
+        steps = np.broadcast_to(_check.real_array(name, "n_steps", n_steps), distances.shape)
+        _check.finite(name, "n_steps", steps, at_least=1.0)
         with np.errstate(all="ignore"):
-            sigmas = self._lipschitz * np.sqrt(rounds.astype(np.float64))
+            sigmas = self._lipschitz * np.sqrt(steps.astype(np.float64))
             moved = sigmas * distances
         with self._lock:
             now = self._learned

@@ -65,9 +65,12 @@ def task_similarity(
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> theta_star = [[0.0, 1.0], [2.0, 1.0]]
-        >>> af.task_similarity(theta_star), af.task_similarity(theta_star, kind="coordinate")
-        (1.0, array([1., 0.]))
-        >>> float(af.task_similarity(np.eye(4), kind="kl") / np.log(4))  # the entropy of the mean
+        >>> af.theory.task_similarity(theta_star)
+        1.0
+        >>> af.theory.task_similarity(theta_star, kind="coordinate")
+        array([1., 0.])
+        >>> entropy_of_mean = af.theory.task_similarity(np.eye(4), kind="kl")
+        >>> float(entropy_of_mean / np.log(4))
         1.0
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.

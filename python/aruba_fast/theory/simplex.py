@@ -57,7 +57,7 @@ class SimplexLearner:
         >>> rng = np.random.default_rng(0)
         >>> x = rng.random((50, 20, 4))
         >>> tasks = af.Tasks(x, x[:, :, 2])  # every task wants the third weight
-        >>> learner = af.SimplexLearner(4, learning_rate=2.0)
+        >>> learner = af.theory.SimplexLearner(4, learning_rate=2.0)
         >>> for round in tasks.rounds(1):
         ...     learner.update(learner.run(round, loss="squared"))
         >>> int(learner.phi.argmax())
@@ -133,7 +133,7 @@ class SimplexLearner:
 
         Example:
             >>> import aruba_fast as af
-            >>> af.SimplexLearner(3, learning_rate=0.5).rule()
+            >>> af.theory.SimplexLearner(3, learning_rate=0.5).rule()
             EG(learning_rate=0.5)
         """
         return EG(self.learning_rate)
@@ -150,7 +150,7 @@ class SimplexLearner:
 
         Example:
             >>> import numpy as np, aruba_fast as af
-            >>> learner = af.SimplexLearner(2, mixing=0.5)
+            >>> learner = af.theory.SimplexLearner(2, mixing=0.5)
             >>> learner.update(af.TaskRun([[1.0, 0.0]], [[1.0, 1.0]]))
             >>> learner.phi, learner.b, learner.g
             (array([0.75, 0.25]), 2.1931471805599454, 2.0)
@@ -204,7 +204,7 @@ class SimplexLearner:
         Example:
             >>> import numpy as np, aruba_fast as af
             >>> tasks = af.Tasks(np.ones((3, 2, 2)), np.ones((3, 2)))
-            >>> af.SimplexLearner(2).run(tasks, loss="absolute").theta_hat[0]
+            >>> af.theory.SimplexLearner(2).run(tasks, loss="absolute").theta_hat[0]
             array([0.5, 0.5])
         """
         check_tasks(f"{_NAME}.run", tasks)

@@ -26,7 +26,7 @@ class MetaAverage:
 
     Example:
         >>> import numpy as np, aruba_fast as af
-        >>> learner, average = af.MetaLearner(np.zeros(1)), af.MetaAverage()
+        >>> learner, average = af.MetaLearner(np.zeros(1)), af.theory.MetaAverage()
         >>> for theta_hat in (1.0, 3.0):
         ...     average.add(learner)  # what the coming task starts with
         ...     learner.update(af.TaskRun([[theta_hat]], [[1.0]]))
@@ -60,7 +60,7 @@ class MetaAverage:
 
         Example:
             >>> import numpy as np, aruba_fast as af
-            >>> average = af.MetaAverage()
+            >>> average = af.theory.MetaAverage()
             >>> average.add(af.MetaLearner(np.ones(2), learning_rate=0.5), n_tasks=8)
             >>> average.learning_rate
             array([0.5, 0.5])
@@ -183,7 +183,7 @@ def transfer_risk(
         >>> import numpy as np, aruba_fast as af
         >>> x = np.random.default_rng(0).normal(size=(40, 6, 2))
         >>> support, query = af.Tasks(x, x.sum(axis=2)).shots(4)
-        >>> af.transfer_risk(support, query, np.zeros(2), af.OGD(0.2), loss="squared")
+        >>> af.theory.transfer_risk(support, query, np.zeros(2), af.OGD(0.2), loss="squared")
         TransferRisk(0.5543, 95% in [0.3282, 0.7803], n_tasks=40, n_diverged=0)
 
     Source: Cesa-Bianchi, Conconi, Gentile, IEEE Trans. Inf. Theory 50 (2004).

@@ -7,7 +7,7 @@
                 for x, y in task:
                     optimizer.zero_grad(); loss(model(x), y).backward(); optimizer.step()
         meta.step(meta_step=1.0)
-    optimizer = meta.optimizer(coef=0.1)  # ARUBA++ at meta-test
+    optimizer = meta.rule(coef=0.1)  # ARUBA++ at meta-test
 
 PyTorch computes gradients; the step with its statistics, the sums of a round and the meta-update
 are one native call each for the whole model. The steps are also operators,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .. import _check
+from .._deprecated import CalledList, warn_renamed
 from ..learner import MetaLearner
 from ._errors import warn
 from ._fixed import Fixed
@@ -71,7 +72,7 @@ class Learned(Fixed):
     def _require_phi(self, function: str, *, at_any_cost: bool = True) -> None:
         """Tells whoever wrote to the parameters that phi is about to be written over that.
 
-        Not after `optimizer`, which is there to move them. Comparing values takes 0.5 ns for each,
+        Not after `rule`, which is there to move them. Comparing values takes 0.5 ns for each,
         and waits for a CUDA device.
 
         Args:
@@ -146,27 +147,35 @@ class Learned(Fixed):
         """The parameters that are learned, in the order of everything that is told of them."""
         return list(self._parameters.tensors)
 
-    def learning_rates(self) -> list[torch.Tensor]:
-        """Returns the learning rate of every coordinate, a tensor for each of `parameters`.
+    @property
+    def learning_rate(self) -> list[torch.Tensor]:
+        """The learning rate of every coordinate, a tensor for each of `parameters`; a copy.
 
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(2))
-            >>> aruba_fast.torch.MetaOptimizer([weight], learning_rate=0.5).learning_rates()
+            >>> aruba_fast.torch.MetaOptimizer([weight], learning_rate=0.5).learning_rate
             [tensor([0.5000, 0.5000])]
         """
         return [rate.clone() for rate in self._rates]
 
+    def learning_rates(self) -> list[torch.Tensor]:
+        """What `learning_rate` was in the version before."""
+        warn_renamed("MetaOptimizer.learning_rates()", "MetaOptimizer.learning_rate")
+        return self.learning_rate
+
+    @property
     def rho(self) -> list[torch.Tensor]:
-        """Returns `MetaLearner.rho` of the last round, a float64 tensor for each of `parameters`.
+        """`MetaLearner.rho` of the last round, a float64 tensor for each of `parameters`; a copy.
 
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(1))
-            >>> aruba_fast.torch.MetaOptimizer([weight]).rho()
+            >>> aruba_fast.torch.MetaOptimizer([weight]).rho
             [tensor([nan], dtype=torch.float64)]
         """
-        return [r.clone() for r in self._parameters.views(tensor(self._flat.arrays["rho"]))]
+        rho = self._parameters.views(tensor(self._flat.arrays["rho"]))
+        return CalledList("MetaOptimizer.rho", [r.clone() for r in rho])
 
     @property
     def n_tasks(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from .. import _check, _divergence
+from .._deprecated import warn_renamed
 from ..learner import MetaStep
 from ..statistics import TaskStatistics
 from ._buffers import Buffers
@@ -58,7 +59,7 @@ class MetaOptimizer(Running):
         ...         model(torch.ones(5, 3)).square().mean().backward()
         ...         optimizer.step()
         >>> meta.step(meta_step=0.5)
-        >>> meta.n_tasks, [tuple(rate.shape) for rate in meta.learning_rates()]
+        >>> meta.n_tasks, [tuple(rate.shape) for rate in meta.learning_rate]
         (4, [(1, 3), (1,)])
 
     Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
@@ -168,8 +169,10 @@ class MetaOptimizer(Running):
         with self._parameters.beside():
             return self._flat.statistics()
 
-    def optimizer(self, coef: float | None = None) -> TaskOptimizer:
-        """Loads phi and returns an optimizer for a new task at meta-test; nothing is learned.
+    def rule(self, coef: float | None = None) -> TaskOptimizer:
+        """Loads phi and returns the rule as learned so far, an optimizer for a task at meta-test.
+
+        Nothing is learned from that task.
 
         Args:
             coef: None for the learned rates, a float >= 0 for ARUBA++, which lowers them within the
@@ -188,13 +191,13 @@ class MetaOptimizer(Running):
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(2))
             >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=0.5)
-            >>> optimizer = meta.optimizer(coef=0.1)
+            >>> optimizer = meta.rule(coef=0.1)
             >>> weight.sum().backward()
             >>> optimizer.step()
             >>> weight.tolist()
             [0.5, 0.5]
         """
-        name = "MetaOptimizer.optimizer"
+        name = "MetaOptimizer.rule"
         if coef is not None:
             coef = _check.non_negative(name, "coef", coef)
         self._require_no_task(name)
@@ -212,6 +215,11 @@ class MetaOptimizer(Running):
         self._start(name)
         self._active, self._at_phi = made, False
         return made
+
+    def optimizer(self, coef: float | None = None) -> TaskOptimizer:
+        """The name of `rule` in the version before."""
+        warn_renamed("MetaOptimizer.optimizer", "MetaOptimizer.rule")
+        return self.rule(coef)
 
     def _cast(self, function: str, name: str, values: torch.Tensor) -> list[torch.Tensor]:
         result = values.to(self._parameters.dtype)

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from types import NoneType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from .. import _core
 from ._errors import renamed, warn
 from ._fixed import Fixed
-
-if TYPE_CHECKING:
-    from .meta import MetaOptimizer
+from ._parameters import Parameters
 
 # For one of them that is usual; for all of them it is a model that they no longer belong to.
 NO_GRADIENT = (
@@ -22,11 +20,35 @@ NO_GRADIENT = (
 Closure = Callable[[], Any]
 
 
+class Owner(Protocol):
+    """What a `TaskOptimizer` needs of the `MetaOptimizer` that made it.
+
+    Attributes:
+        param_groups: The groups of the parameters.
+        _active: The optimizer whose steps count now.
+        _parameters: The parameters that are learned.
+        _where: What is moved for each of them, itself or its master copy.
+        _copied: Numbers of those with a master copy.
+    """
+
+    param_groups: list[dict[str, Any]]
+    _active: object
+    _parameters: Parameters
+    _where: list[torch.Tensor]
+    _copied: list[int]
+
+    def _fold_written(self) -> None:
+        """Takes into the masters what others have written to their parameters."""
+
+    def _publish(self) -> None:
+        """Copies the masters to their parameters."""
+
+
 class TaskOptimizer(Fixed):
     """Moves the parameters of a model at the meta-learned rates; made by `MetaOptimizer`.
 
         within `task()`            grad_sq <- grad_sq + grad^2;  theta <- theta - eta grad
-        `optimizer(coef=c)`        eta = sqrt(b) / sqrt(g');  g' <- g' + c grad^2;
+        `rule(coef=c)`             eta = sqrt(b) / sqrt(g');  g' <- g' + c grad^2;
                                    theta <- theta - eta grad
 
     Every operation on `.grad` before `step` is part of the gradient that is squared: unscale
@@ -59,7 +81,7 @@ class TaskOptimizer(Fixed):
 
     _owner = "TaskOptimizer"
     _schedule = (
-        "`meta.learning_rates()` to read them, or an optimizer of your own with its scheduler in "
+        "`meta.learning_rate` to read them, or an optimizer of your own with its scheduler in "
         "`meta.task(optimizer=...)`"
     )
     # That of a copy: never the one in use.
@@ -67,7 +89,7 @@ class TaskOptimizer(Fixed):
 
     def __init__(
         self,
-        meta: "MetaOptimizer",
+        meta: Owner,
         rates: list[torch.Tensor],
         state: list[torch.Tensor] | None,
         coef: float | None,
@@ -103,7 +125,7 @@ class TaskOptimizer(Fixed):
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(1))
             >>> meta = aruba_fast.torch.MetaOptimizer([weight])
-            >>> optimizer = meta.optimizer(coef=3.0)
+            >>> optimizer = meta.rule(coef=3.0)
             >>> for _ in range(2):
             ...     weight.grad = torch.ones(1)
             ...     optimizer.step()
@@ -114,7 +136,7 @@ class TaskOptimizer(Fixed):
         if meta._active is not self:
             raise RuntimeError(
                 "TaskOptimizer.step: the optimizer must be the one in use: got one whose task has "
-                "ended, expected that of the open `task()` or the last `optimizer()`"
+                "ended, expected that of the open `task()` or the last `rule()`"
             )
         loss = None
         if closure is not None:

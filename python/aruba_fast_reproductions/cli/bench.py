@@ -22,7 +22,7 @@ Report: TypeAlias = Callable[[int, int], object]
 # What the rows of the table are called, explained below it.
 LEGEND = (
     "stream: a = a + b. fused step: a gradient step with the sum of squared gradients. sums over "
-    "tasks: a round's statistics. round: one row of a logistic task, mini-batches of one."
+    "tasks: a round's statistics. task step: one row of a logistic task, mini-batches of one."
 )
 # 64 MiB an array: larger than the caches of most machines, smaller than their memory.
 _LENGTH = 1 << 24
@@ -137,7 +137,7 @@ def _memory_row(name: str, n_bytes: int, ours: float, numpys: float, stream: flo
 
 
 def _engine(rng: np.random.Generator, n_features: int, n_tasks: int) -> Row:
-    """Logistic tasks, one epoch of 100 rounds; NumPy takes the same round of all tasks at once."""
+    """Logistic tasks, one epoch of 100 steps; NumPy takes the same step of all tasks at once."""
     x = _normal(rng, n_tasks, _ROUNDS, n_features)
     y = (x[..., 0] > 0).astype(np.float32)
     tasks, phi, rate = Tasks(x, y), np.zeros(n_features, np.float32), np.float32(0.01)
@@ -159,7 +159,7 @@ def _engine(rng: np.random.Generator, n_features: int, n_tasks: int) -> Row:
         _check(value, expected)
     times = [1e9 * _seconds(work) / (n_tasks * _ROUNDS) for work in (ours, numpys)]
     return (
-        f"round, {n_features} features",
+        f"task step, {n_features} features",
         f"{times[0]:.2f} ns",
         f"{times[1]:.2f} ns",
         f"{times[1] / times[0]:.1f}",

@@ -76,7 +76,7 @@ def _adapt(
 ) -> None:
     optimizer: torch.optim.Optimizer
     if training.inner is None:
-        optimizer = training.meta.optimizer(coef)
+        optimizer = training.meta.rule(coef)
     else:
         training.meta.restore()
         optimizer = training.method.inner(training.meta.parameters, training.settings)

@@ -215,8 +215,8 @@ class _Tests:
             for k in own.shots
         }
         if self._training.inner is None:
-            rates = torch.cat([r.flatten() for r in self._training.meta.learning_rates()])
-            rho = torch.cat([r.flatten() for r in self._training.meta.rho()])
+            rates = torch.cat([r.flatten() for r in self._training.meta.learning_rate])
+            rho = torch.cat([r.flatten() for r in self._training.meta.rho])
             found |= {"median rate": float(rates.median()), "mean rho": float(rho.nanmean())}
         return found
 

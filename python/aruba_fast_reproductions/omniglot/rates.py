@@ -30,7 +30,7 @@ def rates_of(meta: MetaOptimizer, model: torch.nn.Module) -> list[dict[str, Any]
         of the rates of its weights, and of the head's weights that it feeds; `filter_moved`,
         `moved` in the same way.
     """
-    learned = zip(meta.parameters, meta.learning_rates(), *_sums(meta), strict=True)
+    learned = zip(meta.parameters, meta.learning_rate, *_sums(meta), strict=True)
     of_tensor = {id(p): values for p, *values in learned}
     found, number = [], 0
     for layer in model:

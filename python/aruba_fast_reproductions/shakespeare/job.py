@@ -139,7 +139,7 @@ def _rates(meta: MetaOptimizer, training: Federated) -> dict[str, list[float]]:
     # symbols that nobody says.
     first, found = training.settings.learning_rate, {}
     names = [name for name, _ in training.network.named_parameters()]
-    for name, rates in zip(names, meta.learning_rates(), strict=True):
+    for name, rates in zip(names, meta.learning_rate, strict=True):
         moved = rates[rates != first]
         if len(moved):
             cuts = torch.quantile(moved.double(), torch.tensor(_QUANTILES, dtype=torch.float64))

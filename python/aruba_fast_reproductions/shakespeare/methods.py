@@ -49,8 +49,8 @@ def personal_optimizer(meta: MetaOptimizer, how: str) -> torch.optim.Optimizer:
         how: A fixed rate as text, "learned" or "aruba++".
     """
     if how == LEARNED:
-        return meta.optimizer()
+        return meta.rule()
     if how == PLUS:
-        return meta.optimizer(coef=float(meta.n_tasks))
+        return meta.rule(coef=float(meta.n_tasks))
     meta.restore()
     return torch.optim.SGD(meta.parameters, lr=float(how))

@@ -23,7 +23,7 @@ class DriftSettings:
     """Number and size of the tasks; how far their center walks from task to task."""
 
     n_tasks: int = 1500
-    n_rounds: int = 20
+    n_steps: int = 20
     n_parameters: int = 3
     spread: float = 0.3
     noise: float = 0.5
@@ -49,7 +49,7 @@ def drift(
     rows, curves, facts = [], [], {}
     for k, speed in enumerate(chosen.speeds):
         tasks = _tasks(np.random.default_rng([seed, k]), chosen, speed)
-        best = best_in_hindsight(tasks, _LOSS)
+        best = best_in_hindsight(tasks, loss=_LOSS)
         star = best.theta_star
         alphas = np.array(chosen.alphas)
         constant = np.array([_regret(tasks, best, _constant(star, a), chosen) for a in alphas])
@@ -85,7 +85,7 @@ def _tasks(rng: np.random.Generator, chosen: DriftSettings, speed: float) -> Tas
     shape = (chosen.n_tasks, chosen.n_parameters)
     center = 1.0 + speed * np.cumsum(rng.standard_normal(shape), axis=0)
     theta = center + chosen.spread * rng.standard_normal(shape)
-    x = rng.standard_normal((chosen.n_tasks, chosen.n_rounds, chosen.n_parameters))
+    x = rng.standard_normal((chosen.n_tasks, chosen.n_steps, chosen.n_parameters))
     x /= np.sqrt(chosen.n_parameters)
     z = np.einsum("tmd,td->tm", x, theta)
     return Tasks(x, z + chosen.noise * rng.standard_normal(z.shape))

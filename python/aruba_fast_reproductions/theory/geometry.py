@@ -38,7 +38,7 @@ class GeometrySettings:
     """Number and size of the tasks, their spread in each coordinate, noise, first rate."""
 
     n_tasks: int = 4000
-    n_rounds: int = 50
+    n_steps: int = 50
     spreads: tuple[float, ...] = (0.03, 0.06, 0.13, 0.25, 0.5, 1.0)
     noise: float = 0.5
     learning_rate: float = 0.3
@@ -61,7 +61,7 @@ def geometry(
     chosen = GeometrySettings() if settings is None else settings
     report = (lambda _done, _total: None) if progress is None else progress
     tasks = _tasks(np.random.default_rng(seed), chosen)
-    best = best_in_hindsight(tasks, _LOSS)
+    best = best_in_hindsight(tasks, loss=_LOSS)
     half = len(tasks) // 2
     late = Hindsight(best.theta_star[half:], best.loss[half:], best.gap[half:])
     view = tasks[half:]
@@ -98,7 +98,7 @@ def _tasks(rng: np.random.Generator, chosen: GeometrySettings) -> Tasks:
     theta = rng.standard_normal(d) + np.array(chosen.spreads) * rng.standard_normal(
         (chosen.n_tasks, d)
     )
-    x = rng.standard_normal((chosen.n_tasks, chosen.n_rounds, d)) / np.sqrt(d)
+    x = rng.standard_normal((chosen.n_tasks, chosen.n_steps, d)) / np.sqrt(d)
     z = np.einsum("tmd,td->tm", x, theta)
     return Tasks(x, z + chosen.noise * rng.laplace(size=z.shape))
 

@@ -105,7 +105,7 @@ def _online(
     tasks: Tasks, chosen: GuaranteeSettings
 ) -> dict[str, tuple[Float64Array, Float64Array]]:
     """Regret and bound of every task, for every algorithm."""
-    best = best_in_hindsight(tasks, chosen.loss, radius=chosen.radius)
+    best = best_in_hindsight(tasks, loss=chosen.loss, radius=chosen.radius)
     zero = np.zeros(tasks.n_features)
     first = chosen.radius / np.sqrt(float(tasks.sizes.mean()))
     learners = {
@@ -122,7 +122,7 @@ def _online(
             assert run.loss is not None
             regrets[t] = run.loss[0] - best.loss[t]
             bounds[t] = regret_upper_bound(
-                run, best.theta_star[t : t + 1], phi, own, n_rounds=run.weight
+                run, best.theta_star[t : t + 1], phi, own, n_steps=run.weight
             )[0]
             learner.update(run)
         found[method] = (regrets, bounds)

@@ -1,6 +1,6 @@
-"""(a) Task-averaged regret against rounds: D sqrt(m) for one task alone, V sqrt(m) meta-learned.
+"""(a) Task-averaged regret against steps: D sqrt(m) for one task alone, V sqrt(m) meta-learned.
 
-The tasks are those of the lower bound: round i of task t asks for |theta - (c + V s_i)| with random
+The tasks are those of the lower bound: step i of task t asks for |theta - (c + V s_i)| with random
 signs s_i. Between the two points that loss is linear with a random slope, from which nobody can
 learn anything, and the best in hindsight is the point of the majority, V away from the center c.
 """
@@ -30,7 +30,7 @@ class ScalingSettings:
     center: float = 2.5
     spreads: tuple[float, ...] = (0.1, 0.3, 1.0)
     eps: float = 0.01
-    rounds: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256, 512)
+    steps: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256, 512)
     n_tasks: int = 3000
 
 
@@ -48,9 +48,9 @@ def scaling(
         Report, with the fitted slopes among its facts.
     """
     chosen = ScalingSettings() if settings is None else settings
-    single = np.empty((len(chosen.spreads), len(chosen.rounds)))
+    single = np.empty((len(chosen.spreads), len(chosen.steps)))
     meta = np.empty_like(single)
-    for k, m in enumerate(chosen.rounds):
+    for k, m in enumerate(chosen.steps):
         # The same signs for every V: what differs is V alone.
         rng = np.random.default_rng([seed, m])
         signs = rng.choice([-1.0, 1.0], size=(chosen.n_tasks, m))
@@ -65,7 +65,7 @@ def _averages(signs: Float64Array, spread: float, chosen: ScalingSettings) -> tu
     """Task-averaged regret alone, and meta-learned over the second half of the tasks."""
     n_tasks, m = signs.shape
     tasks = Tasks(np.ones((n_tasks, m, 1)), chosen.center + spread * signs)
-    best = best_in_hindsight(tasks, "absolute")
+    best = best_in_hindsight(tasks, loss="absolute")
     alone = OGD(chosen.diameter / np.sqrt(m))
     single = regret(run_tasks(tasks, np.zeros(1), alone, loss="absolute"), best).mean()
     scale = ScaleLearner(diameter=chosen.diameter, eps=chosen.eps)
@@ -85,7 +85,7 @@ def _slope(x: Float64Array, y: Float64Array) -> float:
 
 
 def _report(single: Float64Array, meta: Float64Array, chosen: ScalingSettings, seed: int) -> Report:
-    m, spreads = np.array(chosen.rounds, float), np.array(chosen.spreads)
+    m, spreads = np.array(chosen.steps, float), np.array(chosen.spreads)
     late = m >= 16
     rows, curves, facts = [], [], {}
     for v, spread in enumerate(spreads):
@@ -119,6 +119,6 @@ def _report(single: Float64Array, meta: Float64Array, chosen: ScalingSettings, s
         facts,
         {"seed": seed, **chosen.__dict__},
         curves,
-        ("rounds m of a task", "task-averaged regret"),
+        ("steps m of a task", "task-averaged regret"),
         "xy",
     )

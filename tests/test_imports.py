@@ -1,0 +1,97 @@
+"""What imports what: no circle, imports for type checkers included, and nothing the wrong way."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import aruba_fast
+import aruba_fast_reproductions
+
+FOLDERS = [Path(p.__file__).parent for p in (aruba_fast, aruba_fast_reproductions)]
+# A package that hands out what its modules define comes after them; a module that asks for
+# `from . import _check` needs that module, not what the package hands out.
+NATIVE = {"aruba_fast._core", "aruba_fast._cuda"}
+
+
+def modules():
+    """Every module of the distribution by its name: its file, and whether it is a package."""
+    found = {}
+    for folder in FOLDERS:
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder.parent).with_suffix("").parts
+            is_package = parts[-1] == "__init__"
+            found[".".join(parts[:-1] if is_package else parts)] = (path, is_package)
+    return found
+
+
+MODULES = modules()
+
+
+def names(node, module, is_package):
+    """The modules that one import statement may import, before it is known which are there."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    base = module.split(".")
+    if node.level:
+        base = base[: len(base) + is_package - node.level]
+        base += node.module.split(".") if node.module else []
+    else:
+        base = node.module.split(".")
+    home = ".".join(base)
+    within = {f"{home}.{alias.name}" for alias in node.names}
+    known = within & (MODULES.keys() | NATIVE)
+    return known | ({home} if known != within else set())
+
+
+@cache
+def imported(module):
+    """Modules of the distribution that a module imports anywhere in its text."""
+    path, is_package = MODULES[module]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= names(node, module, is_package)
+    return found & MODULES.keys()
+
+
+def circle(graph):
+    """The modules along a circle, or None."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_no_modules_import_each_other():
+    assert len(MODULES) > 100
+    assert circle({module: imported(module) for module in MODULES}) is None
+
+
+def test_a_circle_would_be_found(monkeypatch, tmp_path):
+    """Also one for type checkers alone, and one through a package."""
+    for name, text in (
+        ("one", "if TYPE_CHECKING:\n    from .two import x"),
+        ("two", "def f():\n    from . import three"),
+        ("three", "import aruba_fast.one"),
+    ):
+        (tmp_path / name).write_text(text)
+        monkeypatch.setitem(MODULES, f"aruba_fast.{name}", (tmp_path / name, False))
+    graph = {
+        f"aruba_fast.{name}": imported(f"aruba_fast.{name}") for name in ("one", "two", "three")
+    }
+    assert set(circle(graph)) == set(graph)
+    assert imported.__wrapped__("aruba_fast.learner") >= {"aruba_fast.rules", "aruba_fast._arrays"}
+
+
+def test_the_library_does_not_know_the_reproductions():
+    knowing = {
+        module
+        for module in MODULES
+        if any(name.startswith("aruba_fast_reproductions") for name in imported(module))
+    }
+    assert knowing
+    assert all(module.startswith("aruba_fast_reproductions") for module in knowing)
