@@ -150,6 +150,24 @@ def test_mixed_types_and_groups_are_learned_by_themselves():
         assert_same_bits(got, learner)
 
 
+def test_neighbours_with_the_same_settings_are_one_block():
+    """Groups that differ in nothing learn what no groups learn."""
+    learned = []
+    for groups in (
+        lambda m: m.parameters(),
+        lambda m: [{"params": m[0].parameters()}, {"params": m[2].parameters()}],
+    ):
+        torch.manual_seed(3)
+        model, kind = made("mlp")
+        learned.append(MetaOptimizer(groups(model), learning_rate=0.1))
+        with learned[-1].task() as optimizer:
+            loss_of(model, *batch(kind)).backward()
+            optimizer.step()
+        learned[-1].step()
+    assert [len(meta.learners) for meta in learned] == [1, 1]
+    assert_same_bits(*(meta.learners[0] for meta in learned))
+
+
 def test_a_rate_for_every_tensor():
     model, kind = made("mlp")
     meta = MetaOptimizer(model.parameters(), learning_rate=0.1, isotropic="tensor")
