@@ -1,4 +1,4 @@
-"""The comparison as a table for the terminal, and as the one of docs/results.md."""
+"""The comparison as a table for the terminal."""
 
 from typing import Any
 
@@ -10,44 +10,27 @@ from rich.text import Text
 from .comparison import Row, rows
 from .methods import ARUBA_PLUS, SGD
 
-_Test = tuple[int, bool, int]
-
 
 def render(result: dict[str, Any]) -> RenderableType:
     """One column for each test, a line for each method; how to read it below."""
     found = rows(result)
-    tests, methods = _by_method(found)
+    tests = list(dict.fromkeys(_test(row) for row in found))
     table = RichTable(title=_title(result), title_justify="left", title_style="bold", box=SIMPLE)
     table.add_column("method", no_wrap=True)
     for shots, transductive, n_tasks in tests:
         kind = "transductive" if transductive else "inductive"
         table.add_column(f"{shots}-shot, {kind}\n{n_tasks} tasks", justify="right")
     best = {test: best_rate([row for row in found if _test(row) == test]) for test in tests}
-    for title, of_tests in methods.items():
+    for method in dict.fromkeys(row.method for row in found):
+        of_method = {_test(row): row for row in found if row.method == method}
         cells = [
-            Text(percent(row), style="bold" if row and row is best[test] else "")
-            for test, row in zip(tests, of_tests, strict=True)
+            Text(percent(of_method[test]), style="bold" if of_method[test] is best[test] else "")
+            if test in of_method
+            else Text("")
+            for test in tests
         ]
-        table.add_row(title, *cells)
+        table.add_row(next(iter(of_method.values())).title, *cells)
     return Group(table, Text(_legend(found), style="dim"))
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """The same as a table of a page."""
-    tests, methods = _by_method(rows(result))
-    heads = [f"{shots}-shot" + ("" if t else ", inductive") for shots, t, _ in tests]
-    lines = [f"| method | {' | '.join(heads)} |", "|---|" + "---:|" * len(tests)]
-    lines += [
-        f"| {title} | {' | '.join(map(percent, found))} |" for title, found in methods.items()
-    ]
-    return "\n".join(lines)
-
-
-def _by_method(found: list[Row]) -> tuple[list[_Test], dict[str, list[Row | None]]]:
-    """The tests, and by the title of every method its rows of them, None where it has none."""
-    tests = list(dict.fromkeys(_test(row) for row in found))
-    rows_of = {(row.title, _test(row)): row for row in found}
-    return tests, {row.title: [rows_of.get((row.title, t)) for t in tests] for row in found}
 
 
 def best_rate(found: list[Row]) -> Row | None:
@@ -56,12 +39,12 @@ def best_rate(found: list[Row]) -> Row | None:
     return max(of_grid, key=lambda row: row.accuracy, default=None)
 
 
-def percent(row: Row | None) -> str:
-    """Accuracy and standard error in percent; nothing of nothing."""
-    return "" if row is None else f"{100 * row.accuracy:.1f} ± {100 * row.standard_error:.1f}"
+def percent(row: Row) -> str:
+    """Accuracy and standard error in percent."""
+    return f"{100 * row.accuracy:.1f} ± {100 * row.standard_error:.1f}"
 
 
-def _test(row: Row) -> _Test:
+def _test(row: Row) -> tuple[int, bool, int]:
     return row.shots, row.transductive, row.n_tasks
 
 
