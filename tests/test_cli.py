@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,6 +112,17 @@ def test_missing_extra_is_one_sentence():
     failed_in_one_sentence(
         run, "aruba-fast needs typer, not installed here: pip install 'aruba_fast[reproductions]'"
     )
+
+
+def test_the_extra_by_its_old_name_brings_what_it_brought():
+    wanted = importlib.metadata.requires("aruba_fast")
+    of = {
+        extra: {re.match(r"\w+", w)[0] for w in wanted if re.search(rf"extra == .{extra}.$", w)}
+        for extra in ("cli", "reproductions")
+    }
+    assert of["reproductions"] == {"typer", "rich", "matplotlib"}
+    assert of["cli"] == {"aruba_fast", "tqdm"}
+    assert any(w.startswith("aruba_fast[reproductions]") and "cli" in w for w in wanted)
 
 
 def test_import_of_the_library_does_not_need_the_extra():

@@ -200,7 +200,7 @@ def _reports(progress: bool | Report | None, total: int) -> Iterator[Report | No
         except ImportError:
             raise ImportError(
                 "meta_train: `progress` must not be True without tqdm: got no module tqdm, "
-                "expected it from pip install 'aruba_fast[cli]'"
+                "expected it from pip install tqdm"
             ) from None
         with tqdm(total=total, unit="task") as bar:
             yield lambda done, _: bar.update(done - bar.n)
