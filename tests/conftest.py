@@ -34,6 +34,18 @@ def threads():
     af.set_num_threads(None)
 
 
+@pytest.fixture
+def one_thread(threads):
+    """PyTorch and the library on one: small networks only wait for others on a busy machine."""
+    import torch
+
+    threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def on_device():
     """A CUDA device to put arrays on, real or emulated: see device.py."""

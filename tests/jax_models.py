@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from functools import cache
 
 import numpy as np
-import pytest
+from optional import need
 
 import aruba_fast as af
-
-
-def need(module):
-    """Imports an optional package; skips where it is not installed, which in CI is a failure."""
-    if os.environ.get("ARUBA_SANITIZED"):
-        pytest.skip("JAX is not built for sanitizers", allow_module_level=True)
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no {module}: pip install 'aruba_fast[jax]' optax", allow_module_level=True)
-
 
 jax = need("jax")
 import aruba_fast.jax as aj  # noqa: E402

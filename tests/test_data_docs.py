@@ -1,32 +1,18 @@
 """What is said of the data runs: docs/data.md, the docstrings; nothing heavy is imported for it."""
 
-import doctest
 import inspect
-import os
 import re
 import subprocess
 import sys
 
 import pytest
-import real_data
-from test_docs import FLAGS, ROOT, code_blocks
+from documentation import ROOT, run_examples, run_page
 
 from aruba_fast import datasets
 
 
-def test_the_code_of_the_page_runs(monkeypatch):
-    page = ROOT / "docs" / "data.md"
-    if not page.exists() and not os.environ.get("CI"):
-        pytest.skip("tests are run without the source tree around them")
-    for name in ("omniglot28.npz", "shakespeare_bosak.npz", "mnist_writers14.npz"):
-        real_data.require(name)
-    monkeypatch.setenv("ARUBA_FAST_DATA", str(real_data.FOLDER))
-    blocks = code_blocks(page)
-    assert len(blocks) == 4
-    space = {"__name__": "data"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"data.md, Python block {number + 1}", "exec"), space)
-    # What the page says in its comments.
+def test_the_shapes_are_those_that_the_page_tells(request):
+    space = run_page("docs/data.md", request)
     assert space["episode"].support_x.shape == (5, 28, 28)
     assert space["batch"].query_x.shape == (32, 75, 28, 28)
     assert space["episodes"].n_classes == 4800
@@ -58,11 +44,9 @@ def test_docstrings_are_whole(name):
     assert text.split("\n\n")[0].endswith(".")
     parameters = [p for p in inspect.signature(public).parameters if p != "self"]
     assert [p for p in parameters if not re.search(rf"^\s+{p}:", text, re.MULTILINE)] == []
-    test = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
-    report = []
-    assert doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append).failed == 0, report
+    n_examples = run_examples(name, text)
     if name.startswith(("load_", "Episodes", "sequences", "download")) and "." not in name:
-        assert test.examples
+        assert n_examples
 
 
 def test_optional_packages_are_not_imported():

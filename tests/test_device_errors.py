@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from foreign import Capsule, Interface
-from test_errors import ARRAYS, F32, F64, OUTPUTS, WRITTEN, OnDevice, arguments, call
+from kernel_calls import ARRAYS, F32, F64, OUTPUTS, WRITTEN, arguments, call
+from test_errors import OnDevice
 
 import aruba_fast as af
 

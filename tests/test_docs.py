@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import doctest
 import inspect
-import os
 import re
-from pathlib import Path
 
 import pytest
+from documentation import PAGES, require_page, run_examples, run_page
 
 import aruba_fast as af
-
-ROOT = Path(__file__).parent.parent
-FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-
 
 PUBLIC = {name: getattr(af, name) for name in af.__all__}
 PUBLIC |= {f"theory.{name}": getattr(af.theory, name) for name in af.theory.__all__}
@@ -54,16 +47,12 @@ def signature_and_text(name):
 @pytest.mark.parametrize("name", OBJECTS)
 def test_the_examples_of_a_docstring_run(name):
     """Also those of native functions, which doctest's own finder passes over."""
-    text = inspect.getdoc(OBJECTS[name])
-    test = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
-    runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
-    runner.run(test, out=report.append)
-    assert runner.failures == 0, "".join(report)
+    n_examples = run_examples(name, inspect.getdoc(OBJECTS[name]))
     # A hyperparameter's property or the list of losses needs no example; what is called does.
     is_called = inspect.isroutine(OBJECTS[name]) or inspect.isclass(OBJECTS[name])
     by_itself = {"CudaError", "get_num_threads", "info", "History", "MetaLearner.load"}
     by_itself |= {"theory.FullMatrixRun", "theory.Hindsight", "theory.TransferRisk"}
-    assert test.examples or not is_called or name in by_itself
+    assert n_examples or not is_called or name in by_itself
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -84,20 +73,26 @@ def test_every_parameter_is_documented(name):
     assert missing == []
 
 
-def code_blocks(path):
-    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("name", PAGES)
+def test_the_code_of_a_page_runs(name, request):
+    run_page(name, request)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/theory.md"])
-def test_the_code_of_a_page_runs(name, tmp_path, monkeypatch):
-    """All Python blocks in order, as one program that a reader types."""
-    page = ROOT / name
-    if not page.exists() and not os.environ.get("CI"):
-        pytest.skip("tests are run without the source tree around them")
-    blocks = code_blocks(page)
-    assert blocks, f"{name} shows no code"
-    monkeypatch.chdir(tmp_path)
-    space = {"__name__": "page"}
-    for number, block in enumerate(blocks):
-        code = compile(ast.parse(block), f"{name}, Python block {number + 1}", "exec")
-        exec(code, space)
+@pytest.mark.parametrize(
+    ("name", "learns"),
+    [
+        ("README.md", "meta_train"),
+        ("docs/theory.md", "meta_train"),
+        ("docs/data.md", "meta_train"),
+        ("docs/torch.md", "torch.MetaOptimizer.step"),
+        ("docs/torch.md", "torch.TaskOptimizer.step"),
+        ("docs/jax.md", "jax.apply"),
+        ("docs/jax.md", "MetaLearner.update"),
+    ],
+)
+def test_a_page_sees_that_nothing_is_learned(name, learns, request, monkeypatch):
+    """Its asserts are about a gain: without the work there is none."""
+    require_page(name)
+    monkeypatch.setattr(f"aruba_fast.{learns}", lambda first, *_, **__: first)
+    with pytest.raises(AssertionError):
+        run_page(name, request)

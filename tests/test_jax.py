@@ -135,7 +135,7 @@ def test_the_step_of_the_initialization(meta_step, rng):
 
 
 def test_parts_agree_with_the_whole(rng):
-    """Single tasks, stacks of them, sums by +, gathered from an axis of devices."""
+    """Single tasks, stacks of them, sums by +, gathered from an axis of devices; unequal groups."""
     phi, hat, squares = round_of(rng)
     weights = jnp.asarray(rng.random(len(hat)).astype(np.float32))
     whole = aj.statistics(phi, hat, squares, weights)
@@ -147,7 +147,9 @@ def test_parts_agree_with_the_whole(rng):
         return aj.merge(lax.all_gather(mine, "devices"))
 
     gathered = jax.vmap(device, axis_name="devices")(hat, squares, weights)
-    parts = [sum(alone), sum(alone[::-1]), aj.merge(stacked)]
+    groups = [sum(alone[:1]), sum(alone[1:3]), sum(alone[3:])]
+    unequal = jax.tree.map(lambda *leaves: jnp.stack(leaves), *groups)
+    parts = [sum(alone), sum(alone[::-1]), aj.merge(stacked), aj.merge(unequal)]
     parts.append(jax.tree.map(lambda leaf: leaf[3], gathered))
     for part in parts:
         assert (int(part.n_tasks), int(part.n_skipped)) == (6, 0)

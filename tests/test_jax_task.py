@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from jax_models import aj, jax, jnp, need, scanned, ulps
+from jax_models import aj, jax, jnp, scanned, ulps
+from optional import need
 
 import aruba_fast as af
 

@@ -24,7 +24,7 @@ from aruba_fast_reproductions.cli.app import app
 from aruba_fast_reproductions.omniglot import figure, rows
 from aruba_fast_reproductions.omniglot.network import LAYERS
 from aruba_fast_reproductions.omniglot.rates import QUANTILES
-from aruba_fast_reproductions.omniglot.table import best_rate, markdown
+from aruba_fast_reproductions.omniglot.table import best_rate, percent
 from aruba_fast_reproductions.runs import KIND
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +45,19 @@ def _threads():
 
 def invoke(*arguments):
     return CliRunner().invoke(app, ["omniglot", *map(str, arguments)])
+
+
+def markdown(result):
+    """The table as docs/results.md has it: a column for each test, a line for each method."""
+    tests, lines = {}, {}
+    for row in rows(result):
+        test = f"{row.shots}-shot" + ("" if row.transductive else ", inductive"), row.n_tasks
+        tests[test] = None
+        lines.setdefault(row.title, {})[test] = percent(row)
+    cells = {title: [found.get(test, "") for test in tests] for title, found in lines.items()}
+    heads = {"method": [head for head, _ in tests]}
+    table = [f"| {name} | {' | '.join(row)} |" for name, row in (heads | cells).items()]
+    return "\n".join([table[0], "|---|" + "---:|" * len(tests), *table[1:]])
 
 
 def test_the_command_trains_tests_prints_and_draws(tmp_path, data):

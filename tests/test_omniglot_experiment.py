@@ -18,15 +18,8 @@ from aruba_fast_reproductions.omniglot.network import LAYERS, network
 from aruba_fast_reproductions.omniglot.rates import QUANTILES, rates_of
 from aruba_fast_reproductions.omniglot.training import OmniglotTraining, paper
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 methods = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(name, settings=SETTINGS, seed=3):

@@ -9,20 +9,13 @@ import numpy as np
 import pytest
 from drawings import write_npz
 from few_shot import DATA, EVALUATION, NAMES, SETTINGS
-from torch_models import torch
 
 from aruba_fast import checkpoint
 from aruba_fast_reproductions.omniglot.job import OmniglotJob
 from aruba_fast_reproductions.omniglot.methods import Method
 from aruba_fast_reproductions.runs import KIND, Saved, Stop
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def job(tmp_path, name, **changes):

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -227,18 +229,23 @@ def test_ctrl_c_before_anything_has_begun(tmp_path, capfd):
 def test_measurements_go_to_tensorboard(tmp_path, monkeypatch):
     written = []
 
-    class Writer:
+    class Writer(nullcontext):
         def add_scalar(self, name, value, step):
-            written.append((name, value, step))
+            written.append((self.enter_result, name, value, step))
 
-    log = logs.Log(Writer())
-    walk = Walk()
-    Run(walk, tmp_path / "run", SETTINGS, 4).finish(
-        Stop(), None, lambda: {"n": float(walk.n_visits)}, 2, log.add
-    )
-    assert written == [("n", 2.0, 2), ("n", 4.0, 4)]
+        def __enter__(self):
+            return self
+
+    tensorboard = SimpleNamespace(SummaryWriter=Writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", tensorboard)
+    walk, folder = Walk(), str(tmp_path / "logs" / "run")
+    with logs.open_log(tmp_path / "logs", "run") as log:
+        Run(walk, tmp_path / "run", SETTINGS, 4).finish(
+            Stop(), None, lambda: {"n": float(walk.n_visits)}, 2, log
+        )
+    assert written == [(folder, "n", 2.0, 2), (folder, "n", 4.0, 4)]
     with logs.open_log(None, "run") as log:
-        log.add(1, {"n": 1.0})
+        assert log is None
     monkeypatch.setattr(logs, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"`tensorboard` must be installed .* pip install"):
         logs.require_tensorboard()

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from roles import SMALL, write_play
-from torch_models import torch
 
 from aruba_fast_reproductions.runs import Interrupted, Stop
 from aruba_fast_reproductions.shakespeare import (
@@ -21,17 +20,7 @@ from aruba_fast_reproductions.shakespeare import (
 from aruba_fast_reproductions.shakespeare.network import seeded_network
 from aruba_fast_reproductions.workers import run_all
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Jobs set the number of threads of their process, which here is the suite's."""
-    import aruba_fast as af
-
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-    af.set_num_threads(None)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 import pytest
+from documentation import ROOT
 from roles import write_play
 from test_cli import aruba_fast, failed_in_one_sentence
-from test_docs import ROOT
 
 from aruba_fast_reproductions.shakespeare import Result
 from aruba_fast_reproductions.shakespeare.result import Estimate

@@ -115,6 +115,8 @@ def test_a_round_is_learned_from_skipped_or_refused(dtype, case, isotropic):
         ({"sums": np.full((3, 2, 2), -5.0)}, r"`sums\[0\]`.*>= 0"),
         ({"sums": np.stack([np.ones((2, 2)), -np.ones((2, 2)), np.ones((2, 2))])}, r"`sums\[1\]`"),
         ({"weight_sum": [-1.0, 0.5]}, "`weight_sum`"),
+        ({"weight_sum": [1.0, 0.0, 0.0]}, r"`weight_sum`.*got \(3,\), expected \(2,\)"),
+        ({"weight_sum": [1.0, np.nan]}, "`weight_sum` must be finite everywhere: got nan at 1"),
         ({"n_tasks": 2**62}, "`n_tasks`.*at most"),
         ({"n_skipped": 2**63 - 1}, "`n_skipped`.*at most"),
     ],

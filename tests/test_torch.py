@@ -13,6 +13,7 @@ from torch_models import (
     flat,
     flat_gradients,
     loss_of,
+    made,
     torch,
     train,
     trainable,
@@ -27,12 +28,6 @@ models = pytest.mark.parametrize("name", MODELS)
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def made(name, dtype=None):
-    build, kind = MODELS[name]
-    model = build()
-    return model.to(dtype) if dtype else model, kind
 
 
 @models
@@ -155,6 +150,24 @@ def test_mixed_types_and_groups_are_learned_by_themselves():
         assert_same_bits(got, learner)
 
 
+def test_neighbours_with_the_same_settings_are_one_block():
+    """Groups that differ in nothing learn what no groups learn."""
+    learned = []
+    for groups in (
+        lambda m: m.parameters(),
+        lambda m: [{"params": m[0].parameters()}, {"params": m[2].parameters()}],
+    ):
+        torch.manual_seed(3)
+        model, kind = made("mlp")
+        learned.append(MetaOptimizer(groups(model), learning_rate=0.1))
+        with learned[-1].task() as optimizer:
+            loss_of(model, *batch(kind)).backward()
+            optimizer.step()
+        learned[-1].step()
+    assert [len(meta.learners) for meta in learned] == [1, 1]
+    assert_same_bits(*(meta.learners[0] for meta in learned))
+
+
 def test_a_rate_for_every_tensor():
     model, kind = made("mlp")
     meta = MetaOptimizer(model.parameters(), learning_rate=0.1, isotropic="tensor")
@@ -267,75 +280,3 @@ def test_accumulation_then_unscaling_then_clipping():
     meta.step()
     twin.update(None)
     assert_same_bits(meta.learners[0], twin.learner)
-
-
-def test_an_outer_optimizer_moves_the_initialization():
-    """First-order MAML: rates from the statistics, phi from an optimizer of one's own."""
-    model, kind = made("mlp")
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
-    outer = torch.optim.SGD(model.parameters(), lr=0.5)
-    with meta.task() as optimizer:
-        loss_of(model, *batch(kind)).backward()
-        optimizer.step()
-        grads = torch.autograd.grad(loss_of(model, *batch(kind)), list(model.parameters()))
-    meta.step(meta_step=0.0)
-    phi, rate = meta.learners[0].phi.copy(), meta.learners[0].learning_rate.copy()
-    for p, grad in zip(model.parameters(), grads, strict=True):
-        p.grad = grad
-    outer.step()
-    moved = flat(model.parameters())
-    meta.adopt()
-    assert (moved != phi).any()
-    np.testing.assert_array_equal(meta.learners[0].phi, moved)
-    np.testing.assert_array_equal(meta.learners[0].learning_rate, rate)
-    with meta.task():
-        np.testing.assert_array_equal(flat(model.parameters()), moved)
-
-
-def test_long_rounds_are_summed_in_parts(monkeypatch):
-    """More tasks than are kept at once: the sums of parts, which agree within an ulp."""
-    from aruba_fast.torch import _flat
-
-    results = []
-    for at_once in (128, 3):
-        monkeypatch.setattr(_flat, "_TASKS_AT_ONCE", at_once)
-        monkeypatch.setattr(_flat, "_TASKS_AT_LEAST", at_once)
-        torch.manual_seed(3)
-        model, kind = made("mlp")
-        meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
-        for _ in range(8):
-            with meta.task() as optimizer:
-                loss_of(model, *batch(kind)).backward()
-                optimizer.step()
-        meta.step()
-        results.append(meta.learners[0])
-    for key in ("b", "g", "phi"):
-        np.testing.assert_array_almost_equal_nulp(*(getattr(r, key) for r in results), nulp=1)
-    assert results[1].n_tasks == 8
-
-
-def test_parts_of_two_machines_are_one_round():
-    def machine():
-        torch.manual_seed(5)
-        model, kind = made("mlp")
-        return model, kind, MetaOptimizer(model.parameters(), learning_rate=0.1)
-
-    model, kind, whole = machine()
-    batches = [batch(kind) for _ in range(4)]
-
-    def run(meta, model, mine):
-        for x, y in mine:
-            with meta.task(weight=3.0) as optimizer:
-                loss_of(model, x, y).backward()
-                optimizer.step()
-        return meta.statistics()
-
-    run(whole, model, batches)
-    whole.step(1.0)
-    (model_a, _, a), (model_b, _, b) = machine(), machine()
-    a.step(1.0, statistics=run(a, model_a, batches[:2]) + run(b, model_b, batches[2:]))
-    for key in ("b", "g"):
-        values = (getattr(m.learners[0], key) for m in (whole, a))
-        np.testing.assert_array_almost_equal_nulp(*values, nulp=1)
-    assert a.n_tasks == 4
-    assert a.statistics().n_tasks == 0

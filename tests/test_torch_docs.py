@@ -1,17 +1,14 @@
-"""The documentation of `aruba_fast.torch` runs: docstrings, and the page docs/torch.md."""
+"""The documentation of `aruba_fast.torch` runs: its docstrings, and what importing it needs."""
 
 from __future__ import annotations
 
-import ast
-import doctest
 import inspect
-import os
 import re
 import subprocess
 import sys
 
 import pytest
-from test_docs import FLAGS, ROOT, code_blocks
+from documentation import run_examples
 from torch_models import torch
 
 import aruba_fast.torch as public
@@ -42,12 +39,9 @@ OBJECTS = {
 @pytest.mark.parametrize("name", OBJECTS)
 def test_the_examples_of_a_docstring_run(name):
     torch.manual_seed(0)
-    test = doctest.DocTestParser().get_doctest(inspect.getdoc(OBJECTS[name]), {}, name, None, 0)
-    runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
-    runner.run(test, out=report.append)
-    assert runner.failures == 0, "".join(report)
+    n_examples = run_examples(name, inspect.getdoc(OBJECTS[name]))
     called = callable(OBJECTS[name]) and not name.endswith(".add_param_group")
-    assert test.examples or not called
+    assert n_examples or not called
 
 
 @pytest.mark.parametrize("name", [name for name in OBJECTS if callable(OBJECTS[name])])
@@ -55,20 +49,6 @@ def test_every_parameter_is_documented(name):
     text = inspect.getdoc(OBJECTS[name])
     parameters = [p for p in inspect.signature(OBJECTS[name]).parameters if p != "self"]
     assert [p for p in parameters if not re.search(rf"^\s+{p}:", text, re.MULTILINE)] == []
-
-
-def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
-    """All Python blocks in order, as one program that a reader types."""
-    page = ROOT / "docs" / "torch.md"
-    if not page.exists() and not os.environ.get("CI"):
-        pytest.skip("tests are run without the source tree around them")
-    blocks = code_blocks(page)
-    assert len(blocks) >= 4
-    monkeypatch.chdir(tmp_path)
-    space = {"__name__": "page"}
-    for number, block in enumerate(blocks):
-        code = compile(ast.parse(block), f"docs/torch.md, Python block {number + 1}", "exec")
-        exec(code, space)
 
 
 def test_importing_the_library_does_not_import_torch():

@@ -89,16 +89,13 @@ def _in_a_task_of_another_thread(meta, *_):
         thread.join()
 
 
-def _foreign_state(meta, *_):
-    state = meta.state_dict()
-    state["state"]["b"] = state["state"]["b"][1:]
-    meta.load_state_dict(state)
+def _state(change):
+    def run(meta, *_):
+        state = meta.state_dict()
+        change(state["state"])
+        meta.load_state_dict(state)
 
-
-def _impossible_state(meta, *_):
-    state = meta.state_dict()
-    state["state"]["g"][3] = -1.0
-    meta.load_state_dict(state)
+    return run
 
 
 def _layout(**changed):
@@ -243,16 +240,22 @@ CALLS = [
         "MetaOptimizer.adopt: `params` must be finite everywhere: got inf at 0, expected finite",
     ),
     (
-        _foreign_state,
+        _state(lambda arrays: arrays.update(b=arrays["b"][1:])),
         ValueError,
         "MetaOptimizer.load_state_dict: `state_dict` must be of this MetaOptimizer: it is refused: "
         "`b` is float64 (74,), expected float64 (75,)",
     ),
     (
-        _impossible_state,
+        _state(lambda arrays: arrays["g"].__setitem__(3, -1.0)),
         ValueError,
         "MetaOptimizer.load_state_dict: `state_dict` must be of this MetaOptimizer: it is refused: "
         "`g` holds the impossible value -1.0",
+    ),
+    (
+        _state(lambda arrays: arrays.pop("b")),
+        ValueError,
+        "MetaOptimizer.load_state_dict: `state_dict` must be of this MetaOptimizer: it is refused: "
+        "`b` is nothing, expected float64 (75,)",
     ),
     (
         _other_hyperparameters,

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-
 import numpy as np
-import pytest
+from optional import need
 
 import aruba_fast as af
 
-
-def need_torch():
-    """Returns PyTorch; skips the module where it is not installed, which in CI is a failure."""
-    if os.environ.get("ARUBA_SANITIZED"):
-        pytest.skip("PyTorch is not built for sanitizers", allow_module_level=True)
-    try:
-        return importlib.import_module("torch")
-    except ModuleNotFoundError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("no PyTorch: pip install 'aruba_fast[torch]'", allow_module_level=True)
-
-
-torch = need_torch()
+torch = need("torch")
 from aruba_fast.torch import MetaOptimizer  # noqa: E402
 
 nn = torch.nn
@@ -91,6 +75,13 @@ def batch(kind, dtype=None):
         "text": lambda: torch.randint(11, (6, 6)),
     }
     return make[kind](), torch.randint(3, (6,))
+
+
+def made(name, dtype=None):
+    """A new model by its name, and the kind of its data."""
+    build, kind = MODELS[name]
+    model = build()
+    return model.to(dtype) if dtype else model, kind
 
 
 def trainable(model):

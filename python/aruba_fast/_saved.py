@@ -83,8 +83,7 @@ class Saved(Learned):
             attributes = _checked_attributes(cls, values)
             hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != _ATTRIBUTES})
             check_arrays(arrays, hyper)
-            if checkpoint.checksum(arrays, values) != checksum:
-                raise ValueError("damaged (its checksum is another)")
+            checkpoint.require_whole(arrays, values, checksum)
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"MetaLearner.load: `path` must be a checkpoint of a MetaLearner: "

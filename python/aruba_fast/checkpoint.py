@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ._replace import checked_path, replace, told
 from ._version import FORMAT, require_readable
 
-__all__ = ["KIND", "checked_path", "checksum", "read", "replace", "write"]
+__all__ = ["KIND", "checked_path", "read", "replace", "require_whole", "write"]
 
 KIND = "MetaLearner"
 
@@ -43,7 +43,7 @@ def write(
         "kind": kind,
         "version": FORMAT,
         "hyperparameters": dict(hyperparameters),
-        "sha256": checksum(arrays, hyperparameters),
+        "sha256": _checksum(arrays, hyperparameters),
         "written_by": _library(),
     }
     data = save(dict(arrays), metadata={"aruba_fast": json.dumps(header)})
@@ -57,7 +57,7 @@ def _library() -> str:
     return f"aruba_fast {version('aruba_fast')}"
 
 
-def checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, Any]) -> str:
+def _checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, Any]) -> str:
     """SHA-256 of all that a checkpoint holds: a flipped bit of a number looks like a number."""
     digest = hashlib.sha256(json.dumps(dict(hyperparameters), sort_keys=True).encode())
     for name in sorted(arrays):
@@ -65,6 +65,14 @@ def checksum(arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, A
         digest.update(f"{name} {values.dtype.name} {values.shape}".encode())
         digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()
+
+
+def require_whole(
+    arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, Any], checksum: str
+) -> None:
+    """Refuses what `read` gave where a bit of it is another than was written."""
+    if _checksum(arrays, hyperparameters) != checksum:
+        raise ValueError("damaged (its checksum is another)")
 
 
 def read(

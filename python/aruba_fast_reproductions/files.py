@@ -18,6 +18,17 @@ def write_json(path: Path, values: Any, command: str = "write_json") -> None:
     replace(path, (text + "\n").encode(), command)
 
 
+def plain(value: Any) -> Any:
+    """The same as lists and numbers that JSON knows; None for those that are not finite."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def read_json(command: str, path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
     """Reads what an earlier run has left, if it is of this very one, else nothing.
 

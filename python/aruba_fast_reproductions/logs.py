@@ -1,25 +1,13 @@
 """Measurements of a run for TensorBoard, where it is installed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from .runs import Measurement
-
-
-class Log:
-    """Takes measurements as `Run.finish` makes them; without a writer it forgets them."""
-
-    def __init__(self, writer: Any = None) -> None:
-        self._writer = writer
-
-    def add(self, round: int, found: Measurement) -> None:
-        """Writes the numbers of one round."""
-        if self._writer is not None:
-            for name, value in found.items():
-                self._writer.add_scalar(name, value, round)
 
 
 def require_tensorboard() -> None:
@@ -36,12 +24,19 @@ def require_tensorboard() -> None:
 
 
 @contextmanager
-def open_log(folder: Path | None, name: str) -> Iterator[Log]:
+def open_log(
+    folder: Path | None, name: str
+) -> Iterator[Callable[[int, Measurement], object] | None]:
     """A context for the log of one run: `folder`/`name`, or none if `folder` is None."""
     if folder is None:
-        yield Log()
+        yield None
         return
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder / name)) as writer:
-        yield Log(writer)
+        yield partial(_add, writer)
+
+
+def _add(writer: Any, number: int, found: Measurement) -> None:
+    for name, value in found.items():
+        writer.add_scalar(name, value, number)

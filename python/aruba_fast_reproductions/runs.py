@@ -142,8 +142,7 @@ class Run:
     def _load(self) -> None:
         try:
             arrays, facts, checksum = checkpoint.read(self.path, KIND)
-            if checkpoint.checksum(arrays, facts) != checksum:
-                raise ValueError("damaged (its checksum is another)")
+            checkpoint.require_whole(arrays, facts, checksum)
             for name, value in self._settings.items():
                 if facts["settings"].get(name) != value:
                     got = facts["settings"].get(name)

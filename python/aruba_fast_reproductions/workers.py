@@ -1,6 +1,7 @@
 """Several runs at a time, each in a process of its own, with one progress and one end."""
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
+
+from aruba_fast import set_num_threads
 
 from .runs import SIGNALS, STOPPED, Interrupted, Progress, Saved, Stop, stoppable
 
@@ -31,15 +34,29 @@ class _Worker:
     has_begun: bool = False
 
 
+def one_thread() -> None:
+    """Gives this process one thread: its networks are small, and runs gain more of many cores.
+
+    It also makes the bits independent of the number of threads.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    set_num_threads(1)
+
+
 def run_all(
-    jobs: Sequence[Job], sizes: Sequence[int], n_workers: int, progress: Progress | None = None
+    jobs: Sequence[Job],
+    sizes: Sequence[int],
+    n_workers: int | None,
+    progress: Progress | None = None,
 ) -> list[Any]:
     """Does all jobs, `n_workers` at a time; a job's error ends all of them.
 
     Args:
         jobs: What is to be done, the longest first.
         sizes: How many steps each has, for the progress.
-        n_workers: Number of processes; with 1 everything happens in this one.
+        n_workers: Number of processes; with 1 everything happens in this one. None for one a core.
         progress: Called with (steps done, steps of all).
 
     Returns:
@@ -49,6 +66,8 @@ def run_all(
         Interrupted: Ctrl-C; every job has saved what it had.
         Exception: What a job raised, after all others have been stopped.
     """
+    if n_workers is None:
+        n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     total, finished = sum(sizes), 0
     report = (lambda _done, _total: None) if progress is None else progress
     report(0, total)

@@ -38,6 +38,11 @@ def place(function: str, path: str | os.PathLike[str] | None, what: str) -> Path
     return found
 
 
+def within(found: Path, name: str) -> Path:
+    """The file of that name in a folder, or what was found if it is no folder."""
+    return found / name if found.is_dir() else found
+
+
 def missing(function: str, path: Path, what: str) -> FileNotFoundError:
     """The error where nothing that `function` reads is at `path`."""
     return FileNotFoundError(

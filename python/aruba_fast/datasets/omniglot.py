@@ -116,7 +116,7 @@ def load_omniglot(path: str | os.PathLike[str] | None = None, *, partial: bool =
     name = "load_omniglot"
     partial = _check.boolean(name, "partial", partial)
     found = _files.place(name, path, _EXPECTED)
-    archive = found / "omniglot28.npz" if found.is_dir() else found
+    archive = _files.within(found, "omniglot28.npz")
     if archive.is_file():
         return _files.parsed(name, archive, "Omniglot", lambda file: _archive(file, partial))
     parts = find_parts(found)

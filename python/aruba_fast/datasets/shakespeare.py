@@ -157,7 +157,7 @@ def load_shakespeare(path: str | os.PathLike[str] | None = None) -> Shakespeare:
     """
     name = "load_shakespeare"
     found = _files.place(name, path, _EXPECTED)
-    archive = found / "shakespeare_bosak.npz" if found.is_dir() else found
+    archive = _files.within(found, "shakespeare_bosak.npz")
     if archive.is_file():
         return _files.parsed(name, archive, "Shakespeare by role", _archive)
     for folder in (found / "by_play_and_character", found):

@@ -108,7 +108,7 @@ def load_mnist_writers(path: str | os.PathLike[str] | None = None) -> Writers:
     """
     name = "load_mnist_writers"
     found = _files.place(name, path, _EXPECTED)
-    archive = found / "mnist_writers14.npz" if found.is_dir() else found
+    archive = _files.within(found, "mnist_writers14.npz")
     if not archive.is_file():
         raise _files.missing(name, found, _EXPECTED)
     return _files.parsed(name, archive, "MNIST by writer", _archive)

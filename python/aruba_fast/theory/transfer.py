@@ -1,6 +1,5 @@
 """Online to batch: averages that generalize, and what they are worth on tasks not seen yet."""
 
-import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -219,9 +218,17 @@ def transfer_risk(
             f"{name}: `support` must have at least {_FEWEST} tasks with a finite risk: got {n}"
         )
     mean = float(risk[finite].mean())
-    error = float(risk[finite].std(ddof=1)) / math.sqrt(n)
-    half = error * student_quantile(0.5 + 0.5 * share, n - 1)
+    half = float(standard_error(risk[finite])) * student_quantile(0.5 + 0.5 * share, n - 1)
     return TransferRisk(mean, mean - half, mean + half, share, risk, len(risk) - n)
+
+
+def standard_error(values: ArrayLike) -> Float64Array:
+    """Standard error of the mean over the first axis; nan of a single value."""
+    given = np.asarray(values, np.float64)
+    if len(given) < 2:
+        return np.full(given.shape[1:], np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(given.std(axis=0, ddof=1) / np.sqrt(len(given)))
 
 
 def student_quantile(probability: float, freedom: int) -> float:

@@ -191,8 +191,7 @@ class Persistent(Learned):
         self._parameters.require(name)
         try:
             arrays, layout, checksum = checkpoint.read(path, KIND)
-            if checkpoint.checksum(arrays, layout) != checksum:
-                raise ValueError("damaged (its checksum is another)")
+            checkpoint.require_whole(arrays, layout, checksum)
             self._take(arrays, layout)
         except (ValueError, TypeError) as error:
             raise ValueError(

@@ -35,9 +35,7 @@ def demo(
             "aside, or about half, if absent.",
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures to this file.")
-    ] = None,
+    json_file: outputs.JsonFile = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the result into this file.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
 ) -> None:

@@ -66,9 +66,7 @@ def omniglot(
         Path | None,
         typer.Option(help="Show the numbers of this file, written by --json; train nothing."),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all numbers to this file.")
-    ] = None,
+    json_file: outputs.JsonFile = None,
     figures: Annotated[
         Path | None, typer.Option(help="Draw accuracy.png and rates.png into this folder.")
     ] = None,
@@ -104,7 +102,6 @@ def omniglot(
                 compiled = False
             folders |= {"out": out, "tensorboard": tensorboard}
             outputs.require("omniglot", folders=folders, files={"json": json_file})
-            n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
             with progress_bar("meta-iterations") as bar:
                 result = compare(
                     None if methods is None else [name.strip() for name in methods.split(",")],
@@ -117,7 +114,7 @@ def omniglot(
                     partial=partial,
                     device=device,
                     compiled=compiled,
-                    workers=n_cores if workers is None else workers,
+                    workers=workers,
                     tensorboard=tensorboard,
                     progress=bar,
                 )

@@ -1,6 +1,5 @@
 """The command `shakespeare`: federated learning of a character LSTM, personalized to each role."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -31,9 +30,7 @@ def shakespeare(
     out: Annotated[
         Path, typer.Option(help="Folder of the runs, which are resumed from it; made if absent.")
     ] = Path("shakespeare-runs"),
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all numbers to this file.")
-    ] = None,
+    json_file: outputs.JsonFile = None,
     figures: Annotated[
         Path | None, typer.Option(help="Draw into this folder, as shakespeare.png.")
     ] = None,
@@ -83,11 +80,8 @@ def shakespeare(
             for number in range(seed, seed + seeds)
             for method in chosen_methods
         ]
-        n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         with progress_bar("rounds") as report:
-            runs = run_all(
-                jobs, [job.size for job in jobs], n_cores if workers is None else workers, report
-            )
+            runs = run_all(jobs, [job.size for job in jobs], workers, report)
         result = Result(scale, runs)
         steps = []
         if json_file is not None:

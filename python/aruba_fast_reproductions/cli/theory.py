@@ -27,9 +27,7 @@ def theory(
         list[Path] | None,
         typer.Option(help="Tables .npz for `guarantee`, beside the wages of 595 people."),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all numbers to this file.")
-    ] = None,
+    json_file: outputs.JsonFile = None,
     figures: Annotated[
         Path | None, typer.Option(help="Draw each experiment into this folder, as NAME.png.")
     ] = None,

@@ -8,7 +8,9 @@ import numpy as np
 
 from aruba_fast._check import Float64Array
 from aruba_fast.datasets import Table
+from aruba_fast.theory.transfer import standard_error
 
+from ..files import plain
 from .methods import (
     COEFS,
     DIVERGED,
@@ -57,7 +59,7 @@ class Outcome:
     @property
     def standard_error(self) -> float:
         """Standard error of that mean; nan for a single seed."""
-        return standard_error(self.errors)
+        return float(standard_error(self.errors))
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Result:
         """Mean over the seeds of the relative difference to Reptile's error; its standard error."""
         with np.errstate(invalid="ignore"):  # inf / inf, where both diverged
             differences = np.array(outcome.errors) / np.array(self[REPTILE].errors) - 1.0
-        return float(differences.mean()), standard_error(differences)
+        return float(differences.mean()), float(standard_error(differences))
 
     def as_json(self) -> dict[str, Any]:
         """Everything as plain numbers; what is not finite becomes null. The same bits every run."""
@@ -118,16 +120,8 @@ class Result:
         for entry, outcome in zip(values["outcomes"], self.outcomes, strict=True):
             entry["error"] = outcome.error
             entry["standard_error"] = outcome.standard_error
-        plain: dict[str, Any] = _plain(values)
-        return plain
-
-
-def standard_error(values: Any) -> float:
-    """Standard error of the mean; nan for a single value."""
-    values = np.asarray(values, np.float64)
-    if len(values) < 2 or not np.isfinite(values).all():
-        return float("nan")
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+        result: dict[str, Any] = plain(values)
+        return result
 
 
 class Interrupted(KeyboardInterrupt):
@@ -245,14 +239,3 @@ def _outcome(name: str, scores: list[_Scores]) -> Outcome:
         tuple(choice for _, choice, _, _ in scores),
         np.array([curve for _, _, _, curve in scores]),
     )
-
-
-def _plain(value: Any) -> Any:
-    """Lists and numbers that JSON knows."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

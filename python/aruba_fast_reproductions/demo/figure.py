@@ -17,6 +17,7 @@ from PIL import Image
 
 from aruba_fast._check import Float64Array
 from aruba_fast._replace import replace
+from aruba_fast.theory.transfer import standard_error
 
 from .experiment import Result
 from .methods import ALONE, ARUBA, ARUBA_PLUS, ISOTROPIC, NO_ADAPTATION, REPTILE, TWO_RATES
@@ -161,7 +162,7 @@ def _draw_errors(axes: Axes, result: Result, gap: float) -> None:
             zorder=3,
         )
         if len(curve) > 1:
-            spread = curve.std(axis=0, ddof=1) / np.sqrt(len(curve))
+            spread = standard_error(curve)
             axes.fill_between(counts, mean - spread, mean + spread, color=color, alpha=0.13, lw=0)
         if sum(outcome.n_diverged):
             people = f"{sum(outcome.n_diverged)} of {result.n_tested} people"

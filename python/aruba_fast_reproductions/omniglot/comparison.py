@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aruba_fast import _check
+from aruba_fast import _check, _paths
 
 from ..files import write_json
 from ..logs import require_tensorboard
@@ -63,7 +63,7 @@ def compare(
     partial: bool = False,
     device: str = "cpu",
     compiled: bool = False,
-    workers: int = 1,
+    workers: int | None = 1,
     tensorboard: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def compare(
         partial: Whether a part of it is accepted.
         device: Where PyTorch computes.
         compiled: Whether it compiles the network.
-        workers: Runs at a time, each in a process and on one thread.
+        workers: Runs at a time, each in a process and on one thread; None for one a core.
         tensorboard: Folder for logs, or None.
         progress: Called with (done, total).
 
@@ -99,12 +99,13 @@ def compare(
         raise ValueError(f"omniglot: `methods` must be distinct, at least one: got {got}")
     _check.integer("omniglot", "seeds", seeds, 1)
     _check.integer("omniglot", "seed", first_seed, 0)
-    _check.integer("omniglot", "workers", workers, 1)
+    if workers is not None:
+        _check.integer("omniglot", "workers", workers, 1)
     require_device("omniglot", device)
     if tensorboard is not None:
         require_tensorboard()
     where = Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
+    _paths.require_folder("omniglot", "folder", where)
     jobs = [
         OmniglotJob(
             *(method, seed),

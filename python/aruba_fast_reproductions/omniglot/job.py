@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from aruba_fast import _core
 from aruba_fast._check import Int64Array
 from aruba_fast.datasets import Episodes, load_omniglot
+from aruba_fast.theory.transfer import standard_error
 
 from ..files import fingerprint, read_json, write_json
 from ..logs import open_log
 from ..runs import Measurement, Progress, Run, Stop
+from ..workers import one_thread
 from .evaluation import evaluate
 from .methods import ARUBA, ARUBA_PLUS, COEFS, Method
 from .rates import rates_of
@@ -75,10 +75,7 @@ class OmniglotJob:
 
     def __call__(self, progress: Progress, stop: Stop) -> dict[str, Any]:
         """Does what is left of it; returns what its JSON file holds."""
-        # A run has one thread: the network is small, and two runs gain more of two cores than one
-        # run does. It also makes the bits independent of their number.
-        torch.set_num_threads(1)
-        _core.set_num_threads(1)
+        one_thread()
         data = load_omniglot(self.data, partial=self.partial)
         train, test = data.split_characters(self.settings.n_train, self.settings.split_seed)
         training = OmniglotTraining(
@@ -101,7 +98,7 @@ class OmniglotJob:
                 lambda done, _: progress(done, self.size),
                 looks.look,
                 self.evaluation.every,
-                log.add,
+                log,
             )
         report = Counter(progress, self.settings.meta_iterations, self.size)
         tests = _Tests(self, training, data.images, test, stop)
@@ -239,5 +236,5 @@ class _Tests:
         """The accuracy on the tasks of the test, and its standard error over tasks."""
         own = self._job.evaluation
         each = self._right(shots, own.n_tasks, _TEST_SEED, coef, count) / self._job.settings.n_way
-        error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else 0.0
-        return {"accuracy": float(each.mean()), "standard_error": error}
+        error = standard_error(each) if len(each) > 1 else 0.0
+        return {"accuracy": float(each.mean()), "standard_error": float(error)}

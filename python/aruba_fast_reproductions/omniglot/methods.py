@@ -1,12 +1,13 @@
 """The methods that are compared: what moves the weights within a task."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from aruba_fast.torch import MetaOptimizer
 
+from ..methods import NamedMethod
 from .settings import Settings
 
 ADAM, SGD, ISOTROPIC, ARUBA, ARUBA_PLUS = "adam", "sgd", "isotropic", "aruba", "aruba++"
@@ -25,40 +26,10 @@ _TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Method:
-    """One way to train: a kind, and for SGD a rate.
+class Method(NamedMethod):
+    """One way to train."""
 
-    Attributes:
-        kind: "adam", "sgd", "isotropic" or "aruba".
-        rate: Learning rate of SGD.
-    """
-
-    kind: str
-    rate: float | None = None
-
-    @classmethod
-    def of(cls, name: str) -> "Method":
-        """Reads a name: adam, isotropic, aruba, or sgd-RATE as in sgd-0.1."""
-        kind, _, rate = name.partition("-")
-        try:
-            if kind == SGD:
-                found = cls(kind, float(rate))
-                if found.rate is not None and 0.0 < found.rate < float("inf"):
-                    return found
-            elif kind in (ADAM, ISOTROPIC, ARUBA) and not rate:
-                return cls(kind)
-        except ValueError:
-            pass
-        raise ValueError(
-            f"omniglot: `methods` must be known: got {name!r}, expected adam, isotropic, aruba or "
-            "sgd-RATE, such as sgd-0.1"
-        )
-
-    @property
-    def name(self) -> str:
-        """The name that `of` reads; good for a file."""
-        return self.kind if self.rate is None else f"{self.kind}-{self.rate:g}"
+    command, kinds, fixed = "omniglot", (ADAM, ISOTROPIC, ARUBA), SGD
 
     @property
     def title(self) -> str:

@@ -1,4 +1,4 @@
-"""The comparison as a table for the terminal, and as the one of docs/results.md."""
+"""The comparison as a table for the terminal."""
 
 from typing import Any
 
@@ -31,20 +31,6 @@ def render(result: dict[str, Any]) -> RenderableType:
         ]
         table.add_row(next(iter(of_method.values())).title, *cells)
     return Group(table, Text(_legend(found), style="dim"))
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """The same as a table of a page."""
-    found = rows(result)
-    tests = list(dict.fromkeys(_test(row) for row in found))
-    heads = [f"{shots}-shot" + ("" if t else ", inductive") for shots, t, _ in tests]
-    lines = [f"| method | {' | '.join(heads)} |", "|---|" + "---:|" * len(tests)]
-    for method in dict.fromkeys(row.method for row in found):
-        of_method = {_test(row): row for row in found if row.method == method}
-        cells = [percent(of_method[test]) if test in of_method else "" for test in tests]
-        title = next(iter(of_method.values())).title
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def best_rate(found: list[Row]) -> Row | None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from aruba_fast import _core
 from aruba_fast.datasets import Shakespeare, load_shakespeare
 from aruba_fast.torch import MetaOptimizer
 
 from ..files import fingerprint, read_json, write_json
 from ..logs import open_log
 from ..runs import Measurement, Progress, Run, Stop
+from ..workers import one_thread
 from .federated import Federated
 from .methods import Method
 from .personalization import Group, after, before
@@ -57,10 +57,7 @@ class ShakespeareJob:
 
     def __call__(self, progress: Progress, stop: Stop) -> dict[str, Any]:
         """Does what is left of it; returns what its JSON file holds."""
-        # A run has one thread: the network is small, and two runs gain more of two cores than one
-        # run does. It also makes the bits independent of their number.
-        torch.set_num_threads(1)
-        _core.set_num_threads(1)
+        one_thread()
         plays, device = load_shakespeare(self.data), torch.device(self.device)
         roles = Roles(plays, self.settings, self.seed, device)
         training = Federated(roles, self.settings, self.method, self.seed, device)
@@ -78,7 +75,7 @@ class ShakespeareJob:
                 lambda done, _: progress(done, self.size),
                 look,
                 max(1, self.settings.n_rounds // self.settings.n_curve),
-                log.add,
+                log,
             )
         return self._personalized(run, about, training, groups, progress, stop)
 

@@ -1,10 +1,10 @@
 """What is compared: how a round's roles move, and how a role moves when it is personalized."""
 
-from dataclasses import dataclass
-
 import torch
 
 from aruba_fast.torch import MetaOptimizer
+
+from ..methods import NamedMethod
 
 FEDAVG, ISOTROPIC, ARUBA = "fedavg", "isotropic", "aruba"
 # The fixed rates, of FedAvg and of personalization.
@@ -14,38 +14,10 @@ LEARNED, PLUS = "learned", "aruba++"
 DEFAULT_METHODS = ("fedavg-1", *(f"{FEDAVG}-{rate:g}" for rate in RATES), ISOTROPIC, ARUBA)
 
 
-@dataclass(frozen=True)
-class Method:
-    """One way to train: a kind, and for FedAvg a rate.
+class Method(NamedMethod):
+    """One way to train."""
 
-    Attributes:
-        kind: "fedavg", "isotropic" or "aruba".
-        rate: Learning rate of FedAvg.
-    """
-
-    kind: str
-    rate: float | None = None
-
-    @classmethod
-    def of(cls, name: str) -> "Method":
-        """Reads a name: aruba, isotropic, or fedavg-RATE as in fedavg-0.1."""
-        kind, _, rate = name.partition("-")
-        try:
-            if kind == FEDAVG and 0.0 < float(rate) < float("inf"):
-                return cls(kind, float(rate))
-        except ValueError:
-            pass
-        if name in (ISOTROPIC, ARUBA):
-            return cls(name)
-        raise ValueError(
-            f"shakespeare: `methods` must be known: got {name!r}, expected aruba, isotropic or "
-            "fedavg-RATE, such as fedavg-0.1"
-        )
-
-    @property
-    def name(self) -> str:
-        """The name that `of` reads; good for a file."""
-        return self.kind if self.rate is None else f"{self.kind}-{self.rate:g}"
+    command, kinds, fixed = "shakespeare", (ARUBA, ISOTROPIC), FEDAVG
 
     @property
     def title(self) -> str:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aruba_fast.theory.transfer import standard_error
+
 from .methods import ARUBA, FEDAVG, LEARNED, PLUS, RATES, Method
 from .roles import KINDS
 
@@ -25,8 +27,7 @@ class Estimate(NamedTuple):
     def of(cls, shares: Sequence[float]) -> "Estimate":
         """The estimate of shares between 0 and 1."""
         values = 100.0 * np.array(shares, np.float64)
-        n = len(values)
-        return cls(float(values.mean()), float(values.std(ddof=1) / n**0.5) if n > 1 else np.nan)
+        return cls(float(values.mean()), float(standard_error(values)))
 
     @property
     def signed(self) -> str:

@@ -1,14 +1,12 @@
 """What an experiment returns: a table to read, facts to test, curves to draw."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from aruba_fast._check import Float64Array
+
+from ..files import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +60,16 @@ class Report:
             "name": self.name,
             "title": self.title,
             "settings": self.settings,
-            "facts": dict(zip(self.facts, _plain(list(self.facts.values())), strict=True)),
+            "facts": plain(self.facts),
             "columns": list(self.columns),
             "rows": [list(row) for row in self.rows],
             "curves": [
                 {
                     "panel": curve.panel,
                     "label": curve.label,
-                    "x": _plain(curve.x),
-                    "y": _plain(curve.y),
+                    "x": plain(curve.x),
+                    "y": plain(curve.y),
                 }
                 for curve in self.curves
             ],
         }
-
-
-def _plain(values: ArrayLike) -> list[float | None]:
-    return [v if math.isfinite(v) else None for v in np.asarray(values, np.float64).tolist()]

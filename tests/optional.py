@@ -1,0 +1,20 @@
+"""Optional packages of the tests: imported, or the test is skipped with the reason."""
+
+import importlib
+import os
+
+import pytest
+
+FROM = {"torch": "'aruba_fast[torch]'", "jax": "'aruba_fast[jax]'", "optax": "optax"}
+
+
+def need(module):
+    """Imports an optional package; skips where it is not installed, which in CI is a failure."""
+    if os.environ.get("ARUBA_SANITIZED"):
+        pytest.skip(f"{module} is not built for sanitizers", allow_module_level=True)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no {module}: pip install {FROM[module]}", allow_module_level=True)
