@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 import aruba_fast as af
 from aruba_fast import theory
 
+
 def rules(size, steepest):
     """Every rule, at rates that are stable for rows of that largest squared norm."""
     rate = 0.3 / steepest

@@ -59,7 +59,7 @@ def with_a_minimizer(pieces, loss):
 
 
 def separable(x, y, loss):
-    """Is there a w with all margins >= 0 and one of them > 0? Of counts that are not zero, both ways."""
+    """Is there a w with all margins >= 0 and one > 0? Of counts that are not zero, both ways."""
     if loss == "softmax":
         rows = []
         for row, label in zip(x, y.astype(int), strict=True):

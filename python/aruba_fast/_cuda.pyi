@@ -3,9 +3,7 @@ What aruba_fast._core does, on the arrays of a CUDA device.
 """
 
 from __future__ import annotations
-import aruba_fast._arrays
 import collections.abc
-import numpy.typing
 import typing
 
 __all__: list[str] = [
@@ -13,6 +11,7 @@ __all__: list[str] = [
     "MetaState",
     "RelaxedCapture",
     "adagrad_step",
+    "adam_step",
     "add_round",
     "aruba_step",
     "check_labels",
@@ -82,22 +81,20 @@ class RelaxedCapture:
     def __init__(self) -> None: ...
 
 def adagrad_step(
-    theta: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    grad: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    grad_sq: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    *,
+    theta: typing.Any,
+    grad: typing.Any,
+    grad_type: typing.Any,
+    grad_sq: typing.Any,
     learning_rate: typing.Any,
     delta: typing.Any,
-    grad_type: str | None = None,
 ) -> None:
     """
-    As aruba_fast.adagrad_step, on the arrays' device.
+    What the function of this name in steps.py stands on.
+    """
+
+def adam_step(*args, **kwargs) -> None:
+    """
+    What the function of this name in steps.py stands on.
     """
 
 def add_round(
@@ -108,24 +105,15 @@ def add_round(
     """
 
 def aruba_step(
-    theta: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    grad: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    b: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    g: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    *,
+    theta: typing.Any,
+    grad: typing.Any,
+    grad_type: typing.Any,
+    g: typing.Any,
+    b: typing.Any,
     coef: typing.Any,
-    grad_type: str | None = None,
 ) -> None:
     """
-    As aruba_fast.aruba_step, on the arrays' device.
+    What the function of this name in steps.py stands on.
     """
 
 def check_labels(
@@ -163,22 +151,12 @@ def merge_statistics(into: tuple, other: tuple) -> None:
     """
 
 def meta_train(
-    x: typing.Any,
-    y: typing.Any,
-    starts: typing.Any,
-    stops: typing.Any,
+    table: tuple,
     order: typing.Any,
     state: MetaState,
-    loss: str,
-    batch_size: typing.SupportsInt | typing.SupportsIndex,
-    n_epochs: typing.SupportsInt | typing.SupportsIndex,
-    radius: typing.Any,
-    round_size: typing.SupportsInt | typing.SupportsIndex,
-    use_row_weights: bool,
-    meta_step: typing.Any,
-    progress: typing.Any,
-    loss_out: typing.Any,
-    skipped_out: typing.Any,
+    options: tuple,
+    training: tuple,
+    outputs: tuple,
 ) -> None:
     """
     Runs the tasks in this order, a meta-update after every round.
@@ -189,48 +167,20 @@ def require_device(function: str) -> None:
     Raises CudaError, in the name of `function`, when there is no device to work on.
     """
 
-def run_tasks(
-    x: typing.Any,
-    y: typing.Any,
-    starts: typing.Any,
-    stops: typing.Any,
-    phi: typing.Any,
-    rule: str,
-    rate: typing.Any,
-    damping: typing.Any,
-    loss: str,
-    batch_size: typing.SupportsInt | typing.SupportsIndex,
-    n_epochs: typing.SupportsInt | typing.SupportsIndex,
-    radius: typing.Any,
-    theta_hat: typing.Any,
-    grad_sq: typing.Any,
-    theta_bar: typing.Any,
-    loss_out: typing.Any,
-) -> None:
+def run_tasks(table: tuple, phi: typing.Any, rule: tuple, options: tuple, outputs: tuple) -> None:
     """
     Runs every task whole, from phi, into the output arrays.
     """
 
 def step(
-    theta: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    grad: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    learning_rate: float
-    | numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray],
-    *,
-    grad_sq: numpy.typing.NDArray[typing.Any]
-    | aruba_fast._arrays.ForeignArray
-    | collections.abc.Sequence[numpy.typing.NDArray[typing.Any] | aruba_fast._arrays.ForeignArray]
-    | None = None,
-    grad_type: str | None = None,
+    theta: typing.Any,
+    grad: typing.Any,
+    grad_type: typing.Any,
+    grad_sq: typing.Any,
+    learning_rate: typing.Any,
 ) -> None:
     """
-    As aruba_fast.step, on the arrays' device.
+    What the function of this name in steps.py stands on.
     """
 
 def wait_for(
