@@ -118,14 +118,14 @@ struct ArubaPlusPlus {
   }
 };
 
-// Adam without momentum, in arrays: w = 1 - beta2^t corrects the mean of the squares for its start
-// at zero, and after t steps is the same for all.
+// Adam without momentum, in arrays; forget is 1 - beta2. The weight w = 1 - beta2^t corrects the
+// mean of the squares for its start at zero, and after t steps is the same for all.
 struct AdamInPlace {
   static constexpr const char* kFunction = "adam_step";
   static constexpr Parameter kParameters[] = {{"learning_rate", Takes::kEither, true},
                                               {"eps", Takes::kNumber, false},
-                                              {"1 - beta2", Takes::kNumber, false},
-                                              {"1 - beta2 ** t", Takes::kNumber, false}};
+                                              {"forget", Takes::kNumber, false},
+                                              {"weight", Takes::kNumber, false}};
   static constexpr const char* kStates[] = {"mean_sq"};
   static constexpr bool kStateIsOptional = false;
   template <class V>
@@ -145,7 +145,7 @@ struct Adam {
   static constexpr const char* kName = "adam";
   static constexpr Parameter kParameters[] = {{"learning_rate", Takes::kEither, true},
                                               {"eps", Takes::kNumber, false},
-                                              {"1 - beta2", Takes::kNumber, false}};
+                                              {"forget", Takes::kNumber, false}};
   static constexpr const char* kStates[] = {"grad_sq", "mean_sq", "weight"};
   static constexpr bool kSquaresAreFree = true, kRateIsGiven = false;
   template <class V>

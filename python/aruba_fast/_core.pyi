@@ -80,7 +80,16 @@ def adagrad_step(
     What the function of this name in steps.py stands on.
     """
 
-def adam_step(*args, **kwargs) -> None:
+def adam_step(
+    theta: typing.Any,
+    grad: typing.Any,
+    grad_type: typing.Any,
+    mean_sq: typing.Any,
+    learning_rate: typing.Any,
+    eps: typing.Any,
+    forget: typing.Any,
+    weight: typing.Any,
+) -> None:
     """
     What the function of this name in steps.py stands on.
     """

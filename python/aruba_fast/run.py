@@ -125,8 +125,8 @@ def run_tasks(
 
     The losses of a row: `squared` 1/2 (z - y)^2, `absolute` |z - y|, `huber` (delta = 1),
     `logistic` log(1 + exp z) - y z for labels 0 and 1, `hinge` max(0, 1 - y z) for labels -1 and
-    1, `poisson` exp z - y z + y log y - y for counts of mean exp z (half their deviance; from z = 30
-    on along its tangent), `softmax` logsumexp(z) - z_y for class numbers, with theta as
+    1, `poisson` exp z - y z + y log y - y for counts of mean exp z (half their deviance; from
+    z = 30 on along its tangent), `softmax` logsumexp(z) - z_y for class numbers, with theta as
     [n_classes, n_features] flattened.
 
     Args:

@@ -128,7 +128,8 @@ def best_in_hindsight(
         raise ValueError(
             f"{name}: `tasks` must have a minimizer of the {loss} loss: got classes that can be "
             "separated, or counts that can be all zero, so that the loss falls for ever along a "
-            f"direction, in {_several(np.flatnonzero(no_minimizer))}; expected a `radius` or a `regularization`"
+            f"direction, in {_several(np.flatnonzero(no_minimizer))}; expected a `radius` or a "
+            "`regularization`"
         )
     with np.errstate(all="ignore"):
         objective = least + 0.5 * penalty * np.einsum("tj,tj->t", theta_star, theta_star)
