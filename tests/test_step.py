@@ -212,10 +212,6 @@ def test_words_of_a_half_type(kernel, name, rng):
     typed = {k: v.astype(dtype if k == "grad" else np.float32) for k, v in values.items()}
     words = {k: v.copy() for k, v in typed.items()}
     kernel.call(typed)
-    function = getattr(af, kernel.name.removesuffix("_grad_sq"))
-    own = {"aruba_step": {"coef": 0.75}, "adagrad_step": {"learning_rate": 0.5, "delta": 0.125}}
-    positional = [words[k] if k != "grad" else words[k].view(np.uint16) for k in kernel.arguments]
-    statistics = {"grad_sq": positional.pop()} if kernel.name == "step_grad_sq" else {}
-    function(*positional, grad_type=name, **statistics, **own.get(function.__name__, {}))
+    kernel.call(words | {"grad": words["grad"].view(np.uint16)}, grad_type=name)
     for written in kernel.written:
         np.testing.assert_array_equal(words[written], typed[written])

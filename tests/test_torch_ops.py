@@ -7,33 +7,21 @@ import re
 
 import numpy as np
 import pytest
-from cases import SIZES
+from cases import KERNELS, SIZES
 from torch_models import torch
 
 import aruba_fast as af
 from aruba_fast.torch import ops
 
-OPERATORS = {
-    "step": (("theta", "grad", "learning_rate", "grad_sq"), {}, ("theta", "grad_sq")),
-    "aruba_step": (("theta", "grad", "b", "g"), {"coef": 0.3}, ("theta", "g")),
-    "adagrad_step": (
-        ("theta", "grad", "grad_sq"),
-        {"learning_rate": 0.1, "delta": 0.5},
-        ("theta", "grad_sq"),
-    ),
-    "adam_step": (
-        ("theta", "grad", "mean_sq"),
-        {"t": 3, "learning_rate": 0.1, "beta2": 0.9, "eps": 0.01},
-        ("theta", "mean_sq"),
-    ),
-}
+# An operator always keeps the statistics.
+OPERATORS = {kernel.function: kernel for kernel in KERNELS if kernel.name != "step"}
 operators = pytest.mark.parametrize("name", OPERATORS)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 
 
 def tensors(name, shape, dtype, seed=0):
     torch.manual_seed(seed)
-    made = {key: torch.rand(shape, dtype=dtype) + 0.1 for key in OPERATORS[name][0]}
+    made = {key: torch.rand(shape, dtype=dtype) + 0.1 for key in OPERATORS[name].arguments}
     return made | {
         "theta": torch.randn(shape, dtype=dtype),
         "grad": torch.randn(shape, dtype=dtype),
@@ -42,21 +30,18 @@ def tensors(name, shape, dtype, seed=0):
 
 def by_numpy(name, given):
     """The states that the function on NumPy's arrays leaves."""
-    keys, numbers, changed = OPERATORS[name]
-    arrays = {key: given[key].detach().numpy().copy() for key in keys}
-    function, positional = getattr(af, name), [arrays[key] for key in keys]
-    if name == "step":
-        function(*positional[:3], grad_sq=positional[3])
-    else:
-        function(*positional, **numbers)
-    return [arrays[key] for key in changed]
+    kernel = OPERATORS[name]
+    arrays = {key: given[key].detach().numpy().copy() for key in kernel.arguments}
+    kernel.call(arrays)
+    return [arrays[key] for key in kernel.written]
 
 
 @operators
 @dtypes
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4)], ids=str)
 def test_operators_equal_numpy(name, dtype, shape):
-    keys, numbers, changed = OPERATORS[name]
+    kernel = OPERATORS[name]
+    keys, numbers, changed = kernel.arguments, kernel.numbers, kernel.written
     given = tensors(name, shape, dtype)
     expected = by_numpy(name, given)
     before = {key: value.clone() for key, value in given.items()}
@@ -74,11 +59,11 @@ def test_operators_equal_numpy(name, dtype, shape):
 @pytest.mark.parametrize("shared", [False, True])
 def test_opcheck(name, form, shared):
     """Schema, fake tensors, autograd registration and AOT dispatch with dynamic shapes."""
-    keys, numbers, _ = OPERATORS[name]
+    kernel = OPERATORS[name]
+    keys, numbers = kernel.arguments, kernel.numbers
     given = tensors(name, (3, 5), torch.float32)
-    if shared and name in ("step", "aruba_step"):
-        key = keys[2]
-        given[key] = given[key][0].clone()
+    if shared and kernel.shared:
+        given[kernel.shared] = given[kernel.shared][0].clone()
     arguments = (*(given[k] for k in keys), *numbers.values())
     torch.library.opcheck(getattr(ops, f"{name}{form}"), arguments)
 
