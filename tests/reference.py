@@ -14,7 +14,7 @@ from math import fsum
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, xlogy
+from scipy.special import expit
 
 # ---- losses: value and derivative with respect to the score z = <theta, x> -----------------------
 
@@ -43,9 +43,12 @@ def hinge(z, y):
 
 
 def poisson(z, y):
-    # Half the deviance; beyond 30 the exponential goes on along its tangent.
-    mean = np.exp(np.minimum(z, 30.0))
-    return mean * (1.0 + np.maximum(z - 30.0, 0.0)) - y * z + xlogy(y, y) - y, mean - y
+    # Half the deviance; beyond 30 the exponential goes on along its tangent. Near its minimum the
+    # sum loses digits that only longer numbers have.
+    z, y = np.asarray(z, np.longdouble), np.asarray(y, np.longdouble)
+    mean = np.exp(np.minimum(z, 30))
+    value = mean * (1 + np.maximum(z - 30, 0)) - y * z + y * np.log(np.where(y > 0, y, 1)) - y
+    return value.astype(np.float64), (mean - y).astype(np.float64)
 
 
 def softmax_cross_entropy(z, y):

@@ -13,7 +13,7 @@ from jax_models import aj
 
 OBJECTS = {name: getattr(aj, name) for name in aj.__all__}
 # The states of the rules and the pair of functions are what the functions return.
-RETURNED = {"GradientTransformation", "OGDState", "ArubaPlusPlusState"}
+RETURNED = {"GradientTransformation", "OGDState", "AdamState", "ArubaPlusPlusState"}
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from jax_models import aj
-from test_docs import ROOT
+from documentation import ROOT
 from torch_models import torch
 
 import aruba_fast as af

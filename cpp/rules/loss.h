@@ -161,15 +161,19 @@ struct Poisson {
   ARUBA_RULE static bool is_label(double y, double /*n_classes*/) { return y >= 0 && y <= 1e13; }
   template <class V>
   ARUBA_RULE static LossAndSlope<V> at(V z, V y) {
-    const V zero = V(Number<V>(0)), one = V(Number<V>(1)), most = V(Number<V>(kMost));
-    const V low = select(z > most, most, z), beyond = z - low;
+    const V zero = V(Number<V>(0)), one = V(Number<V>(1)), two = V(Number<V>(2));
+    const V most = V(Number<V>(kMost)), low = select(z > most, most, z);
     const V e = exp_nonpositive(-abs(low));
-    const V mean = select(low > zero, one / e, e);
+    const V mean = select(low > zero, one / e, e), slope = mean - y;
     // y log y is zero at zero, where the logarithm is not asked.
     const V least = y * log_positive(select(y > zero, y, one)) - y;
-    const V loss = fma(mean, beyond, mean) - y * z + least;
+    const V far = fma(mean, z - low, mean) - y * z + least;
+    // y (u - log(1 + u)): near the minimum the sum above has lost its digits.
+    const V u = slope / y, near = y * (u - twice_atanh(u / (u + two)));
+    const V loss =
+        select(z > most, far, select(u > V(Number<V>(-0.5)), select(u < one, near, far), far));
     // Rounding may not make a loss negative; nan stays nan.
-    return {select(loss < zero, zero, loss), mean - y};
+    return {select(loss < zero, zero, loss), slope};
   }
   template <class V>
   ARUBA_RULE static V curvature(V slope, V y) {

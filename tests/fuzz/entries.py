@@ -57,6 +57,12 @@ def adagrad_step(draw):
     return Call(af.adagrad_step, three, kwargs, modified=(0, 2))
 
 
+def adam_step(draw):
+    three = _arrays(draw, 3, (draw.normals, draw.normals, draw.positives))
+    kwargs = {"t": draw.integer(1, 9), "learning_rate": draw.positive(), "eps": draw.positive()}
+    return Call(af.adam_step, three, kwargs, modified=(0, 2))
+
+
 # ---- tasks ---------------------------------------------------------------------------------------
 
 
@@ -126,6 +132,7 @@ def rule_arguments(draw, n):
         (
             (af.OGD, [some]),
             (af.AdaGrad, [draw.positive(), draw.positive()]),
+            (af.Adam, [draw.positive()]),
             (af.ArubaPlusPlus, [some, draw.positives(n), draw.positive()]),
             (af.EG, [draw.positive()]),
         )
@@ -213,6 +220,6 @@ def info(_draw):
 
 
 ENTRIES = (
-    *(step, step, aruba_step, adagrad_step),
+    *(step, step, aruba_step, adagrad_step, adam_step),
     *(tasks, from_groups, tasks_methods, rules, run_tasks, run_tasks, evaluate, threads, info),
 )
