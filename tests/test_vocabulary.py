@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from jax_models import aj
 from documentation import ROOT
+from jax_models import aj
 from torch_models import torch
 
 import aruba_fast as af
