@@ -45,7 +45,8 @@ PreparedRound MetaState::prepare(const Statistics& statistics, const double* met
     return smoothing_of_task(*n_tasks, i, parameters.p);
   });
   return aruba_fast::prepare(parameters, rate_cap(), {*weight_high, *weight_low},
-                             {statistics.n_tasks, statistics.weight, smoothing.value()}, meta_step);
+                             {statistics.n_tasks, statistics.weight, smoothing.value()},
+                             {meta_step != nullptr, meta_step ? *meta_step : 0});
 }
 
 MetaCall MetaState::call_of(const PreparedRound& round, const SumsOfColumns& columns) const {

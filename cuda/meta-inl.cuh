@@ -93,12 +93,6 @@ struct MetaWork {
   __device__ bool is_idle() const { return n_tasks == 0 || unsound; }
 };
 
-// The step that the caller has chosen for the initialization.
-struct ChosenStep {
-  bool is_chosen;  // else it is that of the running mean
-  double step;
-};
-
 // The part that is the same for every coordinate; one block. `rate_cap`: that of the state.
 __global__ void __launch_bounds__(kSumLanes)
     prepare_meta(MetaState state, double rate_cap, DeviceStatistics round, ChosenStep chosen,
@@ -115,8 +109,7 @@ __global__ void __launch_bounds__(kSumLanes)
   if (k == 0) return;
   const PreparedRound prepared =
       prepare(state.parameters, rate_cap, {*state.weight_high, *state.weight_low},
-              {k, {round.weight[0], round.weight[1]}, smoothing.value()},
-              chosen.is_chosen ? &chosen.step : nullptr);
+              {k, {round.weight[0], round.weight[1]}, smoothing.value()}, chosen);
   work->step = prepared.step;
   work->weight = prepared.weight;
   work->unsound = !is_finite(prepared.weight.high);

@@ -18,7 +18,15 @@ struct PerCoordinate {
   std::int64_t step;  // 0: the array's first number is that of every coordinate
   T number;
 
-  __device__ __forceinline__ T at(std::int64_t j) const { return array ? array[j * step] : number; }
+  __device__ __forceinline__ T at(std::int64_t j) const {
+    if (!array) return number;
+#if defined(__CUDACC__)
+    // Of a plain load and the number the compiler makes one load from anywhere.
+    return __ldg(array + j * step);
+#else
+    return array[j * step];
+#endif
+  }
 };
 
 // What the kernels are told of a round of tasks.

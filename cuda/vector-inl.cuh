@@ -58,9 +58,14 @@ __device__ __forceinline__ void load_vector(const Half* p, float (&to)[4]) {
     for (int k = 0; k < 4; ++k) to[k] = widen(p[k]);
   }
 }
+// Plain stores of vectors end as several smaller ones, shared with the other branch.
 __device__ __forceinline__ void store_vector(float* p, const float (&from)[4]) {
   if (reinterpret_cast<std::uintptr_t>(p) % 16 == 0) {
+#if defined(__CUDACC__)
+    __stwb(reinterpret_cast<float4*>(p), make_float4(from[0], from[1], from[2], from[3]));
+#else
     *reinterpret_cast<float4*>(p) = {from[0], from[1], from[2], from[3]};
+#endif
   } else {
 #pragma unroll
     for (int k = 0; k < 4; ++k) p[k] = from[k];
@@ -72,7 +77,6 @@ __device__ __forceinline__ void store_vector(float* p, const float (&from)[2]) {
 __device__ __forceinline__ void store_vector(double* p, const double (&from)[2]) {
   if (reinterpret_cast<std::uintptr_t>(p) % 16 == 0) {
 #if defined(__CUDACC__)
-    // A plain store of a double2 ends as two of 8 bytes, shared with the other branch.
     __stwb(reinterpret_cast<double2*>(p), make_double2(from[0], from[1]));
 #else
     *reinterpret_cast<double2*>(p) = {from[0], from[1]};

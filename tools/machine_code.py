@@ -105,8 +105,6 @@ def _ptx(text: str) -> Iterator[tuple[str, int, Counter[str]]]:
             name, threads, counts = entry[1], 0, Counter()
         elif bound := re.match(r"\s*\.maxntid (\d+)", line):
             threads = int(bound[1])
-        elif re.match(r"\s*\.param\b.*\.b8\b", line):
-            counts["struct parameter"] += 1
         elif instruction := re.match(r"\s*\{?\s*(?:@!?%\w+\s+)?([a-z][\w.:]*)", line):
             counts[instruction[1]] += 1
     yield name, threads, counts

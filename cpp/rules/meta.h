@@ -135,13 +135,19 @@ struct PreparedRound {
   Twofold<double> weight;  // of all tasks, these included; infinite: nothing can be learned
 };
 
-// `weight`: of the tasks before. `cap`: limit of eta. `meta_step` null: the running mean.
+// A step of the initialization that somebody chose, else the running mean.
+struct ChosenStep {
+  bool is_chosen;
+  double step;
+};
+
+// `weight`: of the tasks before. `cap`: limit of eta.
 ARUBA_RULE PreparedRound prepare(const MetaParameters& parameters, double cap,
                                  Twofold<double> weight, const RoundTotals& round,
-                                 const double* meta_step) {
+                                 ChosenStep chosen) {
   const double eps = parameters.learning_rate * parameters.zeta, of_round = round.weight.value();
   add(weight, round.weight);
-  const double mean_step = meta_step ? *meta_step : of_round / weight.value();
+  const double mean_step = chosen.is_chosen ? chosen.step : of_round / weight.value();
   return {.step = {.keep = power(1 - parameters.decay, round.n_tasks),
                    .per_eps_sq = 1 / (eps * eps),
                    .per_zeta_sq = 1 / (parameters.zeta * parameters.zeta),

@@ -118,23 +118,23 @@ struct ArubaPlusPlus {
   }
 };
 
-// Adam without momentum, in arrays; forget is 1 - beta2. The weight w = 1 - beta2^t corrects the
-// mean of the squares for its start at zero, and after t steps is the same for all.
+// Adam without momentum, in arrays; forget is 1 - beta2. 1 / w, w = 1 - beta2^t, corrects the mean
+// of the squares for its start at zero, and after t steps is the same for all.
 struct AdamInPlace {
   static constexpr const char* kFunction = "adam_step";
   static constexpr Parameter kParameters[] = {{"learning_rate", Takes::kEither, true},
                                               {"eps", Takes::kNumber, false},
                                               {"forget", Takes::kNumber, false},
-                                              {"weight", Takes::kNumber, false}};
+                                              {"per_weight", Takes::kNumber, false}};
   static constexpr const char* kStates[] = {"mean_sq"};
   static constexpr bool kStateIsOptional = false;
   template <class V>
   ARUBA_RULE static V step(V& theta, State<AdamInPlace, V>& state, V grad,
                            const Parameters<AdamInPlace, V>& parameters) {
     auto& [mean_sq] = state;
-    const auto& [learning_rate, eps, forget, weight] = parameters;
+    const auto& [learning_rate, eps, forget, per_weight] = parameters;
     mean_sq = fma(forget, fma(grad, grad, -mean_sq), mean_sq);
-    const V eta = learning_rate / (sqrt(mean_sq / weight) + eps);
+    const V eta = learning_rate / (sqrt(mean_sq * per_weight) + eps);
     theta = fma(-eta, grad, theta);
     return eta;
   }
@@ -153,10 +153,12 @@ struct Adam {
                            const Parameters<Adam, V>& parameters) {
     auto& [grad_sq, mean_sq, weight] = state;
     const auto& [learning_rate, eps, forget] = parameters;
+    const V one = V(Number<V>(1));
     grad_sq = fma(grad, grad, grad_sq);
-    weight = fma(forget, V(Number<V>(1)) - weight, weight);
+    weight = fma(forget, one - weight, weight);
     V in_place[] = {mean_sq};
-    const V eta = AdamInPlace::step(theta, in_place, grad, {learning_rate, eps, forget, weight});
+    const V eta =
+        AdamInPlace::step(theta, in_place, grad, {learning_rate, eps, forget, one / weight});
     mean_sq = in_place[0];
     return eta;
   }

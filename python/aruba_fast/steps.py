@@ -214,5 +214,5 @@ def adam_step(
     forget = 1.0 - _check.fraction("adam_step", "beta2", beta2, zero=True)
     weight = -np.expm1(steps * np.log1p(-forget)) if forget < 1.0 else 1.0
     _kernels("adam_step", theta).adam_step(
-        theta, grad, grad_type, mean_sq, learning_rate, eps, forget, weight
+        theta, grad, grad_type, mean_sq, learning_rate, eps, forget, 1.0 / weight
     )
