@@ -69,8 +69,14 @@ extern "C" __global__ void __launch_bounds__(32) tasks(float* x, int k) {
 }
 """
 ATOMIC = 'extern "C" __global__ void tasks(float* x) { atomicAdd(x, 1.0F); }'
-# Of a pointer from memory the compiler cannot know that it is one to global memory.
-ANYWHERE = 'extern "C" __global__ void tasks(float** x, float y) { x[0][threadIdx.x] = y; }'
+# A pointer into either memory: the compiler cannot know which.
+ANYWHERE = """
+extern "C" __global__ void tasks(float* x, float y) {
+  __shared__ float s[32];
+  (y > 0 ? x : s)[threadIdx.x] = y;
+  x[0] = s[1];
+}
+"""
 PRINTS = '#include <cstdio>\nextern "C" __global__ void tasks(int* x) { printf("%d", *x); }'
 
 

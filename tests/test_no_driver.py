@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SENTENCE = re.compile(
-    r"^\w+: a CUDA device must be usable: got .+, expected an NVIDIA driver and GPU$"
+    r"^[\w.]+: a CUDA device must be usable: got .+, expected an NVIDIA driver and GPU$"
 )
 
 # CuPy's own arrays, over host memory: no driver is asked for one.

@@ -100,7 +100,7 @@ def adam_step(
     learning_rate: typing.Any,
     eps: typing.Any,
     forget: typing.Any,
-    weight: typing.Any,
+    per_weight: typing.Any,
 ) -> None:
     """
     What the function of this name in steps.py stands on.
