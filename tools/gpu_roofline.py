@@ -113,14 +113,14 @@ ITEMS = (
          96, 48, 0, 33, 0, 168, 192, 2, N24),
     Item("meta-update, float32", "update_meta<float>", "column",
          76, 40, 0, 45, 3, 336, 152, 2, N24),
-    Item("logistic tasks, d = 8", "run_tasks<float, Ogd, WarpTeam<float, 8>, 8, 1, false, 128>",
+    Item("logistic tasks, d = 8", "run_tasks<float, Ogd, WarpTeam<float, 8>, 8, 1, true, 128>",
          "step", 36, 0, 464, 0, 0, 1184, 4, 12.5, steps(8)),
-    Item("logistic tasks, d = 64", "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 2, false, 128>",
+    Item("logistic tasks, d = 64", "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 2, true, 128>",
          "step", 260, 0, 2144, 0, 0, 5344, 8, 3.125, steps(64)),
     Item("logistic tasks, d = 512",
-         "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, false, 128>",
+         "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, true, 128>",
          "step", 2052, 0, 3936, 0, 0, 12000, 64, 3.125, steps(512)),
-    Item("logistic tasks, d = 4096", "run_tasks<float, Ogd, BlockTeam<float>, 32, 16, false, 256>",
+    Item("logistic tasks, d = 4096", "run_tasks<float, Ogd, BlockTeam<float>, 32, 16, true, 256>",
          "step", 16388, 0, 39424, 0, 0, 130560, 64, 0.390625, steps(4096)),
 )  # fmt: skip
 
