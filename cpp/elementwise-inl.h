@@ -11,11 +11,11 @@ namespace aruba_fast::ARUBA_ISA {
 template <class Rule, class T, class G, bool kFirst, bool kState, bool kWhole>
 ARUBA_RULE void step_register(T* theta, const G* grad, const T* first, T* state,
                               const Parameters<Rule, Pack<T>>& numbers, int n) {
-  const auto read = [n](const auto* p) {
+  const auto read = [&](const auto* p) {
     if constexpr (kWhole) return load_as<T>(p);
     else return load_first_as<T>(p, n);
   };
-  const auto write = [n](T* p, Pack<T> values) {
+  const auto write = [&](T* p, Pack<T> values) {
     if constexpr (kWhole) store(p, values);
     else store_first(p, values, n);
   };

@@ -10,9 +10,9 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
-// One register from each of n arrays, and back.
-template <class T, int n>
-ARUBA_RULE void load_each(Pack<T> (&to)[n], const T* const (&from)[n], std::int64_t at) {
+// One register from each of n arrays.
+template <class T, class Pointer, int n>
+ARUBA_RULE void load_each(Pack<T> (&to)[n], const Pointer (&from)[n], std::int64_t at) {
 #pragma GCC unroll 4
   for (int i = 0; i < n; ++i) to[i] = load(from[i] + at);
 }
