@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -38,7 +39,11 @@ std::map<std::pair<Handle, std::size_t>, std::vector<Block*>>& free_blocks() {
   return all;
 }
 
+// Of the lists of blocks; a block itself is its owner's.
+std::mutex mutex;
+
 Block* block_of(const void* memory) {
+  const std::lock_guard<std::mutex> lock(mutex);
   const auto* byte = static_cast<const unsigned char*>(memory);
   auto at = blocks().upper_bound(byte);
   if (at == blocks().begin()) return nullptr;
@@ -51,16 +56,19 @@ bool is_poisoned(const Block& block, std::size_t first) {
                      [](unsigned char byte) { return byte == kPoison; });
 }
 
+// One with a new owner.
 Block& free_block(std::size_t capacity, Handle stream) {
+  const std::lock_guard<std::mutex> lock(mutex);
   std::vector<Block*>& known = free_blocks()[{stream, capacity}];
   if (!known.empty()) {
     Block& last = *known.back();
     known.pop_back();
+    last.owner = ++n_owners;
     return last;
   }
   auto* bytes = static_cast<unsigned char*>(std::aligned_alloc(kUnit, capacity));
   std::memset(bytes, kPoison, capacity);
-  return blocks()[bytes] = {bytes, capacity, 0, stream, kNobody, kNobody};
+  return blocks()[bytes] = {bytes, capacity, 0, stream, ++n_owners, kNobody};
 }
 
 }  // namespace
@@ -80,7 +88,6 @@ void* take(std::size_t n_bytes, Handle stream) {
   Block& block =
       free_block(std::max<std::size_t>((n_bytes + kUnit - 1) / kUnit, 1) * kUnit, stream);
   block.size = n_bytes;
-  block.owner = ++n_owners;
   enqueue_beside_graph(stream, [&block, owner = block.owner] {
     if (!is_poisoned(block, 0)) add_fault("memory was written after it was freed");
     std::memset(block.bytes, kPoison, block.capacity);
@@ -92,12 +99,13 @@ void* take(std::size_t n_bytes, Handle stream) {
 void give_back(void* memory) {
   Block& block = *block_of(memory);
   block.owner = kNobody;
-  free_blocks()[{block.stream, block.capacity}].push_back(&block);
   enqueue_beside_graph(block.stream, [&block, size = block.size] {
     if (!is_poisoned(block, size)) add_fault("something was written beyond its memory");
     std::memset(block.bytes, kPoison, block.capacity);
     block.owner_by_now = kNobody;
   });
+  const std::lock_guard<std::mutex> lock(mutex);  // now another thread may take it
+  free_blocks()[{block.stream, block.capacity}].push_back(&block);
 }
 
 }  // namespace cuda_on_cpu

@@ -4,6 +4,7 @@
 #include <deque>
 #include <iterator>
 #include <map>
+#include <mutex>
 #include <random>
 #include <utility>
 #include <vector>
@@ -38,11 +39,18 @@ struct Queue {
 unsigned schedule = kAtOnce;
 std::mt19937 generator;
 std::string fault;
-bool is_destroying = false, is_running = false;
+thread_local bool is_destroying = false, is_running = false;
 
+// Several threads may use the machine where work is done at once: of what they have in common, the
+// list of queues and the fault, which are theirs for no longer than they look.
+std::mutex mutex;
 std::map<Handle, Queue>& queues() {
   static auto& all = *new std::map<Handle, Queue>;
   return all;
+}
+Queue& queue_of(Handle stream) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return queues()[stream];
 }
 
 void run(const Operation& operation) {
@@ -142,8 +150,12 @@ void finish() {
   for (auto& [stream, queue] : queues()) synchronize(stream);
 }
 
-std::string take_fault() { return std::exchange(fault, ""); }
+std::string take_fault() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return std::exchange(fault, "");
+}
 void add_fault(const std::string& what) {
+  const std::lock_guard<std::mutex> lock(mutex);
   if (fault.empty()) fault = what;
 }
 
@@ -151,20 +163,20 @@ void enqueue(Handle stream, std::function<void()> work, std::span<const void* co
   Operation operation{std::move(work), {}, nullptr};
   for (const void* each : memory)
     if (const std::uint64_t owner = owner_of(each)) operation.uses.push_back({each, owner});
-  Queue& queue = queues()[stream];
+  Queue& queue = queue_of(stream);
   if (!queue.graph) return put(queue, std::move(operation));
   queue.is_joined = false;
   queue.graph->operations.push_back(std::move(operation));
 }
 
 void enqueue_beside_graph(Handle stream, std::function<void()> work) {
-  Queue& queue = queues()[stream];
+  Queue& queue = queue_of(stream);
   put(queue, {std::move(work), {}, nullptr});
   if (queue.graph) synchronize(stream);
 }
 
 void synchronize(Handle stream) {
-  Queue& queue = queues()[stream];
+  Queue& queue = queue_of(stream);
   while (!queue.operations.empty()) {
     if (schedule == kOthersFirst)
       while (Queue* other = another(queue)) run_first(*other);
@@ -173,7 +185,7 @@ void synchronize(Handle stream) {
 }
 
 void record(const std::shared_ptr<Event>& event, Handle stream) {
-  Queue& queue = queues()[stream];
+  Queue& queue = queue_of(stream);
   event->graph = queue.graph ? queue.graph->number : 0;
   event->stream = stream;
   ++event->recorded;
@@ -181,9 +193,9 @@ void record(const std::shared_ptr<Event>& event, Handle stream) {
 }
 
 bool wait(Handle stream, const std::shared_ptr<Event>& event) {
-  Queue& queue = queues()[stream];
+  Queue& queue = queue_of(stream);
   if (event->graph) {
-    Queue& from = queues()[event->stream];
+    Queue& from = queue_of(event->stream);
     const bool same = from.graph && from.graph->number == event->graph;
     if (!same || (queue.graph && queue.graph != from.graph)) return false;
     queue.graph = from.graph;
@@ -197,7 +209,7 @@ bool wait(Handle stream, const std::shared_ptr<Event>& event) {
 }
 
 void begin_capture(Handle stream) {
-  Queue& queue = queues()[stream];
+  Queue& queue = queue_of(stream);
   static std::uint64_t n_graphs = 0;
   queue.graph = std::make_shared<Graph>();
   queue.graph->number = ++n_graphs;
@@ -205,7 +217,7 @@ void begin_capture(Handle stream) {
 }
 
 std::shared_ptr<Graph> end_capture(Handle stream) {
-  std::shared_ptr<Graph> graph = queues()[stream].graph;
+  std::shared_ptr<Graph> graph = queue_of(stream).graph;
   bool whole = true;
   for (auto& [other, queue] : queues()) {
     if (queue.graph != graph) continue;
@@ -222,9 +234,10 @@ void replay(const std::shared_ptr<Graph>& graph, Handle stream) {
   });
 }
 
-std::shared_ptr<Graph> captured(Handle stream) { return queues()[stream].graph; }
+std::shared_ptr<Graph> captured(Handle stream) { return queue_of(stream).graph; }
 
 bool any_captured() {
+  const std::lock_guard<std::mutex> lock(mutex);
   for (const auto& [stream, queue] : queues())
     if (queue.graph) return true;
   return false;

@@ -1,7 +1,9 @@
 // Tests of streams that work late: what the machine does in which order, what it must find, and
 // that tables outlive the work that reads them.
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "arrays.h"
@@ -210,6 +212,33 @@ void test_tables() {
   cuda_on_cpu::set_schedule(kAtOnce);
 }
 
+// Threads have streams and memory of the one machine in common, as those of a program have.
+void test_threads() {
+  cuda_on_cpu::set_schedule(kAtOnce);
+  std::atomic<int> n_right = 0;
+  const auto work = [&](int number) {
+    const cudaLaunchConfig_t config{1, 1, 0, stream(number % 3), nullptr, 0};
+    const auto take = [&](int i) {
+      return static_cast<int*>(cuda_on_cpu::take(4U << i % 3 * 9, stream(number % 3)));
+    };
+    for (int i = 0; i < 300; ++i) {
+      int *to = take(i), *from = take(i + number);
+      *to = i;
+      *from = number;
+      const bool launched = cudaLaunchKernelEx(&config, add, to, from) == 0;
+      cudaStreamSynchronize(stream(number % 3));
+      n_right += launched && *to == i * 10 + number;
+      cuda_on_cpu::give_back(from);
+      cuda_on_cpu::give_back(to);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int number = 0; number < 6; ++number) threads.emplace_back(work, number);
+  for (std::thread& thread : threads) thread.join();
+  expect_equal(n_right.load(), 6 * 300);
+  expect(cuda_on_cpu::take_fault().empty(), "no fault");
+}
+
 }  // namespace
 }  // namespace aruba_fast::test
 
@@ -221,5 +250,6 @@ int main() {
     test_memory();
     test_captures();
     test_tables();
+    test_threads();
   });
 }
