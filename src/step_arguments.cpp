@@ -27,11 +27,12 @@ std::span<const Array> all_given(Arrays& arrays, py::handle object, const char* 
 
 }  // namespace
 
-StepArguments step_arguments(Arrays& arrays, const StepSignature& signature, py::handle theta,
-                             py::handle grad, py::handle grad_type, py::handle state,
+StepArguments step_arguments(Arrays& arrays, StepRule rule, py::handle theta, py::handle grad,
+                             py::handle grad_type, py::handle state,
                              std::initializer_list<py::handle> parameters) {
+  const StepRuleFacts& facts = facts_of(rule);
   StepArguments arguments{.function = arrays.function(),
-                          .rule = signature.rule,
+                          .rule = rule,
                           .theta = {},
                           .grad = {},
                           .first = {},
@@ -39,17 +40,17 @@ StepArguments step_arguments(Arrays& arrays, const StepSignature& signature, py:
   arguments.theta = arrays.all(theta, "theta", Access::kModify);
   arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
-  const Parameter& first = signature.parameters[0];
+  const Parameter& first = facts.parameters[0];
   const auto* given = parameters.begin();
   const bool has_array =
       first.takes == Takes::kArray || (first.takes == Takes::kEither && !is_number(*given));
   if (has_array) arguments.first = all_given(arrays, *given, first.name, Access::kRead, arguments);
   else if (first.takes == Takes::kEither)
     arguments.parameters[0] = hyperparameter(arrays.function(), first, *given);
-  if (!(signature.state_is_optional && state.is_none()))
-    arguments.state = all_given(arrays, state, signature.state, Access::kModify, arguments);
+  if (!(facts.state_is_optional && state.is_none()))
+    arguments.state = all_given(arrays, state, facts.state, Access::kModify, arguments);
   for (std::size_t i = first.takes == Takes::kNumber ? 0 : 1; i < parameters.size(); ++i)
-    arguments.parameters[i] = hyperparameter(arrays.function(), signature.parameters[i], given[i]);
+    arguments.parameters[i] = hyperparameter(arrays.function(), facts.parameters[i], given[i]);
   return arguments;
 }
 

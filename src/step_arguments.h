@@ -9,18 +9,10 @@
 
 namespace aruba_fast::python {
 
-// What a step rule is called and takes.
-struct StepSignature {
-  StepRule rule;
-  const char* state;
-  bool state_is_optional;
-  std::span<const Parameter> parameters;
-};
-
 // The result points into `arrays`. All checks that need Python are made here: first the arrays, in
 // the order of the public functions, then the numbers. `state` may be None.
-StepArguments step_arguments(Arrays& arrays, const StepSignature& signature, py::handle theta,
-                             py::handle grad, py::handle grad_type, py::handle state,
+StepArguments step_arguments(Arrays& arrays, StepRule rule, py::handle theta, py::handle grad,
+                             py::handle grad_type, py::handle state,
                              std::initializer_list<py::handle> parameters);
 
 template <std::size_t>
@@ -28,12 +20,10 @@ using Handle = py::handle;
 
 template <class Rule, class Here, class Run, std::size_t... i>
 void bind_step_rule(py::module_& module, StepRule rule, Run run, std::index_sequence<i...>) {
-  const StepSignature signature = {rule, Rule::kStates[0], Rule::kStateIsOptional,
-                                   Rule::kParameters};
   const auto call = [=](py::handle theta, py::handle grad, py::handle grad_type, py::handle state,
                         Handle<i>... parameters) {
     Here arrays(Rule::kFunction);
-    run(arrays, step_arguments(arrays, signature, theta, grad, grad_type, state, {parameters...}));
+    run(arrays, step_arguments(arrays, rule, theta, grad, grad_type, state, {parameters...}));
   };
   module.def(Rule::kFunction, call, py::arg("theta"), py::arg("grad"), py::arg("grad_type"),
              py::arg(Rule::kStates[0]), py::arg(Rule::kParameters[i].name)...,

@@ -6,15 +6,10 @@ import re
 
 import numpy as np
 import pytest
-from jax_models import aj, jax, jnp
-
-import aruba_fast as af
+from jax_models import aj, jnp
 
 PHI = {"a": jnp.ones((2, 3)), "b": jnp.ones(2)}
-STATE = aj.init(PHI)
 OTHER = {"a": jnp.ones((2, 3))}
-HATS = jax.tree.map(lambda leaf: leaf[None], PHI)
-LEARNER = af.MetaLearner(np.ones(8, np.float32))
 
 
 def used(inner, updates, params=None, start=PHI):

@@ -202,8 +202,11 @@ struct TaskRuleFacts {
 struct StepRuleFacts {
   const char* function;
   std::span<const Parameter> parameters;
+  const char* state;
+  bool state_is_optional;
 };
-#define ARUBA_STEP_FACTS(Rule) {Rule::kFunction, Rule::kParameters},
+#define ARUBA_STEP_FACTS(Rule) \
+  {Rule::kFunction, Rule::kParameters, Rule::kStates[0], Rule::kStateIsOptional},
 inline constexpr TaskRuleFacts kTaskRuleFacts[] = {ARUBA_HOST_TASK_RULES(ARUBA_TASK_FACTS)};
 inline constexpr StepRuleFacts kStepFacts[] = {ARUBA_STEP_RULES(ARUBA_STEP_FACTS)};
 constexpr const TaskRuleFacts& facts_of(TaskRule rule) {
