@@ -41,13 +41,14 @@ class Kernel:
     shared: str | None  # of the arguments: may be one row for all tasks
     numbers: dict[str, float]
     expected: Callable
+    jax: str | None = None  # the rule of aruba_fast.jax that takes the same steps
 
     @property
     def function(self) -> str:
         return self.name.removesuffix("_grad_sq")
 
     def call(self, arrays, **more):
-        return getattr(af, self.function)(**arrays, **self.numbers, **more)
+        return getattr(af, self.function)(**(arrays | self.numbers | more))
 
 
 def _expect_step(a):
@@ -89,6 +90,7 @@ KERNELS = (
         "learning_rate",
         {},
         _expect_step,
+        "ogd",
     ),
     Kernel(
         "aruba_step",
@@ -97,6 +99,7 @@ KERNELS = (
         "b",
         {"coef": 0.75},
         _expect_aruba,
+        "aruba_plus_plus",
     ),
     Kernel(
         "adagrad_step",
@@ -113,6 +116,7 @@ KERNELS = (
         None,
         {"t": 3, "learning_rate": 0.5, "beta2": 0.75, "eps": 0.125},
         _expect_adam,
+        "adam",
     ),
 )
 

@@ -8,6 +8,7 @@ run keeps every row at least KINK away from its jump: far more than rounding can
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import aruba_fast as af
+from aruba_fast.rules import Rule
 
 KINK = 1e-4
 losses = pytest.mark.parametrize("loss", LOSSES)
@@ -81,6 +83,12 @@ def check(loss, rule, sizes, d, options):
         assert (run.theta_hat.dtype, run.grad_sq.dtype, run.loss.dtype) == (dtype, dtype, float)
         np.testing.assert_array_equal(run.weight, sizes)
         assert_runs_agree(run, expected, phi, RUN_TOLERANCE[dtype], f"d={d} {dtype.__name__}")
+
+
+def test_every_rule_of_the_library_is_in_the_table(rng):
+    """But exponentiated gradient, which lives on the simplex and is tested there."""
+    found = {type(make(rng, 3)[1](np.float32)) for make in RULES.values()}
+    assert found == set(get_args(Rule)) - {af.EG}
 
 
 @losses

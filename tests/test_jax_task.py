@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
+from cases import KERNELS, kernel_arguments
 from jax_models import aj, jax, jnp, scanned, ulps
 from optional import need
 
 import aruba_fast as af
+from aruba_fast.jax import task
 
 
 def tasks_of_gradients(rng, n=1000, n_tasks=3, n_steps=6):
@@ -51,29 +55,34 @@ def test_a_long_task_does_not_drift_from_the_kernel(rng):
     assert (theta != expected).any(), "no weight crossed zero"
 
 
-def test_adam_is_the_kernel(rng):
+RULES = [kernel for kernel in KERNELS if kernel.jax]
+
+
+def test_every_rule_has_its_kernel():
+    found = {name: inspect.signature(getattr(aj, name)).return_annotation for name in task.__all__}
+    exported = {name for name, kind in found.items() if kind is aj.GradientTransformation}
+    assert exported == {kernel.jax for kernel in RULES}
+
+
+@pytest.mark.parametrize("kernel", RULES, ids=lambda kernel: kernel.jax)
+def test_a_rule_is_its_kernel(kernel, rng):
+    rule = getattr(aj, kernel.jax)
     phi, _, grads = tasks_of_gradients(rng, n_tasks=1)
-    theta, state = jax.jit(scanned(aj.adam(0.02, beta2=0.9, eps=1e-3)))(phi, grads[0])
-    expected, mean_sq = phi.copy(), np.zeros_like(phi)
+    drawn = {n: a.astype(np.float32) for n, a in kernel_arguments(kernel, rng, phi.shape).items()}
+    told = {n: (drawn | kernel.numbers)[n] for n in inspect.signature(rule).parameters}
+    theta, state = jax.jit(scanned(rule(**told)))(phi, grads[0])
+    # What a rule is not told starts at zero.
+    arrays = {n: a.copy() if n in told else np.zeros_like(a) for n, a in drawn.items()}
+    arrays["theta"], path = phi.copy(), np.abs(phi)
     for t, grad in enumerate(grads[0], 1):
-        af.adam_step(expected, grad, mean_sq, t=t, learning_rate=0.02, beta2=0.9, eps=1e-3)
-    np.testing.assert_allclose(theta, expected, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(state.mean_sq, mean_sq, rtol=1e-6)
-    np.testing.assert_allclose(state.grad_sq, (grads[0] ** 2).sum(0), rtol=1e-6)
-    np.testing.assert_allclose(state.weight, 1 - 0.9 ** len(grads[0]), rtol=1e-6)
-
-
-@pytest.mark.parametrize("coef", [0.0, 0.3])
-def test_aruba_plus_plus_is_the_kernel(coef, rng):
-    phi, _, grads = tasks_of_gradients(rng, n_tasks=1)
-    b, g = (np.exp(rng.standard_normal(len(phi))).astype(np.float32) for _ in range(2))
-    theta, state = jax.jit(scanned(aj.aruba_plus_plus(b, g, coef)))(phi, grads[0])
-    expected, own = phi.copy(), g.copy()
-    for grad in grads[0]:
-        af.aruba_step(expected, grad, b, own, coef=coef)
-    largest = [np.abs(phi) + np.abs(np.sqrt(b / g) * grads[0]).sum(0)]
-    assert ulps(theta, expected, largest) <= 2
-    assert ulps(state.g, own) <= 2
+        before = arrays["theta"].copy()
+        kernel.call(arrays | {"grad": grad}, **({"t": t} if "t" in kernel.numbers else {}))
+        path += np.abs(arrays["theta"] - before)
+    assert ulps(theta, arrays["theta"], [path]) <= 2
+    for name in kernel.written[1:]:
+        assert ulps(getattr(state, name), arrays[name]) <= 2
+    if "grad_sq" in state._fields:
+        np.testing.assert_allclose(state.grad_sq, (grads[0] ** 2).sum(0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])

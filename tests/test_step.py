@@ -9,6 +9,7 @@ from buffers import Guarded
 from cases import DTYPES, KERNELS, SIZES, kernel_arguments
 
 import aruba_fast as af
+from aruba_fast import _core
 
 PROMISED_ULP = 4
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
@@ -37,6 +38,11 @@ def check(kernel, arguments, dtype, offset=0, grad_dtype=None):
             assert_close(g.view, expected[name], arguments[name], name)
         else:
             np.testing.assert_array_equal(g.view.astype(np.float64), arguments[name])
+
+
+def test_every_step_of_the_library_is_in_the_table():
+    """And so everywhere that a table of steps is tested: NumPy, CUDA, PyTorch, JAX, the fuzzer."""
+    assert {kernel.function for kernel in KERNELS} == set(_core.step_rules())
 
 
 @kernels

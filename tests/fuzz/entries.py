@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import pickle
+from dataclasses import MISSING, fields
+from typing import get_args
 
 import numpy as np
 import reference
-from cases import labels_of
+from cases import KERNELS, labels_of
 
 import aruba_fast as af
+from aruba_fast.rules import Rule
 
 from .calls import Call
 
@@ -19,8 +23,8 @@ LOSSES = tuple(reference.LOSSES)
 # ---- steps ---------------------------------------------------------------------------------------
 
 
-def _arrays(draw, count, makers):
-    """Arrays of one shape for every maker, or lists of them; tensors of PyTorch at times."""
+def _arrays(draw, names):
+    """Arrays of one shape by their names, or lists of them; tensors of PyTorch at times."""
     n_lists = draw.choice((0, 0, 0, 1, 2, 5))
     shapes = []
     for _ in range(max(1, n_lists)):
@@ -29,38 +33,34 @@ def _arrays(draw, count, makers):
             shapes[-1][0] = 0
     use_torch = draw.torch is not None and draw.device is None and draw.chance(0.15)
 
-    def one(make, shape):
-        value = make(shape)
+    def one(name, shape):
+        value = (draw.normals if name in ("theta", "grad") else draw.positives)(shape)
         return draw.torch.from_numpy(value) if use_torch else value
 
-    columns = [[one(make, shape) for shape in shapes] for make in makers[:count]]
-    return columns if n_lists else [column[0] for column in columns]
+    columns = {name: [one(name, shape) for shape in shapes] for name in names}
+    return columns if n_lists else {name: column[0] for name, column in columns.items()}
 
 
-def step(draw):
-    theta, grad, grad_sq, rates = _arrays(
-        draw, 4, (draw.normals, draw.normals, draw.positives, draw.positives)
-    )
-    rate = draw.choice((draw.positive(), rates))
-    kwargs = {"grad_sq": draw.choice((None, grad_sq))}
-    return Call(af.step, [theta, grad, rate], kwargs, modified=(0, "grad_sq"))
+def step_entry(kernel):
+    """The entry of a row of the table: a number or an array where the function takes either."""
+    function = getattr(af, kernel.function)
+    parameters = inspect.signature(function).parameters
+    either = [name for name, p in parameters.items() if float in get_args(p.annotation)]
 
+    def entry(draw):
+        given = _arrays(draw, dict.fromkeys((*kernel.arguments, *either)))
+        given |= {name: draw.choice((draw.positive(), given[name])) for name in either}
+        for name, value in kernel.numbers.items():
+            if isinstance(value, int):
+                value = draw.integer(1, 9)
+            elif parameters[name].default is inspect.Parameter.empty:
+                value = draw.positive()
+            given.setdefault(name, value)
+        first = [given.pop("theta"), given.pop("grad")]
+        return Call(function, first, given, modified=(0, *kernel.written[1:]))
 
-def aruba_step(draw):
-    four = _arrays(draw, 4, (draw.normals, draw.normals, draw.positives, draw.positives))
-    return Call(af.aruba_step, four, {"coef": draw.positive()}, modified=(0, 3))
-
-
-def adagrad_step(draw):
-    three = _arrays(draw, 3, (draw.normals, draw.normals, draw.positives))
-    kwargs = {"learning_rate": draw.positive(), "delta": draw.positive()}
-    return Call(af.adagrad_step, three, kwargs, modified=(0, 2))
-
-
-def adam_step(draw):
-    three = _arrays(draw, 3, (draw.normals, draw.normals, draw.positives))
-    kwargs = {"t": draw.integer(1, 9), "learning_rate": draw.positive(), "eps": draw.positive()}
-    return Call(af.adam_step, three, kwargs, modified=(0, 2))
+    entry.__name__ = kernel.function
+    return entry
 
 
 # ---- tasks ---------------------------------------------------------------------------------------
@@ -126,17 +126,12 @@ def tasks_methods(draw):
 
 
 def rule_arguments(draw, n):
-    several = draw.chance(0.5)
-    some = draw.positives(n) if several else draw.positive()
-    return draw.choice(
-        (
-            (af.OGD, [some]),
-            (af.AdaGrad, [draw.positive(), draw.positive()]),
-            (af.Adam, [draw.positive()]),
-            (af.ArubaPlusPlus, [some, draw.positives(n), draw.positive()]),
-            (af.EG, [draw.positive()]),
-        )
-    )
+    kind = draw.choice(get_args(Rule))
+    needed = [field.type for field in fields(kind) if field.default is MISSING]
+    return kind, [
+        draw.positives(n) if each is not float and draw.chance(0.5) else draw.positive()
+        for each in needed
+    ]
 
 
 def rules(draw):
@@ -220,6 +215,6 @@ def info(_draw):
 
 
 ENTRIES = (
-    *(step, step, aruba_step, adagrad_step, adam_step),
+    *map(step_entry, KERNELS),
     *(tasks, from_groups, tasks_methods, rules, run_tasks, run_tasks, evaluate, threads, info),
 )

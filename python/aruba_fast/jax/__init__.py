@@ -22,39 +22,22 @@ except ModuleNotFoundError:
     ) from None
 
 from .._deprecated import warn_renamed
-from ._learners import from_learners, to_learners
-from .meta import apply, rule
-from .state import MetaState, init
-from .statistics import TaskStatistics, merge, statistics
-from .task import (
-    AdamState,
-    ArubaPlusPlusState,
-    GradientTransformation,
-    OGDState,
-    adam,
-    aruba_plus_plus,
-    ogd,
-)
+from . import _learners, meta, state, task
+from . import statistics as _statistics  # before its function takes the name
+from ._learners import *  # noqa: F403
+from .meta import *  # noqa: F403
+from .state import *  # noqa: F403
+from .statistics import *  # noqa: F403
+from .task import *  # noqa: F403
 
 _RENAMED = {"Statistics": "TaskStatistics", "WithinTaskState": "OGDState", "within_task": "ogd"}
 
 __all__ = [
-    "AdamState",
-    "ArubaPlusPlusState",
-    "GradientTransformation",
-    "MetaState",
-    "OGDState",
-    "TaskStatistics",
-    "adam",
-    "apply",
-    "aruba_plus_plus",
-    "from_learners",
-    "init",
-    "merge",
-    "ogd",
-    "rule",
-    "statistics",
-    "to_learners",
+    *_learners.__all__,
+    *meta.__all__,
+    *state.__all__,
+    *_statistics.__all__,
+    *task.__all__,
 ]
 
 

@@ -13,6 +13,8 @@ from ._layout import Layout
 from ._pairs import Pair
 from .state import MetaState, init, kept
 
+__all__ = ["from_learners", "to_learners"]
+
 
 def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
     """Returns NumPy's learners of the same state: one, or with `isotropic="tensor"` one a leaf.

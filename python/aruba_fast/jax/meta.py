@@ -30,6 +30,8 @@ from .state import MetaState, full, kept
 from .statistics import TaskStatistics
 from .task import GradientTransformation, aruba_plus_plus, ogd
 
+__all__ = ["apply", "rule"]
+
 
 def apply(state: MetaState, statistics: TaskStatistics, meta_step: Any = None) -> MetaState:
     """Learns from the merged statistics of one round.

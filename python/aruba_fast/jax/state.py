@@ -15,6 +15,8 @@ from . import _trees
 from ._layout import Layout, joined
 from ._pairs import Pair, constant, multiply, rounded, single, within_float64
 
+__all__ = ["MetaState", "init"]
+
 
 @partial(
     jax.tree_util.register_dataclass,

@@ -16,6 +16,8 @@ from ._layout import Layout, joined
 from ._pairs import Pair, add, multiply, settled, single, total, two_product, two_sum, where
 from .state import shown, wide_type
 
+__all__ = ["TaskStatistics", "merge", "statistics"]
+
 # What a task may add, as NumPy's learner has it: from a phi that it leaves behind the next ones can
 # still be run. The weights are those whose sums and inverses are numbers.
 _MOST = {np.dtype(np.float64): (2.0**900, 2.0**960), np.dtype(np.float32): (np.inf, np.inf)}

@@ -8,8 +8,18 @@ from jax import lax
 from jax import numpy as jnp
 
 from .. import _check
-from . import _trees
+from . import _steps, _trees
 from ._pairs import fma
+
+__all__ = [
+    "AdamState",
+    "ArubaPlusPlusState",
+    "GradientTransformation",
+    "OGDState",
+    "adam",
+    "aruba_plus_plus",
+    "ogd",
+]
 
 
 class GradientTransformation(NamedTuple):
@@ -82,14 +92,14 @@ def ogd(learning_rate: Any) -> GradientTransformation:
     Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
     name = "ogd"
-    learning_rate = _numbers_checked(name, "learning_rate", learning_rate)
+    learning_rate = _steps.numbers_checked(name, "learning_rate", learning_rate)
 
     def init(params: Any) -> OGDState:
-        structure, leaves = _params(name, params)
-        return OGDState(*map(structure.unflatten, _zeros_twice(leaves)))
+        structure, leaves = _steps.params(name, params)
+        return OGDState(*map(structure.unflatten, _steps.zeros(leaves, 2)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, OGDState]:
-        grads, sums, theta = _step_leaves(name, updates, state.grad_sq, "grad_sq", params)
+        grads, sums, theta = _steps.step_leaves(name, updates, state.grad_sq, "grad_sq", params)
         rates = _trees.rates_for(name, "learning_rate", learning_rate, "updates", updates)
         rest = jax.tree.leaves(state.rest)
         moved, *after = _ogd(rates, grads, sums, theta, rest)
@@ -133,17 +143,17 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
     Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
     name = "aruba_plus_plus"
-    b = _numbers_checked(name, "b", b, positive=True)
-    g = _numbers_checked(name, "g", g, positive=True)
+    b = _steps.numbers_checked(name, "b", b, positive=True)
+    g = _steps.numbers_checked(name, "g", g, positive=True)
     coef = _trees.number(name, "coef", coef, _check.non_negative)
 
     def init(params: Any) -> ArubaPlusPlusState:
-        structure, leaves = _params(name, params)
+        structure, leaves = _steps.params(name, params)
         first = _trees.rates_for(name, "g", g, "params", params)
         return ArubaPlusPlusState(*map(structure.unflatten, _spread(first, leaves)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ArubaPlusPlusState]:
-        grads, own, theta = _step_leaves(name, updates, state.g, "g", params)
+        grads, own, theta = _steps.step_leaves(name, updates, state.g, "g", params)
         over = _trees.rates_for(name, "b", b, "updates", updates)
         rest = jax.tree.leaves(state.rest)
         share = _trees.array(name, "coef", coef)
@@ -198,17 +208,16 @@ def adam(learning_rate: Any, beta2: Any = 0.999, eps: Any = 1e-8) -> GradientTra
     Source: Kingma, Ba, ICLR 2015; Nichol, Achiam, Schulman, 2018, for beta1 = 0.
     """
     name = "adam"
-    learning_rate = _numbers_checked(name, "learning_rate", learning_rate)
+    learning_rate = _steps.numbers_checked(name, "learning_rate", learning_rate)
     forget = 1.0 - _check.fraction(name, "beta2", beta2, zero=True)
     least = _check.positive(name, "eps", eps)
 
     def init(params: Any) -> AdamState:
-        structure, leaves = _params(name, params)
-        zeros = [*_zeros_twice(leaves), *_zeros_twice(leaves)]
-        return AdamState(*map(structure.unflatten, zeros))
+        structure, leaves = _steps.params(name, params)
+        return AdamState(*map(structure.unflatten, _steps.zeros(leaves, 4)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdamState]:
-        grads, sums, theta = _step_leaves(name, updates, state.grad_sq, "grad_sq", params)
+        grads, sums, theta = _steps.step_leaves(name, updates, state.grad_sq, "grad_sq", params)
         rates = _trees.rates_for(name, "learning_rate", learning_rate, "updates", updates)
         own = [jax.tree.leaves(tree) for tree in (state.mean_sq, state.weight, state.rest)]
         moved, *after = _adam(rates, forget, least, grads, sums, theta, *own)
@@ -218,33 +227,7 @@ def adam(learning_rate: Any, beta2: Any = 0.999, eps: Any = 1e-8) -> GradientTra
     return GradientTransformation(init, update)
 
 
-def _numbers_checked(function: str, name: str, value: Any, *, positive: bool = False) -> Any:
-    """Returns one number checked, or a tree of which all leaves are but those of JAX."""
-    if _trees.is_number(value):
-        check = _check.positive if positive else _check.non_negative
-        return _trees.number(function, name, value, check)
-    bound = {"above": 0.0} if positive else {"at_least": 0.0}
-    for leaf in jax.tree.leaves(value):
-        if not isinstance(leaf, jax.Array):
-            _check.finite(function, name, _check.real_array(function, name, leaf), **bound)
-    return value
-
-
-def _params(function: str, params: Any) -> tuple[Any, list[Any]]:
-    """Returns the structure of parameters, and the leaves in the type that each is learned in."""
-    leaves, structure = jax.tree.flatten(params)
-    arrays = [_trees.array(function, "params", leaf) for leaf in leaves]
-    types = [_trees.master_type(function, "params", leaf) for leaf in arrays]
-    return structure, [leaf.astype(kind) for leaf, kind in zip(arrays, types, strict=True)]
-
-
-# Compiled, so that no two leaves of a state are one array: it can be donated.
-@jax.jit
-def _zeros_twice(leaves: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Returns the zeros that a task of `ogd` starts from."""
-    return [jnp.zeros_like(leaf) for leaf in leaves], [jnp.zeros_like(leaf) for leaf in leaves]
-
-
+# Compiled for the same reason as `_steps.zeros`.
 @jax.jit
 def _spread(values: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]:
     """Returns the g that a task of ARUBA++ starts from, and zeros."""
@@ -253,38 +236,10 @@ def _spread(values: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]
     return own, [jnp.zeros_like(leaf) for leaf in leaves]
 
 
-def _step_leaves(
-    function: str, updates: Any, sums: Any, called: str, params: Any
-) -> tuple[list[Any], list[Any], list[Any]]:
-    """Returns the leaves of a step, the gradients in the type of the sums."""
-    totals = jax.tree.leaves(sums)
-    grads = _trees.leaves_as(function, "updates", updates, f"state.{called}", sums)
-    _trees.shapes(function, "updates", grads, [total.shape for total in totals])
-    wide = []
-    for grad, total in zip(grads, totals, strict=True):
-        if _trees.master_type(function, "updates", grad).itemsize > total.dtype.itemsize:
-            raise TypeError(
-                f"{function}: `updates` must not be of more precision than the parameters: "
-                f"got {grad.dtype}, expected at most {total.dtype}"
-            )
-        wide.append(grad.astype(total.dtype))
-    if params is None:
-        return wide, totals, [None] * len(wide)
-    theta = _trees.leaves_as(function, "params", params, "updates", updates)
-    _trees.shapes(function, "params", theta, [total.shape for total in totals])
-    for leaf, total in zip(theta, totals, strict=True):
-        if leaf.dtype != total.dtype:
-            raise TypeError(
-                f"{function}: `params` must be of full precision, lest small steps are lost: got "
-                f"{leaf.dtype}, expected {total.dtype}, cast where the model computes"
-            )
-    return wide, totals, theta
-
-
 @jax.jit
 def _ogd(rates: Any, grads: Any, sums: Any, theta: Any, rest: Any) -> tuple[Any, Any, Any]:
     """Returns the updates, the sums of squares and the rests."""
-    moves = [_moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
+    moves = [_steps.moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
     squares = [fma(grad, grad, total) for grad, total in zip(grads, sums, strict=True)]
     return [move for move, _ in moves], squares, [left for _, left in moves]
 
@@ -318,15 +273,5 @@ def _lowered(b: Any, g: Any, coef: Any, grads: Any, theta: Any, rest: Any) -> tu
         square = lax.optimization_barrier(grad * grad)
         rates.append(jnp.sqrt(over.astype(own.dtype)) / root)
         after.append(fma(coef.astype(own.dtype), square, own))
-    moves = [_moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
+    moves = [_steps.moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
     return [move for move, _ in moves], after, [left for _, left in moves]
-
-
-def _moved(rate: Any, grad: Any, theta: Any, rest: Any) -> tuple[Any, Any]:
-    """Returns what has to be added to theta, and how far that sum is from where the kernel is."""
-    step = -rate.astype(grad.dtype)
-    if theta is None:
-        return step * grad, rest
-    at = fma(step, grad, theta + rest)
-    move = at - theta
-    return move, at - (theta + move)
