@@ -57,6 +57,13 @@ class Numbers {
     return values;
   }
 
+  // Gradients of any type.
+  template <class G>
+  std::vector<G> gradients(std::int64_t n) {
+    if constexpr (sizeof(G) == 2) return halves<G>(n);
+    else return wild_vector<G>(n);
+  }
+
  private:
   std::uint64_t state_;
 };

@@ -1,34 +1,20 @@
 // The step kernels on the emulated device against those of the CPU: equal bits for every rule,
-// type, size, alignment and form.
+// type, size, alignment and form of an array.
 #include "arrays.h"
 #include "cpp/ops_step.h"
-#include "cuda/ops_step.h"
 #include "cuda_runtime.h"
 #include "small.h"
+#include "steps.h"
 
 namespace {
 
 using namespace aruba_fast;
 using namespace aruba_fast::test;
 
-const cuda::Stream kStream{0, nullptr};
-std::vector<StepRule> all_rules() {
-  std::vector<StepRule> rules;
-  for (int i = 0; i < kStepRules; ++i) rules.push_back(static_cast<StepRule>(i));
-  return rules;
-}
-const std::vector<StepRule> kRules = all_rules();
-
 // How far each array lies beyond a 16-byte boundary, in elements.
 struct Offsets {
   std::size_t theta, grad, rates, state;
 };
-
-template <class T, class G>
-std::vector<G> gradients(Numbers& numbers, std::int64_t n) {
-  if constexpr (sizeof(G) == 2) return numbers.halves<G>(n);
-  else return numbers.wild_vector<G>(n);
-}
 
 // One array, [n_rows, d]: rates for every coordinate, for every column, or one for all.
 template <class T, class G>
@@ -39,7 +25,7 @@ class Case {
     Numbers numbers(seed);
     const std::int64_t n = n_rows * d;
     theta_ = numbers.wild_vector<T>(n);
-    grad_ = gradients<T, G>(numbers, n);
+    grad_ = numbers.gradients<G>(n);
     rates_ = numbers.wild_vector<T>(shared ? d : n, 1.5);
     state_ = numbers.wild_vector<T>(n, 1.5);
   }
@@ -47,12 +33,12 @@ class Case {
   void check(StepRule rule, bool with_rates, bool with_state) {
     std::vector<T> theta = theta_, state = state_;
     run(rule, with_rates, with_state, theta.data(), grad_.data(), rates_.data(), state.data(),
-        [](const StepArguments& arguments) { step(arguments); });
+        step);
     DeviceArray<T> on_theta(theta_, at_.theta), on_rates(rates_, at_.rates),
         on_state(state_, at_.state);
     DeviceArray<G> on_grad(grad_, at_.grad);
     run(rule, with_rates, with_state, on_theta.data(), on_grad.data(), on_rates.data(),
-        on_state.data(), [](const StepArguments& arguments) { cuda::step(arguments, kStream); });
+        on_state.data(), on_device);
     const std::string what = "rule " + std::to_string(static_cast<int>(rule)) + " " +
                              name_of(kType<G>) + " " + std::to_string(n_rows_) + "x" +
                              std::to_string(d_) + " rates " + std::to_string(with_rates) +
@@ -118,133 +104,6 @@ void test_shared_rates() {
             .check(rule, true, true);
 }
 
-// A list of arrays of every size and alignment, empty ones among them.
-template <class T, class G>
-class List {
- public:
-  explicit List(std::int64_t n_arrays, std::uint64_t seed = 7) {
-    Numbers numbers(seed);
-    for (std::int64_t i = 0; i < n_arrays; ++i) {
-      const std::int64_t n = i % 11 == 3   ? 0
-                             : i % 13 == 5 ? 4097
-                                           : static_cast<std::int64_t>(numbers.bits() % 700);
-      const std::size_t offset = static_cast<std::size_t>(i) % 4;
-      theta_.push_back(numbers.wild_vector<T>(n));
-      state_.push_back(numbers.wild_vector<T>(n, 1.5));
-      on_theta_.emplace_back(theta_.back(), offset);
-      on_state_.emplace_back(state_.back(), 3 - offset);
-      const std::vector<T> rates = numbers.wild_vector<T>(n, 1.5);
-      const std::vector<G> grad = gradients<T, G>(numbers, n);
-      rates_.emplace_back(rates);
-      grad_.emplace_back(grad, offset);
-    }
-  }
-
-  // `call` steps a list of arrays.
-  template <class Step>
-  void run(StepRule rule, bool on_device, Step call) {
-    std::vector<Array> arrays[4];
-    for (std::size_t i = 0; i < theta_.size(); ++i) {
-      const auto n = static_cast<std::int64_t>(theta_[i].size());
-      const int at = static_cast<int>(i);
-      arrays[0].push_back(
-          view("theta", on_device ? on_theta_[i].data() : theta_[i].data(), {n}, at));
-      arrays[1].push_back(view("grad", grad_[i].data(), {n}, at));
-      arrays[2].push_back(view("rates", rates_[i].data(), {n}, at));
-      arrays[3].push_back(
-          view("state", on_device ? on_state_[i].data() : state_[i].data(), {n}, at));
-    }
-    call(StepArguments{
-        "test", rule, arrays[0], arrays[1], arrays[2], arrays[3], {0, 0.25, 0.5, 0.75}});
-  }
-
-  void check() {
-    for (const StepRule rule : kRules) {
-      run(rule, false, [](const StepArguments& arguments) { step(arguments); });
-      cuda_on_cpu::reset_counts();
-      run(rule, true, [](const StepArguments& arguments) { cuda::step(arguments, kStream); });
-      expect_equal(cuda_on_cpu::counts().launches, std::int64_t{1});
-      expect(cuda_on_cpu::counts().copies <= 1, "one copy of the table at most");
-      for (std::size_t i = 0; i < theta_.size(); ++i) {
-        expect_same(on_theta_[i].values(), theta_[i], "theta of list");
-        expect_same(on_state_[i].values(), state_[i], "state of list");
-      }
-    }
-  }
-
- private:
-  std::vector<std::vector<T>> theta_, state_;
-  std::vector<DeviceArray<T>> on_theta_, on_state_, rates_;
-  std::vector<DeviceArray<G>> grad_;
-};
-
-void test_lists() {
-  for (unsigned order = 0; order < 3; ++order) {
-    cuda_on_cpu::set_order(order);
-    List<float, float>(60).check();
-    List<double, double>(60).check();
-    List<float, BFloat16>(60).check();
-    List<float, Float16>(60).check();
-  }
-  List<float, float>(kSmall ? 200 : 1000).check();
-  List<float, float>(0).run(StepRule::kOgd, true, [](const StepArguments& arguments) {
-    cuda_on_cpu::reset_counts();
-    cuda::step(arguments, kStream);
-    expect_equal(cuda_on_cpu::counts().launches, std::int64_t{0});
-  });
-}
-
-// A training loop: the table is copied when it is new, and found again otherwise.
-void test_table_is_kept() {
-  const auto device = [](const StepArguments& arguments) { cuda::step(arguments, kStream); };
-  List<float, float> first(20, 1), second(20, 2);
-  cuda_on_cpu::reset_counts();
-  for (int turn = 0; turn < 5; ++turn) {
-    first.run(StepRule::kOgd, true, device);
-    second.run(StepRule::kAdaGrad, true, device);
-  }
-  expect_equal(cuda_on_cpu::counts().launches, std::int64_t{10});
-  expect_equal(cuda_on_cpu::counts().copies, std::int64_t{2});
-  expect_equal(cuda_on_cpu::counts().synchronizations, std::int64_t{0});
-  // A graph's table is its own: copied while it is captured, and never found by anybody else.
-  cuda_on_cpu::begin_capture(nullptr);
-  cuda_on_cpu::reset_counts();
-  first.run(StepRule::kOgd, true, device);
-  first.run(StepRule::kOgd, true, device);
-  expect_equal(cuda_on_cpu::counts().copies, std::int64_t{2});
-  const auto graph = cuda_on_cpu::end_capture(nullptr);
-  cuda_on_cpu::reset_counts();
-  first.run(StepRule::kOgd, true, device);
-  expect_equal(cuda_on_cpu::counts().copies, std::int64_t{0});
-  // Many tables: those not used for long give way, nothing is allocated for ever.
-  for (std::uint64_t seed = 10; seed < 60; ++seed)
-    List<float, float>(20, seed).run(StepRule::kOgd, true, device);
-  cuda_on_cpu::reset_counts();
-  for (std::uint64_t seed = 100; seed < 150; ++seed)
-    List<float, float>(20, seed).run(StepRule::kOgd, true, device);
-  expect_equal(cuda_on_cpu::counts().copies, std::int64_t{50});
-  expect_equal(cuda_on_cpu::counts().allocations, std::int64_t{0});
-}
-
-// A table whose copy the device has not been seen to finish: the next use waits for it, once known
-// to be there nobody waits.
-void test_table_is_waited_for() {
-  const auto device = [](const StepArguments& arguments) { cuda::step(arguments, kStream); };
-  List<float, float> list(20, 1000);
-  list.run(StepRule::kOgd, true, device);
-  cuda_on_cpu::reset_counts();
-  cuda_on_cpu::fail_next("cudaEventQuery", cudaErrorNotReady);
-  list.run(StepRule::kOgd, true, device);
-  expect_equal(cuda_on_cpu::counts().waits, std::int64_t{1});
-  expect_equal(cuda_on_cpu::counts().copies, std::int64_t{0});
-  expect_equal(int{cudaGetLastError()}, int{cudaSuccess});
-  cuda_on_cpu::fail_next("cudaEventQuery", cudaErrorNotReady);
-  list.run(StepRule::kOgd, true, device);
-  list.run(StepRule::kOgd, true, device);
-  expect_equal(cuda_on_cpu::counts().waits, std::int64_t{2});
-  cuda_on_cpu::fail_next("", cudaSuccess);
-}
-
 // The caller's stream is used, on its device, and the device that was current is so again.
 void test_stream() {
   cuda_on_cpu::set_devices(2);
@@ -276,32 +135,12 @@ void test_stream() {
   expect(cuda::problem().empty(), "no problem");
 }
 
-void test_mixed_types() {
-  Numbers numbers(5);
-  std::vector<float> a = numbers.vector<float>(100);
-  std::vector<double> b = numbers.vector<double>(50);
-  const std::vector<float> grad_a = numbers.vector<float>(100);
-  const std::vector<double> grad_b = numbers.vector<double>(50);
-  DeviceArray<float> on_a(a);
-  DeviceArray<double> on_b(b);
-  const Array grad[2] = {view("grad", grad_a.data(), {100}, 0),
-                         view("grad", grad_b.data(), {50}, 1)};
-  const Array theta[2] = {view("theta", a.data(), {100}, 0), view("theta", b.data(), {50}, 1)};
-  const Array on[2] = {view("theta", on_a.data(), {100}, 0), view("theta", on_b.data(), {50}, 1)};
-  step({"test", StepRule::kOgd, theta, grad, {}, {}, {0.1}});
-  cuda_on_cpu::reset_counts();
-  cuda::step({"test", StepRule::kOgd, on, grad, {}, {}, {0.1}}, kStream);
-  expect_equal(cuda_on_cpu::counts().launches, std::int64_t{2});
-  expect_same(on_a.values(), a, "float32 of a mixed list");
-  expect_same(on_b.values(), b, "float64 of a mixed list");
-}
-
 void test_errors() {
   std::vector<float> a(8);
   const Array theta = view("theta", a.data(), {8}), grad = view("grad", a.data() + 4, {4}),
               overlap = view("grad", a.data(), {8});
   const auto call = [&](const Array& gradient) {
-    cuda::step({"step", StepRule::kOgd, {&theta, 1}, {&gradient, 1}, {}, {}, {0.1}}, kStream);
+    on_device({"step", StepRule::kOgd, {&theta, 1}, {&gradient, 1}, {}, {}, {0.1}});
   };
   expect_throw<ValueError>("step: `grad` must have the shape of `theta`: got (4,), expected (8,)",
                            [&] { call(grad); });
@@ -313,18 +152,11 @@ void test_errors() {
   call(good);  // the error is not reported twice
   const Array many[2] = {theta, theta};
   const Array grads[2] = {good, good};
-  expect_throw<ValueError>("must not overlap", [&] {
-    cuda::step({"step", StepRule::kOgd, many, grads, {}, {}, {0.1}}, kStream);
-  });
+  expect_throw<ValueError>(
+      "must not overlap", [&] { on_device({"step", StepRule::kOgd, many, grads, {}, {}, {0.1}}); });
   cuda_on_cpu::set_devices(0, cudaErrorInsufficientDriver);
   expect_throw<CudaError>("driver version is insufficient", [&] { call(good); });
   cuda_on_cpu::set_devices(1);
-  cuda_on_cpu::fail_next("cudaMemcpyAsync", cudaErrorIllegalAddress);
-  List<float, float> list(5, 77);
-  const auto device = [](const StepArguments& arguments) { cuda::step(arguments, kStream); };
-  expect_throw<CudaError>("cudaMemcpyAsync failed",
-                          [&] { list.run(StepRule::kOgd, true, device); });
-  list.check();
 }
 
 }  // namespace
@@ -338,11 +170,7 @@ int main() {
     test_shared_rates<float, float>();
     test_shared_rates<double, double>();
     test_shared_rates<float, BFloat16>();
-    test_lists();
-    test_table_is_kept();
-    test_table_is_waited_for();
     test_stream();
-    test_mixed_types();
     test_errors();
   });
 }
