@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels.h"
+#include "rules/softmax.h"
 #include "simd.h"
 
 namespace aruba_fast::ARUBA_ISA {

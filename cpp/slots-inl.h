@@ -17,6 +17,24 @@ ARUBA_RULE void load_each(Pack<T> (&to)[n], const Pointer (&from)[n], std::int64
   for (int i = 0; i < n; ++i) to[i] = load(from[i] + at);
 }
 
+// A register of theta and of the states at i, by the parameters at j; returns the rate. `clean`
+// goes over what is written.
+template <class T, class Rule, class Clean>
+ARUBA_RULE Pack<T> step_register(T* theta, T* const (&states)[kStatesOf<Rule>], std::int64_t i,
+                                 Pack<T> gradient, const T* const (&by)[kParametersOf<Rule>],
+                                 std::int64_t j, Clean clean) {
+  Pack<T> moved = load(theta);
+  State<Rule, Pack<T>> state;
+  Parameters<Rule, Pack<T>> parameters;
+  load_each<T>(state, states, i);
+  load_each<T>(parameters, by, j);
+  const Pack<T> used = Rule::step(moved, state, gradient, parameters);
+  store(theta, clean(moved));
+#pragma GCC unroll 4
+  for (int s = 0; s < kStatesOf<Rule>; ++s) store(states[s] + i, clean(state[s]));
+  return used;
+}
+
 // Out of the way of the loops: what only long tasks do.
 #define ARUBA_RARE __attribute__((noinline, cold))
 

@@ -169,7 +169,7 @@ class TaskRunner {
           const P x = partial ? load_first(slots_.x[k] + offset + j, tail, slots_.mask)
                               : load(slots_.x[k] + offset + j);
           const auto clean = [&](P a) { return partial ? keep<T>(slots_.mask, a) : a; };
-          move(theta + i, states, i, scale * x, by, j, clean);
+          step_register<T, Rule>(theta + i, states, i, scale * x, by, j, clean);
         }
       }
     }
@@ -247,24 +247,6 @@ class TaskRunner {
     return found.loss;
   }
 
-  // A register of theta and of the states at i, by the parameters at j; returns the rate. `clean`
-  // goes over what is written.
-  template <class Clean>
-  ARUBA_RULE static P move(T* theta, T* const (&states)[kStatesOf<Rule>], std::int64_t i,
-                           P gradient, const T* const (&by)[kParametersOf<Rule>], std::int64_t j,
-                           Clean clean) {
-    P moved = load(theta);
-    State<Rule, P> state;
-    Parameters<Rule, P> parameters;
-    load_each<T>(state, states, i);
-    load_each<T>(parameters, by, j);
-    const P used = Rule::step(moved, state, gradient, parameters);
-    store(theta, clean(moved));
-#pragma GCC unroll 4
-    for (int s = 0; s < kStatesOf<Rule>; ++s) store(states[s] + i, clean(state[s]));
-    return used;
-  }
-
   // theta and its state by the gradient scale * x.
   template <bool kPlain>
   ARUBA_RULE void update(int k, std::int64_t c, const T* x, P scale) {
@@ -277,7 +259,7 @@ class TaskRunner {
         T* sum = slots_.of(slots_.theta_sum, k, c) + j;
         store(sum, load(sum) + load(theta + j));
       }
-      const P used = move(theta + j, states, j, scale * x_j, by, j, clean);
+      const P used = step_register<T, Rule>(theta + j, states, j, scale * x_j, by, j, clean);
       if (!kPlain && slots_.radius > T(0)) store(slots_.of(slots_.used_rate, k, c) + j, used);
     });
   }

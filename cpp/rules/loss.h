@@ -196,28 +196,6 @@ struct Softmax {
   }
 };
 
-// Softmax in three strokes over the classes, whose predictions z_c the caller holds: the maximum,
-// the sum of e^(z_c - maximum), and each class's slope; loss = log(sum) - (z_y - maximum).
-template <class V>
-ARUBA_RULE V softmax_maximum(V maximum, V z) {
-  return select(z < maximum, maximum, z);
-}
-
-template <class V>
-ARUBA_RULE V softmax_term(V z, V maximum) {
-  return exp_nonpositive(z - maximum);
-}
-
-template <class V>
-ARUBA_RULE V softmax_loss(V sum, V chosen, V maximum) {
-  return log_positive(sum) - (chosen - maximum);
-}
-
-template <class V>
-ARUBA_RULE V softmax_slope(V probability, V y, Number<V> c) {
-  return select(y == V(c), probability - V(Number<V>(1)), probability);
-}
-
 // ---- the list, and what is made of it --------------------------------------------------------
 
 #define ARUBA_LOSSES(X) X(Squared) X(Absolute) X(Huber) X(Logistic) X(Hinge) X(Poisson) X(Softmax)
@@ -258,68 +236,51 @@ ARUBA_RULE DualBox<V> dual_box_of(V y, V w) {
   else return {nan<V>(), nan<V>(), nan<V>()};
 }
 
+// Returns ARUBA_ASKED(L) of the L that `loss` is: a switch, always predicted, for the loss is the
+// same for a whole run.
+#define ARUBA_LOSS_CASE(L) \
+  case Loss::k##L:         \
+    return ARUBA_ASKED(L);
+#define ARUBA_LOSS_SWITCH                         \
+  switch (loss) { ARUBA_LOSSES(ARUBA_LOSS_CASE) } \
+  __builtin_unreachable()
+
 ARUBA_RULE bool is_label(Loss loss, double y, double n_classes) {
-  switch (loss) {
-#define ARUBA_CASE(L) \
-  case Loss::k##L:    \
-    return L::is_label(y, n_classes);
-    ARUBA_LOSSES(ARUBA_CASE)
-#undef ARUBA_CASE
-  }
-  __builtin_unreachable();
+#define ARUBA_ASKED(L) L::is_label(y, n_classes)
+  ARUBA_LOSS_SWITCH;
+#undef ARUBA_ASKED
 }
 
-// Of one prediction: not the softmax. The loss is the same for a whole run, so the branch is always
-// predicted.
+// Of one prediction: not the softmax.
 template <class V>
 ARUBA_RULE LossAndSlope<V> one_output_loss(Loss loss, V z, V y) {
-  switch (loss) {
-#define ARUBA_CASE(L) \
-  case Loss::k##L:    \
-    return value_of<L>(z, y);
-    ARUBA_LOSSES(ARUBA_CASE)
-#undef ARUBA_CASE
-  }
-  __builtin_unreachable();
+#define ARUBA_ASKED(L) value_of<L>(z, y)
+  ARUBA_LOSS_SWITCH;
+#undef ARUBA_ASKED
 }
 
 // Of a smooth loss of one prediction; the softmax has a matrix.
 template <class V>
 ARUBA_RULE V curvature(Loss loss, V slope, V y) {
-  switch (loss) {
-#define ARUBA_CASE(L) \
-  case Loss::k##L:    \
-    return curvature_of<L>(slope, y);
-    ARUBA_LOSSES(ARUBA_CASE)
-#undef ARUBA_CASE
-  }
-  __builtin_unreachable();
+#define ARUBA_ASKED(L) curvature_of<L>(slope, y)
+  ARUBA_LOSS_SWITCH;
+#undef ARUBA_ASKED
 }
 
 // Of a loss that may fall for ever: large where z is far along, negative where it is not on the
 // way.
 ARUBA_RULE double fallen(Loss loss, double z, double y) {
-  switch (loss) {
-#define ARUBA_CASE(L) \
-  case Loss::k##L:    \
-    return fallen_of<L>(z, y);
-    ARUBA_LOSSES(ARUBA_CASE)
-#undef ARUBA_CASE
-  }
-  __builtin_unreachable();
+#define ARUBA_ASKED(L) fallen_of<L>(z, y)
+  ARUBA_LOSS_SWITCH;
+#undef ARUBA_ASKED
 }
 
 // Of a piecewise loss, w > 0.
 template <class V>
 ARUBA_RULE DualBox<V> dual_box(Loss loss, V y, V w) {
-  switch (loss) {
-#define ARUBA_CASE(L) \
-  case Loss::k##L:    \
-    return dual_box_of<L>(y, w);
-    ARUBA_LOSSES(ARUBA_CASE)
-#undef ARUBA_CASE
-  }
-  __builtin_unreachable();
+#define ARUBA_ASKED(L) dual_box_of<L>(y, w)
+  ARUBA_LOSS_SWITCH;
+#undef ARUBA_ASKED
 }
 
 }  // namespace aruba_fast

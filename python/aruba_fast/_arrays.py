@@ -1,6 +1,5 @@
 """Where arrays live: NumPy's in host memory, CuPy's on a CUDA device, and what works on each."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
@@ -21,33 +20,6 @@ class ForeignArray(Protocol):
 
     def __dlpack_device__(self) -> tuple[Any, Any]:
         """Tells where the memory is."""
-
-
-def require_plain(function: str, name: str, value: Any) -> None:
-    """Refuses a tensor of PyTorch whose numbers are not those that its memory holds."""
-    torch: Any = sys.modules.get("torch")
-    plain: Any = getattr(torch, "Tensor", ())
-    if not isinstance(value, plain):
-        return
-    kind = type(value)
-    functorch = getattr(getattr(torch, "_C", None), "_functorch", None)
-    if kind.__torch_dispatch__ is not plain.__torch_dispatch__:
-        got = f"a {kind.__name__}, whose class gives memory a meaning of its own"
-        expected = "a torch.Tensor of its numbers, as DTensor.full_tensor() returns"
-    elif functorch and functorch.is_functorch_wrapped_tensor(value):
-        got, expected = "one within a transform of torch.func", "a call outside of it"
-    elif value.device.type not in ("cpu", "cuda"):
-        got, expected = f"one on {str(value.device)!r}", "one on 'cpu' or 'cuda'"
-    elif value.layout is not torch.strided:
-        return  # its exporter's own sentence is as good
-    elif value.is_neg() or value.is_conj():
-        got = "one whose numbers are negated or conjugated when they are read"
-        expected = "resolve_neg() or resolve_conj() of it"
-    elif value.numel() and not value.data_ptr():
-        got, expected = "one without memory", "one that has it"
-    else:
-        return
-    raise TypeError(f"{function}: `{name}` must be a plain tensor: got {got}, expected {expected}")
 
 
 def cuda_module(function: str, name: str, value: object) -> ModuleType:

@@ -1,12 +1,15 @@
 """Frozen values with arrays in them: compared, hashed and pickled by what they hold."""
 
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _arrays
 from ._version import Versioned
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Value(Versioned):
@@ -16,6 +19,18 @@ class Value(Versioned):
     shape, wherever both live on the same device (comparing waits for that). A number is no array of
     equal numbers.
     """
+
+    def _hold(self, **values: Any) -> None:
+        """Sets fields, which nobody else can."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def _of(cls, **values: Any) -> "Self":
+        """Holds a learner's own values: not checked, so that no device is waited for."""
+        result = object.__new__(cls)
+        result._hold(**values)
+        return result
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

@@ -129,7 +129,7 @@ class MetaLearner(Saved):
             OGD(learning_rate=0.5)
         """
         if coef is None:
-            return OGD._of(self.learning_rate)
+            return OGD._of(learning_rate=self.learning_rate)
         coef = _check.non_negative("MetaLearner.rule", "coef", coef)
         b, g = self._read("b", "g")
         with _arrays.beside(b):
@@ -140,7 +140,7 @@ class MetaLearner(Saved):
         if self.max_learning_rate is not None:
             with _arrays.beside(b):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
-        return ArubaPlusPlus._of(b, g, coef)
+        return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=coef)
 
     def statistics(self, run: TaskRun, weights: ArrayLike | None = None) -> TaskStatistics:
         """Sums a round of tasks into what `apply` needs; the learner is not changed.

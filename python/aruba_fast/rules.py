@@ -23,10 +23,7 @@ def _values(function: str, name: str, value: Any, *, positive: bool) -> float | 
     if values.dtype.type is not np.float32 or not values.dtype.isnative:
         values = _check.real_array(function, name, value).astype(np.float64)
     _check.dimension(function, name, values, "[n_parameters]")
-    if positive:
-        _check.finite(function, name, values, above=0.0)
-    else:
-        _check.finite(function, name, values, at_least=0.0)
+    _check.finite(function, name, values, **({"above": 0.0} if positive else {"at_least": 0.0}))
     return _arrays.frozen(values.copy())
 
 
@@ -88,18 +85,12 @@ class OGD(Value):
     learning_rate: float | NDArray[Any]
 
     def __post_init__(self) -> None:
-        rate = _values("OGD", "learning_rate", self.learning_rate, positive=False)
-        object.__setattr__(self, "learning_rate", rate)
+        self._hold(
+            learning_rate=_values("OGD", "learning_rate", self.learning_rate, positive=False)
+        )
 
     def __repr__(self) -> str:
         return f"OGD(learning_rate={_show(self.learning_rate)})"
-
-    @classmethod
-    def _of(cls, learning_rate: float | NDArray[Any]) -> "OGD":
-        """The rule of a learner's own rate, not checked: no device is waited for."""
-        rule = object.__new__(cls)
-        object.__setattr__(rule, "learning_rate", learning_rate)
-        return rule
 
     def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
         if isinstance(self.learning_rate, float):
@@ -137,9 +128,10 @@ class AdaGrad(Value):
     delta: float
 
     def __post_init__(self) -> None:
-        rate = _check.non_negative("AdaGrad", "learning_rate", self.learning_rate)
-        object.__setattr__(self, "learning_rate", rate)
-        object.__setattr__(self, "delta", _check.positive("AdaGrad", "delta", self.delta))
+        self._hold(
+            learning_rate=_check.non_negative("AdaGrad", "learning_rate", self.learning_rate),
+            delta=_check.positive("AdaGrad", "delta", self.delta),
+        )
 
     def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "adagrad", self.learning_rate, self.delta
@@ -183,18 +175,7 @@ class ArubaPlusPlus(Value):
         if not isinstance(b, float) and not isinstance(g, float):
             _check.shape("ArubaPlusPlus", "g", g, b.shape)
             _check.together("ArubaPlusPlus", "g", g, "b", b)
-        self._hold(b, g, _check.non_negative("ArubaPlusPlus", "coef", self.coef))
-
-    def _hold(self, b: float | NDArray[Any], g: float | NDArray[Any], coef: float) -> None:
-        for name, value in (("b", b), ("g", g), ("coef", coef)):
-            object.__setattr__(self, name, value)
-
-    @classmethod
-    def _of(cls, b: NDArray[Any], g: NDArray[Any], coef: float) -> "ArubaPlusPlus":
-        """The rule of a learner's own sums: not checked, so that no device is waited for."""
-        rule = object.__new__(cls)
-        rule._hold(_arrays.frozen(b), _arrays.frozen(g), coef)
-        return rule
+        self._hold(b=b, g=g, coef=_check.non_negative("ArubaPlusPlus", "coef", self.coef))
 
     def __repr__(self) -> str:
         return f"ArubaPlusPlus(b={_show(self.b)}, g={_show(self.g)}, coef={self.coef:g})"
@@ -244,10 +225,11 @@ class Adam(Value):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        rate = _check.non_negative("Adam", "learning_rate", self.learning_rate)
-        object.__setattr__(self, "learning_rate", rate)
-        object.__setattr__(self, "beta2", _check.fraction("Adam", "beta2", self.beta2, zero=True))
-        object.__setattr__(self, "eps", _check.positive("Adam", "eps", self.eps))
+        self._hold(
+            learning_rate=_check.non_negative("Adam", "learning_rate", self.learning_rate),
+            beta2=_check.fraction("Adam", "beta2", self.beta2, zero=True),
+            eps=_check.positive("Adam", "eps", self.eps),
+        )
 
     def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "adam", self.learning_rate, self.eps, 1.0 - self.beta2
@@ -286,8 +268,7 @@ class EG(Value):
     learning_rate: float
 
     def __post_init__(self) -> None:
-        rate = _check.non_negative("EG", "learning_rate", self.learning_rate)
-        object.__setattr__(self, "learning_rate", rate)
+        self._hold(learning_rate=_check.non_negative("EG", "learning_rate", self.learning_rate))
 
     def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "eg", self.learning_rate

@@ -1,6 +1,7 @@
 """Checks of arrays: "function: `argument` must ...: got X, expected Y"."""
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
                 f"got {type(value).__name__} ({error}), expected an array on a CUDA device"
             ) from error
         return device_array
-    _arrays.require_plain(function, name, value)
+    _require_plain(function, name, value)
     if not isinstance(value, np.ndarray) and _is_ours(value):
         raise TypeError(
             f"{function}: `{name}` must be an array: got {shown(value)}{_array_of(name, value)}"
@@ -56,6 +57,33 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
             f"expected an array: leave these rows out, or {name}.filled(...)"
         )
     return result
+
+
+def _require_plain(function: str, name: str, value: Any) -> None:
+    """Refuses a tensor of PyTorch whose numbers are not those that its memory holds."""
+    torch: Any = sys.modules.get("torch")
+    plain: Any = getattr(torch, "Tensor", ())
+    if not isinstance(value, plain):
+        return
+    kind = type(value)
+    functorch = getattr(getattr(torch, "_C", None), "_functorch", None)
+    if kind.__torch_dispatch__ is not plain.__torch_dispatch__:
+        got = f"a {kind.__name__}, whose class gives memory a meaning of its own"
+        expected = "a torch.Tensor of its numbers, as DTensor.full_tensor() returns"
+    elif functorch and functorch.is_functorch_wrapped_tensor(value):
+        got, expected = "one within a transform of torch.func", "a call outside of it"
+    elif value.device.type not in ("cpu", "cuda"):
+        got, expected = f"one on {str(value.device)!r}", "one on 'cpu' or 'cuda'"
+    elif value.layout is not torch.strided:
+        return  # its exporter's own sentence is as good
+    elif value.is_neg() or value.is_conj():
+        got = "one whose numbers are negated or conjugated when they are read"
+        expected = "resolve_neg() or resolve_conj() of it"
+    elif value.numel() and not value.data_ptr():
+        got, expected = "one without memory", "one that has it"
+    else:
+        return
+    raise TypeError(f"{function}: `{name}` must be a plain tensor: got {got}, expected {expected}")
 
 
 def _held(value: Any, depth: int = 0) -> Any:
