@@ -10,9 +10,11 @@ import aruba_fast as af
 if TYPE_CHECKING:
     from collections.abc import Callable
 import numpy as np
+import pytest
 import reference
 
 DTYPES = (np.float32, np.float64)
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 # Promised accuracy of whole task runs of 1000 rounds, against the float64 oracle.
 RUN_TOLERANCE = {np.float32: 1e-4, np.float64: 1e-12}
 SIZES = (0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 127, 128, 129, 4095, 4096, 4097, 100_003)
@@ -119,6 +121,8 @@ KERNELS = (
         "adam",
     ),
 )
+
+kernels = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 
 
 def kernel_arguments(kernel, rng, shape, shared_rates=False):

@@ -5,57 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from buffers import snapshot
+from cases import KERNELS
 
 import aruba_fast as af
 
 F32, F64 = np.float32, np.float64
+# The form of every step that has all its arrays.
+STEPS = {kernel.function: kernel for kernel in KERNELS}
 
 
 def arguments(function, shape=(3, 4), dtype=F32):
-    """Good arguments of a kernel, by name, as the table below spoils them."""
-
-    def ones(shape=shape):
-        return np.ones(shape, dtype)
-
-    return {
-        "step": {"theta": ones(), "grad": ones(), "learning_rate": ones(), "grad_sq": ones()},
-        "aruba_step": {"theta": ones(), "grad": ones(), "b": ones(), "g": ones(), "coef": 0.5},
-        "adagrad_step": {
-            "theta": ones(), "grad": ones(), "grad_sq": ones(), "learning_rate": 0.5, "delta": 0.1,
-        },
-    }[function]  # fmt: skip
+    """Good arguments of a kernel, by name."""
+    kernel = STEPS[function]
+    return {name: np.ones(shape, dtype) for name in kernel.arguments} | kernel.numbers
 
 
 def call(function, keywords):
-    positional = {"step": 3, "aruba_step": 4, "adagrad_step": 3}[function]
-    values = list(keywords.items())
-    return getattr(af, function)(
-        *(value for _, value in values[:positional]), **dict(values[positional:])
-    )
+    return getattr(af, function)(**keywords)
 
 
-def refused(function, changes, error, message, **how):
+def refused(function, changes, error, message, *, place=dict, bits=snapshot, **how):
     """Calls with the changed arguments: the error, its message, and every array as it was."""
-    keywords = arguments(function, **how) | changes
-    before = snapshot(keywords)
+    keywords = place(arguments(function, **how)) | changes
+    before = bits(keywords)
     with pytest.raises(error, match=message) as caught:
         call(function, keywords)
     assert str(caught.value).startswith(f"{function}: ")
-    assert snapshot(keywords) == before
+    assert bits(keywords) == before
 
 
-WRITTEN = {
-    "step": ("theta", "grad_sq"),
-    "aruba_step": ("theta", "g"),
-    "adagrad_step": ("theta", "grad_sq"),
-}
-ARRAYS = [
-    (function, name)
-    for function, names in {
-        "step": ("theta", "grad", "learning_rate", "grad_sq"),
-        "aruba_step": ("theta", "grad", "b", "g"),
-        "adagrad_step": ("theta", "grad", "grad_sq"),
-    }.items()
-    for name in names
-]
-OUTPUTS = [(function, name) for function, names in WRITTEN.items() for name in names]
+ARRAYS = [(function, name) for function, kernel in STEPS.items() for name in kernel.arguments]
+OUTPUTS = [(function, name) for function, kernel in STEPS.items() for name in kernel.written]
+NUMBERS = [(f, n) for f, kernel in STEPS.items() for n in kernel.numbers if n != "t"]
+every_step = pytest.mark.parametrize("function", STEPS)
+every_array = pytest.mark.parametrize(("function", "name"), ARRAYS)
+every_output = pytest.mark.parametrize(("function", "name"), OUTPUTS)

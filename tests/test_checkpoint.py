@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import DTYPES
+from cases import dtypes
 from checkpoints import HYPERPARAMETERS, header_of, state, trained
 from safetensors.numpy import load, save
 
 import aruba_fast as af
 from aruba_fast import checkpoint
-
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 
 
 @dtypes

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import device
+import kernel_calls
 import ml_dtypes
 import numpy as np
 import pytest
 from foreign import Capsule, Interface
-from kernel_calls import ARRAYS, F32, F64, OUTPUTS, WRITTEN, arguments, call
+from kernel_calls import (
+    ARRAYS,
+    F32,
+    F64,
+    arguments,
+    call,
+    every_array,
+    every_output,
+    every_step,
+)
 from test_errors import OnDevice
 
 import aruba_fast as af
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_device")]
-every_array = pytest.mark.parametrize(("function", "name"), ARRAYS)
-every_output = pytest.mark.parametrize(("function", "name"), OUTPUTS)
 
 
 def on_device(keywords):
@@ -27,17 +36,10 @@ def snapshot(keywords):
     return {n: device.host(v).tobytes() for n, v in keywords.items() if hasattr(v, "data")}
 
 
-def refused(function, changes, error, message, **how):
-    """Calls with the changed arguments: the error, its message, and every array as it was."""
-    keywords = on_device(arguments(function, **how)) | changes
-    before = snapshot(keywords)
-    with pytest.raises(error, match=message) as caught:
-        call(function, keywords)
-    assert str(caught.value).startswith(f"{function}: ")
-    assert snapshot(keywords) == before
+refused = partial(kernel_calls.refused, place=on_device, bits=snapshot)
 
 
-@pytest.mark.parametrize("function", WRITTEN)
+@every_step
 def test_the_unspoiled_arguments_are_accepted(function):
     keywords = on_device(arguments(function))
     before = snapshot(keywords)

@@ -9,14 +9,13 @@ from functools import partial
 import device
 import numpy as np
 import pytest
-from cases import DTYPES, RULES, pack, task_data
+from cases import RULES, dtypes, pack, task_data
 from checkpoints import HYPERPARAMETERS, trained
 from checkpoints import state as host_state
 
 import aruba_fast as af
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_device")]
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 hypers = pytest.mark.parametrize("hyper", HYPERPARAMETERS, ids=["plain", "decay", "isotropic"])
 
 

@@ -7,13 +7,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from buffers import Guarded
-from cases import DTYPES, KERNELS, SIZES, kernel_arguments
+from cases import KERNELS, SIZES, dtypes, kernel_arguments, kernels
 
 import aruba_fast as af
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_device")]
-kernels = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 
 
 class OnDevice:

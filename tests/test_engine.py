@@ -21,6 +21,7 @@ from cases import (
     RULES,
     RUN_TOLERANCE,
     TASK_SIZES,
+    dtypes,
     n_parameters,
     pack,
     single,
@@ -36,7 +37,6 @@ from aruba_fast.rules import Rule
 KINK = 1e-4
 losses = pytest.mark.parametrize("loss", LOSSES)
 rules = pytest.mark.parametrize("rule", RULES)
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 
 
 @lru_cache(maxsize=1)

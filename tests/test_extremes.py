@@ -8,13 +8,12 @@ import device
 import numpy as np
 import pytest
 from buffers import snapshot
-from cases import DTYPES
+from cases import dtypes
 
 import aruba_fast as af
 
 F32, F64 = np.float32, np.float64
 INF, NAN = np.inf, np.nan
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 TINY, HUGE = float(np.finfo(F32).tiny), float(np.finfo(F32).max)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import aruba_fast
 import aruba_fast_reproductions
@@ -95,3 +99,22 @@ def test_the_library_does_not_know_the_reproductions():
     }
     assert knowing
     assert all(module.startswith("aruba_fast_reproductions") for module in knowing)
+
+
+def printed(code):
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+@pytest.mark.parametrize(("name", "title"), [("torch", "PyTorch"), ("jax", "JAX")])
+def test_a_framework_is_imported_by_its_name_alone_and_else_asked_for_in_one_sentence(name, title):
+    assert printed(f"import sys, aruba_fast; print('{name}' in sys.modules)") == "False"
+    code = (
+        f"import sys; sys.modules['{name}'] = None\n"
+        f"try: import aruba_fast.{name}\n"
+        "except ImportError as error: print(error)"
+    )
+    assert printed(code) == (
+        f"aruba_fast.{name}: {title} must be installed: got no module named '{name}', "
+        f"expected it from pip install 'aruba_fast[{name}]'"
+    )

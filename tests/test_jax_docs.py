@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
-import sys
 
 import pytest
 from documentation import run_examples
@@ -23,22 +21,3 @@ def test_docstrings_are_whole(name):
     assert [p for p in parameters if not re.search(rf"^\s+{p}:", text, re.MULTILINE)] == []
     # What functions return is a tuple with names, and shown where they are.
     assert run_examples(name, text) or hasattr(OBJECTS[name], "_fields")
-
-
-def test_importing_the_library_does_not_import_jax():
-    code = "import sys, aruba_fast; print('jax' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
-
-
-def test_without_jax_there_is_one_sentence():
-    code = (
-        "import sys; sys.modules['jax'] = None\n"
-        "try: import aruba_fast.jax\n"
-        "except ImportError as error: print(error)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == (
-        "aruba_fast.jax: JAX must be installed: got no module named 'jax', "
-        "expected it from pip install 'aruba_fast[jax]'"
-    )

@@ -7,25 +7,14 @@ import re
 import numpy as np
 import pytest
 from jax_models import aj, jax, jnp
+from test_jax_task_errors import OTHER, PHI, SGD, changed, used
 
 import aruba_fast as af
 
-PHI = {"a": jnp.ones((2, 3)), "b": jnp.ones(2)}
 STATE = aj.init(PHI)
-OTHER = {"a": jnp.ones((2, 3))}
 HATS = jax.tree.map(lambda leaf: leaf[None], PHI)
 LEARNER = af.MetaLearner(np.ones(8, np.float32))
 
-
-def used(inner, updates, params=None, start=PHI):
-    return inner.update(updates, inner.init(start), params)
-
-
-def changed(tree, **leaves):
-    return {**tree, **leaves}
-
-
-SGD = aj.ogd(0.1)
 
 CALLS = [
     (lambda: aj.init({}), ValueError, "init: `phi` must hold a coordinate: got 0 leaves"),

@@ -8,13 +8,12 @@ import pickle
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES, LOSSES, n_parameters, pack, single, task_data
+from cases import DTYPES, LOSSES, dtypes, n_parameters, pack, single, task_data
 from hypothesis import given
 from hypothesis import strategies as st
 
 import aruba_fast as af
 
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 STATE = ("phi", "learning_rate", "b", "g", "rho", "n_tasks", "n_skipped")
 
 

@@ -11,11 +11,10 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES, LOSSES, N_CLASSES, n_parameters, pack, task_data
+from cases import LOSSES, N_CLASSES, dtypes, n_parameters, pack, task_data
 
 import aruba_fast as af
 
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 LABELS = {"logistic": (0.0, 1.0), "hinge": (-1.0, 1.0)}
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES, LOSSES, n_parameters, pack, task_data
+from cases import LOSSES, dtypes, n_parameters, pack, task_data
 
 import aruba_fast as af
 
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 STATE = ("phi", "learning_rate", "b", "g", "rho", "n_tasks", "n_skipped")
 
 

@@ -7,13 +7,12 @@ import warnings
 import device
 import numpy as np
 import pytest
-from cases import DTYPES
+from cases import dtypes
 
 import aruba_fast as af
 
 F32, F64 = np.float32, np.float64
 INF, NAN = np.inf, np.nan
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 STATE = ("phi", "learning_rate", "b", "g", "n_tasks", "n_skipped")
 
 

@@ -9,13 +9,11 @@ from math import fsum
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES
+from cases import dtypes
 from hypothesis import given
 from hypothesis import strategies as st
 
 import aruba_fast as af
-
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 
 
 def round_of_tasks(rng, n_tasks, d, dtype, bits=20):
@@ -114,7 +112,7 @@ def partitions(draw):
 
 
 @given(partitions())
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@dtypes
 def test_any_grouping_and_order_agree_with_the_whole(dtype, partition):
     order, cuts, random, seed = partition
     rng = np.random.default_rng(seed)

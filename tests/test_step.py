@@ -6,14 +6,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 from buffers import Guarded
-from cases import DTYPES, KERNELS, SIZES, kernel_arguments
+from cases import KERNELS, SIZES, dtypes, kernel_arguments, kernels
 
 import aruba_fast as af
 from aruba_fast import _core
 
 PROMISED_ULP = 4
-kernels = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 
 
 def assert_close(got, expected, before, what):
@@ -210,7 +208,7 @@ def test_foreign_outputs_that_cannot_be_written_are_refused():
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
-@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+@kernels
 def test_words_of_a_half_type(kernel, name, rng):
     """uint16 gradients with their type named: the bits of gradients of that type."""
     dtype = np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else np.float16)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
-import sys
 
 import pytest
 from documentation import run_examples
@@ -49,22 +47,3 @@ def test_every_parameter_is_documented(name):
     text = inspect.getdoc(OBJECTS[name])
     parameters = [p for p in inspect.signature(OBJECTS[name]).parameters if p != "self"]
     assert [p for p in parameters if not re.search(rf"^\s+{p}:", text, re.MULTILINE)] == []
-
-
-def test_importing_the_library_does_not_import_torch():
-    code = "import sys, aruba_fast; print('torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
-
-
-def test_without_pytorch_there_is_one_sentence():
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "try: import aruba_fast.torch\n"
-        "except ImportError as error: print(error)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == (
-        "aruba_fast.torch: PyTorch must be installed: got no module named 'torch', "
-        "expected it from pip install 'aruba_fast[torch]'"
-    )

@@ -110,42 +110,26 @@ def _other_hyperparameters(meta, model, _):
     meta.load_state_dict(MetaOptimizer(model.parameters(), zeta=2.0).state_dict())
 
 
+# Methods, and what they take, that are for between tasks.
+CLOSED = [
+    ("step",),
+    ("statistics",),
+    ("rule",),
+    ("adopt",),
+    ("state_dict",),
+    ("save", "never"),
+    ("load", "never"),
+]
+
 CALLS = [
     (_nested, RuntimeError, "MetaOptimizer.task: no task must be open: got a call within"),
-    (
-        _in_task(lambda meta, *_: meta.step()),
-        RuntimeError,
-        "MetaOptimizer.step: no task must be open",
-    ),
-    (
-        _in_task(lambda meta, *_: meta.statistics()),
-        RuntimeError,
-        "MetaOptimizer.statistics: no task must be open",
-    ),
-    (
-        _in_task(lambda meta, *_: meta.rule()),
-        RuntimeError,
-        "MetaOptimizer.rule: no task must be open",
-    ),
-    (
-        _in_task(lambda meta, *_: meta.adopt()),
-        RuntimeError,
-        "MetaOptimizer.adopt: no task must be open",
-    ),
-    (
-        _in_task(lambda meta, *_: meta.state_dict()),
-        RuntimeError,
-        "MetaOptimizer.state_dict: no task must be open",
-    ),
-    (
-        _in_task(lambda meta, *_: meta.save("never")),
-        RuntimeError,
-        "MetaOptimizer.save: no task must be open",
-    ),
-    (
-        _in_task(lambda meta, *_: meta.load("never")),
-        RuntimeError,
-        "MetaOptimizer.load: no task must be open",
+    *(
+        (
+            _in_task(lambda meta, *_, name=name, args=args: getattr(meta, name)(*args)),
+            RuntimeError,
+            f"MetaOptimizer.{name}: no task must be open",
+        )
+        for name, *args in CLOSED
     ),
     (
         _in_task(lambda meta, *_: copy.deepcopy(meta)),
