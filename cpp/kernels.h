@@ -65,15 +65,15 @@ struct TasksCall {
   void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
   double* loss;
   Loss loss_kind;
-  double radius;                      // 0: unbounded
-  bool one_rate;                      // of all coordinates: the projection is Euclidean
-  std::int64_t* next;                 // shared: the next task that nobody has taken
-  const bool* stop;                   // shared: somebody asked to stop
-  void (*poll)(void*, std::int64_t);  // told of the work since the last call; may set stop
-  void* poll_context;
-  void* scratch;  // scratch_numbers() numbers of this thread's own, 64-byte aligned
-  int n_slots;    // tasks in lock-step, at most kMaxSlots
-  bool is_long;   // some task has more terms in a sum than are added one by one
+  double radius;                                // 0: unbounded
+  bool one_rate;                                // of all coordinates: the projection is Euclidean
+  std::int64_t* next;                           // shared: the next task that nobody has taken
+  const bool* stop;                             // shared: somebody asked to stop
+  void (*poll)(void*, std::int64_t) = nullptr;  // told of the work since the last; may set stop
+  void* poll_context = nullptr;
+  void* scratch = nullptr;  // scratch_numbers() numbers of this thread's own, 64-byte aligned
+  int n_slots;              // tasks in lock-step, at most kMaxSlots
+  bool is_long;             // some task has more terms in a sum than are added one by one
 
   // Batches, means and balls need more of a task than its parameters and the rule's state.
   bool is_plain() const { return batch_size == 1 && !theta_bar && !(radius > 0); }
@@ -97,9 +97,9 @@ struct HindsightCall {
   std::uint8_t* no_minimizer;
   std::int64_t* next;
   const bool* stop;
-  void (*poll)(void*);
-  void* poll_context;
-  double* scratch;
+  void (*poll)(void*) = nullptr;
+  void* poll_context = nullptr;
+  double* scratch = nullptr;
 };
 
 // Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be

@@ -51,20 +51,10 @@ void best_in_hindsight(const TaskTable& table, const HindsightOptions& options, 
                               .gap = outputs.gap,
                               .no_minimizer = outputs.no_minimizer,
                               .next = &next,
-                              .stop = &watch.stop,
-                              .poll = nullptr,
-                              .poll_context = nullptr,
-                              .scratch = nullptr};
+                              .stop = &watch.stop};
   const auto body = [&](int thread) {
-    HindsightCall own = call;
-    const auto address =
-        reinterpret_cast<std::uintptr_t>(scratch[static_cast<std::size_t>(thread)].get());
-    own.scratch = reinterpret_cast<double*>((address + 63) / 64 * 64);
-    if (thread == 0) {
-      own.poll = Watch::poll;
-      own.poll_context = &watch;
-    }
-    kernels().hindsight[table.type == Type::kFloat64](own);
+    double* const memory = scratch[static_cast<std::size_t>(thread)].get();
+    kernels().hindsight[table.type == Type::kFloat64](own_call(call, memory, thread, watch));
   };
   on_threads(threads, body, watch);
   if (watch.stop) throw Interrupted("best_in_hindsight: interrupted");

@@ -146,24 +146,15 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
       .one_rate = facts.rate_is_given && !rule.arrays[0],
       .next = &next,
       .stop = &watch_.stop,
-      .poll = nullptr,
-      .poll_context = nullptr,
-      .scratch = nullptr,
       .n_slots = static_cast<int>(std::min<std::int64_t>(most_slots_, divide_up(n_tasks, threads))),
       .is_long = is_long_};
   for (int i = 0; i < kMostParameters; ++i) call.parameters[i] = parameters_[i].get();
   reserve(threads, rule.rule == TaskRule::kExponentiatedGradient ? call.eg_scratch_numbers()
                                                                  : call.scratch_numbers());
   const auto body = [&](int thread) {
-    TasksCall own = call;
-    const auto address =
-        reinterpret_cast<std::uintptr_t>(scratch_[static_cast<std::size_t>(thread)].get());
-    own.scratch = reinterpret_cast<void*>((address + 63) / 64 * 64);
-    if (thread == 0) {
-      own.poll = Watch::poll;
-      own.poll_context = &watch_;
-    }
-    kernels().tasks[static_cast<int>(rule.rule)][index_of(table_.type)](own);
+    char* const memory = scratch_[static_cast<std::size_t>(thread)].get();
+    kernels().tasks[static_cast<int>(rule.rule)][index_of(table_.type)](
+        own_call(call, memory, thread, watch_));
   };
   on_threads(threads, body, watch_);
 }

@@ -49,4 +49,17 @@ class Watch {
 // share, it goes on watching. One of the exceptions of the bodies is thrown when all have ended.
 void on_threads(int n, const std::function<void(int)>& body, Watch& watch);
 
+// What a thread is called with: memory of its own from `memory` on, and, on the calling thread, the
+// watch.
+template <class Call>
+Call own_call(Call call, void* memory, int thread, Watch& watch) {
+  const auto aligned = (reinterpret_cast<std::uintptr_t>(memory) + 63) / 64 * 64;
+  call.scratch = reinterpret_cast<decltype(call.scratch)>(aligned);
+  if (thread == 0) {
+    call.poll = Watch::poll;
+    call.poll_context = &watch;
+  }
+  return call;
+}
+
 }  // namespace aruba_fast

@@ -200,14 +200,9 @@ def run_tasks(pieces, phi, rule, **options):
     phi = np.asarray(phi, np.float64)
     start = phi if phi.ndim == 2 else np.broadcast_to(phi, (len(pieces), len(phi)))
     runs = [run_task(x, y, start[k], rule, **options) for k, (x, y) in enumerate(pieces)]
-    columns = (
-        [getattr(run, name) for run in runs] for name in ("theta_hat", "grad_sq", "theta_bar")
-    )
-    return Run(
-        *(np.array(column) for column in columns),
-        np.array([run.loss for run in runs]),
-        min(run.kink for run in runs),
-    )
+    names = ("theta_hat", "grad_sq", "theta_bar", "loss")
+    columns = (np.array([getattr(run, name) for run in runs]) for name in names)
+    return Run(*columns, min(run.kink for run in runs))
 
 
 # ---- across tasks --------------------------------------------------------------------------------

@@ -294,8 +294,6 @@ def test_a_step_that_failed_drops_the_task():
 def test_an_optimizer_is_one(no_optimizer):
     _, _, meta = learning()
     no_optimizer = meta.rule() if no_optimizer is None else no_optimizer
-    with (
-        pytest.raises(TypeError, match=r"MetaOptimizer.task: `optimizer` must be an optimizer"),
-        meta.task(optimizer=no_optimizer),
-    ):
+    told = pytest.raises(TypeError, match=r"MetaOptimizer.task: `optimizer` must be an optimizer")
+    with told, meta.task(optimizer=no_optimizer):
         pass
