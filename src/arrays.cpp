@@ -78,7 +78,7 @@ void Arrays::read_words_as(py::handle type) {
 // Host arrays of other libraries through DLPack; NumPy does the protocol.
 py::object Arrays::to_numpy(py::handle object, const Array& named, Access access) const {
   if (is_instance_of(object, "torch", "Tensor"))
-    py::module_::import("aruba_fast._arrays")
+    py::module_::import("aruba_fast._check.arrays")
         .attr("require_plain")(function_, named.full_name(), object);
   if (on_cuda(object))
     refuse<TypeError>(function_, named.quoted(), "live in host memory as the other arrays do",

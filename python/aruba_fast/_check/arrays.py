@@ -35,7 +35,7 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
                 f"got {type(value).__name__} ({error}), expected an array on a CUDA device"
             ) from error
         return device_array
-    _require_plain(function, name, value)
+    require_plain(function, name, value)
     if not isinstance(value, np.ndarray) and _is_ours(value):
         raise TypeError(
             f"{function}: `{name}` must be an array: got {shown(value)}{_array_of(name, value)}"
@@ -59,7 +59,7 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
     return result
 
 
-def _require_plain(function: str, name: str, value: Any) -> None:
+def require_plain(function: str, name: str, value: Any) -> None:
     """Refuses a tensor of PyTorch whose numbers are not those that its memory holds."""
     torch: Any = sys.modules.get("torch")
     plain: Any = getattr(torch, "Tensor", ())
