@@ -121,7 +121,6 @@ KERNELS = (
         "adam",
     ),
 )
-
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 
 
