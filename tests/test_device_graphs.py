@@ -66,7 +66,7 @@ def merged(side):
 def of_means(side):
     """b and g as a user would take them; what is made of them goes away at once."""
     learner = side.learner
-    run = side.run(af.ArubaPlusPlus._of(learner.b, learner.g, 0.1))
+    run = side.run(af.ArubaPlusPlus._of(b=learner.b, g=learner.g, coef=0.1))
     loss = af.evaluate(side.tasks, learner.phi, loss="squared")
     learner.update(af.TaskRun(run.theta_hat, run.grad_sq, loss=loss))
 
