@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import sys
 import time
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def soak(seconds, *, frameworks=True, report=None):
     """Returns memory after warming up and at the end, and the number of calls."""
     calls = Calls(seed=2, frameworks=frameworks)
     began, first, laps, succeeded = time.monotonic(), 0, 0, 0
+    # Python's table of interned strings doubles once enough of them came and went: a MiB, and late.
+    for number in range(1 << 17):
+        sys.intern(f"soak {number}")
     with calls.stack:
         while laps <= WARM or time.monotonic() - began < seconds:
             for number in range(LAP):
