@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import aruba_fast as af
 
@@ -48,6 +49,12 @@ class Kernel:
     @property
     def function(self) -> str:
         return self.name.removesuffix("_grad_sq")
+
+    @property
+    def either(self) -> list[str]:
+        """Arguments that may be a number or an array."""
+        parameters = inspect.signature(getattr(af, self.function)).parameters
+        return [name for name, p in parameters.items() if float in get_args(p.annotation)]
 
     def call(self, arrays, **more):
         return getattr(af, self.function)(**(arrays | self.numbers | more))

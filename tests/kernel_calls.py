@@ -36,7 +36,13 @@ def refused(function, changes, error, message, *, place=dict, bits=snapshot, **h
 
 ARRAYS = [(function, name) for function, kernel in STEPS.items() for name in kernel.arguments]
 OUTPUTS = [(function, name) for function, kernel in STEPS.items() for name in kernel.written]
-NUMBERS = [(f, n) for f, kernel in STEPS.items() for n in kernel.numbers if n != "t"]
+EITHER = [(function, name) for function, kernel in STEPS.items() for name in kernel.either]
+NUMBERS = [
+    (function, name)
+    for function, kernel in STEPS.items()
+    for name in kernel.numbers
+    if name != "t" and name not in kernel.either
+]
 every_step = pytest.mark.parametrize("function", STEPS)
 every_array = pytest.mark.parametrize(("function", "name"), ARRAYS)
 every_output = pytest.mark.parametrize(("function", "name"), OUTPUTS)

@@ -8,6 +8,7 @@ import pytest
 from buffers import snapshot
 from kernel_calls import (
     ARRAYS,
+    EITHER,
     F32,
     F64,
     NUMBERS,
@@ -174,7 +175,7 @@ def test_a_long_list_that_was_accepted_once_is_looked_at_again():
     np.testing.assert_array_equal(theta, np.repeat([-4.0, -2.0], 20)[:, None] + np.zeros((40, 3)))
 
 
-@pytest.mark.parametrize(("function", "name"), [("step", "learning_rate"), *NUMBERS])
+@pytest.mark.parametrize(("function", "name"), [*EITHER, *NUMBERS])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, -1e-300])
 def test_hyperparameters_are_finite_and_not_negative(function, name, value):
     refused(function, {name: value}, ValueError, f"`{name}`.*got -?(nan|inf|1)")
@@ -183,7 +184,15 @@ def test_hyperparameters_are_finite_and_not_negative(function, name, value):
 @pytest.mark.parametrize(("function", "name"), NUMBERS)
 @pytest.mark.parametrize("value", [None, "0.1", 1j, [0.1]])
 def test_hyperparameters_are_numbers(function, name, value):
-    refused(function, {name: value}, TypeError, f"`{name}")
+    refused(function, {name: value}, TypeError, f"`{name}`")
+
+
+@pytest.mark.parametrize(
+    ("t", "error"),
+    [(0, ValueError), (-1, ValueError), (2**70, ValueError), (1.5, TypeError), (True, TypeError)],
+)
+def test_steps_are_counted_from_one(t, error):
+    refused("adam_step", {"t": t}, error, "`t`")
 
 
 def test_zero_is_a_rate_and_a_coefficient_but_no_delta():

@@ -64,25 +64,36 @@ def test_every_rule_has_its_kernel():
     assert exported == {kernel.jax for kernel in RULES}
 
 
-@pytest.mark.parametrize("kernel", RULES, ids=lambda kernel: kernel.jax)
-def test_a_rule_is_its_kernel(kernel, rng):
+NUMBERS = [
+    *((kernel, {}) for kernel in RULES),
+    *((kernel, {"coef": 0.0}) for kernel in RULES if "coef" in kernel.numbers),
+]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "more"), NUMBERS, ids=lambda value: getattr(value, "jax", None) or str(value)
+)
+def test_a_rule_is_its_kernel(kernel, more, rng):
     rule = getattr(aj, kernel.jax)
     phi, _, grads = tasks_of_gradients(rng, n_tasks=1)
     drawn = {n: a.astype(np.float32) for n, a in kernel_arguments(kernel, rng, phi.shape).items()}
-    told = {n: (drawn | kernel.numbers)[n] for n in inspect.signature(rule).parameters}
+    told = {n: (drawn | kernel.numbers | more)[n] for n in inspect.signature(rule).parameters}
     theta, state = jax.jit(scanned(rule(**told)))(phi, grads[0])
     # What a rule is not told starts at zero.
     arrays = {n: a.copy() if n in told else np.zeros_like(a) for n, a in drawn.items()}
     arrays["theta"], path = phi.copy(), np.abs(phi)
     for t, grad in enumerate(grads[0], 1):
         before = arrays["theta"].copy()
-        kernel.call(arrays | {"grad": grad}, **({"t": t} if "t" in kernel.numbers else {}))
+        now = more | {"t": t} if "t" in kernel.numbers else more
+        kernel.call(arrays | {"grad": grad}, **now)
         path += np.abs(arrays["theta"] - before)
     assert ulps(theta, arrays["theta"], [path]) <= 2
     for name in kernel.written[1:]:
         assert ulps(getattr(state, name), arrays[name]) <= 2
     if "grad_sq" in state._fields:
         np.testing.assert_allclose(state.grad_sq, (grads[0] ** 2).sum(0), rtol=1e-6)
+    if "weight" in state._fields:
+        np.testing.assert_allclose(state.weight, 1 - told["beta2"] ** len(grads[0]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])

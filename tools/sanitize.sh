@@ -58,8 +58,8 @@ export ARUBA_SANITIZED=$kind
 rm -f "$build"/log.* "$build/verdict"
 
 if [ "$kind" = address ]; then
-  # Leaks do not stop the run: their reports are judged below. Processes that tests start have no leak
-  # check (tests/conftest.py): where it fails, it replaces their status.
+  # Leaks do not stop the run: their reports are judged below. Processes that tests start have no
+  # leak check (tests/conftest.py): where it fails, it replaces their status.
   export ASAN_OPTIONS=detect_leaks=1:exitcode=99:log_path=$build/log:allocator_may_return_null=1
   export LSAN_OPTIONS=exitcode=0:max_leaks=0:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1
   LD_PRELOAD=$preload "${suite[@]}"

@@ -283,4 +283,7 @@ ARUBA_RULE DualBox<V> dual_box(Loss loss, V y, V w) {
 #undef ARUBA_ASKED
 }
 
+#undef ARUBA_LOSS_SWITCH
+#undef ARUBA_LOSS_CASE
+
 }  // namespace aruba_fast

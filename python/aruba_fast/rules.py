@@ -23,7 +23,8 @@ def _values(function: str, name: str, value: Any, *, positive: bool) -> float | 
     if values.dtype.type is not np.float32 or not values.dtype.isnative:
         values = _check.real_array(function, name, value).astype(np.float64)
     _check.dimension(function, name, values, "[n_parameters]")
-    _check.finite(function, name, values, **({"above": 0.0} if positive else {"at_least": 0.0}))
+    bound = {"above": 0.0} if positive else {"at_least": 0.0}
+    _check.finite(function, name, values, **bound)
     return _arrays.frozen(values.copy())
 
 

@@ -45,11 +45,10 @@ def step_entry(kernel):
     """The entry of a row of the table: a number or an array where the function takes either."""
     function = getattr(af, kernel.function)
     parameters = inspect.signature(function).parameters
-    either = [name for name, p in parameters.items() if float in get_args(p.annotation)]
 
     def entry(draw):
-        given = _arrays(draw, dict.fromkeys((*kernel.arguments, *either)))
-        given |= {name: draw.choice((draw.positive(), given[name])) for name in either}
+        given = _arrays(draw, dict.fromkeys((*kernel.arguments, *kernel.either)))
+        given |= {name: draw.choice((draw.positive(), given[name])) for name in kernel.either}
         for name, value in kernel.numbers.items():
             if isinstance(value, int):
                 value = draw.integer(1, 9)
