@@ -11,7 +11,6 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
-constexpr int kLanes = 32;
 template <class T>
 constexpr int kRegisters = kLanes / Pack<T>::kWidth;  // registers that the virtual lanes fill
 

@@ -30,9 +30,17 @@ struct ReduceCall {
   const void *theta_hat, *grad_sq, *phi;
   const double* weights;     // null: all one
   const std::uint8_t* skip;  // null: none
+  const double* shortening;  // of each task; null: all one
   std::int64_t first, last, begin, end, n, stride;
   double* sums;
   bool columns_follow;  // the next call is for the next columns, else for more tasks
+};
+
+// What tasks first..last spread in columns begin..end, at most a segment, to one number each.
+struct SpreadCall {
+  const void *theta_hat, *grad_sq, *phi, *rates;
+  std::int64_t first, last, begin, end, n;
+  double* spreads;
 };
 
 struct MergeCall {
@@ -50,6 +58,19 @@ struct MetaCall {
   std::int64_t n, stride;
   MetaStep<double> step;
   double n_summed;  // coordinates whose b and g are summed
+  bool rates_follow;  // by another call, which knows the prior
+};
+
+// The rates by the prior of one average task, of a segment at most, and what such tasks spread.
+struct RatesCall {
+  const double *b, *g;
+  void* rates;
+  std::int64_t n;
+  MetaStep<double> step;
+  AverageTask prior;  // not known, or of an isotropic learner: the rates stay
+  bool stay;
+  double per_distance;
+  double* spread;
 };
 
 constexpr int kMaxSlots = 64;
@@ -118,9 +139,11 @@ struct Kernels {
   int register_bytes;
   void (*step[kStepRules][kGradients])(const StepCall&);
   bool (*reduce[2])(const ReduceCall&);  // false: a grad_sq may be negative
+  void (*spread[2])(const SpreadCall&);
   bool (*merge)(const MergeCall&);       // false: a sum times `reach` is not finite
   void (*meta[2])(const MetaCall&);
   bool (*meta_is_sound[2])(const MetaCall&);  // whether `meta` would leave a state to go on from
+  void (*rates[2])(const RatesCall&);
   bool (*finite)(const float* values, std::int64_t n, bool not_negative);
   void (*tasks[kHostTaskRules][2])(const TasksCall&);
   void (*hindsight[2])(const HindsightCall&);

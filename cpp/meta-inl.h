@@ -19,20 +19,25 @@ ARUBA_RULE void store_sum(double* high, double* low, const Sum& sum) {
 template <class T, int kTasks>
 struct TaskRows {
   const T *theta_hat[kTasks], *grad_sq[kTasks];
-  double weight[kTasks];
+  double weight[kTasks], by[kTasks];
   const T* phi;
 };
+
+// What of the tasks differs: nothing, their weights, or these and by what they are shortened.
+enum class Differ { kNothing, kWeights, kLengths };
 
 // Adds kTasks tasks to one register of columns, or starts its sums with them, one kind of sum after
 // the other: a sum stays in registers over the tasks, and all three at once would not fit. `signs`
 // gathers the sign bits of the squares.
-template <class T, int kTasks, bool kWeighted>
+template <class T, int kTasks, Differ kDiffer>
 ARUBA_RULE void add_tasks(const TaskRows<T, kTasks>& rows, std::int64_t j, double* at,
                           std::int64_t row, bool start, Doubles::Mask& signs) {
   Doubles theta[kTasks];
 #pragma GCC unroll 4
   for (int k = 0; k < kTasks; ++k) theta[k] = load_doubles(rows.theta_hat[k] + j);
   const Doubles from = load_doubles(rows.phi + j);
+  if constexpr (kDiffer == Differ::kLengths)
+    for (int k = 0; k < kTasks; ++k) theta[k] = shortened(theta[k], from, Doubles(rows.by[k]));
   const auto add_each = [&](double* sums, auto term) {
     Sum sum = start ? Sum{Doubles(0.0), Doubles(0.0)} : load_sum(sums, sums + row);
 #pragma GCC unroll 4
@@ -43,15 +48,16 @@ ARUBA_RULE void add_tasks(const TaskRows<T, kTasks>& rows, std::int64_t j, doubl
   add_each(at + 2 * row, [&](int k) {
     const Doubles squares = load_doubles(rows.grad_sq[k] + j);
     signs |= to_bits(squares);
-    return squares;
+    return kDiffer == Differ::kLengths ? Doubles(rows.by[k] * rows.by[k]) * squares : squares;
   });
-  add_each(at + 4 * row,
-           [&](int k) { return kWeighted ? Doubles(rows.weight[k]) * theta[k] : theta[k]; });
+  add_each(at + 4 * row, [&](int k) {
+    return kDiffer == Differ::kNothing ? theta[k] : Doubles(rows.weight[k]) * theta[k];
+  });
 }
 
 // The columns of kTasks tasks; the last ones, too few for a register, move through a zero-padded
 // copy.
-template <class T, int kTasks, bool kWeighted>
+template <class T, int kTasks, Differ kDiffer>
 ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks, bool start,
                          Doubles::Mask& all_signs) {
   Doubles::Mask signs = all_signs;
@@ -60,7 +66,8 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks, bool
   for (int k = 0; k < kTasks; ++k) {
     rows.theta_hat[k] = static_cast<const T*>(call.theta_hat) + tasks[k] * call.n + call.begin;
     rows.grad_sq[k] = static_cast<const T*>(call.grad_sq) + tasks[k] * call.n + call.begin;
-    rows.weight[k] = kWeighted ? call.weights[tasks[k]] : 1.0;
+    rows.weight[k] = call.weights ? call.weights[tasks[k]] : 1.0;
+    rows.by[k] = call.shortening ? call.shortening[tasks[k]] : 1.0;
   }
   rows.phi = static_cast<const T*>(call.phi) + call.begin;
   const std::int64_t n = call.end - call.begin;
@@ -76,7 +83,7 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks, bool
         prefetch(rows.grad_sq[k] + j + ahead);
       }
     }
-    add_tasks<T, kTasks, kWeighted>(rows, j, call.sums + j, call.stride, start, signs);
+    add_tasks<T, kTasks, kDiffer>(rows, j, call.sums + j, call.stride, start, signs);
   }
   all_signs = signs;
   if (j == n) return;
@@ -91,10 +98,10 @@ ARUBA_RULE void add_rows(const ReduceCall& call, const std::int64_t* tasks, bool
   }
   std::memcpy(tail[2 * kTasks], rows.phi + j, bytes);
   padded.phi = tail[2 * kTasks];
-  add_tasks<T, kTasks, kWeighted>(padded, 0, call.sums + j, call.stride, start, all_signs);
+  add_tasks<T, kTasks, kDiffer>(padded, 0, call.sums + j, call.stride, start, all_signs);
 }
 
-template <class T, bool kWeighted>
+template <class T, Differ kDiffer>
 bool reduce_tasks(const ReduceCall& call) {
   // 32 operations a register and task: arithmetic bounds this (17.8 ms; 8 tasks at once 19.0;
   // Fast2Sum of the larger and the smaller for the sums of squares 20.5).
@@ -107,13 +114,13 @@ bool reduce_tasks(const ReduceCall& call) {
     if (call.skip && call.skip[task]) continue;
     tasks[waiting++] = task;
     if (waiting < kTasks) continue;
-    add_rows<T, kTasks, kWeighted>(call, tasks, start, signs);
+    add_rows<T, kTasks, kDiffer>(call, tasks, start, signs);
     waiting = 0;
     start = false;
   }
-  if (waiting == 3) add_rows<T, 3, kWeighted>(call, tasks, start, signs);
-  else if (waiting == 2) add_rows<T, 2, kWeighted>(call, tasks, start, signs);
-  else if (waiting == 1) add_rows<T, 1, kWeighted>(call, tasks, start, signs);
+  if (waiting == 3) add_rows<T, 3, kDiffer>(call, tasks, start, signs);
+  else if (waiting == 2) add_rows<T, 2, kDiffer>(call, tasks, start, signs);
+  else if (waiting == 1) add_rows<T, 1, kDiffer>(call, tasks, start, signs);
   else if (start)
     std::memset(call.sums, 0, static_cast<std::size_t>(6 * call.stride) * sizeof(double));
   Doubles::Bits negative = 0;
@@ -123,7 +130,9 @@ bool reduce_tasks(const ReduceCall& call) {
 
 template <class T>
 bool reduce(const ReduceCall& call) {
-  return call.weights ? reduce_tasks<T, true>(call) : reduce_tasks<T, false>(call);
+  if (call.shortening) return reduce_tasks<T, Differ::kLengths>(call);
+  return call.weights ? reduce_tasks<T, Differ::kWeights>(call)
+                      : reduce_tasks<T, Differ::kNothing>(call);
 }
 
 // Calls body(i, lanes, arrays at i) for every register of n doubles. The last, partial register
@@ -162,6 +171,49 @@ ARUBA_RULE void store_lanes(T* p, Doubles a, int lanes) {
   T padded[Doubles::kWidth];
   store_from_doubles(padded, a);
   std::memcpy(p, padded, static_cast<std::size_t>(lanes) * sizeof(T));
+}
+
+// Sum of n <= kSegment terms in the order of warp_sum: term(i, lanes) of each register.
+template <class Term>
+ARUBA_RULE double segment_sum(std::int64_t n, Term term) {
+  constexpr int kWidth = Doubles::kWidth, kParts = kLanes / kWidth;
+  Doubles part[kParts];
+#pragma GCC unroll 16
+  for (int k = 0; k < kParts; ++k) part[k] = Doubles(0.0);
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+#pragma GCC unroll 16
+    for (int k = 0; k < kParts; ++k) part[k] = part[k] + term(i + k * kWidth, kWidth);
+  }
+  for (int k = 0; k < kParts && i + k * kWidth < n; ++k) {
+    const std::int64_t at = i + k * kWidth;
+    part[k] = part[k] + term(at, static_cast<int>(n - at < kWidth ? n - at : kWidth));
+  }
+  double lanes[kLanes];
+  for (int k = 0; k < kParts; ++k) store(lanes + k * kWidth, part[k]);
+  return fold_lanes(lanes);
+}
+
+template <class T>
+void spread(const SpreadCall& call) {
+  const std::int64_t n = call.end - call.begin;
+  const T *phi = static_cast<const T*>(call.phi) + call.begin,
+          *rates = static_cast<const T*>(call.rates) + call.begin;
+  // A division a column, not one a column and task.
+  alignas(64) double per_rate[kSegment + Doubles::kWidth];
+  for (std::int64_t j = 0; j < n; j += Doubles::kWidth) {
+    const int lanes = static_cast<int>(n - j < Doubles::kWidth ? n - j : Doubles::kWidth);
+    store(per_rate + j, reciprocal_rate(load_lanes(rates + j, lanes)));
+  }
+  for (std::int64_t task = call.first; task < call.last; ++task) {
+    const T *theta_hat = static_cast<const T*>(call.theta_hat) + task * call.n + call.begin,
+            *grad_sq = static_cast<const T*>(call.grad_sq) + task * call.n + call.begin;
+    call.spreads[task - call.first] = segment_sum(n, [&](std::int64_t j, int lanes) {
+      const Doubles distance = load_lanes(theta_hat + j, lanes) - load_lanes(phi + j, lanes);
+      return aruba_fast::spread(distance * distance, load_lanes(grad_sq + j, lanes),
+                                load_lanes(rates + j, lanes), load(per_rate + j));
+    });
+  }
 }
 
 // False where a lane is nan.
@@ -242,8 +294,23 @@ void meta(const MetaCall& call) {
         store(at[2], coordinate.phi);
         store(at[3], resting_ratio(distance, grad_sq, load_lanes(rates + i, lanes)));
         store_lanes(phi + i, coordinate.phi, lanes);
-        store_lanes(rates + i, learning_rate(coordinate.b, coordinate.g, call.step), lanes);
+        if (!call.rates_follow)
+          store_lanes(rates + i, learning_rate(coordinate.b, coordinate.g, call.step), lanes);
       });
+}
+
+template <class T>
+void rates(const RatesCall& call) {
+  T* rates = static_cast<T*>(call.rates);
+  *call.spread = segment_sum(call.n, [&](std::int64_t i, int lanes) {
+    const Doubles b = load_lanes(call.b + i, lanes), g = load_lanes(call.g + i, lanes);
+    if (!call.stay)
+      store_lanes(rates + i,
+                  learning_rate(b + Doubles(call.prior.b), g + Doubles(call.prior.g), call.step),
+                  lanes);
+    const Doubles rate = load_lanes(rates + i, lanes);
+    return aruba_fast::spread(Doubles(2 / call.per_distance) * b, g, rate, reciprocal_rate(rate));
+  });
 }
 
 template <class T>

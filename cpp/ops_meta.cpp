@@ -61,13 +61,16 @@ MetaCall MetaState::call_of(const PreparedRound& round, const SumsOfColumns& col
           .n = columns.end - begin,
           .stride = columns.stride,
           .step = round.step,
-          .n_summed = n_summed()};
+          .n_summed = n_summed(),
+          .rates_follow = parameters.average_task};
 }
 
 // Whether a state stays sound by sums over tasks of float32, without a look at it: an average of
 // numbers is one, and what is added to b and g is lost beside the largest double.
 bool MetaState::surely_stays_sound(const double* meta_step) const {
-  const auto moderate = [](double x) { return x > 1e-90 && x < 1e90; };
+  const auto moderate = [this](double x) {
+    return parameters.average_task || (x > 1e-90 && x < 1e90);
+  };
   return type == Type::kFloat32 && (!meta_step || *meta_step <= 1) && moderate(parameters.zeta) &&
          moderate(parameters.learning_rate * parameters.zeta);
 }
@@ -103,15 +106,46 @@ void MetaState::update(const PreparedRound& round, const SumsOfColumns& columns)
 }
 
 void MetaState::finish(const PreparedRound& round, const Statistics& statistics) {
-  if (parameters.isotropic) {
-    const double eta = learning_rate(sum_of(b, n), sum_of(g, n), round.step);
-    if (type == Type::kFloat64) std::fill_n(static_cast<double*>(rates), n, eta);
-    else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
-  }
   *n_tasks += statistics.n_tasks;
   *n_skipped += statistics.n_skipped;
   *weight_high = round.weight.high;
   *weight_low = round.weight.low;
+  if (!parameters.isotropic && !parameters.average_task) return;
+  const double sum_b = sum_of(b, n), sum_g = sum_of(g, n);
+  if (parameters.average_task) find_rates(round.step, sum_b, sum_g);
+  else fill_rates(learning_rate(sum_b, sum_g, round.step));
+}
+
+void MetaState::fill_rates(double eta) {
+  if (type == Type::kFloat64) std::fill_n(static_cast<double*>(rates), n, eta);
+  else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
+}
+
+// A learner whose tasks did not move, or had no gradient, keeps its rates.
+void MetaState::find_rates(const MetaStep<double>& step, double sum_b, double sum_g) {
+  const double held = tasks_held(*n_tasks, parameters.decay);
+  const AverageTask prior = average_task(sum_b, sum_g, n, held);
+  if (parameters.isotropic && prior.is_known()) fill_rates(learning_rate(sum_b, sum_g, step));
+  std::vector<double> spreads(static_cast<std::size_t>(divide_up(n, kSegment)));
+  for_each(std::ssize(spreads), n > kSharedFrom, [&](std::int64_t segment) {
+    const std::int64_t begin = segment * kSegment;
+    kernels().rates[index_of(type)]({.b = b + begin,
+                                     .g = g + begin,
+                                     .rates = static_cast<char*>(rates) + begin * size_of(type),
+                                     .n = std::min<std::int64_t>(kSegment, n - begin),
+                                     .step = step,
+                                     .prior = prior,
+                                     .stay = parameters.isotropic || !prior.is_known(),
+                                     .per_distance = parameters.per_distance(),
+                                     .spread = &spreads[static_cast<std::size_t>(segment)]});
+  });
+  *limit = spread_limit(warp_sum(spreads.data(), std::ssize(spreads), 1), held);
+}
+
+RoundArrays MetaState::limited(RoundArrays round) const {
+  round.rates = rates;
+  round.limit = parameters.average_task ? limit : nullptr;
+  return round;
 }
 
 void MetaState::apply(const char* function, const Statistics& statistics, const double* meta_step) {
@@ -140,15 +174,18 @@ void MetaState::apply_own(const char* function, const Statistics& statistics,
 
 void MetaState::learn(const char* function, const RoundArrays& tasks, const double* meta_step) {
   Statistics statistics{nullptr};
-  if (!surely_stays_sound(meta_step) || !count_few(tasks, statistics)) {
+  const RoundArrays of_round = limited(tasks);
+  const bool may_be_few = surely_stays_sound(meta_step);
+  const auto by = may_be_few ? count_few(of_round, statistics) : std::nullopt;
+  if (!by) {
     const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * n)]);
     statistics.sums = sums.get();
-    add_round(function, tasks, statistics, nullptr);
+    add_round(function, of_round, statistics, nullptr);
     return apply_own(function, statistics, meta_step);
   }
   if (statistics.n_tasks == 0) return;
   const PreparedRound round = prepare(statistics, meta_step);
-  sum_few(tasks, [&](const SumsOfColumns& columns) { update(round, columns); });
+  sum_few(of_round, *by, [&](const SumsOfColumns& columns) { update(round, columns); });
   finish(round, statistics);
 }
 

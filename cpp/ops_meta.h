@@ -6,12 +6,13 @@
 
 namespace aruba_fast {
 
-// The learner's memory, n coordinates each; b and g in units of eps^2 and zeta^2.
+// The learner's memory, n coordinates each; b and g in units of eps^2 and zeta^2. `limit`: the most
+// that a task of the next round may spread.
 struct MetaState {
   double *phi_master, *b, *g, *rho;
   void *phi, *rates;
   std::int64_t *n_tasks, *n_skipped;
-  double *weight_high, *weight_low;
+  double *weight_high, *weight_low, *limit;
   std::int64_t n;
   Type type;
   MetaParameters parameters;
@@ -29,6 +30,9 @@ struct MetaState {
   // The same by the sums of add_round, of which less has to be looked at.
   void apply_own(const char* function, const Statistics& statistics, const double* meta_step);
 
+  // The same tasks, shortened as this learner wants them.
+  RoundArrays limited(RoundArrays round) const;
+
   // add_round and apply, the same bits. With few tasks the sums never leave the cache, which moves
   // half the bytes.
   void learn(const char* function, const RoundArrays& tasks, const double* meta_step);
@@ -42,6 +46,8 @@ struct MetaState {
   void commit(const Statistics& statistics, const double* meta_step);
   void update(const PreparedRound& round, const SumsOfColumns& columns);
   void finish(const PreparedRound& round, const Statistics& statistics);
+  void fill_rates(double eta);
+  void find_rates(const MetaStep<double>& step, double sum_b, double sum_g);
 };
 
 }  // namespace aruba_fast

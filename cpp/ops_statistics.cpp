@@ -26,15 +26,22 @@ constexpr std::int64_t kPartials =
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// Which tasks a sum leaves out, and by what it shortens the others; null: none.
+struct Changes {
+  const std::uint8_t* skip;
+  const double* shortening;
+};
+
 // Sums one chunk of tasks. False if a grad_sq may be negative.
-bool reduce_chunk(const RoundArrays& round, const std::uint8_t* skip, std::int64_t chunk,
+bool reduce_chunk(const RoundArrays& round, const Changes& changes, std::int64_t chunk,
                   const SumsOfColumns& into) {
   return kernels().reduce[round.type == Type::kFloat64](
       {.theta_hat = round.theta_hat,
        .grad_sq = round.grad_sq,
        .phi = round.phi,
        .weights = round.weights,
-       .skip = skip,
+       .skip = changes.skip,
+       .shortening = changes.shortening,
        .first = chunk * kTaskChunk,
        .last = std::min(round.n_tasks, (chunk + 1) * kTaskChunk),
        .begin = into.begin,
@@ -76,8 +83,8 @@ void for_each_in_runs(std::int64_t n, bool parallel,
 }
 
 // Adds the round to sums, or starts them with it, chunk after chunk in every column. False if a sum
-// is not finite or, without `skip`, a task may not count.
-bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, double* sums) {
+// is not finite or, unless some are left out, a task may not count.
+bool sum_round(const RoundArrays& round, const Changes& changes, bool start, double* sums) {
   const std::int64_t width = round.n_tasks > kFewTasks ? kTile : kSmallTile,
                      n_tiles = divide_up(round.n, width),
                      n_chunks = std::max(divide_up(round.n_tasks, kTaskChunk), std::int64_t(1)),
@@ -88,12 +95,12 @@ bool sum_round(const RoundArrays& round, const std::uint8_t* skip, bool start, d
     return SumsOfColumns{tile * width, std::min(round.n, (tile + 1) * width), stride, partial};
   };
   const auto reduce = [&](std::int64_t chunk, const SumsOfColumns& partial) {
-    if (!reduce_chunk(round, skip, chunk, partial) && !skip) finite = false;
+    if (!reduce_chunk(round, changes, chunk, partial) && !changes.skip) finite = false;
   };
   const auto merge = [&](std::int64_t chunk, const SumsOfColumns& partial) {
     if (!merge_columns(sums + partial.begin, round.n, partial,
                        start && chunk == 0 ? Before::kNothing : Before::kSums,
-                       skip ? Ask::kFinite : Ask::kOfTasksThatCount))
+                       changes.skip ? Ask::kFinite : Ask::kOfTasksThatCount))
       finite = false;
   };
   if (n_tiles >= std::min<std::int64_t>(4 * n_threads(), kPartials) || n_chunks == 1) {
@@ -144,6 +151,40 @@ void count_tasks(const RoundArrays& round, const std::uint8_t* skip, Statistics&
   }
 }
 
+// From several threads, some columns of all tasks each.
+void sum_spreads(const RoundArrays& round, std::int64_t n_segments, double* of_segments) {
+  const std::int64_t n_chunks = divide_up(round.n_tasks, kTaskChunk);
+  for_each(n_segments * n_chunks, round.n_tasks * round.n > kSharedFrom, [&](std::int64_t i) {
+    const std::int64_t segment = i % n_segments, first = i / n_segments * kTaskChunk,
+                       last = std::min(round.n_tasks, first + kTaskChunk);
+    kernels().spread[round.type == Type::kFloat64](
+        {.theta_hat = round.theta_hat,
+         .grad_sq = round.grad_sq,
+         .phi = round.phi,
+         .rates = round.rates,
+         .first = first,
+         .last = last,
+         .begin = segment * kSegment,
+         .end = std::min(round.n, (segment + 1) * kSegment),
+         .n = round.n,
+         .spreads = of_segments + segment * round.n_tasks + first});
+  });
+}
+
+Shortenings shortenings(const RoundArrays& round) {
+  if (!round.is_limited()) return {};
+  const std::int64_t n_segments = divide_up(round.n, std::int64_t{kSegment});
+  std::vector<double> of_segments(static_cast<std::size_t>(n_segments * round.n_tasks)),
+      by(static_cast<std::size_t>(round.n_tasks));
+  sum_spreads(round, n_segments, of_segments.data());
+  bool as_they_are = true;
+  for (std::size_t task = 0; task < by.size(); ++task) {
+    by[task] = shortening(warp_sum(&of_segments[task], n_segments, round.n_tasks), *round.limit);
+    as_they_are = as_they_are && by[task] == 1;
+  }
+  return as_they_are ? Shortenings() : by;
+}
+
 // Whether every task surely counts: float32 is far from float64's limits.
 bool surely_count(const RoundArrays& round) {
   if (round.type != Type::kFloat32) return false;
@@ -166,18 +207,22 @@ void add_round(const char* function, const RoundArrays& round, Statistics& into,
   const bool start = into.n_tasks + into.n_skipped == 0;
   const std::vector<double> before(into.sums, into.sums + (start ? 0 : 6 * round.n));
   std::vector<std::uint8_t> skip;
-  if (!sum_round(round, nullptr, start, into.sums)) {
+  const Shortenings by = shortenings(round);
+  Changes changes = {nullptr, by.empty() ? nullptr : by.data()};
+  if (!sum_round(round, changes, start, into.sums)) {
     skip.resize(static_cast<std::size_t>(round.n_tasks));
     for_each(divide_up(round.n_tasks, kTaskChunk), round.n_tasks * round.n > kSharedFrom,
              [&](std::int64_t chunk) {
                for (std::int64_t task = chunk * kTaskChunk;
                     task < std::min(round.n_tasks, (chunk + 1) * kTaskChunk); ++task)
                  skip[static_cast<std::size_t>(task)] =
+                     (changes.shortening && !is_finite(changes.shortening[task])) ||
                      !(round.type == Type::kFloat64 ? task_counts<double>(round, task)
                                                     : task_counts<float>(round, task));
              });
+    changes.skip = skip.data();
     std::copy(before.begin(), before.end(), into.sums);
-    if (!sum_round(round, skip.data(), start, into.sums)) {
+    if (!sum_round(round, changes, start, into.sums)) {
       std::copy(before.begin(), before.end(), into.sums);
       throw ValueError(std::string(function) +
                        ": the sums over the tasks must be finite: got an overflow of float64");
@@ -196,20 +241,27 @@ void merge(Statistics& into, const Statistics& other, std::int64_t n) {
   into.n_skipped += other.n_skipped;
 }
 
-bool count_few(const RoundArrays& round, Statistics& into) {
-  if (round.n_tasks > kFewTasks || !surely_count(round)) return false;
+std::optional<Shortenings> count_few(const RoundArrays& round, Statistics& into) {
+  if (round.n_tasks > kFewTasks) return std::nullopt;
+  Shortenings by = shortenings(round);
+  // Numbers alone have a spread that is one.
+  const bool all_count = round.type == Type::kFloat32 && round.is_limited()
+                             ? std::all_of(by.begin(), by.end(), is_finite)
+                             : surely_count(round);
+  if (!all_count) return std::nullopt;
   count_tasks(round, nullptr, into);
-  return true;
+  return by;
 }
 
-void sum_few(const RoundArrays& round, const std::function<void(const SumsOfColumns&)>& body) {
+void sum_few(const RoundArrays& round, const Shortenings& by,
+             const std::function<void(const SumsOfColumns&)>& body) {
   const bool parallel = round.n_tasks * round.n > kSharedFrom;
   for_each_in_runs(divide_up(round.n, kSmallTile), parallel, [&](std::int64_t tile) {
     constexpr std::int64_t kStride = kSmallTile + kPadding;
     alignas(64) double sums[6 * kStride];
     const std::int64_t begin = tile * kSmallTile;
     const SumsOfColumns columns = {begin, std::min(round.n, begin + kSmallTile), kStride, sums};
-    reduce_chunk(round, nullptr, 0, columns);
+    reduce_chunk(round, {nullptr, by.empty() ? nullptr : by.data()}, 0, columns);
     // Rounded as every chunk is.
     merge_columns(sums, kStride, columns, Before::kNothing, Ask::kFinite);
     body(columns);

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <vector>
 
 #include "array.h"
+#include "rules/rule.h"
 #include "rules/sums.h"
 
 namespace aruba_fast {
@@ -16,12 +19,17 @@ struct Statistics {
   std::int64_t n_tasks = 0, n_skipped = 0;
 };
 
-// What run_tasks leaves behind. theta_hat and grad_sq are n_tasks rows of n coordinates.
+// What run_tasks leaves behind. theta_hat and grad_sq are n_tasks rows of n coordinates. A task that
+// spreads beyond `limit`, in the metric of `rates`, is shortened.
 struct RoundArrays {
   const void *theta_hat, *grad_sq, *phi;
   const double* weights;  // null: all one
   std::int64_t n_tasks, n;
   Type type;
+  const void* rates = nullptr;
+  const double* limit = nullptr;  // null or infinite: none is
+
+  bool is_limited() const { return limit && is_finite(*limit); }
 };
 
 // Tasks are summed in chunks of this many, in order, whoever sums them: the chunk is what makes the
@@ -44,12 +52,16 @@ struct SumsOfColumns {
   double* sums;
 };
 
+// By what each task of a round is shortened, nan where it is left out; empty: all stay as they are.
+using Shortenings = std::vector<double>;
+
 // Counts the tasks of a round in `into`, whose sums are left alone, where they are few and surely
-// all count; else does nothing and returns false.
-bool count_few(const RoundArrays& round, Statistics& into);
+// all count; else does nothing and returns nothing.
+std::optional<Shortenings> count_few(const RoundArrays& round, Statistics& into);
 
 // Calls body(sums of some columns), of all columns in turn and from several threads: what add_round
 // would sum of a round that count_few has counted. The sums never leave the cache.
-void sum_few(const RoundArrays& round, const std::function<void(const SumsOfColumns&)>& body);
+void sum_few(const RoundArrays& round, const Shortenings& by,
+             const std::function<void(const SumsOfColumns&)>& body);
 
 }  // namespace aruba_fast

@@ -204,10 +204,11 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
                                  .n_tasks = n_tasks,
                                  .n = n,
                                  .type = state.type};
-      add_round("meta_train", round, statistics, training.skipped + at);
+      add_round("meta_train", state.limited(round), statistics, training.skipped + at);
     }
     std::optional<double> meta_step;
     if (training.meta_step) meta_step = training.meta_step(*state.n_tasks + statistics.n_tasks);
+    else if (training.n_visits) meta_step = training.annealed_step(first);
     {
       std::unique_lock<StateLock> held;
       if (training.lock) held = std::unique_lock(*training.lock);

@@ -85,6 +85,13 @@ struct MetaTraining {
   double* loss;
   std::uint8_t* skipped;
   StateLock* lock = nullptr;  // held while the state changes
+  // Of all passes together, and before this one: phi's steps fall from one to nothing over them,
+  // unless `meta_step` chooses them. Zero: the learner's own steps.
+  std::int64_t n_visits = 0, n_visited = 0;
+
+  double annealed_step(std::int64_t first) const {
+    return 1 - static_cast<double>(n_visited + first) / static_cast<double>(n_visits);
+  }
 };
 
 // One pass over the table's order, a meta-update after every round. Throws Interrupted between

@@ -36,8 +36,10 @@ void add_kernels(Kernels& table) {
 #undef ARUBA_ADD
   table.tasks[static_cast<int>(TaskRule::kExponentiatedGradient)][is_double] = run_eg_tasks<T>;
   table.reduce[is_double] = reduce<T>;
+  table.spread[is_double] = spread<T>;
   table.meta[is_double] = meta<T>;
   table.meta_is_sound[is_double] = meta_is_sound<T>;
+  table.rates[is_double] = rates<T>;
   if constexpr (is_double) {
     // What is computed in float64 whatever the arrays hold.
     table.merge = merge;

@@ -7,7 +7,7 @@
 
 namespace aruba_fast::cuda {
 
-constexpr int kWarp = 32;
+constexpr int kWarp = kLanes;
 
 // The sum of kLanes neighbouring lanes, to each of them. Of 32 lanes in all, those beyond kLanes
 // hold zero: left out, they change nothing but the sign of a zero, which the last step settles.
@@ -16,6 +16,14 @@ __device__ __forceinline__ T fold(T v, unsigned mask) {
 #pragma unroll
   for (int bits = kLanes / 2; bits > 0; bits /= 2) v = v + __shfl_xor_sync(mask, v, bits);
   return v + T(0);
+}
+
+// cpp/rules/sums.h by a whole warp, a lane a thread: the sum of term(begin), ..., to each of them.
+template <class Term>
+__device__ __forceinline__ double warp_sum(std::int64_t begin, std::int64_t end, Term term) {
+  double sum = 0;
+  for (std::int64_t i = begin + threadIdx.x % kWarp; i < end; i += kWarp) sum = sum + term(i);
+  return fold<kWarp>(sum, 0xffffffffU);
 }
 
 // kLanes lanes of a warp: coordinates up to kLanes, or up to a segment for a whole warp. The teams

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpp/lane_sum.h"
+#include "dot-inl.cuh"
 #include "launch.cuh"
 #include "reduce-inl.cuh"
 #include "tuning.h"
@@ -85,7 +86,9 @@ __device__ __forceinline__ Twofold<double> block_lane_sum(std::int64_t n, Term t
 // What the kernels of one meta-update tell each other.
 struct MetaWork {
   MetaStep<double> step;
-  double eta, totals[2];  // isotropic: the rate, and the sums of b and g that it is made of
+  double eta, totals[2];  // the sums of b and g, and isotropic: the rate that they make
+  AverageTask prior;
+  double held;  // tasks, after the round
   std::int64_t n_tasks, n_skipped;  // of the round
   Twofold<double> weight;           // the learner's, after it
   unsigned unsound;                 // the update would leave no state to go on from
@@ -163,7 +166,7 @@ __device__ __forceinline__ void update_coordinates(const MetaState& state, const
     b[k] = at.b, g[k] = at.g, master[k] = at.phi;
     rho[k] = resting_ratio(distance, grad_sq, static_cast<double>(rates[k]));
     phi[k] = static_cast<T>(at.phi);
-    rates[k] = static_cast<T>(learning_rate(at.b, at.g, step));
+    if (!state.parameters.average_task) rates[k] = static_cast<T>(learning_rate(at.b, at.g, step));
   }
   store_vector(state.b + j, b);
   store_vector(state.g + j, g);
@@ -184,7 +187,7 @@ __global__ void __launch_bounds__(kMetaThreads)
   else update_coordinates<1, T>(state, sums, j, step);
 }
 
-// ---- isotropic: sum b and sum g, a segment a block, then one block for the segments ----
+// ---- sum b and sum g, a segment a block, then one block for the segments ----
 
 // Row 0 of the grid sums b, row 1 g.
 __global__ void __launch_bounds__(kSumLanes)
@@ -202,7 +205,8 @@ __global__ void __launch_bounds__(kSumLanes)
 }
 
 __global__ void __launch_bounds__(kSumLanes)
-    find_isotropic_rate(const Twofold<double>* segments, std::int64_t n_segments, MetaWork* work) {
+    total_segments(const Twofold<double>* segments, std::int64_t n_segments, MetaState state,
+                   MetaWork* work) {
   if (work->is_idle()) return;
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
   for (int which = 0; which < 2; ++which) {
@@ -211,14 +215,51 @@ __global__ void __launch_bounds__(kSumLanes)
         block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes);
     if (threadIdx.x == 0) work->totals[which] = sum.value();
   }
-  if (threadIdx.x == 0) work->eta = learning_rate(work->totals[0], work->totals[1], work->step);
+  if (threadIdx.x != 0) return;
+  work->eta = learning_rate(work->totals[0], work->totals[1], work->step);
+  work->held = tasks_held(*state.n_tasks, state.parameters.decay);
+  work->prior = average_task(work->totals[0], work->totals[1], state.n, work->held);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kMetaThreads)
-    fill_rates(T* rates, std::int64_t n, const MetaWork* work) {
+    fill_rates(MetaState state, const MetaWork* work) {
   const std::int64_t j = global_index();
-  if (j < n && !work->is_idle()) rates[j] = static_cast<T>(work->eta);
+  if (j >= state.n || work->is_idle()) return;
+  // A learner whose tasks did not move, or had no gradient, keeps its rates.
+  if (state.parameters.average_task && !work->prior.is_known()) return;
+  const double eta = state.parameters.isotropic
+                         ? work->eta
+                         : learning_rate(state.b[j] + work->prior.b, state.g[j] + work->prior.g,
+                                         work->step);
+  static_cast<T*>(state.rates)[j] = static_cast<T>(eta);
+}
+
+// ---- the spread of an average task, a segment a warp, then one warp for the segments ----
+
+template <class T>
+__global__ void __launch_bounds__(kMetaThreads)
+    spread_segments(MetaState state, const MetaWork* work, double* segments) {
+  if (work->is_idle()) return;
+  const std::int64_t segment = global_index() / kWarp, first = segment * kSegment;
+  if (first >= state.n) return;
+  const std::int64_t last = first + kSegment < state.n ? first + kSegment : state.n;
+  const T* rates = static_cast<const T*>(state.rates);
+  const double per_distance = state.parameters.per_distance();
+  const double sum = warp_sum(first, last, [&](std::int64_t j) {
+    const double rate = rates[j];
+    return spread(2 / per_distance * state.b[j], state.g[j], rate, reciprocal_rate(rate));
+  });
+  if (threadIdx.x % kWarp == 0) segments[segment] = sum;
+}
+
+__global__ void __launch_bounds__(kWarp)
+    find_limit(const double* segments, std::int64_t n_segments, MetaState state,
+               const MetaWork* work) {
+  if (work->is_idle()) return;
+  const double sum =
+      warp_sum(0, n_segments, [&](std::int64_t segment) { return segments[segment]; });
+  if (threadIdx.x == 0) *state.limit = spread_limit(sum, work->held);
 }
 
 }  // namespace aruba_fast::cuda

@@ -21,10 +21,10 @@ bool in_one_pass(std::int64_t n_tasks, std::int64_t n) {
 }
 
 // Memory of add_round: a flag whether some sum is not finite, a flag for every task, the result,
-// and the partial sums of chunks.
+// the partial sums of chunks, and what the tasks spread and are shortened by.
 struct RoundMemory {
   unsigned *any, *flags;
-  double *result, *partials;
+  double *result, *partials, *spreads, *by;
   std::size_t flag_bytes, bytes;
 
   RoundMemory(void* workspace, std::int64_t n_tasks, std::int64_t n) {
@@ -41,21 +41,25 @@ struct RoundMemory {
     const std::int64_t n_rows = in_one_pass(n_tasks, n) ? 0 : divide_up(n_tasks, kTaskChunk);
     auto* rows = take(8 * sum_row(n) * n_rows);
     partials = n_rows == 0 ? nullptr : reinterpret_cast<double*>(rows);
+    spreads = reinterpret_cast<double*>(take(8 * n_tasks * divide_up(n, kSegment)));
+    by = reinterpret_cast<double*>(take(8 * n_tasks));
     bytes = static_cast<std::size_t>(at - static_cast<unsigned char*>(workspace));
   }
 };
 
-template <class T>
+template <class T, bool kLimited>
 void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::uint8_t* skipped,
                   const RoundMemory& memory, const Stream& stream) {
+  using R = Round<T, kLimited>;
   const auto without = [&](const unsigned* skip) {
-    return Round<T>{.theta_hat = static_cast<const T*>(round.theta_hat),
-                    .grad_sq = static_cast<const T*>(round.grad_sq),
-                    .phi = static_cast<const T*>(round.phi),
-                    .weights = round.weights,
-                    .skip = skip,
-                    .n_tasks = round.n_tasks,
-                    .n = round.n};
+    return R{.theta_hat = static_cast<const T*>(round.theta_hat),
+             .grad_sq = static_cast<const T*>(round.grad_sq),
+             .phi = static_cast<const T*>(round.phi),
+             .weights = round.weights,
+             .by = memory.by,
+             .skip = skip,
+             .n_tasks = round.n_tasks,
+             .n = round.n};
   };
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_columns = blocks_for(n + 1, kReduceThreads),
@@ -65,16 +69,26 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
     const Shape columns = {n_columns, kReduceThreads};
     const Result result = {memory.result, wanted, not_finite};
     if (!memory.partials)
-      return launch(stream, columns, sum_columns<T>, without(skip), into, result);
-    launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)}, sum_chunks<T>,
+      return launch(stream, columns, sum_columns<R>, without(skip), into, result);
+    launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)}, sum_chunks<R>,
            without(skip), wanted, memory.partials);
     launch(stream, columns, merge_chunks, memory.partials, n_chunks, n, into, result);
   };
+  if constexpr (kLimited) {
+    const std::int64_t n_segments = divide_up(n, kSegment);
+    launch(stream,
+           {blocks_for(n_segments * kWarp, kReduceThreads), kReduceThreads, 0,
+            std::min(n_tasks, kMostRows)},
+           spread_tasks<T>, without(nullptr), static_cast<const T*>(round.rates), round.limit,
+           memory.spreads);
+    launch(stream, {blocks_for(n_tasks * kWarp, kReduceThreads), kReduceThreads}, find_shortenings,
+           memory.spreads, n_segments, n_tasks, round.limit, memory.by);
+  }
   check(cudaMemsetAsync(memory.any, 0, memory.flag_bytes, handle_of(stream)), "cudaMemsetAsync");
   sum(nullptr, nullptr, memory.any, kMostRows);
   const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), kMostIdleBlocks);
   launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(kMostIdleBlocks, wide))},
-         find_not_finite<T>, without(nullptr), memory.any, memory.flags);
+         find_not_finite<R>, without(nullptr), memory.any, memory.flags);
   sum(memory.flags, memory.any, nullptr, divide_up(kMostIdleBlocks, n_columns));
   launch(stream,
          {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostIdleBlocks),
@@ -96,13 +110,20 @@ void apply_to(const MetaState& state, const DeviceStatistics& statistics, const 
   launch(stream, coordinates, check_meta<T>, state, statistics.sums, work);
   launch(stream, {blocks_for(divide_up(state.n, 2), kMetaThreads), kMetaThreads}, update_meta<T>,
          state, statistics.sums, work);
-  if (!state.parameters.isotropic) return;
+  const bool average_task = state.parameters.average_task;
+  if (!state.parameters.isotropic && !average_task) return;
   const std::int64_t n_segments = divide_up(state.n, kSumSegment);
   auto* segments = reinterpret_cast<Twofold<double>*>(work + 1);
   launch(stream, {n_segments, kSumLanes, kLaneBytes, 2}, sum_segments, state.b, state.g, state.n,
          work, segments);
-  launch(stream, {1, kSumLanes, kLaneBytes}, find_isotropic_rate, segments, n_segments, work);
-  launch(stream, coordinates, fill_rates<T>, static_cast<T*>(state.rates), state.n, work);
+  launch(stream, {1, kSumLanes, kLaneBytes}, total_segments, segments, n_segments, state, work);
+  launch(stream, coordinates, fill_rates<T>, state, work);
+  if (!average_task) return;
+  auto* spreads = reinterpret_cast<double*>(segments);  // whose sums are known
+  const std::int64_t n_spreads = divide_up(state.n, kSegment);
+  launch(stream, {blocks_for(n_spreads * kWarp, kMetaThreads), kMetaThreads}, spread_segments<T>,
+         state, work, spreads);
+  launch(stream, {1, kWarp}, find_limit, spreads, n_spreads, state, work);
 }
 
 }  // namespace
@@ -117,7 +138,11 @@ void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint
   const DeviceGuard guard(stream);
   const RoundMemory memory(workspace, round.n_tasks, round.n);
   by_type("statistics", "`theta_hat`", round.type,
-          [&](auto zero) { add_round_of<decltype(zero)>(round, into, skipped, memory, stream); });
+          [&](auto zero) {
+            using T = decltype(zero);
+            if (round.limit) add_round_of<T, true>(round, into, skipped, memory, stream);
+            else add_round_of<T, false>(round, into, skipped, memory, stream);
+          });
 }
 
 void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int64_t n,
@@ -128,8 +153,10 @@ void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int
 }
 
 std::size_t apply_workspace_bytes(std::int64_t n) {
-  const auto n_segments = static_cast<std::size_t>(divide_up(n, kSumSegment));
-  return sizeof(MetaWork) + 2 * n_segments * sizeof(Twofold<double>);
+  const auto n_segments = static_cast<std::size_t>(divide_up(n, kSumSegment)),
+             n_spreads = static_cast<std::size_t>(divide_up(n, kSegment));
+  return sizeof(MetaWork) +
+         std::max(2 * n_segments * sizeof(Twofold<double>), n_spreads * sizeof(double));
 }
 
 void apply(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,

@@ -101,13 +101,13 @@ void run_round(const TaskTable& table, const TaskOptions& options, const MetaSta
     if (training.weigh_by_rows)
       launch(stream, {divide_up(n_tasks, kMetaThreads), kMetaThreads}, count_rows, table.starts,
              table.stops, table.order, at, n_tasks, memory.weights);
-    add_round({.theta_hat = memory.theta_hat,
-               .grad_sq = memory.grad_sq,
-               .phi = state.phi,
-               .weights = training.weigh_by_rows ? memory.weights : nullptr,
-               .n_tasks = n_tasks,
-               .n = state.n,
-               .type = state.type},
+    add_round(state.limited({.theta_hat = memory.theta_hat,
+                             .grad_sq = memory.grad_sq,
+                             .phi = state.phi,
+                             .weights = training.weigh_by_rows ? memory.weights : nullptr,
+                             .n_tasks = n_tasks,
+                             .n = state.n,
+                             .type = state.type}),
               memory.statistics, training.skipped + at, memory.round, stream);
   }
 }
@@ -169,6 +169,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, const MetaSt
     std::optional<double> meta_step;
     if (training.meta_step)
       meta_step = training.meta_step(tasks_seen(state, memory.statistics, stream));
+    else if (training.n_visits) meta_step = training.annealed_step(first);
     {
       std::unique_lock<StateLock> held;
       if (training.lock) held = std::unique_lock(*training.lock);

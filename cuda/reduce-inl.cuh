@@ -5,6 +5,7 @@
 // (distance, grad_sq, theta; each high, low), then the weight (high, low) and the count.
 #pragma once
 
+#include "dot-inl.cuh"
 #include "launch.cuh"
 #include "ops_meta.h"
 #include "tuning.h"
@@ -44,28 +45,37 @@ __device__ __forceinline__ void add(ColumnSums& into, const ColumnSums& other) {
 }
 
 // A round's arrays as the kernels see them. `skip`: not zero for a task to be left out; null: none.
-template <class T>
+template <class T, bool kLimited>
 struct Round {
+  using Number = T;
+
   const T *theta_hat, *grad_sq, *phi;
-  const double* weights;
+  const double *weights, *by;  // by: what the tasks are shortened by, of a round that is limited
   const unsigned* skip;
   std::int64_t n_tasks, n;
 
   __device__ double weight(std::int64_t task) const { return weights ? weights[task] : 1.0; }
+  __device__ double shortening(std::int64_t task) const { return kLimited ? by[task] : 1.0; }
   __device__ bool skips(std::int64_t task) const { return skip && skip[task]; }
 };
 
 // Tasks first..last of column j.
-template <class T>
-__device__ __forceinline__ ColumnSums sum_column(const Round<T>& round, std::int64_t first,
-                                                 std::int64_t last, std::int64_t j) {
+template <class T, bool kLimited>
+__device__ __forceinline__ ColumnSums sum_column(const Round<T, kLimited>& round,
+                                                 std::int64_t first, std::int64_t last,
+                                                 std::int64_t j) {
   ColumnSums sums = {};
   const double phi = round.phi[j];
-  const auto add_task = [&](double theta, double grad_sq, double weight) {
+  const auto add_task = [&](double theta, double grad_sq, std::int64_t task) {
+    if constexpr (kLimited) {
+      const double by = round.shortening(task);
+      theta = shortened(theta, phi, by);
+      grad_sq = by * by * grad_sq;
+    }
     aruba_fast::add(sums.distance, half_square_distance(theta, phi));
     // A negative square spoils the sum, so that somebody looks for it.
     aruba_fast::add(sums.grad_sq, grad_sq < 0 ? kNan : grad_sq);
-    aruba_fast::add(sums.theta, weight * theta);
+    aruba_fast::add(sums.theta, round.weight(task) * theta);
   };
   const T *theta_hat = round.theta_hat + first * round.n + j,
           *grad_sq = round.grad_sq + first * round.n + j;
@@ -79,12 +89,12 @@ __device__ __forceinline__ ColumnSums sum_column(const Round<T>& round, std::int
     }
 #pragma unroll
     for (int k = 0; k < kTasksAtOnce; ++k)
-      if (!round.skips(task + k)) add_task(theta[k], squares[k], round.weight(task + k));
+      if (!round.skips(task + k)) add_task(theta[k], squares[k], task + k);
     theta_hat += kTasksAtOnce * round.n;
     grad_sq += kTasksAtOnce * round.n;
   }
   for (; task < last; ++task, theta_hat += round.n, grad_sq += round.n)
-    if (!round.skips(task)) add_task(*theta_hat, *grad_sq, round.weight(task));
+    if (!round.skips(task)) add_task(*theta_hat, *grad_sq, task);
   return sums;
 }
 
@@ -103,8 +113,8 @@ __device__ __forceinline__ void add(Weights& into, const Weights& other) {
   into.count += other.count;
 }
 
-template <class T>
-__device__ __forceinline__ Weights sum_weights(const Round<T>& round, std::int64_t first,
+template <class R>
+__device__ __forceinline__ Weights sum_weights(const R& round, std::int64_t first,
                                                std::int64_t last) {
   Weights sums = {};
   bool wrong = false;
@@ -126,9 +136,9 @@ __device__ __forceinline__ std::int64_t chunk_end(std::int64_t first, std::int64
 __device__ __forceinline__ bool is_idle(const unsigned* flag) { return flag && *flag == 0; }
 
 // Every chunk of every column, to its row of `partials`; the grid's rows share the chunks.
-template <class T>
+template <class R>
 __global__ void __launch_bounds__(kReduceThreads)
-    sum_chunks(Round<T> round, const unsigned* wanted, double* partials) {
+    sum_chunks(R round, const unsigned* wanted, double* partials) {
   if (is_idle(wanted)) return;
   const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n,
                      n_chunks = (n_tasks + kTaskChunk - 1) / kTaskChunk;
@@ -163,9 +173,9 @@ struct Result {
 
 // `into` plus all chunks in order, to `result`. Seven blocks at a time, that
 // is 72 registers: left to itself, ptxas takes 56 for float32 on sm_80, and spills.
-template <class T>
+template <class R>
 __global__ void __launch_bounds__(kReduceThreads, 7)
-    sum_columns(Round<T> round, DeviceStatistics into, Result result) {
+    sum_columns(R round, DeviceStatistics into, Result result) {
   if (is_idle(result.wanted)) return;
   const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n;
   if (j < n) {
@@ -210,10 +220,44 @@ __global__ void __launch_bounds__(kReduceThreads)
   }
 }
 
-// Raises the flag of every task that does not count; the grid's rows share the tasks.
+// ---- what the tasks of a limited round spread, a segment a warp, and by what they are shortened ----
+
+// To n_segments rows of n_tasks; the grid's rows share the tasks.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads)
-    find_not_finite(Round<T> round, const unsigned* wanted, unsigned* flags) {
+    spread_tasks(Round<T, true> round, const T* rates, const double* limit, double* of_segments) {
+  const std::int64_t n = round.n, segment = global_index() / kWarp, first = segment * kSegment,
+                     last = first + kSegment < n ? first + kSegment : n;
+  if (first >= n || !is_finite(*limit)) return;
+  for (std::int64_t task = blockIdx.y; task < round.n_tasks; task += gridDim.y) {
+    const T *theta_hat = round.theta_hat + task * n, *grad_sq = round.grad_sq + task * n;
+    const double sum = warp_sum(first, last, [&](std::int64_t j) {
+      const double distance = static_cast<double>(theta_hat[j]) - static_cast<double>(round.phi[j]),
+                   rate = rates[j];
+      return spread(distance * distance, static_cast<double>(grad_sq[j]), rate,
+                    reciprocal_rate(rate));
+    });
+    if (threadIdx.x % kWarp == 0) of_segments[segment * round.n_tasks + task] = sum;
+  }
+}
+
+__global__ void __launch_bounds__(kReduceThreads)
+    find_shortenings(const double* of_segments, std::int64_t n_segments, std::int64_t n_tasks,
+                     const double* limit, double* by) {
+  const std::int64_t task = global_index() / kWarp;
+  if (task >= n_tasks) return;
+  const double most = *limit;
+  const double sum =
+      is_finite(most) ? warp_sum(0, n_segments,
+                                 [&](std::int64_t i) { return of_segments[i * n_tasks + task]; })
+                      : 0;
+  if (threadIdx.x % kWarp == 0) by[task] = shortening(sum, most);
+}
+
+// Raises the flag of every task that does not count; the grid's rows share the tasks.
+template <class R>
+__global__ void __launch_bounds__(kReduceThreads)
+    find_not_finite(R round, const unsigned* wanted, unsigned* flags) {
   if (is_idle(wanted)) return;
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
@@ -221,7 +265,8 @@ __global__ void __launch_bounds__(kReduceThreads)
     for (std::int64_t j = global_index(); j < n; j += n_threads) {
       const std::int64_t i = task * n + j;
       const double weight = round.weight(task);
-      if (!counts(round.theta_hat[i], round.phi[j], round.grad_sq[i], weight) || !is_weight(weight))
+      if (!counts(round.theta_hat[i], round.phi[j], round.grad_sq[i], weight) ||
+          !is_weight(weight) || !is_finite(round.shortening(task)))
         atomicOr(&flags[task], 1U);
     }
   }

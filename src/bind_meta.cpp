@@ -35,9 +35,10 @@ struct StatisticsMemory {
 };
 
 void add_round(py::handle theta_hat, py::handle grad_sq, py::handle phi, py::handle weights,
-               const py::tuple& into) {
+               const py::tuple& into, py::handle rates, py::handle limit) {
   Arrays arrays("MetaLearner.statistics");
-  const RoundArrays round = round_arguments(arrays, theta_hat, grad_sq, phi, weights);
+  const RoundArrays round =
+      limited_round_arguments(arrays, theta_hat, grad_sq, phi, weights, rates, limit);
   require_weights(arrays.function(), round);
   const auto memory = statistics_arguments<StatisticsMemory>(arrays, into, round.n);
   const py::gil_scoped_release release;
@@ -86,15 +87,22 @@ void read(PyMetaState& self, const py::sequence& names, const py::sequence& into
   self.read(arrays, names, into, std::memcpy);
 }
 
+void start(PyMetaState& self, py::handle learning_rate, py::handle rates) {
+  Arrays arrays("start");
+  self.start(arrays, learning_rate, rates, std::memcpy);
+}
+
 }  // namespace
 
 void bind_meta(py::module_& module) {
   module.def("add_round", add_round, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("phi"),
-             py::arg("weights"), py::arg("into"),
-             "Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place.");
+             py::arg("weights"), py::arg("into"), py::arg("rates") = py::none(),
+             py::arg("limit") = py::none(),
+             "Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place; those "
+             "that spread beyond `limit` [1] in the metric of `rates` are shortened.");
   module.def("merge_statistics", merge_statistics, py::arg("into"), py::arg("other"),
              "Adds one round's sums to another's, compensated, in place.");
-  bind_meta_state<Arrays>(module, with_statistics<&MetaState::apply>, read)
+  bind_meta_state<Arrays>(module, with_statistics<&MetaState::apply>, read, start)
       .def("learn", learn, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("weights"),
            py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.")
       .def("require_sound", with_statistics<&MetaState::require_sound>, py::arg("statistics"),

@@ -10,9 +10,10 @@ namespace aruba_fast::python {
 namespace {
 
 void add_round(py::handle theta_hat, py::handle grad_sq, py::handle phi, py::handle weights,
-               const py::tuple& into) {
+               const py::tuple& into, py::handle rates, py::handle limit) {
   DeviceArrays arrays("MetaLearner.statistics");
-  const RoundArrays round = round_arguments(arrays, theta_hat, grad_sq, phi, weights);
+  const RoundArrays round =
+      limited_round_arguments(arrays, theta_hat, grad_sq, phi, weights, rates, limit);
   const auto sums = statistics_arguments<cuda::DeviceStatistics>(arrays, into, round.n);
   void* workspace = arrays.workspace(cuda::add_round_workspace_bytes(round.n_tasks, round.n));
   arrays.enqueue([&](const cuda::Stream& stream) {
@@ -56,15 +57,27 @@ void read(PyMetaState& self, const py::sequence& names, const py::sequence& into
   });
 }
 
+void start(PyMetaState& self, py::handle learning_rate, py::handle rates) {
+  DeviceArrays arrays("start");
+  arrays.one(self.initialization(), "self", Access::kModify);
+  arrays.keep(self.arrays());
+  arrays.enqueue([&](const cuda::Stream& stream) {
+    self.start(arrays, learning_rate, rates, [&stream](void* to, const void* from, std::size_t size) {
+      cuda::copy(to, from, size, stream);
+    });
+  });
+}
+
 }  // namespace
 
 void bind_cuda_meta(py::module_& module) {
   module.def("add_round", add_round, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("phi"),
-             py::arg("weights"), py::arg("into"),
+             py::arg("weights"), py::arg("into"), py::arg("rates") = py::none(),
+             py::arg("limit") = py::none(),
              "As in _core, on the arrays' device; sums that overflow are left infinite.");
   module.def("merge_statistics", merge_statistics, py::arg("into"), py::arg("other"),
              "As in _core, on the arrays' device.");
-  bind_meta_state<DeviceArrays>(module, apply, read);
+  bind_meta_state<DeviceArrays>(module, apply, read, start);
 }
 
 }  // namespace aruba_fast::python

@@ -46,6 +46,16 @@ RoundArrays round_arguments(Arrays& arrays, py::handle theta_hat, py::handle gra
   return round;
 }
 
+RoundArrays limited_round_arguments(Arrays& arrays, py::handle theta_hat, py::handle grad_sq,
+                                    py::handle phi, py::handle weights, py::handle rates,
+                                    py::handle limit) {
+  RoundArrays round = round_arguments(arrays, theta_hat, grad_sq, phi, weights);
+  if (limit.is_none()) return round;
+  round.rates = arrays.exact(rates, "rates", round.type, {round.n}).data;
+  round.limit = arrays.doubles(limit, "limit", {1});
+  return round;
+}
+
 namespace {
 
 double parameter(const char* name, py::handle object, double least, bool least_allowed,
@@ -65,7 +75,8 @@ double parameter(const char* name, py::handle object, double least, bool least_a
 
 MetaParameters meta_parameters(py::handle learning_rate, py::handle zeta, py::handle p,
                                py::handle decay, py::handle isotropic,
-                               py::handle max_learning_rate) {
+                               py::handle max_learning_rate, py::handle average_task,
+                               py::handle tight) {
   return {.learning_rate = parameter("learning_rate", learning_rate, 0, false),
           .zeta = parameter("zeta", zeta, 0, false),
           .p = parameter("p", p, 0, true),
@@ -73,7 +84,9 @@ MetaParameters meta_parameters(py::handle learning_rate, py::handle zeta, py::ha
           .max_learning_rate = max_learning_rate.is_none()
                                    ? std::numeric_limits<double>::infinity()
                                    : parameter("max_learning_rate", max_learning_rate, 0, false),
-          .isotropic = isotropic.cast<bool>()};
+          .isotropic = isotropic.cast<bool>(),
+          .average_task = average_task.cast<bool>(),
+          .tight = tight.cast<bool>()};
 }
 
 const double* optional_meta_step(const char* function, py::handle meta_step, double& storage) {
@@ -126,6 +139,7 @@ PyMetaState::PyMetaState(Arrays& arrays, const py::dict& own, const MetaParamete
             .n_skipped = counts + 1,
             .weight_high = weight,
             .weight_low = weight + 1,
+            .limit = doubles("limit", 1),
             .n = n,
             .type = type,
             .parameters = parameters};
@@ -147,7 +161,8 @@ void PyMetaState::read(Arrays& arrays, const py::sequence& names, const py::sequ
                      {"g", state_.g, Type::kFloat64, state_.n},
                      {"rate", state_.rates, state_.type, state_.n},
                      {"rho", state_.rho, Type::kFloat64, state_.n},
-                     {"weight", state_.weight_high, Type::kFloat64, 2}};
+                     {"weight", state_.weight_high, Type::kFloat64, 2},
+                     {"limit", state_.limit, Type::kFloat64, 1}};
   struct Part {
     void* to;
     const void* from;
@@ -174,6 +189,16 @@ void PyMetaState::read(Arrays& arrays, const py::sequence& names, const py::sequ
   const py::gil_scoped_release release;
   const std::lock_guard held(lock_);
   for (std::size_t i = 0; i < n_parts; ++i) copy(parts[i].to, parts[i].from, parts[i].size);
+}
+
+void PyMetaState::start(Arrays& arrays, py::handle learning_rate, py::handle rates,
+                        const Copy& copy) {
+  const double first = parameter("learning_rate", learning_rate, 0, false);
+  const void* from = arrays.exact(rates, "rates", state_.type, {state_.n}).data;
+  const py::gil_scoped_release release;
+  const std::lock_guard held(lock_);
+  state_.parameters.learning_rate = first;
+  copy(state_.rates, from, static_cast<std::size_t>(state_.n * size_of(state_.type)));
 }
 
 }  // namespace aruba_fast::python

@@ -14,9 +14,15 @@ namespace aruba_fast::python {
 RoundArrays round_arguments(Arrays& arrays, py::handle theta_hat, py::handle grad_sq,
                             py::handle phi, py::handle weights);
 
+// The same, whose tasks may spread `limit` [1] in the metric of `rates`; both None: what they like.
+RoundArrays limited_round_arguments(Arrays& arrays, py::handle theta_hat, py::handle grad_sq,
+                                    py::handle phi, py::handle weights, py::handle rates,
+                                    py::handle limit);
+
 MetaParameters meta_parameters(py::handle learning_rate, py::handle zeta, py::handle p,
                                py::handle decay, py::handle isotropic,
-                               py::handle max_learning_rate);
+                               py::handle max_learning_rate, py::handle average_task,
+                               py::handle tight);
 
 // None, or a finite number >= 0.
 const double* optional_meta_step(const char* function, py::handle meta_step, double& storage);
@@ -48,6 +54,8 @@ class PyMetaState {
   const std::vector<py::object>& arrays() const { return kept_; }
   // Fills arrays, one for each of these names, with as many values as they hold, all of one moment.
   void read(Arrays& arrays, const py::sequence& names, const py::sequence& into, const Copy& copy);
+  // The first rate, once it is known: a number, and the array of the rates.
+  void start(Arrays& arrays, py::handle learning_rate, py::handle rates, const Copy& copy);
 
  private:
   MetaState state_;
@@ -56,25 +64,29 @@ class PyMetaState {
   std::vector<py::object> kept_;
 };
 
-// The class MetaState of an extension module, whose arrays are read by `Reader` and whose update is
-// `apply`; each module has its own.
-template <class Reader, class Apply, class Read>
-auto bind_meta_state(py::module_& module, Apply apply, Read read) {
+// The class MetaState of an extension module, whose arrays are read by `Reader` and whose
+// methods are the others; each module has its own.
+template <class Reader, class Apply, class Read, class Start>
+auto bind_meta_state(py::module_& module, Apply apply, Read read, Start start) {
   return py::class_<PyMetaState>(module, "MetaState", py::module_local(),
                                  "The native view of a MetaLearner's arrays.")
       .def(py::init([](const py::dict& own, py::handle learning_rate, py::handle zeta, py::handle p,
-                       py::handle decay, py::handle isotropic, py::handle max_learning_rate) {
+                       py::handle decay, py::handle isotropic, py::handle max_learning_rate,
+                       py::handle average_task, py::handle tight) {
              Reader arrays("MetaState");
-             return new PyMetaState(
-                 arrays, own,
-                 meta_parameters(learning_rate, zeta, p, decay, isotropic, max_learning_rate));
+             return new PyMetaState(arrays, own,
+                                    meta_parameters(learning_rate, zeta, p, decay, isotropic,
+                                                    max_learning_rate, average_task, tight));
            }),
            py::arg("arrays"), py::kw_only(), py::arg("learning_rate"), py::arg("zeta"),
-           py::arg("p"), py::arg("decay"), py::arg("isotropic"), py::arg("max_learning_rate"))
+           py::arg("p"), py::arg("decay"), py::arg("isotropic"), py::arg("max_learning_rate"),
+           py::arg("average_task"), py::arg("tight"))
       .def("apply", apply, py::arg("statistics"), py::arg("meta_step"),
            "The meta-update by the sums of one round.")
       .def("read", read, py::arg("names"), py::arg("into"),
-           "Copies the arrays of these names, as they are at one moment, into others.");
+           "Copies the arrays of these names, as they are at one moment, into others.")
+      .def("start", start, py::arg("learning_rate"), py::arg("rates"),
+           "Sets the first rate of a learner that has seen no task.");
 }
 
 }  // namespace aruba_fast::python

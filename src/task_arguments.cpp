@@ -1,6 +1,8 @@
 // What run_tasks and meta_train are told, read the same way wherever the arrays live.
 #include "task_arguments.h"
 
+#include <tuple>
+
 #include "meta_arguments.h"
 
 namespace aruba_fast::python {
@@ -153,6 +155,9 @@ TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_give
       if (!optional_meta_step(function, meta_step(n_tasks), value)) return std::nullopt;
       return value;
     };
+  if (const py::object annealed = training_given[4]; !annealed.is_none())
+    std::tie(training.n_visited, training.n_visits) =
+        annealed.cast<std::tuple<std::int64_t, std::int64_t>>();
   if (!progress.is_none())
     training.progress = [progress](std::int64_t done, std::int64_t total) {
       const py::gil_scoped_acquire gil;

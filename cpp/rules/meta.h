@@ -11,7 +11,14 @@
 //
 // b and g are kept in units of eps^2 and zeta^2 (eps = learning_rate zeta). Both start at 1 and get
 // the same smoothing, so that a coordinate which never saw a gradient keeps b = g to the bit, and
-// with it eta = learning_rate exactly.
+// with it eta = learning_rate exactly. The tight constant counts a distance twice.
+//
+// Or, where no unit is given, the prior is one average task (w tasks so far, n coordinates):
+//
+//   b' = b + sum(b) / (n w),  g' = g + sum(g) / (n w),  eta = sqrt(b') / sqrt(g')
+//
+// and no task weighs more than ten average ones: one whose spread, sum_j D_j^2 / eta_j + eta_j G_j,
+// is beyond ten times the mean, taken from b and g, is shortened to that.
 #pragma once
 
 #include "exp.h"
@@ -47,6 +54,10 @@ ARUBA_RULE bool counts(double theta_hat, double phi, double grad_sq, double weig
 struct MetaParameters {
   double learning_rate, zeta, p, decay, max_learning_rate;  // infinity: no cap
   bool isotropic;
+  bool average_task;  // the prior is one, and learning_rate, zeta and p are of no interest
+  bool tight;         // b sums D^2, not half of it
+
+  ARUBA_RULE double per_distance() const { return tight ? 2 : 1; }
 };
 
 // What of a round's update is the same for every coordinate.
@@ -55,6 +66,7 @@ struct MetaStep {
   T keep;                     // (1 - decay)^K
   T per_eps_sq, per_zeta_sq;  // 1 / eps^2, 1 / zeta^2
   T smoothing;                // sum_k 1/(t+k+1)^p
+  T least;                    // of b and g
   T per_weight, alpha;        // 1 / W, step of the initialization
   T learning_rate, cap;       // eps / zeta, upper limit of eta
 };
@@ -69,7 +81,7 @@ ARUBA_RULE void meta_update(MetaCoordinate<V>& at, V distance, V grad_sq, V thet
                             const MetaStep<T>& step) {
   // What is forgotten for long must not become zero: b and g of a coordinate without a gradient
   // are the same number, and their quotient one.
-  const V least = V(Format<T>::kSmallestNormal);
+  const V least = V(step.least);
   const auto at_least = [&](V x) { return select(x < least, least, x); };
   at.b = at_least(fma(V(step.keep), at.b, fma(distance, V(step.per_eps_sq), V(step.smoothing))));
   at.g = at_least(fma(V(step.keep), at.g, fma(grad_sq, V(step.per_zeta_sq), V(step.smoothing))));
@@ -111,6 +123,65 @@ ARUBA_RULE double power(double base, std::int64_t exponent) {
   return result;
 }
 
+// ---- the prior of one average task, and the task that weighs too much ----
+
+constexpr double kMostAverageTasks = 10;  // that one may weigh; 5 and 30 learn the same
+// phi remembers as if every task had weight t^9: an average that forgets its first tenths.
+constexpr double kRecent = 9;
+
+// What is added to b and to g of every coordinate.
+struct AverageTask {
+  double b, g;
+
+  // A learner of sums that hold nothing has no rate to tell.
+  ARUBA_RULE bool is_known() const { return b > 0 && g > 0; }
+};
+
+// w: the tasks that the sums still hold.
+ARUBA_RULE double tasks_held(std::int64_t n_tasks, double decay) {
+  const double kept = 1 - decay;
+  if (kept == 1) return static_cast<double>(n_tasks);
+  const double held = (1 - power(kept, n_tasks)) / decay;
+  return held > 1 ? held : 1;
+}
+
+ARUBA_RULE AverageTask average_task(double sum_b, double sum_g, std::int64_t n, double held) {
+  const double per = 1 / (static_cast<double>(n) * held);
+  return {sum_b * per, sum_g * per};
+}
+
+// A task's share of what it spreads, in the metric of the rates; nan for a square that is none.
+// Where nothing moves, only the gradient counts.
+template <class V>
+ARUBA_RULE V spread(V distance_sq, V grad_sq, V rate, V per_rate) {
+  const V zero = V(Number<V>(0));
+  const V both = fma(distance_sq, per_rate, rate * grad_sq);
+  return select(grad_sq < zero, V(static_cast<Number<V>>(__builtin_nan(""))), both);
+}
+
+template <class V>
+ARUBA_RULE V reciprocal_rate(V rate) {
+  using T = Number<V>;
+  return select(rate < V(Format<T>::kSmallestNormal), V(T(0)), V(T(1)) / rate);
+}
+
+// The most that a task may spread, by the spread of all before: without any, what it likes.
+ARUBA_RULE double spread_limit(double of_all, double held) {
+  const double limit = kMostAverageTasks * of_all / held;
+  return limit > 0 && is_finite(limit) ? limit : __builtin_inf();
+}
+
+// By what a task is shortened; nan: it is left out.
+ARUBA_RULE double shortening(double spread, double limit) {
+  if (!is_finite(spread)) return __builtin_nan("");
+  return spread > limit ? sqrt(limit / spread) : 1;
+}
+
+template <class V>
+ARUBA_RULE V shortened(V theta_hat, V phi, V by) {
+  return select(by == V(Number<V>(1)), theta_hat, fma(by, theta_hat - phi, phi));
+}
+
 // 1 / t^p. The default p = 1 is correctly rounded; other exponents go through the project's own exp
 // and log.
 ARUBA_RULE double smoothing_term(double t, double p) {
@@ -145,16 +216,25 @@ struct ChosenStep {
 ARUBA_RULE PreparedRound prepare(const MetaParameters& parameters, double cap,
                                  Twofold<double> weight, const RoundTotals& round,
                                  ChosenStep chosen) {
-  const double eps = parameters.learning_rate * parameters.zeta, of_round = round.weight.value();
+  const bool plain = parameters.average_task;
+  const double zeta = plain ? 1 : parameters.zeta,
+               eps = plain ? 1 : parameters.learning_rate * parameters.zeta,
+               of_round = round.weight.value();
   add(weight, round.weight);
-  const double mean_step = chosen.is_chosen ? chosen.step : of_round / weight.value();
+  double mean_step = chosen.step;
+  if (!chosen.is_chosen) {
+    const double recent = plain ? kRecent : 0, per_task = of_round / static_cast<double>(round.n_tasks);
+    const double mean = (1 + recent) * of_round / (weight.value() + recent * per_task);
+    mean_step = mean > 1 ? 1 : mean;
+  }
   return {.step = {.keep = power(1 - parameters.decay, round.n_tasks),
-                   .per_eps_sq = 1 / (eps * eps),
-                   .per_zeta_sq = 1 / (parameters.zeta * parameters.zeta),
-                   .smoothing = round.smoothing,
+                   .per_eps_sq = parameters.per_distance() / (eps * eps),
+                   .per_zeta_sq = 1 / (zeta * zeta),
+                   .smoothing = plain ? 0 : round.smoothing,
+                   .least = plain ? 0 : Format<double>::kSmallestNormal,
                    .per_weight = of_round > 0 ? 1 / of_round : 0,
                    .alpha = of_round > 0 ? mean_step : 0,
-                   .learning_rate = parameters.learning_rate,
+                   .learning_rate = plain ? 1 : parameters.learning_rate,
                    .cap = cap},
           .weight = weight};
 }

@@ -67,4 +67,21 @@ ARUBA_RULE void collect(V& part, V& total, V& rest) {
   total = rest = V(Number<V>(0));
 }
 
+// ---- plain sums in the order of a warp ----
+
+// Term i goes to lane i mod 32; every lane is summed in order, and the lanes are folded 16-8-4-2-1.
+constexpr int kLanes = 32;
+
+ARUBA_RULE double fold_lanes(double* lanes) {
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] + lanes[i + half];
+  return lanes[0];
+}
+
+ARUBA_RULE double warp_sum(const double* terms, std::int64_t n, std::int64_t stride) {
+  double lanes[kLanes] = {};
+  for (std::int64_t i = 0; i < n; ++i) lanes[i % kLanes] += terms[i * stride];
+  return fold_lanes(lanes);
+}
+
 }  // namespace aruba_fast

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from . import _arrays
 from ._check import Float64Array, FloatArray
 from ._lock import Lock
-from ._state import ARRAYS, Hyperparameters
+from ._state import ARRAYS, Hyperparameters, completed
 from ._version import FORMAT, require_readable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Learned:
         self._lock = Lock()
         # The native state refers to these arrays and changes them in place: they are never rebound.
         self._arrays = {name: arrays[name] for name in ARRAYS}
-        self._state = _arrays.native(arrays["phi"]).MetaState(self._arrays, **asdict(hyper))
+        self._state = _arrays.native(arrays["phi"]).MetaState(self._arrays, **hyper.native())
 
     def _read(self, *names: str, size: int | None = None) -> list[NDArray[Any]]:
         """Copies arrays, or their first `size` values, as they are at one moment."""
@@ -80,23 +80,32 @@ class Learned:
 
     @property
     def learning_rate(self) -> FloatArray | float:
-        """The learning rate, [n_parameters], a copy, read-only; a float when isotropic."""
-        (rate,) = self._read("rate", size=1 if self.isotropic else None)
-        return float(rate[0]) if self.isotropic else _arrays.frozen(rate)
+        """The learning rate that tasks are trained with, [n_parameters], a copy, read-only.
+
+        A float where all coordinates share it; zero as long as it is "auto" and not known.
+        """
+        one_rate = self._hyper.one_rate
+        (rate,) = self._read("rate", size=1 if one_rate else None)
+        return float(rate[0]) if one_rate else _arrays.frozen(rate)
 
     @property
     def b(self) -> Float64Array:
-        """Accumulated 1/2 squared distances with smoothing, float64 [n_parameters], a copy."""
+        """Accumulated squared distances, 1/2 D^2 or for the tight bound D^2, with smoothing.
+
+        Float64 [n_parameters], a copy.
+        """
         (b,) = self._read("b")
+        unit = self._hyper.unit_of_b
         with _arrays.beside(b):
-            return self.eps * self.eps * b
+            return unit * unit * b
 
     @property
     def g(self) -> Float64Array:
         """Accumulated squared gradients with smoothing, float64 [n_parameters], a copy."""
         (g,) = self._read("g")
+        unit = self._hyper.unit_of_g
         with _arrays.beside(g):
-            return self.zeta * self.zeta * g
+            return unit * unit * g
 
     @property
     def rho(self) -> Float64Array:
@@ -104,8 +113,8 @@ class Learned:
 
             rho = sum (theta_hat - phi)^2 / (eta^2 sum grad^2)
 
-        The rate of a coordinate is at rest where rho is 2, grows above and falls below; nan before
-        the first round and without a gradient. A copy, read-only.
+        The rate of a coordinate is at rest where rho is 2, for the tight bound 1, grows above and
+        falls below; nan before the first round and without a gradient. A copy, read-only.
         """
         return _arrays.frozen(*self._read("rho"))
 
@@ -125,18 +134,18 @@ class Learned:
         return int(_arrays.host(*self._read("counts"))[1])
 
     @property
-    def initial_learning_rate(self) -> float:
-        """The `learning_rate` that the learner was made with."""
-        return self._hyper.learning_rate
+    def initial_learning_rate(self) -> float | None:
+        """The `learning_rate` that the learner was made with, or found; None: not known yet."""
+        return float(self._hyper.learning_rate) if self._hyper.knows_rate else None
 
     @property
     def eps(self) -> float:
-        """Smoothing of the distances, `initial_learning_rate * zeta`."""
-        return self._hyper.eps
+        """Smoothing of the distances, `initial_learning_rate * zeta`; 0 where `zeta` is "auto"."""
+        return 0.0 if self._hyper.average_task else self._hyper.unit_of_b
 
     @property
-    def zeta(self) -> float:
-        """Smoothing of the squared gradients."""
+    def zeta(self) -> float | str:
+        """Smoothing of the squared gradients; "auto" for the prior of one average task."""
         return self._hyper.zeta
 
     @property
@@ -159,6 +168,16 @@ class Learned:
         """Upper limit of the learning rate."""
         return self._hyper.max_learning_rate
 
+    @property
+    def bound(self) -> str:
+        """Whose rates are learned: those of the "blog", or of the "tight" bound."""
+        return self._hyper.bound
+
+    @property
+    def train(self) -> str:
+        """What tasks are trained with: the rates as "learned", or one "scalar"."""
+        return self._hyper.train
+
     def __getstate__(self) -> tuple[Any, ...]:
         arrays = dict(zip(ARRAYS, self._read(*ARRAYS), strict=True))
         return asdict(self._hyper), arrays, self._attributes(), FORMAT
@@ -171,7 +190,8 @@ class Learned:
         except ValueError as error:
             raise ValueError(f"MetaLearner: the pickle is refused: {error}") from None
         # Memory that can be written, whoever handed it over: read-only buffers, a mapped file.
-        own = {name: _arrays.owned(arrays[name]) for name in ARRAYS}
+        known = completed(arrays)
+        own = {name: _arrays.owned(known[name]) for name in ARRAYS}
         self._hold(Hyperparameters.stored(hyper), own)
         for name, value in attributes.items():
             setattr(self, name, value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _arrays
 from ._learned import OWN, Learned
-from ._state import ARRAYS, Hyperparameters, check_arrays
+from ._state import ARRAYS, Hyperparameters, check_arrays, completed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -82,7 +82,7 @@ class Saved(Learned):
             arrays, values, checksum = checkpoint.read(name, known=known)
             attributes = _checked_attributes(cls, values)
             hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != _ATTRIBUTES})
-            check_arrays(arrays, hyper)
+            check_arrays(completed(arrays), hyper)
             checkpoint.require_whole(arrays, values, checksum)
         except (ValueError, TypeError) as error:
             raise ValueError(

@@ -11,21 +11,31 @@ from . import _check
 from ._check import FloatArray
 from ._version import Versioned
 
-# In the order of the native state. b and g are in units of eps^2 and zeta^2: both start at 1.
-ARRAYS = ("phi_master", "phi", "b", "g", "rate", "rho", "counts", "weight")
+# In the order of the native state. b and g are in units of eps^2 and zeta^2, and both start at 1; or
+# where these are none they are plain sums.
+ARRAYS = ("phi_master", "phi", "b", "g", "rate", "rho", "counts", "weight", "limit")
+# Of the learner as a whole, not of its coordinates.
+SIZES = {"counts": 2, "weight": 2, "limit": 1}
+
+AUTO = "auto"
+BOUNDS = ("blog", "tight")
+TRAIN = ("learned", "scalar")
 
 
 @dataclass(frozen=True)
 class Hyperparameters(Versioned):
     """What `MetaLearner` was made with, checked; `function` is named where one is refused."""
 
-    # A checkpoint of before there was one of these is read with its default.
-    learning_rate: float = 1.0
-    zeta: float = 1.0
+    # A checkpoint of before there was one of these is read with its default. "auto": a first rate
+    # that is not known yet, and the prior of one average task.
+    learning_rate: float | str = 1.0
+    zeta: float | str = 1.0
     p: float = 1.0
     decay: float = 0.0
     isotropic: bool = False
     max_learning_rate: float | None = None
+    bound: str = "blog"
+    train: str = "learned"
     function: InitVar[str] = "MetaLearner"
 
     @classmethod
@@ -42,19 +52,28 @@ class Hyperparameters(Versioned):
     def __post_init__(self, function: str) -> None:
         cap = self.max_learning_rate
         checked = {
-            "learning_rate": _check.positive(function, "learning_rate", self.learning_rate),
-            "zeta": _check.positive(function, "zeta", self.zeta),
+            "learning_rate": _check.auto(
+                function, "learning_rate", self.learning_rate, _check.positive
+            ),
+            "zeta": _check.auto(function, "zeta", self.zeta, _check.positive),
             "p": _check.non_negative(function, "p", self.p),
             "decay": _check.fraction(function, "decay", self.decay, zero=True),
             "isotropic": _check.boolean(function, "isotropic", self.isotropic),
             "max_learning_rate": (
                 None if cap is None else _check.positive(function, "max_learning_rate", cap)
             ),
+            "bound": _check.one_of(function, "bound", self.bound, BOUNDS),
+            "train": _check.one_of(function, "train", self.train, TRAIN),
         }
         for key, value in checked.items():
             object.__setattr__(self, key, value)
+        if self.average_task:
+            return
         # Sums are divided by eps^2 and zeta^2.
-        for factor, text in ((self.zeta, "`zeta`"), (self.eps, "`learning_rate` times `zeta`")):
+        factors = [(self.unit_of_g, "`zeta`")]
+        if self.knows_rate:
+            factors.append((self.unit_of_b, "`learning_rate` times `zeta`"))
+        for factor, text in factors:
             if not (1e-150 < factor < 1e150):
                 raise ValueError(
                     f"{function}: {text} must have a square within float64: got {factor}, "
@@ -62,14 +81,64 @@ class Hyperparameters(Versioned):
                 )
 
     @property
-    def eps(self) -> float:
-        """Smoothing of the distances: the first learning rate is eps / zeta."""
-        return self.learning_rate * self.zeta
+    def knows_rate(self) -> bool:
+        """Whether the first learning rate was given, or found."""
+        return self.learning_rate != AUTO
+
+    @property
+    def average_task(self) -> bool:
+        """Whether the prior of b and g is one average task."""
+        return self.zeta == AUTO
+
+    @property
+    def one_rate(self) -> bool:
+        """Whether tasks are trained at one learning rate for all coordinates."""
+        return self.isotropic or self.train == "scalar"
+
+    @property
+    def unit_of_b(self) -> float:
+        """What b is kept in squares of: eps, if there is one."""
+        return self.unit_of_g * float(self.learning_rate) if not self.average_task else 1.0
+
+    @property
+    def unit_of_g(self) -> float:
+        """What g is kept in squares of: zeta, if there is one."""
+        return 1.0 if self.average_task else float(self.zeta)
+
+    def require_numbers(self, function: str) -> None:
+        """Refuses what only the NumPy learner knows."""
+        for name, given, known in (
+            ("learning_rate", self.learning_rate, self.knows_rate),
+            ("zeta", self.zeta, not self.average_task),
+            ("bound", self.bound, self.bound == BOUNDS[0]),
+            ("train", self.train, self.train == TRAIN[0]),
+        ):
+            if not known:
+                expected = "a number" if given == AUTO else repr(getattr(Hyperparameters, name))
+                raise ValueError(
+                    f"{function}: `{name}` must be known here: got {given!r}, expected {expected}"
+                )
+
+    def native(self) -> dict[str, Any]:
+        """The same for the native state."""
+        return {
+            "learning_rate": self.learning_rate if self.knows_rate else 1.0,
+            "zeta": self.unit_of_g,
+            "p": self.p,
+            "decay": self.decay,
+            "isotropic": self.one_rate,
+            "max_learning_rate": self.max_learning_rate,
+            "average_task": self.average_task,
+            "tight": self.bound == "tight",
+        }
 
     def first_rate(self, dtype: np.dtype[Any], function: str = "MetaLearner") -> np.floating[Any]:
-        """The learning rate before the first task, in the type of the parameters."""
-        cap = self.max_learning_rate or self.learning_rate
-        rate, name = min((self.learning_rate, "learning_rate"), (cap, "max_learning_rate"))
+        """The rate before the first task, in the type of the parameters; zero: not known yet."""
+        if not self.knows_rate:
+            return dtype.type(0)  # type: ignore[no-any-return]
+        first = float(self.learning_rate)
+        cap = self.max_learning_rate or first
+        rate, name = min((first, "learning_rate"), (cap, "max_learning_rate"))
         with np.errstate(over="ignore", under="ignore"):
             result: np.floating[Any] = dtype.type(rate)
         limits = np.finfo(dtype)
@@ -81,21 +150,35 @@ class Hyperparameters(Versioned):
         return result
 
 
+def tasks_held(n_tasks: int, decay: float) -> float:
+    """The number of tasks that b and g still hold, of so many of which each discounts the past."""
+    kept = 1.0 - decay
+    return float(n_tasks) if kept == 1.0 else max((1.0 - kept**n_tasks) / decay, min(n_tasks, 1.0))
+
+
 def initial_arrays(
     phi: FloatArray, hyper: Hyperparameters, function: str = "MetaLearner"
 ) -> dict[str, NDArray[Any]]:
     """The arrays of a learner that has seen no task, in host memory."""
     n = len(phi)
+    first = 0.0 if hyper.average_task else 1.0
     return {
         "phi_master": phi.astype(np.float64),
         "phi": phi.copy(),
-        "b": np.ones(n),
-        "g": np.ones(n),
+        "b": np.full(n, first),
+        "g": np.full(n, first),
         "rate": np.full(n, hyper.first_rate(phi.dtype, function)),
         "rho": np.full(n, np.nan),
         "counts": np.zeros(2, np.int64),
         "weight": np.zeros(2),
+        "limit": np.full(1, np.inf),
     }
+
+
+def completed(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a learner that an older version stored, with what it did not know of."""
+    shape = np.shape(arrays.get("weight"))[:-1]  # of several learners in one
+    return {"limit": np.full((*shape, 1), np.inf), **arrays}
 
 
 def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> None:
@@ -106,7 +189,7 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> 
     if phi.ndim != 1 or not phi.size or phi.dtype not in (np.float32, np.float64):
         raise ValueError(f"`phi` is {phi.dtype} {phi.shape}, expected float32 or float64 [n]")
     types = {"phi": phi.dtype, "rate": phi.dtype, "counts": np.dtype(np.int64)}
-    sizes = {"counts": (2,), "weight": (2,)}
+    sizes = {name: (size,) for name, size in SIZES.items()}
     for name in ARRAYS:
         found = (arrays[name].dtype, arrays[name].shape)
         wanted = (types.get(name, np.dtype(np.float64)), sizes.get(name, phi.shape))
@@ -115,16 +198,18 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> 
     rho = arrays["rho"]
     with np.errstate(all="ignore"):
         rounded = arrays["phi_master"].astype(phi.dtype)
-        b, g = hyper.eps**2 * arrays["b"], hyper.zeta**2 * arrays["g"]
+        b, g = hyper.unit_of_b**2 * arrays["b"], hyper.unit_of_g**2 * arrays["g"]
+    least = 0.0 if hyper.average_task else np.nextafter(0.0, 1.0)
     good = {
         "phi_master": np.isfinite(arrays["phi_master"]),
         "phi": np.isfinite(phi) & (phi == rounded),
-        "b": np.isfinite(arrays["b"]) & (arrays["b"] > 0) & np.isfinite(b),
-        "g": np.isfinite(arrays["g"]) & (arrays["g"] > 0) & np.isfinite(g),
+        "b": np.isfinite(arrays["b"]) & (arrays["b"] >= least) & np.isfinite(b),
+        "g": np.isfinite(arrays["g"]) & (arrays["g"] >= least) & np.isfinite(g),
         "rate": np.isfinite(arrays["rate"]) & (arrays["rate"] >= 0),
         "rho": np.isnan(rho) | (rho >= 0),
         "counts": arrays["counts"] >= 0,
         "weight": np.isfinite(arrays["weight"]) & (arrays["weight"].sum() >= 0),
+        "limit": arrays["limit"] > 0,
     }
     for name, valid in good.items():
         if not valid.all():

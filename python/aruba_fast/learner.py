@@ -2,17 +2,20 @@
 
 import numbers
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TypeAlias
+from dataclasses import asdict, replace
+from math import fsum
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _arrays, _check, _divergence
 from ._check import Float64Array
+from ._first_rate import first_rate
 from ._saved import Saved
-from ._state import Hyperparameters, initial_arrays
+from ._state import AUTO, Hyperparameters, initial_arrays, tasks_held
 from .rules import OGD, ArubaPlusPlus
+from .run import check_loss, check_tasks, check_type
 from .statistics import TaskRun, TaskStatistics
 from .tasks import Tasks
 
@@ -21,7 +24,7 @@ MetaStep: TypeAlias = float | Callable[[int], float | None] | None
 
 # What to write where something else than a TaskRun was given.
 _REMEDIES = {
-    Tasks: "af.run_tasks(tasks, learner.phi, learner.rule(), loss=...)",
+    Tasks: "af.run_tasks(tasks, learner.phi, learner.rule(None), loss=...)",
     TaskStatistics: "learner.apply(statistics)",
 }
 
@@ -29,15 +32,25 @@ _REMEDIES = {
 class MetaLearner(Saved):
     """Learns an initialization `phi` and a learning rate per coordinate, by ARUBA.
 
-        b   <- b + sum_k 1/2 (theta_hat_k - phi)^2 + sum_k eps^2 / (t + k)^p
-        g   <- g + sum_k (sum of grad^2 of task k) + sum_k zeta^2 / (t + k)^p
+        b   <- b + sum_k 1/2 (theta_hat_k - phi)^2
+        g   <- g + sum_k (sum of grad^2 of task k)
         phi <- phi + meta_step (weighted mean of theta_hat - phi)
-        eta  = sqrt(b) / sqrt(g), isotropic sqrt(sum b) / sqrt(sum g), at most max_learning_rate
+        eta  = sqrt(b') / sqrt(g'),    b' = b + mean(b) / w,    g' = g + mean(g) / w
 
-    for a round of tasks k = 1, 2, ..., where t is the number of its first task, starting at 1, and
-    eps = learning_rate * zeta. With `decay`, the old b and g are first multiplied by
-    (1 - decay)^(tasks in the round). They start at eps^2 and zeta^2, so that the first eta is
-    `learning_rate`, and a coordinate that never gets a gradient keeps it exactly.
+    for a round of tasks k = 1, 2, ...; w is the number of tasks so far, the means are over the
+    coordinates: the prior is one average task, which has no unit that anybody would have to choose.
+    Isotropic, eta = sqrt(sum b) / sqrt(sum g). It is at most `max_learning_rate`. With `decay`, the
+    old b and g are first multiplied by (1 - decay)^(tasks in the round), and w forgets likewise.
+
+    One task that diverges must not decide the rates of all: how far a task spreads,
+    sum_j (theta_hat_j - phi_j)^2 / eta_j + eta_j grad_sq_j, may be ten times the mean of the tasks
+    before, as b and g tell it. A longer one is shortened to that: theta_hat comes nearer to phi by
+    a factor, and grad_sq is multiplied by its square.
+
+    With a number for `zeta`, b and g start at eps^2 and zeta^2, eps = learning_rate * zeta, and get
+    eps^2 / (t + k)^p and zeta^2 / (t + k)^p with every task, the first being t + k = 2; there is no
+    other prior, and no task is shortened. The first eta is `learning_rate`, and a coordinate that
+    never gets a gradient keeps it exactly.
 
     Threads may share a learner: `update`, `apply` and `meta_train` come one after the other, each
     whole, and whatever is read, saved or copied is of one moment; during a `meta_train`, of one
@@ -49,13 +62,20 @@ class MetaLearner(Saved):
         phi: First initialization, [n_parameters] float32 or float64, finite; copied. Its type is
             that of all parameters. For softmax, [n_classes, n_features] flattened. An array on a
             CUDA device makes a learner that lives there: its arrays are CuPy's.
-        learning_rate: First learning rate, > 0.
-        zeta: Smoothing of the squared gradients, > 0: what the sum of squared gradients has to
-            outweigh before the learning rate moves.
-        p: Exponent of the smoothing schedule, >= 0.
+        learning_rate: First learning rate, > 0; "auto" for that of `first_rate`, which `meta_train`
+            finds by itself.
+        zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
+            > 0: what their sum has to outweigh before the learning rate moves.
+        p: Exponent of the smoothing schedule, >= 0; of no interest where `zeta` is "auto".
         decay: Share of the past that every task discounts, in [0, 1); for drifting tasks.
         isotropic: One learning rate for all coordinates.
         max_learning_rate: Upper limit of the learning rate, > 0, or None.
+        bound: Which of two regret bounds the rates are least for. "blog" takes half of the squared
+            distances. "tight" takes all of them, which makes the rates of OGD sqrt(2) times as
+            large, and has them rest where the gradients of a task are uncorrelated; ARUBA++, whose
+            rates fall within the task, starts from those of "blog" either way.
+        train: "learned" for tasks that are trained with a rate for each coordinate, "scalar" for
+            one rate, sqrt(sum b) / sqrt(sum g), beside which b and g are learned all the same.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -64,9 +84,12 @@ class MetaLearner(Saved):
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks(np.ones((8, 4, 2), np.float32), np.ones((8, 4)))
-        >>> learner = af.MetaLearner(np.zeros(2, np.float32), learning_rate=0.1)
+        >>> learner = af.MetaLearner(np.zeros(2, np.float32))
+        >>> learner.first_rate(tasks, loss="squared")
+        0.5
         >>> for round in tasks.rounds(4):
-        ...     learner.update(af.run_tasks(round, learner.phi, learner.rule(), loss="squared"))
+        ...     rule = learner.rule(coef=None)
+        ...     learner.update(af.run_tasks(round, learner.phi, rule, loss="squared"))
         >>> learner.n_tasks, learner.learning_rate.shape
         (8, (2,))
 
@@ -77,12 +100,14 @@ class MetaLearner(Saved):
         self,
         phi: ArrayLike,
         *,
-        learning_rate: float = 1.0,
-        zeta: float = 1.0,
+        learning_rate: float | str = "auto",
+        zeta: float | str = "auto",
         p: float = 1.0,
         decay: float = 0.0,
         isotropic: bool = False,
         max_learning_rate: float | None = None,
+        bound: str = "blog",
+        train: str = "learned",
     ) -> None:
         if isinstance(phi, numbers.Integral):
             raise TypeError(
@@ -94,7 +119,9 @@ class MetaLearner(Saved):
             raise ValueError("MetaLearner: `phi` must not be empty: got (0,), expected >= 1 value")
         start = _arrays.host(given)
         _check.finite("MetaLearner", "phi", start)
-        hyper = Hyperparameters(learning_rate, zeta, p, decay, isotropic, max_learning_rate)
+        hyper = Hyperparameters(
+            learning_rate, zeta, p, decay, isotropic, max_learning_rate, bound, train
+        )
         arrays = initial_arrays(start, hyper)
         self._hold(hyper, {name: _arrays.moved(arrays[name], given) for name in arrays})
 
@@ -107,33 +134,97 @@ class MetaLearner(Saved):
             f"{_arrays.shown(phi)})"
         )
 
-    def rule(self, coef: float | None = None) -> OGD | ArubaPlusPlus:
+    def first_rate(self, tasks: Tasks, loss: str) -> float:
+        """Finds the first learning rate from the rows of tasks, and starts with it if it may.
+
+            rate = mean_i |d_i| / max_i c_i |x_i|^2
+
+        so that a step on no single row goes beyond the least of its loss: c is the most that the
+        loss bends along its score, 1 for squared and Huber, 1/4 for logistic, 1/2 for softmax, and
+        max(e^(x . phi), y, 1) for Poisson; d is the way that a score has to go, y - x . phi for the
+        absolute loss, and 1 for the others and where there is none. ARUBA moves the rate from
+        there; twice or half of it learn the same.
+
+        Args:
+            tasks: Tasks to be trained on. Rows that are not finite are left out; rows on a CUDA
+                device are read back.
+            loss: Name of the loss, as in `run_tasks`.
+
+        Returns:
+            The rate, of the type of the parameters. A learner made with `learning_rate="auto"` that
+            has not learned anything now starts with it; any other one is not changed.
+
+        Raises:
+            TypeError: `tasks` is not Tasks of this learner's type.
+            ValueError: Sizes do not fit, the loss is unknown, or labels lie outside its domain.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> learner = af.MetaLearner(np.zeros(2))
+            >>> learner.first_rate(af.Tasks([[[3.0, 4.0], [1.0, 0.0]]], [[1.0, 2.0]]), "squared")
+            0.04
+        """
+        name = "MetaLearner.first_rate"
+        check_tasks(name, tasks)
+        phi = self._arrays["phi"]
+        check_type(name, tasks, "self", phi.dtype)
+        check_loss(name, tasks, loss, "self", len(phi))
+        with self._lock:
+            rate = first_rate(tasks, loss, self.phi)
+            if not self._hyper.knows_rate and not self.n_tasks:
+                self._start(rate)
+        return rate
+
+    def _start(self, rate: float) -> None:
+        """The first rate, once it is known; the lock is held."""
+        phi = self._arrays["phi"]
+        hyper = replace(self._hyper, learning_rate=rate)
+        first = hyper.first_rate(phi.dtype)
+        self._state.start(rate, _arrays.moved(np.full(len(phi), first), phi))
+        self._hyper = hyper
+
+    def rule(self, coef: float | str | None = "auto") -> OGD | ArubaPlusPlus:
         """Returns the within-task rule as learned so far; later updates do not change it.
 
         Args:
-            coef: None for OGD at the learned rate; a float >= 0 for ARUBA++, which lowers the rate
-                within the task by `coef` times the task's own squared gradients.
+            coef: "auto" for ARUBA++, the rule for new tasks, with the number of tasks that b and g
+                hold: a task's own squared gradients then count as those of an average one. A float
+                >= 0 for another weight of them. None for OGD at `learning_rate`, which tasks are
+                trained with.
 
         Returns:
-            `OGD(learning_rate)` or `ArubaPlusPlus(b, g, coef)`. For ARUBA++ an isotropic learner
-            hands out the means of b and g over the coordinates, and b is lowered where its rate
-            would exceed `max_learning_rate`.
+            `ArubaPlusPlus(b, g, coef)` or `OGD(learning_rate)`. For ARUBA++, b and g are those with
+            their prior; an isotropic learner hands out their means over the coordinates, and b is
+            lowered where its rate would exceed `max_learning_rate`. A learner that has not learned
+            anything knows no b and g without a unit, and hands out OGD.
 
         Raises:
             TypeError: `coef` is not a real number.
-            ValueError: `coef` is negative or not finite.
+            ValueError: `coef` is negative or not finite, or the first rate is not known yet.
 
         Example:
             >>> import numpy as np, aruba_fast as af
             >>> af.MetaLearner(np.zeros(2), learning_rate=0.5, isotropic=True).rule()
             OGD(learning_rate=0.5)
         """
+        name = "MetaLearner.rule"
+        if coef is not None and not isinstance(coef, str):
+            coef = _check.non_negative(name, "coef", coef)
+        elif coef is not None:
+            _check.one_of(name, "coef", coef, (AUTO,), "a number, None or 'auto'")
+        self._require_rate(name)
         if coef is None:
             return OGD._of(learning_rate=self.learning_rate)
-        coef = _check.non_negative("MetaLearner.rule", "coef", coef)
-        b, g = self._read("b", "g")
+        b, g, counts = self._read("b", "g", "counts")
+        if coef == AUTO:
+            coef = tasks_held(int(_arrays.host(counts)[0]), self.decay)
+        means = self._average_task(b, g, counts) if self._hyper.average_task else (0.0, 0.0)
+        if means is None or (not self._hyper.average_task and coef == 0.0):
+            return OGD._of(learning_rate=self.learning_rate)
+        unit_b, unit_g = self._hyper.unit_of_b, self._hyper.unit_of_g
+        half = 0.5 if self.bound == "tight" else 1.0
         with _arrays.beside(b):
-            b, g = self.eps * self.eps * b, self.zeta * self.zeta * g
+            b, g = half * unit_b * unit_b * (b + means[0]), unit_g * unit_g * (g + means[1])
         if self.isotropic:
             # NumPy's own order of summation: a mean made on a device would be other bits.
             b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
@@ -141,6 +232,20 @@ class MetaLearner(Saved):
             with _arrays.beside(b):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
         return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=coef)
+
+    def _average_task(self, b: Any, g: Any, counts: Any) -> tuple[float, float] | None:
+        """What b and g of an average task are, if there was one that moved and had a gradient."""
+        held = len(b) * tasks_held(int(_arrays.host(counts)[0]), self.decay)
+        sums = [fsum(_arrays.host(values)) for values in (b, g)]
+        return (sums[0] / held, sums[1] / held) if min(sums) > 0.0 else None
+
+    def _require_rate(self, function: str) -> None:
+        if not self._hyper.knows_rate and not self.n_tasks:
+            raise ValueError(
+                f"{function}: the first learning rate must be known: got 'auto' and no task, "
+                "expected learner.first_rate(tasks, loss) before, or a number for `learning_rate`; "
+                "meta_train finds it by itself"
+            )
 
     def statistics(self, run: TaskRun, weights: ArrayLike | None = None) -> TaskStatistics:
         """Sums a round of tasks into what `apply` needs; the learner is not changed.
@@ -168,13 +273,16 @@ class MetaLearner(Saved):
         return self._statistics(run, self._weights("MetaLearner.statistics", run, weights))
 
     def _statistics(self, run: TaskRun, weights: Float64Array | None) -> TaskStatistics:
-        (phi,) = self._read("phi")
+        phi, rates, limit = self._read("phi", "rate", "limit")
+        limited = (rates, limit) if self._hyper.average_task else (None, None)
         into = (
             _arrays.zeros((3, 2, len(phi)), np.float64, phi),
             _arrays.zeros(2, np.float64, phi),
             _arrays.zeros(2, np.int64, phi),
         )
-        _arrays.native(phi).add_round(run.theta_hat, run.grad_sq, phi, weights, into)
+        _arrays.native(phi).add_round(
+            run.theta_hat, run.grad_sq, phi, weights, into, *limited
+        )
         return TaskStatistics._of(*into)
 
     def _weights(self, name: str, run: TaskRun, weights: ArrayLike | None) -> Float64Array | None:
@@ -205,9 +313,11 @@ class MetaLearner(Saved):
 
         Args:
             statistics: Sum of all parts of the round.
-            meta_step: Step of the initialization. None for (weight of the round) / (weight of all
-                rounds), which makes `phi` the running mean of all `theta_hat`; a float >= 0; or a
-                function of the number of tasks, those of this round included.
+            meta_step: Step of the initialization. None for an average of all `theta_hat`: the
+                running mean, (weight of the round) / (weight of all rounds), where `zeta` is a
+                number; else one that forgets its first tenths, 10 / (t + 9) after t tasks of one
+                weight, and 1 at most. A float >= 0; or a function of the number of tasks, those of
+                this round included.
 
         Raises:
             TypeError: An argument is of the wrong type.

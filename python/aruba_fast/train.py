@@ -60,11 +60,14 @@ def meta_train(
     The result equals, bit for bit, that of the loop
 
         for round in tasks.rounds(round_size, n_passes, seed):
-            learner.update(run_tasks(round, learner.phi, learner.rule(), loss=loss, ...))
+            run = run_tasks(round, learner.phi, learner.rule(coef=None), loss=loss, ...)
+            learner.update(run, meta_step=...)
 
     Args:
         tasks: The tasks.
-        learner: The learner, modified; its parameters are of the type of `tasks`.
+        learner: The learner, modified; its parameters are of the type of `tasks`. If it has not
+            learned anything and its rate is "auto", it starts with `learner.first_rate(tasks,
+            loss)`.
         loss: Name of the loss, as in `run_tasks`.
         round_size: Tasks that are run from the same `phi` and learning rate, as in `Tasks.rounds`.
         n_passes: How often every task is visited.
@@ -74,7 +77,9 @@ def meta_train(
         radius: As in `run_tasks`.
         weights: None for equal tasks (Reptile), "rows" to weight every task by its number of rows
             in the mean of `theta_hat` (FedAvg).
-        meta_step: As in `MetaLearner.apply`.
+        meta_step: As in `MetaLearner.apply`, but for a learner whose `zeta` is "auto": None then
+            falls from 1 to nothing over this call, 1 - (visits before the round) / (all visits),
+            as Reptile's does.
         progress: None; True for a progress bar; or a function of `(done, total)`, both numbers of
             task visits, called now and then between rounds.
 
@@ -97,7 +102,7 @@ def meta_train(
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> tasks = af.Tasks(np.ones((8, 4, 2)), np.ones((8, 4)))
-        >>> learner = af.MetaLearner(np.zeros(2), learning_rate=0.1)
+        >>> learner = af.MetaLearner(np.zeros(2))
         >>> af.meta_train(tasks, learner, loss="squared", round_size=4, n_passes=3, seed=0)
         History(n_tasks=24, n_skipped=0)
 
@@ -133,6 +138,9 @@ def meta_train(
     starts, stops, _ = tasks._beside_rows()
     # Nothing else learns until the last round is done.
     with _reports(progress, total) as report, learner._lock:
+        if not learner._hyper.knows_rate:
+            learner.first_rate(tasks, loss)
+        anneals = meta_step is None and learner._hyper.average_task
         if ball is not None:
             _check_in_ball(name, learner, ball)
         # One native call per pass, for a round never crosses into the next pass.
@@ -149,6 +157,7 @@ def meta_train(
                     weights == "rows",
                     meta_step,
                     None if report is None else _shifted(report, done, total),
+                    (done, total) if anneals else None,
                 ),
                 (history.loss[visits], history.skipped[visits].view(np.uint8)),
             )

@@ -100,6 +100,28 @@ def square(function: str, what: str, number: float) -> float:
     return number**2
 
 
+def auto(
+    function: str, name: str, value: object, check: Callable[[str, str, object], float]
+) -> float | str:
+    """Returns "auto", or what `check` makes of a number."""
+    if isinstance(value, str):
+        return one_of(function, name, value, ("auto",), "a number, or 'auto'")
+    return check(function, name, value)
+
+
+def one_of(
+    function: str, name: str, value: object, known: tuple[str, ...], expected: str = ""
+) -> str:
+    """Returns `value`, which must be one of the words `known`."""
+    if not isinstance(value, str) or value not in known:
+        kind = ValueError if isinstance(value, str) else TypeError
+        words = " or ".join(map(repr, known))
+        raise kind(
+            f"{function}: `{name}` must be known: got {shown(value)}, expected {expected or words}"
+        )
+    return value
+
+
 def boolean(function: str, name: str, value: object) -> bool:
     """Returns `value` as a bool; nothing but a bool is taken for one."""
     if not isinstance(value, (bool, np.bool_)):

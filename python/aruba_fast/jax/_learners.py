@@ -15,6 +15,9 @@ from .state import MetaState, init, kept
 
 __all__ = ["from_learners", "to_learners"]
 
+# What `init` is given.
+_GIVEN = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
+
 
 def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
     """Returns NumPy's learners of the same state: one, or with `isotropic="tensor"` one a leaf.
@@ -55,6 +58,7 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
     small = {
         "counts": np.array([int(state.n_tasks), int(state.n_skipped)], np.int64),
         "weight": np.array([float(state.weight.high), float(state.weight.low)]),
+        "limit": np.full(1, np.inf),
     }
     blocks = state.layout.sizes if state.isotropic == "tensor" else [n]
     ends = np.cumsum(blocks)
@@ -105,8 +109,9 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
     sizes = Layout.of("from_learners", "phi", zeros).sizes
     isotropic = _isotropic_of(learners, sizes)
     first = learners[0]
+    first._hyper.require_numbers("from_learners")
     hyper = asdict(first._hyper) | {"isotropic": isotropic}
-    like = init(zeros, **hyper)
+    like = init(zeros, **{name: hyper[name] for name in _GIVEN})
     if like.layout.dtype != first.phi.dtype:
         raise TypeError(
             f"from_learners: `phi` must have the type of the learners: got {like.layout.dtype}, "

@@ -101,8 +101,8 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
             n * max(1.0, unit * unit),
         )
         for old, new, unit in (
-            (b, statistics.distance, hyper.eps),
-            (g, statistics.grad_sq, hyper.zeta),
+            (b, statistics.distance, hyper.unit_of_b),
+            (g, statistics.grad_sq, hyper.unit_of_g),
         )
     )
     way = fused(settled(statistics.theta_sum), settled(per_weight), negative(phi))
@@ -172,7 +172,7 @@ def _accumulated(state: MetaState) -> tuple[Any, Any]:
         b, g = divide(_sums(state, b), n), divide(_sums(state, g), n)
     b, g = (
         multiply(pair, constant(unit * unit, wide))
-        for pair, unit in ((b, hyper.eps), (g, hyper.zeta))
+        for pair, unit in ((b, hyper.unit_of_b), (g, hyper.unit_of_g))
     )
     if hyper.max_learning_rate is not None:
         most = multiply(g, constant(hyper.max_learning_rate * hyper.max_learning_rate, wide))
@@ -255,6 +255,6 @@ def _rates(state: MetaState, b: Pair, g: Pair) -> Any:
         b, g = settled(_sums(state, b)), settled(_sums(state, g))
     hyper, dtype = state.hyper, state.layout.dtype
     ratio = settled(divide(settled(square_root(b)), settled(square_root(g))))
-    rates = rounded(multiply(ratio, constant(hyper.learning_rate, b.high.dtype)), dtype)
+    rates = rounded(multiply(ratio, constant(float(hyper.learning_rate), b.high.dtype)), dtype)
     largest = float(np.finfo(dtype).max)
     return jnp.minimum(rates, dtype.type(min(hyper.max_learning_rate or largest, largest)))

@@ -73,12 +73,12 @@ class MetaState(Versioned):
     @property
     def b(self) -> Any:
         """Accumulated 1/2 squared distances with smoothing, a tree of float64 if JAX has it."""
-        return self._in_units("b", self.hyper.eps)
+        return self._in_units("b", self.hyper.unit_of_b)
 
     @property
     def g(self) -> Any:
         """Accumulated squared gradients with smoothing, as `b`."""
-        return self._in_units("g", self.hyper.zeta)
+        return self._in_units("g", self.hyper.unit_of_g)
 
     @property
     def rho(self) -> Any:
@@ -153,6 +153,7 @@ def init(
     hyper = Hyperparameters(
         learning_rate, zeta, p, decay, one_rate, max_learning_rate, function="init"
     )
+    hyper.require_numbers("init")
     rate = float(hyper.first_rate(dtype, "init"))
     if wide_type(dtype) == np.float32:
         _require_pairs(hyper)
@@ -225,7 +226,7 @@ def kept(pair: Pair) -> Pair:
 
 def _require_pairs(hyper: Hyperparameters) -> None:
     """Refuses scales whose squares leave no room for the low part of a pair of float32."""
-    for factor, text in ((hyper.zeta, "`zeta`"), (hyper.eps, "`learning_rate` times `zeta`")):
+    for factor, text in ((hyper.unit_of_g, "`zeta`"), (hyper.unit_of_b, "`learning_rate` times `zeta`")):
         if not (1e-12 <= factor <= 1e12):
             raise ValueError(
                 f"init: {text} must have a square within pairs of float32: got {factor}, "

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from .. import _arrays
-from .._state import ARRAYS, Hyperparameters, check_arrays, initial_arrays
+from .._state import (
+    ARRAYS,
+    SIZES,
+    Hyperparameters,
+    check_arrays,
+    completed,
+    initial_arrays,
+)
 from ..learner import MetaLearner
 from ..statistics import TaskStatistics
 
@@ -23,8 +30,8 @@ class FlatState:
     """One `MetaLearner` a block of coordinates, all in the same flat arrays.
 
     Args:
-        arrays: The learners' arrays by name: vectors over all coordinates, `counts` and `weight`
-            [n_blocks, 2]. Not copied.
+        arrays: The learners' arrays by name: vectors over all coordinates, and those of the blocks
+            [n_blocks, size]. Not copied.
         blocks: Number of coordinates and hyperparameters of every block.
     """
 
@@ -61,7 +68,7 @@ class FlatState:
             parts.append(initial_arrays(host[begin : begin + n], hyper, "MetaOptimizer"))
             begin += n
         joined = {
-            name: (np.stack if name in ("counts", "weight") else np.concatenate)(
+            name: (np.stack if name in SIZES else np.concatenate)(
                 [part[name] for part in parts]
             )
             for name in ARRAYS
@@ -169,7 +176,7 @@ class FlatState:
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Takes what `export` gave; where that is refused, with a ValueError, nothing changed."""
-        host = {name: _arrays.host(array) for name, array in arrays.items()}
+        host = {name: _arrays.host(array) for name, array in completed(arrays).items()}
         names = ("round_sums", "round_weight", "round_counts")
         given = {name: host.pop(name) for name in names if name in host}
         for name, now in self.arrays.items():
@@ -201,7 +208,8 @@ class FlatState:
         return self.export(), self.blocks
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        exported, blocks = state
+        stored, blocks = state
+        exported = completed(stored)
         # Memory of its own: joblib, Ray and Dask hand over arrays that cannot be written to.
         like = {name: exported[name] for name in ARRAYS}
         own = {name: _arrays.empty(a.shape, a.dtype, a) for name, a in like.items()}
@@ -212,6 +220,6 @@ class FlatState:
 def _block(arrays: Mapping[str, Any], number: int, block: slice) -> dict[str, Any]:
     """The arrays of one learner, views of the flat ones."""
     return {
-        name: array[number if name in ("counts", "weight") else block]
+        name: array[number if name in SIZES else block]
         for name, array in arrays.items()
     }

@@ -34,9 +34,11 @@ def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
                     "expected False, True or 'tensor'"
                 )
             hyper = Hyperparameters(**{**shared, "isotropic": True}, function="MetaOptimizer")
+            hyper.require_numbers("MetaOptimizer")
             blocks += [(n, hyper) for n in own if n]
             continue
         hyper = Hyperparameters(**shared, function="MetaOptimizer")
+        hyper.require_numbers("MetaOptimizer")
         if blocks and not hyper.isotropic and blocks[-1][1] == hyper:
             blocks[-1] = (blocks[-1][0] + sum(own), hyper)
         elif sum(own):
