@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from cases import smoothed
 from tables import written
 
 import aruba_fast as af
@@ -45,7 +46,7 @@ def test_reptile_is_the_loop_with_a_rate_that_stays(wages):
         candidate = next(c for c in trained.candidates[name] if c.choice == pytest.approx(wanted))
         rate = np.full(13, 0.0032, np.float32)
         rate[-1] *= np.float32(fast)
-        learner, total = af.MetaLearner(np.zeros(13, np.float32)), 2 * len(split.train)
+        learner, total = smoothed(np.zeros(13, np.float32)), 2 * len(split.train)
         for round in split.train.rounds(1, 2, 0):
             run = af.run_tasks(round, learner.phi, af.OGD(rate), loss="squared")
             learner.update(run, meta_step=1.0 - learner.n_tasks / total)
@@ -58,10 +59,10 @@ def test_reptile_is_the_loop_with_a_rate_that_stays(wages):
 def test_path_of_rates_is_that_of_the_loop(wages):
     split = protocol.prepare(wages, ONE_SEED, 0)
     trained = methods.train(split, ONE_SEED, 0, lambda: None)
-    learner = af.MetaLearner(np.zeros(13, np.float32), learning_rate=split.first_rate)
+    learner = smoothed(np.zeros(13, np.float32), learning_rate=split.first_rate)
     path, total = {0: learner.learning_rate.copy()}, 2 * len(split.train)
     for round in split.train.rounds(1, 2, 0):
-        run = af.run_tasks(round, learner.phi, learner.rule(), loss="squared")
+        run = af.run_tasks(round, learner.phi, learner.rule(coef=None), loss="squared")
         learner.update(run, meta_step=1.0 - learner.n_tasks / total)
         path[learner.n_tasks] = learner.learning_rate.copy()
     assert trained.path_tasks[0] == 0

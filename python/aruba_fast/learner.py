@@ -280,9 +280,7 @@ class MetaLearner(Saved):
             _arrays.zeros(2, np.float64, phi),
             _arrays.zeros(2, np.int64, phi),
         )
-        _arrays.native(phi).add_round(
-            run.theta_hat, run.grad_sq, phi, weights, into, *limited
-        )
+        _arrays.native(phi).add_round(run.theta_hat, run.grad_sq, phi, weights, into, *limited)
         return TaskStatistics._of(*into)
 
     def _weights(self, name: str, run: TaskRun, weights: ArrayLike | None) -> Float64Array | None:
@@ -345,10 +343,16 @@ class MetaLearner(Saved):
         phi = self._arrays["phi"]
         _check.together(name, "statistics", statistics.sums, "phi", phi)
         with self._lock:
+            self._require_unit(name)
             self._apply(statistics, meta_step)
         if isinstance(phi, np.ndarray) and statistics.n_skipped:
             n_skipped = statistics.n_skipped
             _divergence.look(name, self, statistics.n_tasks + n_skipped, n_skipped)
+
+    def _require_unit(self, function: str) -> None:
+        """B is kept in units of the first rate, where there is a smoothing."""
+        if not self._hyper.average_task:
+            self._require_rate(function)
 
     def _apply(self, statistics: TaskStatistics, meta_step: MetaStep) -> None:
         if callable(meta_step):
@@ -384,6 +388,7 @@ class MetaLearner(Saved):
         counts = self._arrays["counts"]
         on_host = isinstance(counts, np.ndarray)
         with self._lock:
+            self._require_unit(name)
             before = counts.item(1) if on_host else 0
             if on_host and not callable(meta_step):
                 self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)

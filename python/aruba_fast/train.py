@@ -138,7 +138,7 @@ def meta_train(
     starts, stops, _ = tasks._beside_rows()
     # Nothing else learns until the last round is done.
     with _reports(progress, total) as report, learner._lock:
-        if not learner._hyper.knows_rate:
+        if not learner._hyper.knows_rate and not learner.n_tasks:
             learner.first_rate(tasks, loss)
         anneals = meta_step is None and learner._hyper.average_task
         if ball is not None:
