@@ -84,7 +84,7 @@ def stop_within(call):
 def train(tasks, round_size, n_epochs=1):
     how = {"loss": "squared", "n_epochs": n_epochs}
     def fresh():
-        return smoothed(np.zeros(tasks.n_features), learning_rate=0.01)
+        return af.MetaLearner(np.zeros(tasks.n_features), learning_rate=0.01, zeta=1.0)
     learner, twin = fresh(), fresh()
     stop_within(lambda: af.meta_train(tasks, learner, n_passes=100_000, round_size=round_size,
                                       seed=5, **how))

@@ -11,8 +11,8 @@ from .tasks import Tasks
 
 # Rows at a time: what they are copied to stays in the cache.
 _NUMBERS = 1 << 16
-# The most that a row's loss bends along its score, per |x|^2; a loss that bends nowhere moves as far
-# as it has to go.
+# The most that a row's loss bends along its score. The hinge loss bends nowhere: a step at this
+# takes the score over its margin.
 _CURVATURE = {"squared": 1.0, "huber": 1.0, "logistic": 0.25, "softmax": 0.5, "hinge": 1.0}
 # The loss goes on along its tangent from there.
 _MOST_SCORE = 30.0
@@ -49,7 +49,7 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
 
 
 def _row(loss: str, score: Float64Array | None, y: Float64Array) -> tuple[Any, Float64Array]:
-    """How the loss of each row bends, per |x|^2, and how far its score has to go, in units of it."""
+    """How much the loss of each row bends, and how far its score has to go."""
     one = np.ones_like(y)
     if loss == "absolute":
         return one, np.abs(score - y)

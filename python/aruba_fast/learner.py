@@ -216,10 +216,9 @@ class MetaLearner(Saved):
         if coef is None:
             return OGD._of(learning_rate=self.learning_rate)
         b, g, counts = self._read("b", "g", "counts")
-        if coef == AUTO:
-            coef = tasks_held(int(_arrays.host(counts)[0]), self.decay)
-        means = self._average_task(b, g, counts) if self._hyper.average_task else (0.0, 0.0)
-        if means is None or (not self._hyper.average_task and coef == 0.0):
+        held = tasks_held(int(_arrays.host(counts)[0]), self.decay)
+        means = _average_task(b, g, held) if self._hyper.average_task else (0.0, 0.0)
+        if means is None or (coef == AUTO and not held):
             return OGD._of(learning_rate=self.learning_rate)
         unit_b, unit_g = self._hyper.unit_of_b, self._hyper.unit_of_g
         half = 0.5 if self.bound == "tight" else 1.0
@@ -231,13 +230,8 @@ class MetaLearner(Saved):
         if self.max_learning_rate is not None:
             with _arrays.beside(b):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
-        return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=coef)
-
-    def _average_task(self, b: Any, g: Any, counts: Any) -> tuple[float, float] | None:
-        """What b and g of an average task are, if there was one that moved and had a gradient."""
-        held = len(b) * tasks_held(int(_arrays.host(counts)[0]), self.decay)
-        sums = [fsum(_arrays.host(values)) for values in (b, g)]
-        return (sums[0] / held, sums[1] / held) if min(sums) > 0.0 else None
+        weight = held if isinstance(coef, str) else coef
+        return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=weight)
 
     def _require_rate(self, function: str) -> None:
         if not self._hyper.knows_rate and not self.n_tasks:
@@ -374,7 +368,8 @@ class MetaLearner(Saved):
             ValueError: As `statistics` and `apply`. Nothing is changed.
 
         Warns:
-            DivergenceWarning: As `apply`; or the mean of `run.loss` has grown a thousandfold.
+            DivergenceWarning: As `apply`; or the mean of `run.loss` has grown a thousandfold, its
+                median where tasks that go too far are shortened.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -398,4 +393,11 @@ class MetaLearner(Saved):
                 return
             n_skipped = counts.item(1) - before
         if n_skipped or run.loss is not None or len(run) == 1:
-            _divergence.look(name, self, len(run), n_skipped, run.loss)
+            shortens = self._hyper.average_task
+            _divergence.look(name, self, len(run), n_skipped, run.loss, shortens=shortens)
+
+
+def _average_task(b: Any, g: Any, held: float) -> tuple[float, float] | None:
+    """What b and g of an average task are, if there was one that moved and had a gradient."""
+    sums = [fsum(_arrays.host(values)) for values in (b, g)]
+    return (sums[0] / len(b) / held, sums[1] / len(g) / held) if min(sums) > 0.0 else None

@@ -95,9 +95,9 @@ def meta_train(
             from nothing else; the same holds for an exception out of `meta_step` or `progress`.
 
     Warns:
-        DivergenceWarning: More than half of the tasks of a round were skipped, or the mean loss of
-            a round grew a thousandfold; once a learner. Not on a CUDA device, which nothing waits
-            for: look at the History.
+        DivergenceWarning: More than half of the tasks of a round were skipped, or the loss of a
+            round grew a thousandfold, as `MetaLearner.update` has it; once a learner. Not on a CUDA
+            device, which nothing waits for: look at the History.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -163,7 +163,12 @@ def meta_train(
             )
             if isinstance(tasks._x, np.ndarray):
                 _divergence.look_through(
-                    name, learner, n_round, history.skipped[visits], history.loss[visits]
+                    name,
+                    learner,
+                    n_round,
+                    history.skipped[visits],
+                    history.loss[visits],
+                    shortens=learner._hyper.average_task,
                 )
     return history
 
