@@ -158,7 +158,7 @@ def test_meta_train_is_the_loop(hyper, n_passes, round_size, dtype, rng):
     tasks = af.Tasks(x, y)
     learner, loop = (af.MetaLearner(np.zeros(4, dtype), **hyper) for _ in range(2))
     af.meta_train(tasks, learner, loss="squared", round_size=round_size, n_passes=n_passes, seed=5)
-    loop.first_rate(tasks, "squared")
+    loop.first_rate(tasks, loss="squared")
     visited, total = 0, n_passes * len(tasks)
     for part in tasks.rounds(round_size, n_passes, seed=5):
         run = af.run_tasks(part, loop.phi, loop.rule(coef=None), loss="squared")
@@ -291,7 +291,7 @@ def test_the_first_rate_by_hand(loss, dtype):
     phi = np.array([0.1, 0.2] * (2 if loss == "softmax" else 1), dtype)
     tasks = af.Tasks(np.array([[[3, 4], [1, 0]]], dtype), [y])
     learner = af.MetaLearner(phi)
-    rate = learner.first_rate(tasks, loss)
+    rate = learner.first_rate(tasks, loss=loss)
     assert rate == pytest.approx(expected, rel=1e-6)
     assert learner.initial_learning_rate == rate == dtype(rate)
     assert (learner.learning_rate == dtype(rate)).all()
@@ -308,7 +308,7 @@ def test_no_row_alone_goes_beyond_its_least(loss, rng):
             loss, rng.standard_normal((30, 1)))  # fmt: skip
         phi = 0.3 * rng.standard_normal(3 * d if loss == "softmax" else d)
         tasks = af.Tasks(x, y)
-        rate = af.MetaLearner(phi).first_rate(tasks, loss)
+        rate = af.MetaLearner(phi).first_rate(tasks, loss=loss)
         run = af.run_tasks(tasks, phi, af.OGD(rate), loss=loss)
         after = af.evaluate(tasks, run.theta_hat, loss=loss)
         if loss == "absolute":  # by the mean way that the scores have to go
@@ -320,12 +320,12 @@ def test_no_row_alone_goes_beyond_its_least(loss, rng):
 def test_the_first_rate_of_rows_that_say_nothing(rng):
     x = rng.standard_normal((5, 3, 2))
     x[1, 2] = np.inf
-    rate = af.MetaLearner(np.zeros(2)).first_rate(af.Tasks(x, np.ones((5, 3))), "squared")
+    rate = af.MetaLearner(np.zeros(2)).first_rate(af.Tasks(x, np.ones((5, 3))), loss="squared")
     kept = x[np.isfinite(x).all(axis=2)]
     assert rate == pytest.approx(1 / (kept**2).sum(axis=1).max(), rel=1e-14)
     for scale, expected in ((0.0, 1.0), (1e-150, 5e299), (1e200, 1.0)):
         rate = af.MetaLearner(np.zeros(2)).first_rate(
-            af.Tasks(np.full((1, 1, 2), scale), [[0.0]]), "squared"
+            af.Tasks(np.full((1, 1, 2), scale), [[0.0]]), loss="squared"
         )
         assert rate == pytest.approx(expected), scale
 
@@ -334,14 +334,14 @@ def test_only_the_chosen_tasks_are_looked_at(rng):
     x = rng.standard_normal((6, 4, 2))
     x[[1, 4]] *= 1e3
     tasks = af.Tasks(x, np.ones((6, 4)))
-    rate = af.MetaLearner(np.zeros(2)).first_rate(tasks[[0, 3, 5]], "squared")
+    rate = af.MetaLearner(np.zeros(2)).first_rate(tasks[[0, 3, 5]], loss="squared")
     assert rate == pytest.approx(1 / (x[[0, 3, 5]] ** 2).sum(axis=-1).max(), rel=1e-14)
 
 
 def test_who_has_a_rate_keeps_it():
     tasks = af.Tasks(np.ones((2, 3, 2)), np.ones((2, 3)))
     given = af.MetaLearner(np.zeros(2), learning_rate=0.125)
-    assert given.first_rate(tasks, "squared") == 0.5
+    assert given.first_rate(tasks, loss="squared") == 0.5
     assert given.initial_learning_rate == 0.125
     found = af.MetaLearner(np.zeros(2))
     assert found.initial_learning_rate is None
@@ -353,7 +353,7 @@ def test_who_has_a_rate_keeps_it():
     found.update(af.TaskRun([[1.0, 3.0]], [[4.0, 4.0]]))  # whose rate somebody else chose
     assert (found.learning_rate > 0).all()
     before = found.learning_rate
-    found.first_rate(tasks, "squared")
+    found.first_rate(tasks, loss="squared")
     np.testing.assert_array_equal(found.learning_rate, before)
 
 

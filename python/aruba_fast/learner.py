@@ -134,7 +134,7 @@ class MetaLearner(Saved):
             f"{_arrays.shown(phi)})"
         )
 
-    def first_rate(self, tasks: Tasks, loss: str) -> float:
+    def first_rate(self, tasks: Tasks, *, loss: str) -> float:
         """Finds the first learning rate from the rows of tasks, and starts with it if it may.
 
             rate = mean_i |d_i| / max_i c_i |x_i|^2
@@ -161,7 +161,7 @@ class MetaLearner(Saved):
         Example:
             >>> import numpy as np, aruba_fast as af
             >>> learner = af.MetaLearner(np.zeros(2))
-            >>> learner.first_rate(af.Tasks([[[3.0, 4.0], [1.0, 0.0]]], [[1.0, 2.0]]), "squared")
+            >>> learner.first_rate(af.Tasks([[[3.0, 4.0], [1.0, 0.0]]], [[1.0, 2.0]]), loss="squared")
             0.04
         """
         name = "MetaLearner.first_rate"
@@ -208,10 +208,8 @@ class MetaLearner(Saved):
             OGD(learning_rate=0.5)
         """
         name = "MetaLearner.rule"
-        if coef is not None and not isinstance(coef, str):
-            coef = _check.non_negative(name, "coef", coef)
-        elif coef is not None:
-            _check.one_of(name, "coef", coef, (AUTO,), "a number, None or 'auto'")
+        if coef is not None:
+            coef = _check.auto(name, "coef", coef, _check.non_negative)
         self._require_rate(name)
         if coef is None:
             return OGD._of(learning_rate=self.learning_rate)
@@ -237,7 +235,7 @@ class MetaLearner(Saved):
         if not self._hyper.knows_rate and not self.n_tasks:
             raise ValueError(
                 f"{function}: the first learning rate must be known: got 'auto' and no task, "
-                "expected learner.first_rate(tasks, loss) before, or a number for `learning_rate`; "
+                "expected learner.first_rate(tasks, loss=...) before, or a number for `learning_rate`; "
                 "meta_train finds it by itself"
             )
 

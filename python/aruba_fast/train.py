@@ -67,7 +67,7 @@ def meta_train(
         tasks: The tasks.
         learner: The learner, modified; its parameters are of the type of `tasks`. If it has not
             learned anything and its rate is "auto", it starts with `learner.first_rate(tasks,
-            loss)`.
+            loss=loss)`.
         loss: Name of the loss, as in `run_tasks`.
         round_size: Tasks that are run from the same `phi` and learning rate, as in `Tasks.rounds`.
         n_passes: How often every task is visited.
@@ -139,7 +139,7 @@ def meta_train(
     # Nothing else learns until the last round is done.
     with _reports(progress, total) as report, learner._lock:
         if not learner._hyper.knows_rate and not learner.n_tasks:
-            learner.first_rate(tasks, loss)
+            learner.first_rate(tasks, loss=loss)
         anneals = meta_step is None and learner._hyper.average_task
         if ball is not None:
             _check_in_ball(name, learner, ball)

@@ -155,7 +155,7 @@ def _learn(
     """One meta-training, and its path of rates."""
     start = np.zeros(people.n_features, np.float32)
     learner = MetaLearner(start, **hyperparameters)  # type: ignore[arg-type]
-    learner.first_rate(people, LOSS)
+    learner.first_rate(people, loss=LOSS)
     total = settings.n_passes * len(people)
     wanted = {round(n) for n in np.geomspace(1, total, 200)}
     path: dict[int, FloatArray] = {0: np.array(learner.learning_rate)}
