@@ -16,6 +16,10 @@ _GROWTH = 1e3
 # without harm. Rounds of one are taken so many at a time, and only a millionfold counts at once.
 _TASKS_TOGETHER, _GROWTH_OF_ONE = 10, 1e6
 
+_REMEDY = "a smaller `learning_rate`, about 1 / max |x|^2 for a linear model"
+# Of a learner that finds its rate by itself.
+_REMEDY_OF_DATA = "columns of one scale, or a `radius` for the parameters"
+
 
 class DivergenceWarning(RuntimeWarning):
     """A learner does not learn: most tasks of a round are skipped, or losses grow thousandfold.
@@ -101,7 +105,7 @@ def look(
     loss: NDArray[Any] | None = None,
     *,
     shortens: bool = False,
-    remedy: str = "a smaller `learning_rate`, about 1 / max |x|^2 for a linear model",
+    remedy: str | None = None,
     stacklevel: int = 3,
 ) -> None:
     """Looks at a round, and warns once a learner.
@@ -114,7 +118,7 @@ def look(
         loss: Losses of the tasks, float64, where they are known; in host memory.
         shortens: Whether a task that goes too far is shortened: then a few that do are no trouble,
             and it is the middle one of a round that counts.
-        remedy: What to try.
+        remedy: What to try, if it is not what a linear model should.
         stacklevel: As `warnings.warn`, seen from here: 3 when the public function calls.
     """
     with _lock:
@@ -128,11 +132,20 @@ def look(
         if trouble is None:
             return
         seen.warned = True
+    if remedy is None:
+        remedy = _REMEDY_OF_DATA if shortens else _REMEDY
     warnings.warn(
         f"{function}: tasks must have {trouble}, expected {remedy}; this is said once a learner",
         DivergenceWarning,
         stacklevel=stacklevel,
     )
+
+
+def was_said(learner: object) -> bool:
+    """Whether somebody was warned of this learner."""
+    with _lock:
+        seen = _seen.get(learner)
+    return seen is not None and seen.warned
 
 
 def look_through(

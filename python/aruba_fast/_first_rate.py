@@ -25,7 +25,8 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     are over a leading axis, which NumPy takes in order.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
-    start = None if loss == "softmax" else _arrays.host(phi).astype(np.float64)[:, None]
+    # The softmax has a score a class, and needs none.
+    start = _arrays.host(phi).astype(np.float64)[: tasks.n_features, None]
     per_block = max(_NUMBERS // tasks.n_features, 1)
     x, y = tasks.x, tasks.y
     for first in range(0, len(y), per_block):
@@ -34,7 +35,7 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
         label = _arrays.host(y[rows]).astype(np.float64)
         with np.errstate(all="ignore"):
             norm = np.add.reduce(np.square(columns), axis=0)
-            score = None if start is None else np.add.reduce(columns * start, axis=0)
+            score = np.add.reduce(columns * start, axis=0)
             bend, way = _row(loss, score, label)
             bend = bend * norm
         counts = np.isfinite(bend) & np.isfinite(way)
@@ -48,7 +49,7 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     return float(tasks.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
 
 
-def _row(loss: str, score: Float64Array | None, y: Float64Array) -> tuple[Any, Float64Array]:
+def _row(loss: str, score: Float64Array, y: Float64Array) -> tuple[Any, Float64Array]:
     """How much the loss of each row bends, and how far its score has to go."""
     one = np.ones_like(y)
     if loss == "absolute":

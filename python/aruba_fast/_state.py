@@ -177,7 +177,7 @@ def initial_arrays(
 
 def completed(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The arrays of a learner that an older version stored, with what it did not know of."""
-    shape = np.shape(arrays.get("weight"))[:-1]  # of several learners in one
+    shape = getattr(arrays.get("weight"), "shape", ())[:-1]  # of several learners in one
     return {"limit": np.full((*shape, 1), np.inf), **arrays}
 
 
