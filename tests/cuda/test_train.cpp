@@ -12,7 +12,6 @@ namespace {
 using namespace aruba_fast;
 using namespace aruba_fast::test;
 
-const cuda::Stream kStream{0, nullptr};
 const double kNoCap = std::numeric_limits<double>::infinity();
 
 struct How {
@@ -23,11 +22,36 @@ struct How {
 };
 
 const How kHow[] = {
-    {1, false, false, false, {Loss::kSquared, 1, 1, 1, 0}, {0.1, 1, 1, 0, kNoCap, false}},
-    {5, true, true, false, {Loss::kLogistic, 1, 2, 2, 0}, {0.1, 1, 1, 0, kNoCap, true}},
-    {7, true, false, true, {Loss::kHuber, 1, 1, 1, 0.7}, {0.2, 2, 0.4, 0.1, 0.25, false}},
-    {150, false, true, false, {Loss::kSoftmax, 3, 1, 1, 0}, {0.2, 2, 0.4, 0.1, 0.25, true}},
-    {1000, true, true, true, {Loss::kHinge, 1, 3, 1, 0.7}, {0.1, 1, 1, 0, kNoCap, false}},
+    {1,
+     false,
+     false,
+     false,
+     {Loss::kSquared, 1, 1, 1, 0},
+     {0.1, 1, 1, 0, kNoCap, false, false, false}},
+    {5,
+     true,
+     true,
+     false,
+     {Loss::kLogistic, 1, 2, 2, 0},
+     {0.1, 1, 1, 0, kNoCap, true, false, false}},
+    {7,
+     true,
+     false,
+     true,
+     {Loss::kHuber, 1, 1, 1, 0.7},
+     {0.2, 2, 0.4, 0.1, 0.25, false, false, false}},
+    {150,
+     false,
+     true,
+     false,
+     {Loss::kSoftmax, 3, 1, 1, 0},
+     {0.2, 2, 0.4, 0.1, 0.25, true, false, false}},
+    {1000,
+     true,
+     true,
+     true,
+     {Loss::kHinge, 1, 3, 1, 0.7},
+     {0.1, 1, 1, 0, kNoCap, false, false, false}},
 };
 
 template <class T>
@@ -86,7 +110,7 @@ void test_synchronizations() {
   const OnDevice<float> device(tasks.host(false));
   Numbers numbers(1);
   const TaskOptions options{Loss::kSquared, 1, 1, 1, 0};
-  Learner<float> learner(5, {0.1, 1, 1, 0, kNoCap, false}, numbers, 0.1);
+  Learner<float> learner(5, {0.1, 1, 1, 0, kNoCap, false, false, false}, numbers, 0.1);
   const DeviceArray<double> losses(std::vector<double>(20));
   const DeviceArray<std::uint8_t> skipped(std::vector<std::uint8_t>(20));
   const DeviceArray<unsigned char> workspace(
@@ -110,7 +134,7 @@ void test_interrupt() {
   const OnDevice<float> device(tasks.host(false));
   Numbers numbers(1);
   const TaskOptions options{Loss::kSquared, 1, 1, 1, 0};
-  Learner<float> learner(5, {0.1, 1, 1, 0, kNoCap, false}, numbers, 0.1);
+  Learner<float> learner(5, {0.1, 1, 1, 0, kNoCap, false, false, false}, numbers, 0.1);
   const DeviceArray<double> losses(std::vector<double>(static_cast<std::size_t>(n_tasks)));
   const DeviceArray<std::uint8_t> skipped(
       std::vector<std::uint8_t>(static_cast<std::size_t>(n_tasks)));
