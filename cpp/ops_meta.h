@@ -20,7 +20,9 @@ struct MetaState {
   // A rate stays a number of the parameters' type, whatever happened.
   double rate_cap() const;
   // Coordinates whose b and g are summed.
-  ARUBA_RULE double n_summed() const { return parameters.isotropic ? static_cast<double>(n) : 1.0; }
+  ARUBA_RULE double n_summed() const {
+    return parameters.isotropic || parameters.average_task ? static_cast<double>(n) : 1.0;
+  }
 
   // meta_step null: the running mean. Refused, and nothing changed, where the state would not be
   // one to go on from.

@@ -88,7 +88,7 @@ struct MetaWork {
   MetaStep<double> step;
   double eta, totals[2];  // the sums of b and g, and isotropic: the rate that they make
   AverageTask prior;
-  double held;  // tasks, after the round
+  double held;                      // tasks, after the round
   std::int64_t n_tasks, n_skipped;  // of the round
   Twofold<double> weight;           // the learner's, after it
   unsigned unsound;                 // the update would leave no state to go on from
@@ -222,16 +222,15 @@ __global__ void __launch_bounds__(kSumLanes)
 }
 
 template <class T>
-__global__ void __launch_bounds__(kMetaThreads)
-    fill_rates(MetaState state, const MetaWork* work) {
+__global__ void __launch_bounds__(kMetaThreads) fill_rates(MetaState state, const MetaWork* work) {
   const std::int64_t j = global_index();
   if (j >= state.n || work->is_idle()) return;
   // A learner whose tasks did not move, or had no gradient, keeps its rates.
   if (state.parameters.average_task && !work->prior.is_known()) return;
-  const double eta = state.parameters.isotropic
-                         ? work->eta
-                         : learning_rate(state.b[j] + work->prior.b, state.g[j] + work->prior.g,
-                                         work->step);
+  const double eta =
+      state.parameters.isotropic
+          ? work->eta
+          : learning_rate(state.b[j] + work->prior.b, state.g[j] + work->prior.g, work->step);
   static_cast<T*>(state.rates)[j] = static_cast<T>(eta);
 }
 
@@ -253,9 +252,8 @@ __global__ void __launch_bounds__(kMetaThreads)
   if (threadIdx.x % kWarp == 0) segments[segment] = sum;
 }
 
-__global__ void __launch_bounds__(kWarp)
-    find_limit(const double* segments, std::int64_t n_segments, MetaState state,
-               const MetaWork* work) {
+__global__ void __launch_bounds__(kWarp) find_limit(const double* segments, std::int64_t n_segments,
+                                                    MetaState state, const MetaWork* work) {
   if (work->is_idle()) return;
   const double sum =
       warp_sum(0, n_segments, [&](std::int64_t segment) { return segments[segment]; });

@@ -69,9 +69,9 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
     const Shape columns = {n_columns, kReduceThreads};
     const Result result = {memory.result, wanted, not_finite};
     if (!memory.partials)
-      return launch(stream, columns, sum_columns<R>, without(skip), into, result);
-    launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)}, sum_chunks<R>,
-           without(skip), wanted, memory.partials);
+      return launch(stream, columns, sum_columns<T, kLimited>, without(skip), into, result);
+    launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)},
+           sum_chunks<T, kLimited>, without(skip), wanted, memory.partials);
     launch(stream, columns, merge_chunks, memory.partials, n_chunks, n, into, result);
   };
   if constexpr (kLimited) {
@@ -88,7 +88,7 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
   sum(nullptr, nullptr, memory.any, kMostRows);
   const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), kMostIdleBlocks);
   launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(kMostIdleBlocks, wide))},
-         find_not_finite<R>, without(nullptr), memory.any, memory.flags);
+         find_not_finite<T, kLimited>, without(nullptr), memory.any, memory.flags);
   sum(memory.flags, memory.any, nullptr, divide_up(kMostIdleBlocks, n_columns));
   launch(stream,
          {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostIdleBlocks),
@@ -137,12 +137,11 @@ void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint
   if (round.n_tasks == 0) return;
   const DeviceGuard guard(stream);
   const RoundMemory memory(workspace, round.n_tasks, round.n);
-  by_type("statistics", "`theta_hat`", round.type,
-          [&](auto zero) {
-            using T = decltype(zero);
-            if (round.limit) add_round_of<T, true>(round, into, skipped, memory, stream);
-            else add_round_of<T, false>(round, into, skipped, memory, stream);
-          });
+  by_type("statistics", "`theta_hat`", round.type, [&](auto zero) {
+    using T = decltype(zero);
+    if (round.limit) add_round_of<T, true>(round, into, skipped, memory, stream);
+    else add_round_of<T, false>(round, into, skipped, memory, stream);
+  });
 }
 
 void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int64_t n,

@@ -47,8 +47,6 @@ __device__ __forceinline__ void add(ColumnSums& into, const ColumnSums& other) {
 // A round's arrays as the kernels see them. `skip`: not zero for a task to be left out; null: none.
 template <class T, bool kLimited>
 struct Round {
-  using Number = T;
-
   const T *theta_hat, *grad_sq, *phi;
   const double *weights, *by;  // by: what the tasks are shortened by, of a round that is limited
   const unsigned* skip;
@@ -136,9 +134,9 @@ __device__ __forceinline__ std::int64_t chunk_end(std::int64_t first, std::int64
 __device__ __forceinline__ bool is_idle(const unsigned* flag) { return flag && *flag == 0; }
 
 // Every chunk of every column, to its row of `partials`; the grid's rows share the chunks.
-template <class R>
+template <class T, bool kLimited>
 __global__ void __launch_bounds__(kReduceThreads)
-    sum_chunks(R round, const unsigned* wanted, double* partials) {
+    sum_chunks(Round<T, kLimited> round, const unsigned* wanted, double* partials) {
   if (is_idle(wanted)) return;
   const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n,
                      n_chunks = (n_tasks + kTaskChunk - 1) / kTaskChunk;
@@ -173,9 +171,9 @@ struct Result {
 
 // `into` plus all chunks in order, to `result`. Seven blocks at a time, that
 // is 72 registers: left to itself, ptxas takes 56 for float32 on sm_80, and spills.
-template <class R>
+template <class T, bool kLimited>
 __global__ void __launch_bounds__(kReduceThreads, 7)
-    sum_columns(R round, DeviceStatistics into, Result result) {
+    sum_columns(Round<T, kLimited> round, DeviceStatistics into, Result result) {
   if (is_idle(result.wanted)) return;
   const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n;
   if (j < n) {
@@ -220,7 +218,8 @@ __global__ void __launch_bounds__(kReduceThreads)
   }
 }
 
-// ---- what the tasks of a limited round spread, a segment a warp, and by what they are shortened ----
+// ---- what the tasks of a limited round spread, a segment a warp, and what they are shortened by
+// ----
 
 // To n_segments rows of n_tasks; the grid's rows share the tasks.
 template <class T>
@@ -248,16 +247,16 @@ __global__ void __launch_bounds__(kReduceThreads)
   if (task >= n_tasks) return;
   const double most = *limit;
   const double sum =
-      is_finite(most) ? warp_sum(0, n_segments,
-                                 [&](std::int64_t i) { return of_segments[i * n_tasks + task]; })
-                      : 0;
+      is_finite(most)
+          ? warp_sum(0, n_segments, [&](std::int64_t i) { return of_segments[i * n_tasks + task]; })
+          : 0;
   if (threadIdx.x % kWarp == 0) by[task] = shortening(sum, most);
 }
 
 // Raises the flag of every task that does not count; the grid's rows share the tasks.
-template <class R>
+template <class T, bool kLimited>
 __global__ void __launch_bounds__(kReduceThreads)
-    find_not_finite(R round, const unsigned* wanted, unsigned* flags) {
+    find_not_finite(Round<T, kLimited> round, const unsigned* wanted, unsigned* flags) {
   if (is_idle(wanted)) return;
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;

@@ -33,6 +33,11 @@ def some_tasks(rng, d=5, loss="squared"):
     return pack([task_data(loss, rng, n, d) for n in (3, 8, 1, 6, 4) * 4], F32)
 
 
+# A learner with units, and one whose prior is one average task.
+UNITS = {"learning_rate": 1.0, "zeta": 1.0}
+LEARNERS = {"units": UNITS, "average task": {"learning_rate": 0.1}}
+
+
 class Side:
     """Tasks and a learner, on the host or on the device."""
 
@@ -40,7 +45,7 @@ class Side:
         self.tasks, self.learner = tasks, learner
 
     def run(self, rule=None, **how):
-        rule = self.learner.rule() if rule is None else rule
+        rule = self.learner.rule(coef=None) if rule is None else rule
         return af.run_tasks(self.tasks, self.learner.phi, rule, loss="squared", **how)
 
 
@@ -85,12 +90,15 @@ ROUNDS = [plain, aruba_plus_plus, averaged, merged, of_means, trained, weighted]
 
 @pytest.mark.parametrize("round", ROUNDS, ids=lambda each: each.__name__)
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "first"])
-def test_a_captured_round_is_replayed_in_its_own_memory(late, round, warm, rng):
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_a_captured_round_is_replayed_in_its_own_memory(late, round, warm, kind, rng):
     """What it used and nobody holds any more is nobody else's; the bits are those of the host."""
     if round is averaged and not warm:
         pytest.skip("phi is tested against the ball where that is asked first")
+    if kind == "average task" and round in (aruba_plus_plus, of_means):
+        pytest.skip("its prior is read back, and without it b and g start at nothing")
     tasks = some_tasks(rng)
-    host = Side(tasks, af.MetaLearner(np.zeros(5, F32), max_learning_rate=0.1))
+    host = Side(tasks, af.MetaLearner(np.zeros(5, F32), **LEARNERS[kind], max_learning_rate=0.1))
     there = Side(tasks.to("cuda"), host.learner.to("cuda"))
     there.tasks._check_labels("run_tasks", "squared", 0)
     n_rounds = 0
@@ -155,7 +163,7 @@ def test_memory_of_a_graph_is_given_back(late, rng):
     import emulated_cupy
 
     tasks = some_tasks(rng)
-    side = Side(tasks.to("cuda"), af.MetaLearner(np.zeros(5, F32)).to("cuda"))
+    side = Side(tasks.to("cuda"), af.MetaLearner(np.zeros(5, F32), **UNITS).to("cuda"))
     plain(side)
     late.finish()
     made = weakref.WeakSet()

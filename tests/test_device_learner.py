@@ -45,13 +45,14 @@ def test_the_online_loop_in_python(dtype, hyper, rng):
     twins.append((tasks.to("cuda"), af.MetaLearner(device.array(np.zeros(5, dtype)), **hyper)))
     for its_tasks, learner in twins:
         for round in its_tasks.rounds(6, n_passes=2, seed=0):
-            run = af.run_tasks(round, learner.phi, learner.rule(), loss="squared", average=True)
+            rule = learner.rule(coef=None)
+            run = af.run_tasks(round, learner.phi, rule, loss="squared", average=True)
             learner.update(run, weights=run.weight, meta_step=0.5)
     (host, expected), (there, got) = twins
     assert state(got) == state(expected)
     assert got.device == there.device == "cuda:0"
     assert (expected.device, expected.n_tasks) == ("cpu", 40)
-    for coef in (0.0, 0.3):
+    for coef in ("auto", 0.0, 0.3):
         runs = [
             af.run_tasks(its_tasks, learner.phi, learner.rule(coef), loss="squared", average=True)
             for its_tasks, learner in twins
@@ -98,7 +99,8 @@ def test_diverging_tasks_are_skipped_and_counted(rng):
     for its_tasks, learner in ((tasks, host), (tasks.to("cuda"), there)):
         history = af.meta_train(its_tasks, learner, loss="squared", round_size=4)
         assert device.host(history.skipped).tolist() == [k == 2 for k in range(10)]
-        learner.update(af.run_tasks(its_tasks, learner.phi, learner.rule(), loss="squared"))
+        rule = learner.rule(coef=None)
+        learner.update(af.run_tasks(its_tasks, learner.phi, rule, loss="squared"))
         assert (learner.n_tasks, learner.n_skipped) == (18, 2)
     assert state(there) == state(host)
 
@@ -204,7 +206,7 @@ def test_what_repr_tells(rng):
     pairs += [(run, there), (learner.statistics(run), pairs[0][1].statistics(there))]
     for on_host, on_device in pairs:
         assert repr(on_device) == repr(on_host).removesuffix(")") + ", device='cuda:0')"
-    for coef in (None, 0.5):
+    for coef in ("auto", None, 0.5):
         assert repr(pairs[0][1].rule(coef)) == repr(learner.rule(coef))
 
 
@@ -273,10 +275,10 @@ def test_a_round_can_be_captured(rng):
     if not device.machine:
         pytest.skip("capture is asserted on the emulated device; `make bench-gpu` replays graphs")
     tasks = some_tasks(rng).to("cuda")
-    learner = af.MetaLearner(np.zeros(5, np.float32)).to("cuda")
+    learner = af.MetaLearner(np.zeros(5, np.float32), learning_rate=1.0, zeta=1.0).to("cuda")
 
     def round():
-        run = af.run_tasks(tasks, learner.phi, learner.rule(), loss="squared")
+        run = af.run_tasks(tasks, learner.phi, learner.rule(None), loss="squared")
         learner.update(run, weights=run.weight)
         af.run_tasks(tasks, learner.phi, learner.rule(0.5), loss="squared")
 

@@ -29,9 +29,10 @@ class Case:
         arrays = {name: device.array(np.ones(2)) for name in ARRAYS}
         arrays |= {name: ones(2) for name in ("phi", "rate")}
         arrays["counts"] = device.array(np.zeros(2, np.int64))
+        arrays["limit"] = device.array(np.ones(1))
         self.learn = lambda: af._cuda.MetaState(
             arrays, learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False,
-            max_learning_rate=None,
+            max_learning_rate=None, average_task=False, tight=False,
         )  # fmt: skip
 
 

@@ -227,10 +227,13 @@ def some_tasks(rng, d):
     return pack([task_data("logistic", rng, n, d) for n in (3, 8, 1, 6, 4) * 4], F32)
 
 
-@pytest.mark.parametrize("how", [{}, {"decay": 0.1}, {"max_learning_rate": 0.05}])
+@pytest.mark.parametrize(
+    "how", [{"zeta": 1.0}, {"zeta": 1.0, "decay": 0.1}, {"max_learning_rate": 0.05}, {"decay": 0.1}]
+)
 def test_a_whole_run_is_the_same_in_every_order(late, how, rng):
     """Each part on another stream, with an event between: the bits of the host."""
     tasks = some_tasks(rng, 5)
+    how = {"learning_rate": 1.0, **how}
     twins = [(tasks, af.MetaLearner(np.zeros(5, F32), **how))]
     twins.append((tasks.to("cuda"), af.MetaLearner(device.array(np.zeros(5, F32)), **how)))
     late.finish()

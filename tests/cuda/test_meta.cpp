@@ -6,102 +6,13 @@
 #include "cuda/ops_meta.h"
 #include "cuda_runtime.h"
 #include "learners.h"
+#include "rounds.h"
 #include "small.h"
 
 namespace {
 
 using namespace aruba_fast;
 using namespace aruba_fast::test;
-
-const cuda::Stream kStream{0, nullptr};
-
-// Statistics in both places, which start from the same numbers.
-class Both {
- public:
-  explicit Both(std::int64_t n, Numbers* from = nullptr)
-      : n_(n),
-        sums_(from ? from->vector<double>(6 * n)
-                   : std::vector<double>(static_cast<std::size_t>(6 * n))),
-        on_sums_(sums_, 1),
-        on_weight_(from ? std::vector<double>{2.5, 1e-17} : std::vector<double>(2)),
-        on_counts_(from ? std::vector<std::int64_t>{3, 1} : std::vector<std::int64_t>(2)),
-        host{sums_.data()} {
-    if (from) host = {sums_.data(), {2.5, 1e-17}, 3, 1};
-    device = {on_sums_.data(), on_weight_.data(), on_counts_.data()};
-  }
-
-  void expect_equal_sums(const std::string& what) {
-    expect_same(on_sums_.values(), sums_, "sums, " + what);
-    expect_same(on_weight_.values(), {host.weight.high, host.weight.low}, "weight, " + what);
-    expect(on_counts_.values() == std::vector<std::int64_t>{host.n_tasks, host.n_skipped},
-           "counts, " + what);
-  }
-
- private:
-  std::int64_t n_;
-  std::vector<double> sums_;
-  DeviceArray<double> on_sums_, on_weight_;
-  DeviceArray<std::int64_t> on_counts_;
-
- public:
-  Statistics host;
-  cuda::DeviceStatistics device;
-};
-
-std::vector<double> weights_of(Numbers& numbers, std::int64_t n_tasks) {
-  std::vector<double> weights = numbers.vector<double>(n_tasks, 1.5);
-  for (std::size_t i = 0; i < weights.size(); i += 7) weights[i] = 0;
-  return weights;
-}
-
-enum Poison { kNone, kOne, kSome, kAll, kOverflow };
-
-template <class T>
-void poison(std::vector<T>& theta_hat, std::vector<T>& grad_sq, std::int64_t n_tasks,
-            std::int64_t n, Poison how) {
-  const auto at = [n](std::int64_t task, std::int64_t j) {
-    return static_cast<std::size_t>(task * n + j % n);
-  };
-  if (how == kOne) theta_hat[at(n_tasks / 2, n / 3)] = std::numeric_limits<T>::quiet_NaN();
-  for (std::int64_t task = 0; task < n_tasks; ++task) {
-    if (how == kAll || (how == kSome && task % 3 == 1))
-      grad_sq[at(task, 7 * task)] = std::numeric_limits<T>::infinity();
-    if (how == kOverflow && task % 5 == 0)
-      theta_hat[at(task, task)] = std::numeric_limits<T>::max();
-  }
-}
-
-template <class T>
-void test_round(std::int64_t n_tasks, std::int64_t n, bool weighted, Poison how, bool from_zero) {
-  Numbers numbers(static_cast<std::uint64_t>(n_tasks * 1000 + n));
-  std::vector<T> theta_hat = numbers.vector<T>(n_tasks * n), phi = numbers.vector<T>(n),
-                 grad_sq = numbers.vector<T>(n_tasks * n, 1);
-  const std::vector<double> weights = weights_of(numbers, n_tasks);
-  if (how != kNone) poison(theta_hat, grad_sq, n_tasks, n, how);
-  Both into(n, from_zero ? nullptr : &numbers);
-  std::vector<std::uint8_t> skipped(static_cast<std::size_t>(n_tasks), 9);
-  const std::string what = std::to_string(n_tasks) + "x" + std::to_string(n) + " " +
-                           name_of(kType<T>) + " weighted " + std::to_string(weighted) +
-                           " poison " + std::to_string(how);
-  add_round("test",
-            {theta_hat.data(), grad_sq.data(), phi.data(), weighted ? weights.data() : nullptr,
-             n_tasks, n, kType<T>},
-            into.host, skipped.data());
-  const DeviceArray<T> on_theta(theta_hat, 1), on_grad_sq(grad_sq, 3), on_phi(phi, 2);
-  const DeviceArray<double> on_weights(weights, 1);
-  const DeviceArray<std::uint8_t> on_skipped(std::vector<std::uint8_t>(skipped.size(), 7));
-  // Whatever was in the workspace before must not matter.
-  const DeviceArray<unsigned char> workspace(
-      std::vector<unsigned char>(cuda::add_round_workspace_bytes(n_tasks, n), 0xff));
-  cuda_on_cpu::reset_counts();
-  cuda::add_round({on_theta.data(), on_grad_sq.data(), on_phi.data(),
-                   weighted ? on_weights.data() : nullptr, n_tasks, n, kType<T>},
-                  into.device, on_skipped.data(), workspace.data(), kStream);
-  expect_equal(cuda_on_cpu::counts().synchronizations + cuda_on_cpu::counts().copies,
-               std::int64_t{0});
-  into.expect_equal_sums(what);
-  expect(on_skipped.values() == skipped, "skipped, " + what);
-}
 
 template <class T>
 void test_rounds() {
@@ -158,10 +69,10 @@ void test_merge() {
 template <class T>
 void test_apply() {
   const double no_cap = std::numeric_limits<double>::infinity();
-  const MetaParameters each[] = {{0.1, 1, 1, 0, no_cap, false},
-                                 {0.1, 1, 1, 0, no_cap, true},
-                                 {0.3, 2, 0.4, 0.1, 0.25, false},
-                                 {0.3, 2, 0.4, 0.1, 0.25, true}};
+  const MetaParameters each[] = {{0.1, 1, 1, 0, no_cap, false, false, false},
+                                 {0.1, 1, 1, 0, no_cap, true, false, false},
+                                 {0.3, 2, 0.4, 0.1, 0.25, false, false, false},
+                                 {0.3, 2, 0.4, 0.1, 0.25, true, false, false}};
   const double steps[] = {0, 0.5, 1.5};
   unsigned order = 0;
   for (const std::int64_t n : {1, 2, 33, 257, 1025, 8192, 8193, 20000}) {
