@@ -31,6 +31,11 @@ def single(values):
     return np.asarray(values, np.float64).astype(np.float32).astype(np.float64)
 
 
+def smoothed(phi, **hyper):
+    """A learner with the smoothing of the paper: a first rate and a zeta, 1 where none is given."""
+    return af.MetaLearner(phi, **({"learning_rate": 1.0, "zeta": 1.0} | hyper))
+
+
 # ---- element-wise kernels ----------------------------------------------------------------------
 
 

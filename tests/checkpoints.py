@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from cases import pack, task_data
+from cases import pack, smoothed, task_data
 
 import aruba_fast as af
 
@@ -18,7 +18,7 @@ HYPERPARAMETERS = (
 
 def trained(rng, dtype=np.float32, hyper=HYPERPARAMETERS[0]):
     tasks = pack([task_data("squared", rng, n, 5) for n in (3, 8, 1, 6, 4) * 4], dtype)
-    learner = af.MetaLearner(np.zeros(5, dtype), **hyper)
+    learner = smoothed(np.zeros(5, dtype), **hyper)
     af.meta_train(tasks, learner, loss="squared", round_size=3, weights="rows")
     return learner, tasks
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from cases import smoothed
 from optional import need
 
 import aruba_fast as af
@@ -142,7 +143,7 @@ class Twin:
 
     def __init__(self, phi, tensors=False, **hyper):
         parts = jax.tree.leaves(phi) if tensors else [phi]
-        self.learners = [af.MetaLearner(flat(part), **hyper) for part in parts]
+        self.learners = [smoothed(flat(part), **hyper) for part in parts]
         self.ends = np.cumsum([len(x.phi) for x in self.learners])[:-1]
         self.runs = []
 

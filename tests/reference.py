@@ -234,15 +234,20 @@ def statistics(theta_hat, grad_sq, phi, weights=None):
 
 @dataclass
 class MetaLearner:
-    """ARUBA with b and g as the paper has them: they start at eps^2 and zeta^2."""
+    """ARUBA with b and g as the paper has them: they start at eps^2 and zeta^2.
+
+    Where `zeta` is None, they start at nothing, and the prior is one average task.
+    """
 
     phi: np.ndarray
     learning_rate0: float = 1.0
-    zeta: float = 1.0
+    zeta: float | None = 1.0
     p: float = 1.0
     decay: float = 0.0
     isotropic: bool = False
     max_learning_rate: float | None = None
+    bound: str = "blog"
+    train: str = "learned"
     n_tasks: int = 0
     n_skipped: int = 0
     total_weight: float = 0.0
@@ -252,22 +257,47 @@ class MetaLearner:
 
     def __post_init__(self):
         self.phi = np.array(self.phi, np.float64)
-        self.eps = self.learning_rate0 * self.zeta
+        self.eps = self.learning_rate0 * (self.zeta or 0.0)
         self.b = np.full(self.phi.shape, self.eps**2)
-        self.g = np.full(self.phi.shape, self.zeta**2)
+        self.g = np.full(self.phi.shape, (self.zeta or 0.0) ** 2)
         self.rho = np.full(self.phi.shape, np.nan)
 
     @property
+    def n_held(self):
+        return sum((1.0 - self.decay) ** k for k in range(self.n_tasks))
+
+    def with_prior(self):
+        """b and g of the rates, of which there are none without a task that moved."""
+        if self.zeta is not None:
+            return self.b, self.g
+        if self.b.sum() == 0.0 or self.g.sum() == 0.0:
+            return np.full_like(self.b, self.learning_rate0**2), np.ones_like(self.g)
+        return self.b + self.b.mean() / self.n_held, self.g + self.g.mean() / self.n_held
+
+    @property
     def learning_rate(self):
-        if self.isotropic:
-            rate = np.full(self.phi.shape, np.sqrt(self.b.sum() / self.g.sum()))
+        b, g = self.with_prior()
+        if self.isotropic or self.train == "scalar":
+            rate = np.full(self.phi.shape, np.sqrt(b.sum() / g.sum()))
         else:
-            rate = np.sqrt(self.b) / np.sqrt(self.g)
+            rate = np.sqrt(b) / np.sqrt(g)
         return rate if self.max_learning_rate is None else np.minimum(rate, self.max_learning_rate)
+
+    def shortened(self, theta_hat, grad_sq, start):
+        """No task spreads more than ten average ones."""
+        theta_hat, grad_sq = np.asarray(theta_hat, np.float64), np.asarray(grad_sq, np.float64)
+        if self.zeta is not None or not self.b.any() or not self.g.any():
+            return theta_hat, grad_sq
+        rate, distance = self.learning_rate, theta_hat - start
+        of_all = (2 / (1 + (self.bound == "tight")) * self.b / rate + rate * self.g).sum()
+        spread = (distance**2 / rate + rate * grad_sq).sum(axis=1)
+        share = np.minimum(1.0, 10.0 * of_all / self.n_held / spread)[:, None]
+        return start + np.sqrt(share) * distance, share * grad_sq
 
     def update(self, theta_hat, grad_sq, weights=None, meta_step=None, start=None):
         """`start` is where the tasks did start from, where that is phi rounded to float32."""
         start = self.phi if start is None else start
+        theta_hat, grad_sq = self.shortened(theta_hat, grad_sq, start)
         half, squares, weighted, weight, n, skipped = statistics(theta_hat, grad_sq, start, weights)
         self.n_skipped += skipped
         if n == 0:
@@ -278,11 +308,14 @@ class MetaLearner:
         discount = (1.0 - self.decay) ** n
         # The first task has t = 1, so the task after n_tasks others has t + 1 = n_tasks + 2.
         schedule = fsum((self.n_tasks + k + 2.0) ** -self.p for k in range(n))
-        self.b = discount * self.b + half + self.eps**2 * schedule
-        self.g = discount * self.g + squares + self.zeta**2 * schedule
+        counted = 2.0 if self.bound == "tight" else 1.0
+        self.b = discount * self.b + counted * half + self.eps**2 * schedule
+        self.g = discount * self.g + squares + (self.zeta or 0.0) ** 2 * schedule
         self.n_tasks += n
         self.total_weight += weight
         alpha = weight / self.total_weight if meta_step is None else meta_step
+        if meta_step is None and self.zeta is None:
+            alpha = min(1.0, 10.0 * weight / (self.total_weight + 9.0 * weight / n))
         alpha = alpha(self.n_tasks) if callable(alpha) else alpha
         self.phi = self.phi + alpha * (weighted / weight - self.phi)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import dtypes
+from cases import dtypes, smoothed
 from checkpoints import HYPERPARAMETERS, header_of, state, trained
 from safetensors.numpy import load, save
 
@@ -42,9 +42,9 @@ def test_the_same_state_is_the_same_file(tmp_path, rng):
 
 
 def test_a_fresh_learner_can_be_saved(tmp_path):
-    af.MetaLearner(np.ones(2), learning_rate=0.5).save(tmp_path / "x")
+    smoothed(np.ones(2), learning_rate=0.5).save(tmp_path / "x")
     assert state(af.MetaLearner.load(tmp_path / "x")) == state(
-        af.MetaLearner(np.ones(2), learning_rate=0.5)
+        smoothed(np.ones(2), learning_rate=0.5)
     )
 
 
@@ -236,7 +236,7 @@ def test_files_of_every_version_load_for_ever(name):
     assert learner.phi.dtype == dtype
     assert (learner.phi.tolist(), np.ravel(learner.learning_rate).tolist()) == (phi, rate)
     assert learner.b.tolist() == b
-    like = af.MetaLearner(np.zeros(3, dtype), **hyper)
+    like = smoothed(np.zeros(3, dtype), **hyper)
     for key in ("initial_learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate"):
         assert getattr(learner, key) == getattr(like, key)
     learner.update(af.TaskRun(np.ones((1, 3), dtype), np.ones((1, 3), dtype)))
@@ -248,7 +248,7 @@ def test_files_of_every_version_load_for_ever(name):
 )
 def test_a_hyperparameter_that_the_file_is_too_old_for_has_its_default(missing, tmp_path):
     """What the next one will find in the files of today."""
-    defaults = af.MetaLearner(np.zeros(2))
+    defaults = smoothed(np.zeros(2))
     defaults.save(tmp_path / "x")
     arrays, values, _ = checkpoint.read(tmp_path / "x")
     del values[missing]

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from cases import smoothed
 from tables import written
 
 import aruba_fast as af
@@ -45,7 +46,7 @@ def test_reptile_is_the_loop_with_a_rate_that_stays(wages):
         candidate = next(c for c in trained.candidates[name] if c.choice == pytest.approx(wanted))
         rate = np.full(13, 0.0032, np.float32)
         rate[-1] *= np.float32(fast)
-        learner, total = af.MetaLearner(np.zeros(13, np.float32)), 2 * len(split.train)
+        learner, total = smoothed(np.zeros(13, np.float32)), 2 * len(split.train)
         for round in split.train.rounds(1, 2, 0):
             run = af.run_tasks(round, learner.phi, af.OGD(rate), loss="squared")
             learner.update(run, meta_step=1.0 - learner.n_tasks / total)
@@ -58,10 +59,11 @@ def test_reptile_is_the_loop_with_a_rate_that_stays(wages):
 def test_path_of_rates_is_that_of_the_loop(wages):
     split = protocol.prepare(wages, ONE_SEED, 0)
     trained = methods.train(split, ONE_SEED, 0, lambda: None)
-    learner = af.MetaLearner(np.zeros(13, np.float32), learning_rate=split.first_rate)
+    learner = af.MetaLearner(np.zeros(13, np.float32))
+    assert learner.first_rate(split.train, loss="squared") == trained.first_rate
     path, total = {0: learner.learning_rate.copy()}, 2 * len(split.train)
     for round in split.train.rounds(1, 2, 0):
-        run = af.run_tasks(round, learner.phi, learner.rule(), loss="squared")
+        run = af.run_tasks(round, learner.phi, learner.rule(coef=None), loss="squared")
         learner.update(run, meta_step=1.0 - learner.n_tasks / total)
         path[learner.n_tasks] = learner.learning_rate.copy()
     assert trained.path_tasks[0] == 0
@@ -73,9 +75,9 @@ def test_a_person_who_diverges_is_counted_and_costs_the_choice(tmp_path):
     people = load(tmp_path)
     split = protocol.prepare(people, ONE_SEED, 0)
     start = np.zeros(4, np.float32)
-    support, wide = split.supports[-1][1], dataclasses.replace(ONE_SEED, radius=1e15)
+    support = split.supports[-1][1]
     scores = {
-        rate: methods.score(methods.Candidate(start, af.OGD(rate)), support, split.query, wide)
+        rate: methods.score(methods.Candidate(start, af.OGD(rate)), support, split.query, ONE_SEED)
         for rate in (0.01, 1e6, 1e30)
     }
     n_people = len(split.query)
@@ -92,8 +94,8 @@ def test_every_method_is_there_and_knows_what_it_chose(result):
         np.testing.assert_array_equal(outcome.curve[:, -1], outcome.errors)
         assert all(c == () or np.isfinite(c).all() for c in outcome.choices)
         assert outcome.n_diverged == outcome.n_skipped == (0, 0)
-    assert {len(c) for c in result["ARUBA"].choices} == {0}
-    assert all(coef in methods.COEFS for (coef,) in result["ARUBA++"].choices)
+    for nothing_chosen in ("no adaptation", "isotropic ARUBA", "ARUBA", "ARUBA++"):
+        assert {len(c) for c in result[nothing_chosen].choices} == {0}
     # More candidates for the oracle can only help it.
     two, one = np.array(result[methods.TWO_RATES].errors), np.array(result[methods.REPTILE].errors)
     assert (two <= one).all()
@@ -107,7 +109,7 @@ def test_wages_show_what_the_readme_says(wages):
     assert aruba < 0.97 * shown["Reptile"].error
     assert aruba < 0.5 * shown["no adaptation"].error
     assert aruba < 0.5 * alone
-    assert shown["ARUBA++"].error < aruba
+    assert shown["ARUBA++"].error < 1.01 * aruba
     # The control that is granted two rates by an oracle is not far ahead.
     assert aruba < 1.08 * shown[methods.TWO_RATES].error
 

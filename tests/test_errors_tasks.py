@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from buffers import snapshot
+from cases import smoothed
 
 import aruba_fast as af
 
@@ -23,7 +24,7 @@ class OnDevice:
 
 
 def learner(**hyper):
-    return af.MetaLearner(PHI, **hyper)
+    return smoothed(PHI, **hyper)
 
 
 def run(tasks=TASKS, phi=PHI, rule=None, *, loss="squared", **options):
@@ -114,10 +115,10 @@ ENGINE_ROWS = [
 ]  # fmt: skip
 
 LEARNER_ROWS = [
-    ("phi empty", lambda: af.MetaLearner(PHI[:0]), V, "MetaLearner: `phi`.*empty"),
-    ("phi nan", lambda: af.MetaLearner(PHI + NAN), V, "MetaLearner: `phi`.*nan"),
-    ("phi 2-d", lambda: af.MetaLearner(X), V, "MetaLearner: `phi`"),
-    ("phi int", lambda: af.MetaLearner([0, 1]), T, "MetaLearner: `phi`.*int64"),
+    ("phi empty", lambda: smoothed(PHI[:0]), V, "MetaLearner: `phi`.*empty"),
+    ("phi nan", lambda: smoothed(PHI + NAN), V, "MetaLearner: `phi`.*nan"),
+    ("phi 2-d", lambda: smoothed(X), V, "MetaLearner: `phi`"),
+    ("phi int", lambda: smoothed([0, 1]), T, "MetaLearner: `phi`.*int64"),
     *(
         (
             f"{name} {bad}",
@@ -140,11 +141,11 @@ LEARNER_ROWS = [
     ("run", lambda: learner().update(X), T, "MetaLearner.update: `run`.*ndarray"),
     (
         "run type",
-        lambda: af.MetaLearner(np.zeros(3)).update(results()),
+        lambda: smoothed(np.zeros(3)).update(results()),
         T,
         "`run`.*float32.*float64",
     ),
-    ("run size", lambda: af.MetaLearner(PHI[:2]).update(results()), V, r"`run`.*\(2, 3\)"),
+    ("run size", lambda: smoothed(PHI[:2]).update(results()), V, r"`run`.*\(2, 3\)"),
     ("weights size", lambda: learner().update(results(), weights=[1.0]), V, r"`weights`.*\(1,\)"),
     ("weights negative", lambda: learner().update(results(), weights=[1, -1]), V, "`weights`.*-1"),
     ("weights nan", lambda: learner().update(results(), weights=[1, NAN]), V, "`weights`.*nan"),
@@ -172,11 +173,11 @@ LEARNER_ROWS = [
     ("train learner", lambda: train(one=af.OGD(0.1)), T, "meta_train: `learner`.*OGD"),
     (
         "train type",
-        lambda: train(one=af.MetaLearner(np.zeros(3))),
+        lambda: train(one=smoothed(np.zeros(3))),
         T,
         "meta_train: `learner`.*float64",
     ),
-    ("train size", lambda: train(one=af.MetaLearner(PHI[:2])), V, "meta_train: `learner`.*got 2"),
+    ("train size", lambda: train(one=smoothed(PHI[:2])), V, "meta_train: `learner`.*got 2"),
     ("train loss", lambda: train(loss="log"), V, "meta_train: `loss`.*'log'"),
     ("train labels", lambda: train(loss="hinge", tasks=labelled([0, 1])), V, "`y`.*hinge"),
     ("train weights", lambda: train(weights="equal"), V, "meta_train: `weights`.*'equal'"),
@@ -188,7 +189,7 @@ LEARNER_ROWS = [
     ("train progress", lambda: train(progress=3), T, "meta_train: `progress`"),
     (
         "train outside",
-        lambda: train(one=af.MetaLearner(PHI + 1), radius=1.0),
+        lambda: train(one=smoothed(PHI + 1), radius=1.0),
         V,
         "meta_train:.*ball",
     ),
@@ -221,7 +222,7 @@ def test_the_unspoiled_calls_are_accepted():
         lambda one: one.update(results(), weights=[1, NAN]),
         lambda one: one.update(results(), meta_step=-1.0),
         lambda one: one.update(results(), meta_step=lambda _: "fast"),
-        lambda one: one.apply(af.MetaLearner(PHI[:2]).statistics(results(X[:2, :2], X[:2, :2]))),
+        lambda one: one.apply(smoothed(PHI[:2]).statistics(results(X[:2, :2], X[:2, :2]))),
         lambda one: train(one=one, meta_step=lambda _: -1.0),
         lambda one: train(one=one, loss="hinge", tasks=labelled([0, 1])),
         lambda one: train(one=one, meta_step=lambda _: 1 / 0),

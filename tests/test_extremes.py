@@ -8,7 +8,7 @@ import device
 import numpy as np
 import pytest
 from buffers import snapshot
-from cases import dtypes
+from cases import dtypes, smoothed
 
 import aruba_fast as af
 
@@ -41,7 +41,7 @@ def ran(dtype, rule=None, **options):
 
 def trained(dtype, **options):
     tasks = af.Tasks(np.ones((1, 2, 1), dtype), np.zeros((1, 2), dtype))
-    learner = af.MetaLearner(np.zeros(1, dtype), learning_rate=0.1)
+    learner = smoothed(np.zeros(1, dtype), learning_rate=0.1)
     af.meta_train(tasks, learner, loss="squared", **options)
 
 
@@ -80,8 +80,8 @@ def test_a_hyperparameter_is_a_number_of_the_arrays_type(entry, value):
 )
 def test_the_first_rate_of_a_learner_is_a_number_of_its_type(name, value):
     with pytest.raises(ValueError, match=f"MetaLearner: `{name}` must be within float32: got"):
-        af.MetaLearner(np.zeros(1, F32), **{name: value})
-    af.MetaLearner(np.zeros(1, F64), **{name: value})
+        smoothed(np.zeros(1, F32), **{name: value})
+    smoothed(np.zeros(1, F64), **{name: value})
 
 
 @dtypes
@@ -138,12 +138,12 @@ def test_nothing_is_learned_from_a_label_that_is_infinite(
     if np.isfinite(y).all():
         return
     phi = on_some_device(np.zeros(1, dtype))
-    learner = af.MetaLearner(phi, learning_rate=0.5)
-    kept = af.MetaLearner(np.zeros(1, dtype), learning_rate=0.5)
+    learner = smoothed(phi, learning_rate=0.5)
+    kept = smoothed(np.zeros(1, dtype), learning_rate=0.5)
     options = {"loss": loss, "batch_size": batch_size}
     history = af.meta_train(tasks, learner, round_size=3, **options)
     others = af.Tasks(np.ones((2, 2, 1), dtype), y[[0, 2]])
-    kept.update(af.run_tasks(others, kept.phi, kept.rule(), **options))
+    kept.update(af.run_tasks(others, kept.phi, kept.rule(coef=None), **options))
     assert device.host(history.skipped).tolist() == [False, True, False]
     assert (learner.n_tasks, learner.n_skipped) == (2, 1)
     np.testing.assert_array_equal(device.host(learner.learning_rate), kept.learning_rate)

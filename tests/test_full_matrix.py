@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from cases import LOSSES, n_parameters, pack, task_data
+from cases import LOSSES, n_parameters, pack, smoothed, task_data
 from real_data import TABLES, standardized
 
 import aruba_fast as af
@@ -109,12 +109,12 @@ def test_a_matrix_sees_correlations_that_rates_do_not(rng):
     y = np.einsum("tmd,td->tm", x, theta) + rng.standard_normal((600, 30))
     tasks = af.Tasks(x, y)
     matrix = theory.FullMatrixLearner(np.zeros(d), learning_rate=0.3)
-    rates = af.MetaLearner(np.zeros(d), learning_rate=0.3)
+    rates = smoothed(np.zeros(d), learning_rate=0.3)
     best, lost = theory.best_in_hindsight(tasks, loss="squared"), np.zeros(2)
     for first in range(0, 600, 10):
         part = slice(first, first + 10)
         run = matrix.run(tasks[part], loss="squared")
-        other = af.run_tasks(tasks[part], rates.phi, rates.rule(), loss="squared")
+        other = af.run_tasks(tasks[part], rates.phi, rates.rule(coef=None), loss="squared")
         if first >= 300:
             lost += [(r.loss - best.loss[part]).sum() for r in (run, other)]
         matrix.update(run)

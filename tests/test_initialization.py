@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import smoothed
 
 import aruba_fast as af
 from aruba_fast import theory
@@ -68,7 +69,7 @@ def test_dynamic_regret_is_below_its_bound(alpha, rng):
 def test_the_running_mean_identity(rng):
     """sum |phi_t - theta_t|^2/2 - min = sum |phi_t - theta_t|^2 / (2 t), exactly."""
     theta = rng.standard_normal((60, 4))
-    learner = af.MetaLearner(rng.standard_normal(4))
+    learner = smoothed(rng.standard_normal(4))
     phi = []
     for end in theta:
         phi.append(learner.phi.copy())

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import workload
+from cases import smoothed
 
 import aruba_fast as af
 
@@ -83,7 +84,7 @@ def stop_within(call):
 def train(tasks, round_size, n_epochs=1):
     how = {"loss": "squared", "n_epochs": n_epochs}
     def fresh():
-        return af.MetaLearner(np.zeros(tasks.n_features), learning_rate=0.01)
+        return af.MetaLearner(np.zeros(tasks.n_features), learning_rate=0.01, zeta=1.0)
     learner, twin = fresh(), fresh()
     stop_within(lambda: af.meta_train(tasks, learner, n_passes=100_000, round_size=round_size,
                                       seed=5, **how))
@@ -91,7 +92,7 @@ def train(tasks, round_size, n_epochs=1):
     for part in tasks.rounds(round_size, n_passes=100_000, seed=5):
         if twin.n_tasks >= learner.n_tasks:
             break
-        twin.update(af.run_tasks(part, twin.phi, twin.rule(), **how))
+        twin.update(af.run_tasks(part, twin.phi, twin.rule(coef=None), **how))
     assert twin.n_tasks == learner.n_tasks, (twin.n_tasks, learner.n_tasks)
     for name in ("phi", "b", "g", "rho", "learning_rate"):
         same = np.array_equal(getattr(twin, name), getattr(learner, name), equal_nan=True)
@@ -152,7 +153,7 @@ def test_ctrl_c_stops_within_a_second_and_leaves_complete_rounds(what, n_threads
 def test_an_exception_of_a_callback_stops_between_rounds():
     tasks = workload.tasks_for("squared", np.random.default_rng(0), 4, np.float64, n_tasks=50)
     for argument in ("progress", "meta_step"):
-        learner = af.MetaLearner(np.zeros(4))
+        learner = smoothed(np.zeros(4))
 
         def fails(*_numbers, learner=learner):
             if learner.n_tasks >= 20:
@@ -172,7 +173,7 @@ def test_an_exception_of_a_callback_stops_between_rounds():
 def test_progress_is_reported_in_order_up_to_the_total():
     tasks = workload.tasks_for("squared", np.random.default_rng(0), 4, np.float64, n_tasks=30)
     seen = []
-    learner = af.MetaLearner(np.zeros(4))
+    learner = smoothed(np.zeros(4))
     af.meta_train(
         tasks,
         learner,
@@ -208,7 +209,7 @@ def raising(error, asked):
 
 def calls(value):
     """Every kind of argument that an object's own code is asked for."""
-    theta, learner = np.ones(3), af.MetaLearner(np.zeros(3))
+    theta, learner = np.ones(3), smoothed(np.zeros(3))
     tasks = af.Tasks(np.ones((2, 2, 3)), np.ones((2, 2)))
     return {
         "step theta": lambda: af.step(value, theta, 0.1),
@@ -220,7 +221,7 @@ def calls(value):
             *np.ones((3, 3)), learning_rate=0.1, delta=value
         ),
         "set_num_threads n": lambda: af.set_num_threads(value),
-        "MetaLearner phi": lambda: af.MetaLearner(value),
+        "MetaLearner phi": lambda: smoothed(value),
         "Tasks x": lambda: af.Tasks(value, np.ones((2, 2))),
         "run_tasks batch_size": lambda: af.run_tasks(
             tasks, np.zeros(3), af.OGD(0.1), loss="squared", batch_size=value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
+from cases import smoothed
 from jax_models import (
     SHAPES,
     Twin,
@@ -103,7 +104,7 @@ def test_float64_equals_numpy_and_follows_the_equations(rng):
 @pytest.mark.usefixtures("x64")
 def test_float32_parameters_have_float64_masters(rng):
     phi = rng.standard_normal(50).astype(np.float32)
-    state, learner = aj.init(jnp.asarray(phi)), af.MetaLearner(phi)
+    state, learner = aj.init(jnp.asarray(phi)), smoothed(phi)
     for _ in range(3):
         hat, squares = (rng.standard_normal((4, 50)).astype(np.float32) for _ in range(2))
         state = aj.apply(state, aj.statistics(state.phi, hat, squares**2))
@@ -126,7 +127,7 @@ def round_of(rng, n=20, n_tasks=6):
 @pytest.mark.parametrize("meta_step", [None, 0.0, 0.3, lambda n: 1.0 / n])
 def test_the_step_of_the_initialization(meta_step, rng):
     phi, hat, squares = round_of(rng)
-    state, learner = aj.init(phi, p=0.0), af.MetaLearner(np.asarray(phi), p=0.0)
+    state, learner = aj.init(phi, p=0.0), smoothed(np.asarray(phi), p=0.0)
     weights = rng.random(len(hat)).astype(np.float32)
     for _ in range(2):
         state = aj.apply(state, aj.statistics(state.phi, hat, squares, weights), meta_step)
@@ -270,7 +271,7 @@ def test_the_rule_is_that_of_numpy(isotropic, rng, tmp_path):
 
 def test_a_learner_of_numpy_goes_on_in_jax(rng):
     phi, hat, squares = round_of(rng)
-    learner = af.MetaLearner(np.asarray(phi), decay=0.1, p=0.4)
+    learner = smoothed(np.asarray(phi), decay=0.1, p=0.4)
     for _ in range(3):
         learner.update(af.TaskRun(hat, squares))
     state = aj.from_learners([learner], jnp.zeros(20))

@@ -6,14 +6,13 @@ import re
 
 import numpy as np
 import pytest
+from cases import smoothed
 from jax_models import aj, jax, jnp
 from test_jax_task_errors import OTHER, PHI, SGD, changed, used
 
-import aruba_fast as af
-
 STATE = aj.init(PHI)
 HATS = jax.tree.map(lambda leaf: leaf[None], PHI)
-LEARNER = af.MetaLearner(np.ones(8, np.float32))
+LEARNER = smoothed(np.ones(8, np.float32))
 
 
 CALLS = [
@@ -169,20 +168,20 @@ CALLS = [
         "from_learners: `learners` must be of the size of `phi`: got [], expected [8] or [6, 2]",
     ),
     (
-        lambda: aj.from_learners([af.MetaLearner(np.ones(8))], PHI),
+        lambda: aj.from_learners([smoothed(np.ones(8))], PHI),
         TypeError,
         "from_learners: `phi` must have the type of the learners: got float32, expected float64",
     ),
     (
-        lambda: aj.from_learners([af.MetaLearner(np.ones(n, np.float32)) for n in (6, 2)], PHI),
+        lambda: aj.from_learners([smoothed(np.ones(n, np.float32)) for n in (6, 2)], PHI),
         ValueError,
         "from_learners: `learners` must be one, or isotropic: got 2 with a rate a coordinate",
     ),
     (
         lambda: aj.from_learners(
             [
-                af.MetaLearner(np.ones(6, np.float32), isotropic=True),
-                af.MetaLearner(np.ones(2, np.float32), isotropic=True, zeta=2.0),
+                smoothed(np.ones(6, np.float32), isotropic=True),
+                smoothed(np.ones(2, np.float32), isotropic=True, zeta=2.0),
             ],
             PHI,
         ),

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES, LOSSES, dtypes, n_parameters, pack, single, task_data
+from cases import DTYPES, LOSSES, dtypes, n_parameters, pack, single, smoothed, task_data
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
     """Rounds of 1, 5, 2, ... tasks; b, g and rates in float64 whatever the parameters are."""
     d = 19
     phi = single(rng.standard_normal(d))
-    learner = af.MetaLearner(phi.astype(dtype), **hyper)
+    learner = smoothed(phi.astype(dtype), **hyper)
     renamed = {"learning_rate0" if k == "learning_rate" else k: v for k, v in hyper.items()}
     oracle = reference.MetaLearner(phi, **renamed)
     for n_tasks in (1, 5, 2, 1, 16, 3):
@@ -83,7 +83,7 @@ def test_update_is_apply_of_statistics_bit_for_bit(n_tasks, d, how, rng):
     dtype = np.float64 if how == "float64" else np.float32
     start = rng.standard_normal(d).astype(dtype)
     hyper = {"learning_rate": 0.3, "isotropic": how == "isotropic", "decay": 0.01}
-    both = [af.MetaLearner(start, **hyper) for _ in range(2)]
+    both = [smoothed(start, **hyper) for _ in range(2)]
     for _ in range(2):
         run = fake_run(rng, n_tasks, d, dtype)
         if how == "not finite" and n_tasks:
@@ -96,7 +96,7 @@ def test_update_is_apply_of_statistics_bit_for_bit(n_tasks, d, how, rng):
 
 
 def test_update_refuses_what_statistics_and_apply_refuse(rng):
-    learner, run = af.MetaLearner(np.zeros(3)), fake_run(rng, 2, 3, np.float64)
+    learner, run = smoothed(np.zeros(3)), fake_run(rng, 2, 3, np.float64)
     for call, words in [
         (lambda: learner.update(run.theta_hat), "`run` must be a TaskRun"),
         (lambda: learner.update(run, weights=[1, -1]), "`weights` must be finite and >= 0"),
@@ -110,7 +110,7 @@ def test_update_refuses_what_statistics_and_apply_refuse(rng):
 
 
 def test_the_half_belongs_to_the_distances_only():
-    learner = af.MetaLearner(np.zeros(1), learning_rate=1.0, zeta=1e-3)
+    learner = smoothed(np.zeros(1), learning_rate=1.0, zeta=1e-3)
     learner.update(af.TaskRun(np.full((1000, 1), 2.0), np.full((1000, 1), 2.0)))
     assert learner.learning_rate[0] == pytest.approx(1.0, rel=1e-6)  # sqrt(1/2 4 / 2), not sqrt(2)
 
@@ -120,7 +120,7 @@ def test_the_half_belongs_to_the_distances_only():
 def test_the_running_mean_is_the_mean_of_all_tasks(dtype, round_size, rng):
     """Whatever phi was first: the first task replaces it."""
     run = fake_run(rng, 96, 11, dtype)
-    learner = af.MetaLearner(np.full(11, 1e3, dtype))
+    learner = smoothed(np.full(11, 1e3, dtype))
     for first in range(0, 96, round_size):
         part = slice(first, first + round_size)
         learner.update(af.TaskRun(run.theta_hat[part], run.grad_sq[part]))
@@ -131,7 +131,7 @@ def test_the_running_mean_is_the_mean_of_all_tasks(dtype, round_size, rng):
 
 def test_weighted_running_mean(rng):
     run, weights = fake_run(rng, 40, 5), rng.integers(1, 100, 40).astype(np.float64)
-    learner = af.MetaLearner(np.ones(5))
+    learner = smoothed(np.ones(5))
     for first in range(0, 40, 8):
         part = slice(first, first + 8)
         learner.update(af.TaskRun(run.theta_hat[part], run.grad_sq[part]), weights=weights[part])
@@ -142,10 +142,10 @@ def test_weighted_running_mean(rng):
 @dtypes
 def test_fedavg_with_equal_sizes_is_reptile_with_step_one(dtype, rng):
     tasks = pack([task_data("squared", rng, 8, 6) for _ in range(12)], dtype)
-    learners = [af.MetaLearner(np.zeros(6, dtype), learning_rate=0.5) for _ in range(2)]
+    learners = [smoothed(np.zeros(6, dtype), learning_rate=0.5) for _ in range(2)]
     for part in tasks.rounds(4, n_passes=2, seed=1):
         for learner, weighted in zip(learners, (True, False), strict=True):
-            run = af.run_tasks(part, learner.phi, learner.rule(), loss="squared")
+            run = af.run_tasks(part, learner.phi, learner.rule(coef=None), loss="squared")
             learner.update(run, weights=run.weight if weighted else None, meta_step=1.0)
     np.testing.assert_allclose(
         learners[0].phi, learners[1].phi, rtol=2 * np.finfo(dtype).eps, atol=1e-9
@@ -163,7 +163,7 @@ def test_fedavg_with_equal_sizes_is_reptile_with_step_one(dtype, rng):
 )
 def test_an_unseen_coordinate_keeps_its_rate_exactly(rate, zeta, p, decay, rounds, dtype):
     """Whatever the smoothing, the decay and the rounding: not approximately."""
-    learner = af.MetaLearner(np.zeros(3, dtype), learning_rate=rate, zeta=zeta, p=p, decay=decay)
+    learner = smoothed(np.zeros(3, dtype), learning_rate=rate, zeta=zeta, p=p, decay=decay)
     for n_tasks in rounds:
         moved = np.zeros((n_tasks, 3), dtype)
         moved[:, 1] = 0.5
@@ -179,8 +179,8 @@ def test_scaling_the_loss_scales_the_rate_inversely(loss, factor, rng):
     """Loss x 4 with zeta x 4: same iterates, rate / 4. The data carry it: 1/2 (2z - 2y)^2."""
     pieces = [task_data(loss, rng, 12, 3) for _ in range(10)]
     scaled = [(factor * x, factor * y) for x, y in pieces]
-    a = af.MetaLearner(np.zeros(3), learning_rate=0.5, zeta=1.0)
-    b = af.MetaLearner(np.zeros(3), learning_rate=0.5 / 4, zeta=4.0)
+    a = smoothed(np.zeros(3), learning_rate=0.5, zeta=1.0)
+    b = smoothed(np.zeros(3), learning_rate=0.5 / 4, zeta=4.0)
     for learner, data in ((a, pieces), (b, scaled)):
         af.meta_train(pack(data, np.float64), learner, loss=loss, round_size=2, n_passes=2)
     np.testing.assert_allclose(b.phi, a.phi, rtol=1e-12)
@@ -197,8 +197,8 @@ def test_units_of_a_coordinate(loss, rng):
     unit = 8.0
     pieces = [task_data(loss, rng, 12, 3) for _ in range(10)]
     size = n_parameters(loss, 3)
-    a = af.MetaLearner(np.zeros(size), learning_rate=0.5, zeta=1.0)
-    b = af.MetaLearner(np.zeros(size), learning_rate=0.5 * unit**2, zeta=1.0 / unit)
+    a = smoothed(np.zeros(size), learning_rate=0.5, zeta=1.0)
+    b = smoothed(np.zeros(size), learning_rate=0.5 * unit**2, zeta=1.0 / unit)
     for learner, factor in ((a, 1.0), (b, 1.0 / unit)):
         data = [(factor * x, y) for x, y in pieces]
         af.meta_train(pack(data, np.float64), learner, loss=loss, round_size=2, n_passes=2)
@@ -211,7 +211,7 @@ def test_units_of_a_coordinate(loss, rng):
     "hyper", [{}, {"decay": 0.2, "p": 0.4}, {"max_learning_rate": 0.3}], ids=str
 )
 def test_in_one_dimension_isotropic_is_per_coordinate(hyper, dtype, rng):
-    learners = [af.MetaLearner(np.zeros(1, dtype), isotropic=i, **hyper) for i in (True, False)]
+    learners = [smoothed(np.zeros(1, dtype), isotropic=i, **hyper) for i in (True, False)]
     for n_tasks in (3, 1, 8):
         run = fake_run(rng, n_tasks, 1, dtype)
         for learner in learners:
@@ -224,8 +224,8 @@ def test_rho_of_one_round_and_of_constant_gradients():
     """rho = 1 after one round; m after m gradients of one sign (d = 1, slope always 1)."""
     for m in (1, 3, 10):
         tasks = af.Tasks(np.ones((4, m, 1)), np.full((4, m), 1e6))
-        learner = af.MetaLearner(np.zeros(1), learning_rate=0.1)
-        learner.update(af.run_tasks(tasks, learner.phi, learner.rule(), loss="absolute"))
+        learner = smoothed(np.zeros(1), learning_rate=0.1)
+        learner.update(af.run_tasks(tasks, learner.phi, learner.rule(coef=None), loss="absolute"))
         assert learner.rho[0] == pytest.approx(m, rel=1e-12)
 
 
@@ -233,10 +233,11 @@ def test_one_round_a_task_only_lowers_the_rate_and_two_never_raise_it(rng):
     """Lowered as t^(-1/4): rho = 1 then, and the rate rests at rho = 2."""
     for m in (1, 2):
         x, y = np.ones((2048, m, 1)), 1e3 * rng.choice([-1.0, 1.0], (2048, 1)) * np.ones((1, m))
-        learner, rates = af.MetaLearner(np.zeros(1), learning_rate=1.0, zeta=0.1), []
+        learner, rates = smoothed(np.zeros(1), learning_rate=1.0, zeta=0.1), []
         for part in af.Tasks(x, y).rounds(1):
             learner.update(
-                af.run_tasks(part, np.zeros(1), learner.rule(), loss="absolute"), meta_step=0.0
+                af.run_tasks(part, np.zeros(1), learner.rule(coef=None), loss="absolute"),
+                meta_step=0.0,
             )
             rates.append(learner.learning_rate[0])
         assert (np.diff(rates) <= 1e-15).all()
@@ -247,17 +248,19 @@ def test_one_round_a_task_only_lowers_the_rate_and_two_never_raise_it(rng):
 
 def test_the_rate_never_overflows_the_type_of_the_parameters():
     """b holds (3e38)^2 in float64, but its rate is beyond float32: the next tasks need a number."""
-    learner = af.MetaLearner(np.zeros(2, np.float32), zeta=0.01)
+    learner = smoothed(np.zeros(2, np.float32), zeta=0.01)
     far = np.array([[3e38, 1.0]], np.float32)
     learner.update(af.TaskRun(far, np.full((1, 2), 1e-30, np.float32)))
     assert (learner.n_tasks, learner.n_skipped) == (1, 0)
     assert np.isfinite(learner.learning_rate).all()
     assert np.isfinite(learner.b).all()
-    af.run_tasks(af.Tasks(far[None], [[0.0]]), learner.phi, learner.rule(), loss="absolute")
+    af.run_tasks(
+        af.Tasks(far[None], [[0.0]]), learner.phi, learner.rule(coef=None), loss="absolute"
+    )
 
 
 def test_copies_and_pickles_go_their_own_way(rng):
-    learner = af.MetaLearner(np.zeros(4), learning_rate=0.5)
+    learner = smoothed(np.zeros(4), learning_rate=0.5)
     learner.update(fake_run(rng, 3, 4))
     twins = [copy.copy(learner), copy.deepcopy(learner), pickle.loads(pickle.dumps(learner))]
     before = learner.phi.copy()
@@ -275,9 +278,9 @@ def test_copies_and_pickles_go_their_own_way(rng):
 def test_rule_is_a_snapshot_and_aruba_starts_at_the_learned_rate(rng):
     tasks = pack([task_data("squared", rng, 9, 4) for _ in range(20)], np.float64)
     for isotropic in (False, True):
-        learner = af.MetaLearner(np.zeros(4), learning_rate=0.5, isotropic=isotropic)
+        learner = smoothed(np.zeros(4), learning_rate=0.5, isotropic=isotropic)
         af.meta_train(tasks, learner, loss="squared", round_size=5)
-        plain, adaptive = learner.rule(), learner.rule(coef=0.3)
+        plain, adaptive = learner.rule(coef=None), learner.rule(coef=0.3)
         first = tasks.shots(1)[0]
         once = [af.run_tasks(first, learner.phi, r, loss="squared") for r in (plain, adaptive)]
         np.testing.assert_allclose(once[0].theta_hat, once[1].theta_hat, rtol=1e-14, atol=1e-15)

@@ -96,7 +96,7 @@ REMEDIES = [
      "expected af.TaskRun(theta_hat, grad_sq)"),
     ("tasks as run", lambda: learner().update(TASKS),
      "MetaLearner.update: `run` must be a TaskRun: got a Tasks, "
-     "expected af.run_tasks(tasks, learner.phi, learner.rule(), loss=...)"),
+     "expected af.run_tasks(tasks, learner.phi, learner.rule(None), loss=...)"),
     ("statistics as run", lambda: learner().update(learner().statistics(RUN)),
      "MetaLearner.update: `run` must be a TaskRun: got a TaskStatistics, "
      "expected learner.apply(statistics)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from cases import LOSSES, dtypes, n_parameters, pack, task_data
+from cases import LOSSES, dtypes, n_parameters, pack, smoothed, task_data
 
 import aruba_fast as af
 
@@ -32,7 +32,7 @@ def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng)
         ("rows", None, {"max_learning_rate": 0.7, "decay": 0.1}),
         (None, lambda n_tasks: 1.0 / np.sqrt(n_tasks), {"p": 0.4}),
     ):
-        native, loop = (af.MetaLearner(np.zeros(size, dtype), **hyper) for _ in range(2))
+        native, loop = (smoothed(np.zeros(size, dtype), **hyper) for _ in range(2))
         history = af.meta_train(
             tasks,
             native,
@@ -46,7 +46,7 @@ def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng)
         )
         losses = []
         for part in tasks.rounds(round_size, n_passes=3, seed=5):
-            run = af.run_tasks(part, loop.phi, loop.rule(), loss=loss, **how)
+            run = af.run_tasks(part, loop.phi, loop.rule(coef=None), loss=loss, **how)
             loop.update(run, weights=run.weight if weights else None, meta_step=meta_step)
             losses.append(run.loss)
         assert_same_bits(native, loop)
@@ -60,7 +60,7 @@ def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng)
 def test_meta_train_against_the_oracle(loss, rng):
     d = 4
     pieces = [task_data(loss, rng, n, d) for n in (5, 9, 2, 14, 7, 1, 6)] * 3
-    learner = af.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate=0.25, p=0.4)
+    learner = smoothed(np.zeros(n_parameters(loss, d)), learning_rate=0.25, p=0.4)
     oracle = reference.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate0=0.25, p=0.4)
     history = af.meta_train(
         pack(pieces, np.float64), learner, loss=loss, round_size=4, weights="rows", batch_size=3
@@ -84,7 +84,7 @@ def test_a_view_is_trained_as_its_own_tasks(rng):
     """Selected, reordered and repeated tasks of a table: as if they were a table of their own."""
     pieces = [task_data("squared", rng, n, 3) for n in (4, 1, 7, 3, 5)]
     chosen = [3, 0, 3, 4]
-    learners = [af.MetaLearner(np.zeros(3), learning_rate=0.5) for _ in range(2)]
+    learners = [smoothed(np.zeros(3), learning_rate=0.5) for _ in range(2)]
     tables = (pack(pieces, np.float64)[chosen], pack([pieces[k] for k in chosen], np.float64))
     histories = [
         af.meta_train(table, learner, loss="squared", round_size=2, n_passes=2, seed=1)
@@ -97,7 +97,7 @@ def test_a_view_is_trained_as_its_own_tasks(rng):
 
 def test_passes_may_be_trained_one_by_one(rng):
     tasks = pack([task_data("logistic", rng, 6, 4) for _ in range(10)], np.float32)
-    whole, parts = (af.MetaLearner(np.zeros(4, np.float32)) for _ in range(2))
+    whole, parts = (smoothed(np.zeros(4, np.float32)) for _ in range(2))
     history = af.meta_train(tasks, whole, loss="logistic", round_size=4, n_passes=3)
     pieces = [af.meta_train(tasks, parts, loss="logistic", round_size=4) for _ in range(3)]
     assert_same_bits(whole, parts)
@@ -111,7 +111,7 @@ def test_training_lowers_the_loss_of_later_tasks(rng):
     for _ in range(200):
         x = rng.standard_normal((10, 3))
         pieces.append((x, x @ (center + 0.1 * rng.standard_normal(3))))
-    learner = af.MetaLearner(np.zeros(3), learning_rate=0.05)
+    learner = smoothed(np.zeros(3), learning_rate=0.05)
     history = af.meta_train(pack(pieces, np.float64), learner, loss="squared")
     assert history.loss[100:].mean() < 0.05 * history.loss[:5].mean()
     np.testing.assert_allclose(learner.phi, center, atol=0.2)
@@ -131,10 +131,12 @@ def test_every_meta_step_is_that_of_the_loop(device, meta_step, rng, request):
     if device == "cuda":
         request.getfixturevalue("on_device")
     tasks = pack([task_data("squared", rng, 4, 3) for _ in range(9)], np.float64).to(device)
-    native, loop = (af.MetaLearner(np.zeros(3)).to(device) for _ in range(2))
+    native, loop = (smoothed(np.zeros(3)).to(device) for _ in range(2))
     af.meta_train(tasks, native, loss="squared", round_size=3, meta_step=meta_step)
     for part in tasks.rounds(3):
-        loop.update(af.run_tasks(part, loop.phi, loop.rule(), loss="squared"), meta_step=meta_step)
+        loop.update(
+            af.run_tasks(part, loop.phi, loop.rule(coef=None), loss="squared"), meta_step=meta_step
+        )
     assert_same_bits(native.to("cpu"), loop.to("cpu"))
 
 
@@ -145,8 +147,8 @@ WRONG = [True, np.bool_(False), np.array(0.5), np.ones(1), "0.5", 1j, -0.5, np.n
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 def test_what_update_refuses_meta_train_and_apply_refuse(value, returned, rng):
     tasks = pack([task_data("squared", rng, 4, 3) for _ in range(4)], np.float64)
-    learner = af.MetaLearner(np.zeros(3))
-    run = af.run_tasks(tasks, learner.phi, learner.rule(), loss="squared")
+    learner = smoothed(np.zeros(3))
+    run = af.run_tasks(tasks, learner.phi, learner.rule(coef=None), loss="squared")
     meta_step = (lambda _: value) if returned else value
     said = set()
     for call in (

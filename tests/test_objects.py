@@ -10,6 +10,7 @@ import pickle
 import device
 import numpy as np
 import pytest
+from cases import smoothed
 from checkpoints import state
 
 import aruba_fast as af
@@ -50,7 +51,7 @@ def run():
 
 
 def statistics():
-    sums = af.MetaLearner(np.zeros(5, np.float32)).statistics(run())
+    sums = smoothed(np.zeros(5, np.float32)).statistics(run())
     one = NamedStatistics(sums.sums, sums.weight_sum, sums.n_tasks, sums.n_skipped)
     object.__setattr__(one, "name", "somebody")
     return one
@@ -118,7 +119,7 @@ def test_statistics_stay_what_they_are(way, tmp_path):
     assert twin.name == "somebody"
     assert repr(twin + twin) == repr(one + one)
     assert not twin.sums.flags.writeable
-    both = [af.MetaLearner(np.zeros(5, np.float32)) for _ in range(2)]
+    both = [smoothed(np.zeros(5, np.float32)) for _ in range(2)]
     for each, sums in zip(both, (one, twin), strict=True):
         each.apply(sums)
     assert state(both[0]) == state(both[1])
@@ -134,7 +135,7 @@ RULES = {
     "ARUBA++ of both": lambda: af.ArubaPlusPlus([1.0, 4.0], 2.0, 0.1),
     "EG": lambda: af.EG(0.1),
     "a subclass": lambda: NamedRule(0.1),
-    "learned": lambda: learner().rule(),
+    "learned": lambda: learner().rule(coef=None),
     "learned, with coef": lambda: learner().rule(0.5),
 }
 
@@ -200,7 +201,7 @@ def test_what_a_file_cannot_hold_is_named(tmp_path):
 
 
 def test_pickles_of_before_attributes_were_kept_load():
-    one = af.MetaLearner(np.ones(3))
+    one = smoothed(np.ones(3))
     hyper, arrays, *_ = one.__getstate__()
     for old in ((hyper, arrays), ({}, arrays), (hyper, arrays, {})):
         again = af.MetaLearner.__new__(af.MetaLearner)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import threadpoolctl
 import workload
+from cases import smoothed
 
 import aruba_fast as af
 
@@ -37,7 +38,7 @@ def some_work():
     with np.errstate(all="ignore"):
         rng = np.random.default_rng(3)
         tasks = workload.tasks_for("logistic", rng, 9, np.float32, n_tasks=400)
-        learner = af.MetaLearner(np.zeros(9, np.float32))
+        learner = smoothed(np.zeros(9, np.float32))
         history = af.meta_train(tasks, learner, loss="logistic", round_size=100, n_passes=2)
         run = af.run_tasks(tasks, learner.phi, learner.rule(coef=0.1), loss="logistic")
         theta = np.ones(200_000, np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from cases import LOSSES, RULES, n_parameters, pack, task_data
+from cases import LOSSES, RULES, n_parameters, pack, smoothed, task_data
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
@@ -219,14 +219,14 @@ def test_aruba_learns_the_inverse_curvature(m, rng):
     curvatures = np.array([0.1, 1.0, 10.0, 100.0])
     tasks, _ = quadratic_tasks(curvatures, 4000, m, 0.5, rng)
     how = {"loss": "squared", "batch_size": 4}
-    learner, spread = af.MetaLearner(np.zeros(4), learning_rate=0.01, zeta=1e-3), []
+    learner, spread = smoothed(np.zeros(4), learning_rate=0.01, zeta=1e-3), []
     for _ in range(3):
         af.meta_train(tasks, learner, **how)
         products = learner.learning_rate * curvatures
         spread.append(products.max() / products.min())
     assert spread[0] > spread[1] > spread[2]
     assert spread[2] < {5: 3.5, 10: 1.4, 20: 1.1}[m]
-    drifting = af.MetaLearner(np.zeros(4), learning_rate=0.01, zeta=1e-3, decay=0.01)
+    drifting = smoothed(np.zeros(4), learning_rate=0.01, zeta=1e-3, decay=0.01)
     af.meta_train(tasks, drifting, **how)
     np.testing.assert_allclose(drifting.learning_rate * curvatures, resting_product(m), rtol=1e-5)
     np.testing.assert_allclose(drifting.rho, 2.0, rtol=1e-4)
@@ -235,7 +235,7 @@ def test_aruba_learns_the_inverse_curvature(m, rng):
 def test_the_running_mean_finds_the_center_of_the_tasks(rng):
     """phi tends to the mean optimum, and the mean loss of a new task falls with it."""
     tasks, centers = quadratic_tasks(np.ones(3), 400, 6, 0.1, rng)
-    learner = af.MetaLearner(np.zeros(3), learning_rate=0.3)
+    learner = smoothed(np.zeros(3), learning_rate=0.3)
     before = af.evaluate(tasks, learner.phi, loss="squared").mean()
     af.meta_train(tasks, learner, loss="squared", batch_size=3)
     after = af.evaluate(tasks, learner.phi, loss="squared").mean()
@@ -250,7 +250,7 @@ def test_similar_tasks_are_learned_with_smaller_rates(rng):
         signs = rng.choice([-1.0, 1.0], (500, 20, 1))
         centers = spread * rng.standard_normal((500, 1, 1))
         y = centers + 0.5 * signs  # noise of 1/2 around the task's own center
-        learner = af.MetaLearner(np.zeros(1), learning_rate=0.1, zeta=0.1)
+        learner = smoothed(np.zeros(1), learning_rate=0.1, zeta=0.1)
         tasks = af.Tasks(np.ones((500, 20, 1)), y[..., 0])
         af.meta_train(tasks, learner, loss="squared", n_passes=4, seed=0)
         rates.append(learner.learning_rate[0])
@@ -260,7 +260,7 @@ def test_similar_tasks_are_learned_with_smaller_rates(rng):
 def test_running_mean_regret_identity(rng):
     """sum 1/2 |phi_t-theta_t|^2 - min_phi sum 1/2 |phi-theta_t|^2 = sum |phi_t-theta_t|^2/(2t)."""
     theta = rng.standard_normal((60, 4))
-    learner, distances = af.MetaLearner(rng.standard_normal(4)), []
+    learner, distances = smoothed(rng.standard_normal(4)), []
     for row in theta:
         distances.append(0.5 * np.sum((learner.phi - row) ** 2))
         learner.update(af.TaskRun(row[None], np.ones((1, 4))))

@@ -49,7 +49,6 @@ def test_scaling_sees_only_the_meta_training_people():
     seen = Seen(wages, 3)
     whole = [[7 * person + k for k in range(7)] for person in range(595)]
     assert seen.rows(split.train) == [whole[person] for person in seen.train]
-    assert split.first_rate == 1.0 / np.square(split.train.x.astype(np.float64)).sum(axis=1).max()
     # Nobody is both, nobody is lost, and a held-out person's rows are used once.
     assert [(k, tasks.n_rows) for k, tasks in split.supports] == [(1, 238), (2, 476), (3, 714)]
     assert seen.rows(split.supports[-1][1]) == [whole[person][:3] for person in seen.held_out]
@@ -192,13 +191,9 @@ def test_people_adapt_on_the_others_and_are_tested_on_the_rows_set_aside(tmp_pat
     n_tested, n_few = 0, 0
     for seed in range(3):
         seen, split = Seen(table, seed), protocol.prepare(table, settings, seed)
-        for people, support, query in (
-            (seen.held_out, split.supports[-1][1], split.query),
-            (seen.train, split.train_support, split.train_query),
-        ):
-            kept = [person for person in people if own[person] and set_aside[person]]
-            assert seen.rows(support) == [own[person] for person in kept]
-            assert seen.rows(query) == [set_aside[person] for person in kept]
+        kept = [person for person in seen.held_out if own[person] and set_aside[person]]
+        assert seen.rows(split.supports[-1][1]) == [own[person] for person in kept]
+        assert seen.rows(split.query) == [set_aside[person] for person in kept]
         assert split.train.n_rows == 5 * 7
         assert split.n_too_short == 5 - len(split.query)
         for k, tasks in split.supports:

@@ -7,7 +7,7 @@ import warnings
 import device
 import numpy as np
 import pytest
-from cases import dtypes
+from cases import dtypes, smoothed
 
 import aruba_fast as af
 
@@ -89,7 +89,7 @@ def test_a_round_is_learned_from_skipped_or_refused(dtype, case, isotropic):
     results = []
     for k, way in enumerate(ways):
         start = np.zeros(2, dtype)
-        one = af.MetaLearner(device.array(start) if k == 3 else start, isotropic=isotropic)
+        one = smoothed(device.array(start) if k == 3 else start, isotropic=isotropic)
         before = state(one)
         if isinstance(outcome, str) and not (k == 3 and "overflow" in outcome):
             with pytest.raises(ValueError, match=outcome):
@@ -135,7 +135,7 @@ def test_sums_that_fit_no_learner_are_refused(weight, dtype):
         af.TaskStatistics(sums, [weight, 0.0], 1, 0),
         af.TaskStatistics(sums * 1.7e308, [1.0, 0.0], 1, 0),
     ):
-        one = af.MetaLearner(np.zeros(2, dtype), learning_rate=1e-3)
+        one = smoothed(np.zeros(2, dtype), learning_rate=1e-3)
         before = state(one)
         with pytest.raises(ValueError, match=r"MetaLearner.apply: the round must leave .* finite"):
             one.apply(statistics)
@@ -144,7 +144,7 @@ def test_sums_that_fit_no_learner_are_refused(weight, dtype):
 
 def test_what_is_forgotten_for_ever_keeps_its_rate():
     """decay makes b and g of a coordinate without a gradient vanish: their quotient stays one."""
-    one = af.MetaLearner(np.zeros(2), learning_rate=0.25, decay=0.9, p=50.0)
+    one = smoothed(np.zeros(2), learning_rate=0.25, decay=0.9, p=50.0)
     for _ in range(20):
         one.update(af.TaskRun(np.tile([0.0, 1.0], (40, 1)), np.tile([0.0, 1.0], (40, 1))))
         assert_sound(one)
@@ -156,7 +156,7 @@ def test_what_is_forgotten_for_ever_keeps_its_rate():
 def test_one_huge_task_locks_nobody_out(size, rng):
     x, y = rng.standard_normal((200, 5, 1)), rng.standard_normal((200, 5))
     y[0] *= size
-    learner = af.MetaLearner(np.zeros(1), learning_rate=0.5)
+    learner = smoothed(np.zeros(1), learning_rate=0.5)
     tasks = af.Tasks(x, y)
     for _ in range(2):
         assert af.meta_train(tasks, learner, loss="squared").skipped.sum() <= 1
@@ -190,7 +190,7 @@ def regression(n_tasks=60, scale=1.0):
 
 @pytest.mark.parametrize("round_size", [1, 5, 20, 60])
 def test_the_default_rate_on_wide_data_is_said_to_diverge(round_size):
-    learner = af.MetaLearner(np.zeros(12))
+    learner = smoothed(np.zeros(12))
     first = said(
         lambda: af.meta_train(
             regression(), learner, loss="squared", round_size=round_size, n_passes=2
@@ -200,7 +200,7 @@ def test_the_default_rate_on_wide_data_is_said_to_diverge(round_size):
     assert first[0].startswith("meta_train: ")
     assert "`learning_rate`" in first[0]
     assert said(lambda: af.meta_train(regression(), learner, loss="squared")) == []
-    stable = af.MetaLearner(np.zeros(12), learning_rate=0.02)
+    stable = smoothed(np.zeros(12), learning_rate=0.02)
     assert said(lambda: af.meta_train(regression(), stable, loss="squared", n_passes=3)) == []
 
 
@@ -208,10 +208,10 @@ def test_the_default_rate_on_wide_data_is_said_to_diverge(round_size):
 def test_most_tasks_skipped_is_said_once_a_learner(callable_step):
     options = {"meta_step": (lambda _: 0.5) if callable_step else None}
     for n_bad, expected in ((2, 0), (3, 1), (4, 1)):
-        one, run = af.MetaLearner(np.zeros(1)), a_run(n_bad, 4)
+        one, run = smoothed(np.zeros(1)), a_run(n_bad, 4)
         got = [said(lambda one=one, run=run: one.update(run, **options)) for _ in range(3)]
         assert [len(messages) for messages in got] == [expected, 0, 0]
-        other = af.MetaLearner(np.zeros(1))
+        other = smoothed(np.zeros(1))
         statistics = other.statistics(run)
         messages = said(lambda other=other, statistics=statistics: other.apply(statistics))
         assert len(messages) == expected
@@ -220,12 +220,12 @@ def test_most_tasks_skipped_is_said_once_a_learner(callable_step):
 
 def test_rounds_of_one_task_are_taken_together():
     """A missing row in a thousand is no divergence; every second one is."""
-    rare, often = af.MetaLearner(np.zeros(1)), af.MetaLearner(np.zeros(1))
+    rare, often = smoothed(np.zeros(1)), smoothed(np.zeros(1))
     assert said(lambda: [rare.update(a_run(k % 5 == 0, 1)) for k in range(100)]) == []
     assert len(said(lambda: [often.update(a_run(k % 3 > 0, 1)) for k in range(100)])) == 1
     x = np.ones((1000, 3, 1))
     x[::100] = NAN
-    learner = af.MetaLearner(np.zeros(1), learning_rate=0.1)
+    learner = smoothed(np.zeros(1), learning_rate=0.1)
     assert (
         said(lambda: af.meta_train(af.Tasks(x, x[..., 0] * 0 + 1), learner, loss="squared")) == []
     )
@@ -246,7 +246,7 @@ def test_rounds_of_one_task_are_taken_together():
     ],
 )
 def test_losses_that_grow_a_thousandfold_are_said(losses, expected):
-    one = af.MetaLearner(np.zeros(1))
+    one = smoothed(np.zeros(1))
     rounds = [a_run(0, len(loss), np.array(loss)) for loss in losses]
     assert len(said(lambda: [one.update(run) for run in rounds])) == expected
 

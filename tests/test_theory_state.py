@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from cases import smoothed
 
 import aruba_fast as af
 from aruba_fast import theory
@@ -23,7 +24,7 @@ def matrix_run(learner, label=1.0):
 
 
 def meta_learner(phi=0.5):
-    return af.MetaLearner(np.full(3, phi))
+    return smoothed(np.full(3, phi))
 
 
 # How a learner is made, what it learns from, and what it has learned.

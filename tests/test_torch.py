@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
+from cases import smoothed
 from torch_models import (
     MODELS,
     Twin,
@@ -128,8 +129,8 @@ def test_mixed_types_and_groups_are_learned_by_themselves():
     ]
     meta = MetaOptimizer(groups, learning_rate=0.1)
     learners = [
-        af.MetaLearner(flat(body.parameters()), learning_rate=0.5),
-        af.MetaLearner(
+        smoothed(flat(body.parameters()), learning_rate=0.5),
+        smoothed(
             flat(head.parameters()), learning_rate=0.1, isotropic=True, max_learning_rate=0.05
         ),
     ]
@@ -171,9 +172,7 @@ def test_neighbours_with_the_same_settings_are_one_block():
 def test_a_rate_for_every_tensor():
     model, kind = made("mlp")
     meta = MetaOptimizer(model.parameters(), learning_rate=0.1, isotropic="tensor")
-    alone = [
-        af.MetaLearner(flat([p]), learning_rate=0.1, isotropic=True) for p in model.parameters()
-    ]
+    alone = [smoothed(flat([p]), learning_rate=0.1, isotropic=True) for p in model.parameters()]
     with meta.task() as optimizer:
         states = [(x.phi.copy(), np.zeros_like(x.phi)) for x in alone]
         loss_of(model, *batch(kind)).backward()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import smoothed
 from torch_models import assert_same_bits, batch, flat, flat_gradients, learning, loss_of, torch
 
 import aruba_fast as af
@@ -61,7 +62,7 @@ def test_any_other_optimizer_takes_the_steps(kind_of):
         theta_hat = flat(model.parameters())
     assert (theta_hat != phi).any()
     np.testing.assert_array_equal(flat(model.parameters()), phi)
-    learner = af.MetaLearner(phi)
+    learner = smoothed(phi)
     learner.update(af.TaskRun(theta_hat[None], grad_sq[None]), weights=[2.0])
     meta.step()
     assert_same_bits(meta.learners[0], learner)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import smoothed
 from torch_models import (
     assert_same_bits,
     batch,
@@ -22,7 +23,6 @@ from torch_models import (
     two_layers,
 )
 
-import aruba_fast as af
 from aruba_fast import checkpoint
 from aruba_fast.torch import MetaOptimizer
 
@@ -228,7 +228,7 @@ def test_a_damaged_file_changes_nothing(damage, tmp_path):
         data[-100] ^= 1
         path.write_bytes(data)
     elif damage == "learner":
-        af.MetaLearner(np.zeros(75, np.float32)).save(path)
+        smoothed(np.zeros(75, np.float32)).save(path)
     else:
         path.unlink()
     before = meta.state_dict()["state"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import smoothed
 from scipy import stats
 
 import aruba_fast as af
@@ -12,7 +13,7 @@ from aruba_fast.theory.transfer import student_quantile
 
 
 def test_averages_of_starts_and_rates(rng):
-    learner, average = af.MetaLearner(np.zeros(3)), theory.MetaAverage()
+    learner, average = smoothed(np.zeros(3)), theory.MetaAverage()
     starts, rates = [], []
     for size in (1, 4, 2):
         average.add(learner, size)
@@ -25,12 +26,12 @@ def test_averages_of_starts_and_rates(rng):
 
 def test_the_average_pair_is_no_worse_than_the_average_of_pairs(rng):
     """Jensen, on the bounds of any one task."""
-    learner, average = af.MetaLearner(np.zeros(3)), theory.MetaAverage()
+    learner, average = smoothed(np.zeros(3)), theory.MetaAverage()
     star, squares = rng.standard_normal((1, 3)), rng.random((1, 3))
     run, bounds = af.TaskRun(star, squares), []
     for _ in range(50):
         average.add(learner)
-        bounds.append(theory.regret_upper_bound(run, star, learner.phi, learner.rule())[0])
+        bounds.append(theory.regret_upper_bound(run, star, learner.phi, learner.rule(coef=None))[0])
         learner.update(af.TaskRun(rng.standard_normal((1, 3)), rng.random((1, 3))))
     both = theory.regret_upper_bound(run, star, average.phi, af.OGD(average.learning_rate))
     assert both[0] <= np.mean(bounds)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import smoothed
 
 import aruba_fast as af
 from aruba_fast import _version
@@ -21,13 +22,13 @@ VALUES = {
     "ArubaPlusPlus": af.ArubaPlusPlus(np.ones(2), np.ones(2), 0.5),
     "EG": af.EG(0.5),
     "Hyperparameters": Hyperparameters(**HYPER),
-    "MetaLearner": af.MetaLearner(np.zeros(2), **HYPER),
+    "MetaLearner": smoothed(np.zeros(2), **HYPER),
 }
 
 
 def same_learner():
     """The learner of tests/data/values-1.pickle, learned anew."""
-    learner = af.MetaLearner(np.zeros(2), **HYPER)
+    learner = smoothed(np.zeros(2), **HYPER)
     learner.update(af.TaskRun([[1.0, 3.0], [2.0, 5.0]], [[1.0, 0.5], [4.0, 2.0]]))
     return learner
 

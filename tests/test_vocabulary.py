@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from cases import smoothed
 from documentation import ROOT
 from jax_models import aj
 from torch_models import torch
@@ -18,7 +19,7 @@ RATE = 0.25
 
 
 def in_numpy():
-    learner = af.MetaLearner(PHI, learning_rate=RATE)
+    learner = smoothed(PHI, learning_rate=RATE)
     run = af.TaskRun((PHI - RATE * GRAD)[None], (GRAD * GRAD)[None])
     learner.apply(learner.statistics(run), meta_step=0.5)
     return {"learner": learner, "run": run, "af": af}

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import real_data
+from cases import smoothed
 
 import aruba_fast as af
 from aruba_fast.datasets import load_mnist_writers
@@ -76,7 +77,7 @@ def test_the_engine_learns_from_writers(whole):
     assert tasks.x.dtype == np.float32
     np.testing.assert_array_equal(tasks.x.max(), np.float32(1))
     np.testing.assert_array_equal(tasks.y[:50], whole.digits[:50])
-    learner = af.MetaLearner(np.zeros(1960, np.float32), learning_rate=0.02)
+    learner = smoothed(np.zeros(1960, np.float32), learning_rate=0.02)
     af.meta_train(tasks[:60], learner, loss="softmax", round_size=10)
     scores = tasks.x @ learner.phi.reshape(10, 196).T
     held_out = slice(whole.offsets[60], None)

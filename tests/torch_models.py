@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from cases import smoothed
 from optional import need
 
 import aruba_fast as af
@@ -111,7 +112,7 @@ class Twin:
 
     def __init__(self, model, **hyper):
         self.model = model
-        self.learner = af.MetaLearner(flat(trainable(model)), **hyper)
+        self.learner = smoothed(flat(trainable(model)), **hyper)
         self.runs, self.weights = [], []
 
     def start(self):

@@ -14,6 +14,7 @@ from ._core import CudaError, get_num_threads, info, set_num_threads
 from .steps import adagrad_step, adam_step, aruba_step, step
 
 if TYPE_CHECKING:
+    from ._diagnosis import Diagnosis
     from ._divergence import DivergenceWarning
     from .learner import MetaLearner
     from .rules import EG, OGD, AdaGrad, Adam, ArubaPlusPlus
@@ -31,6 +32,7 @@ __all__ = [
     "Adam",
     "ArubaPlusPlus",
     "CudaError",
+    "Diagnosis",
     "DivergenceWarning",
     "History",
     "MetaLearner",
@@ -57,6 +59,7 @@ _HOMES = {
     "AdaGrad": "rules",
     "Adam": "rules",
     "ArubaPlusPlus": "rules",
+    "Diagnosis": "_diagnosis",
     "DivergenceWarning": "_divergence",
     "History": "train",
     "MetaLearner": "learner",

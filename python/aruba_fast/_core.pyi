@@ -48,6 +48,8 @@ class MetaState:
         decay: typing.Any,
         isotropic: typing.Any,
         max_learning_rate: typing.Any,
+        average_task: typing.Any,
+        tight: typing.Any,
     ) -> None: ...
     def apply(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
@@ -66,6 +68,10 @@ class MetaState:
     def require_sound(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
         Refuses what `apply` would, and changes nothing.
+        """
+    def start(self, learning_rate: typing.Any, rates: typing.Any) -> None:
+        """
+        Sets the first rate of a learner that has seen no task.
         """
 
 def adagrad_step(
@@ -95,10 +101,16 @@ def adam_step(
     """
 
 def add_round(
-    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, weights: typing.Any, into: tuple
+    theta_hat: typing.Any,
+    grad_sq: typing.Any,
+    phi: typing.Any,
+    weights: typing.Any,
+    into: tuple,
+    rates: typing.Any = None,
+    limit: typing.Any = None,
 ) -> None:
     """
-    Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place.
+    Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place; those that spread beyond `limit` [1] in the metric of `rates` are shortened.
     """
 
 def aruba_step(

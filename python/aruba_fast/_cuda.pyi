@@ -40,6 +40,8 @@ class MetaState:
         decay: typing.Any,
         isotropic: typing.Any,
         max_learning_rate: typing.Any,
+        average_task: typing.Any,
+        tight: typing.Any,
     ) -> None: ...
     def apply(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
@@ -48,6 +50,10 @@ class MetaState:
     def read(self, names: collections.abc.Sequence, into: collections.abc.Sequence) -> None:
         """
         Copies the arrays of these names, as they are at one moment, into others.
+        """
+    def start(self, learning_rate: typing.Any, rates: typing.Any) -> None:
+        """
+        Sets the first rate of a learner that has seen no task.
         """
 
 class Mark:
@@ -107,7 +113,13 @@ def adam_step(
     """
 
 def add_round(
-    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, weights: typing.Any, into: tuple
+    theta_hat: typing.Any,
+    grad_sq: typing.Any,
+    phi: typing.Any,
+    weights: typing.Any,
+    into: tuple,
+    rates: typing.Any = None,
+    limit: typing.Any = None,
 ) -> None:
     """
     As in _core, on the arrays' device; sums that overflow are left infinite.

@@ -16,6 +16,10 @@ _GROWTH = 1e3
 # without harm. Rounds of one are taken so many at a time, and only a millionfold counts at once.
 _TASKS_TOGETHER, _GROWTH_OF_ONE = 10, 1e6
 
+_REMEDY = "a smaller `learning_rate`, about 1 / max |x|^2 for a linear model"
+# Of a learner that finds its rate by itself.
+_REMEDY_OF_DATA = "columns of one scale, or a `radius` for the parameters"
+
 
 class DivergenceWarning(RuntimeWarning):
     """A learner does not learn: most tasks of a round are skipped, or losses grow thousandfold.
@@ -60,10 +64,12 @@ class _Seen:
     n_skipped: int = 0
     waiting: list[float] = field(default_factory=list)
 
-    def trouble(self, n_tasks: int, n_skipped: int, loss: Float64Array) -> str | None:
+    def trouble(
+        self, n_tasks: int, n_skipped: int, loss: Float64Array, shortens: bool
+    ) -> str | None:
         """Takes a round with its finite losses; returns what is wrong, if it is."""
         if n_tasks == 1:
-            if len(loss) and 0.0 < self.first * _GROWTH_OF_ONE < loss[0]:
+            if not shortens and len(loss) and 0.0 < self.first * _GROWTH_OF_ONE < loss[0]:
                 return _exploded(float(loss[0]), self.first)
             self.n_alone, self.n_skipped = self.n_alone + 1, self.n_skipped + n_skipped
             self.waiting += loss.tolist()
@@ -76,10 +82,10 @@ class _Seen:
             return f"finite results: got {n_skipped} of {n_tasks} tasks skipped"
         if not len(loss):
             return None
-        mean = float(loss.mean())
-        if not self.usual:
-            self.usual = float(np.median(loss))
-        return _exploded(mean, self.usual) if 0.0 < self.usual * _GROWTH < mean else None
+        median = float(np.median(loss))
+        now = median if shortens else float(loss.mean())
+        self.usual = self.usual or median
+        return _exploded(now, self.usual) if 0.0 < self.usual * _GROWTH < now else None
 
 
 def _exploded(now: float, before: float) -> str:
@@ -98,7 +104,8 @@ def look(
     n_skipped: int,
     loss: NDArray[Any] | None = None,
     *,
-    remedy: str = "a smaller `learning_rate`, about 1 / max |x|^2 for a linear model",
+    shortens: bool = False,
+    remedy: str | None = None,
     stacklevel: int = 3,
 ) -> None:
     """Looks at a round, and warns once a learner.
@@ -109,7 +116,9 @@ def look(
         n_tasks: Number of tasks in the round.
         n_skipped: Number of them that were skipped.
         loss: Losses of the tasks, float64, where they are known; in host memory.
-        remedy: What to try.
+        shortens: Whether a task that goes too far is shortened: then a few that do are no trouble,
+            and it is the middle one of a round that counts.
+        remedy: What to try, if it is not what a linear model should.
         stacklevel: As `warnings.warn`, seen from here: 3 when the public function calls.
     """
     with _lock:
@@ -119,10 +128,12 @@ def look(
         if seen.warned:
             return
         finite = _NO_LOSS if loss is None else loss[np.isfinite(loss)] if n_skipped else loss
-        trouble = seen.trouble(n_tasks, n_skipped, finite)
+        trouble = seen.trouble(n_tasks, n_skipped, finite, shortens)
         if trouble is None:
             return
         seen.warned = True
+    if remedy is None:
+        remedy = _REMEDY_OF_DATA if shortens else _REMEDY
     warnings.warn(
         f"{function}: tasks must have {trouble}, expected {remedy}; this is said once a learner",
         DivergenceWarning,
@@ -130,13 +141,26 @@ def look(
     )
 
 
+def was_said(learner: object) -> bool:
+    """Whether somebody was warned of this learner."""
+    with _lock:
+        seen = _seen.get(learner)
+    return seen is not None and seen.warned
+
+
 def look_through(
-    function: str, learner: object, round_size: int, skipped: NDArray[Any], loss: NDArray[Any]
+    function: str,
+    learner: object,
+    round_size: int,
+    skipped: NDArray[Any],
+    loss: NDArray[Any],
+    *,
+    shortens: bool,
 ) -> None:
     """Looks at many rounds, one after the other: at the first ones, and where anything is odd."""
     n_first = min(_TASKS_TOGETHER * round_size, len(loss))
     for first in range(0, n_first, round_size):
-        _look_at(function, learner, slice(first, first + round_size), skipped, loss)
+        _look_at(function, learner, slice(first, first + round_size), skipped, loss, shortens)
     seen = _seen[learner]
     if seen.warned or n_first == len(loss):
         return
@@ -145,13 +169,26 @@ def look_through(
     size = max(round_size, _TASKS_TOGETHER) // round_size * round_size
     for group in np.unique(odd // size):
         for first in range(int(group) * size, int(group + 1) * size, round_size):
-            _look_at(function, learner, slice(first, first + round_size), skipped, loss)
+            _look_at(function, learner, slice(first, first + round_size), skipped, loss, shortens)
 
 
 def _look_at(
-    function: str, learner: object, part: slice, skipped: NDArray[Any], loss: NDArray[Any]
+    function: str,
+    learner: object,
+    part: slice,
+    skipped: NDArray[Any],
+    loss: NDArray[Any],
+    shortens: bool,
 ) -> None:
     of_round = skipped[part]
     if len(of_round):
         n_skipped = int(np.count_nonzero(of_round))
-        look(function, learner, len(of_round), n_skipped, loss[part], stacklevel=5)
+        look(
+            function,
+            learner,
+            len(of_round),
+            n_skipped,
+            loss[part],
+            shortens=shortens,
+            stacklevel=5,
+        )

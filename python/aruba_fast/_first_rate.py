@@ -11,8 +11,8 @@ from .tasks import Tasks
 
 # Rows at a time: what they are copied to stays in the cache.
 _NUMBERS = 1 << 16
-# The most that a row's loss bends along its score, per |x|^2; a loss that bends nowhere moves as far
-# as it has to go.
+# The most that a row's loss bends along its score. The hinge loss bends nowhere: a step at this
+# takes the score over its margin.
 _CURVATURE = {"squared": 1.0, "huber": 1.0, "logistic": 0.25, "softmax": 0.5, "hinge": 1.0}
 # The loss goes on along its tangent from there.
 _MOST_SCORE = 30.0
@@ -25,7 +25,8 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     are over a leading axis, which NumPy takes in order.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
-    start = None if loss == "softmax" else _arrays.host(phi).astype(np.float64)[:, None]
+    # The softmax has a score a class, and needs none.
+    start = _arrays.host(phi).astype(np.float64)[: tasks.n_features, None]
     per_block = max(_NUMBERS // tasks.n_features, 1)
     x, y = tasks.x, tasks.y
     for first in range(0, len(y), per_block):
@@ -34,7 +35,7 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
         label = _arrays.host(y[rows]).astype(np.float64)
         with np.errstate(all="ignore"):
             norm = np.add.reduce(np.square(columns), axis=0)
-            score = None if start is None else np.add.reduce(columns * start, axis=0)
+            score = np.add.reduce(columns * start, axis=0)
             bend, way = _row(loss, score, label)
             bend = bend * norm
         counts = np.isfinite(bend) & np.isfinite(way)
@@ -48,8 +49,8 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     return float(tasks.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
 
 
-def _row(loss: str, score: Float64Array | None, y: Float64Array) -> tuple[Any, Float64Array]:
-    """How the loss of each row bends, per |x|^2, and how far its score has to go, in units of it."""
+def _row(loss: str, score: Float64Array, y: Float64Array) -> tuple[Any, Float64Array]:
+    """How much the loss of each row bends, and how far its score has to go."""
     one = np.ones_like(y)
     if loss == "absolute":
         return one, np.abs(score - y)

@@ -43,9 +43,9 @@ class Saved(Learned):
         Example:
             >>> import tempfile, numpy as np, aruba_fast as af
             >>> with tempfile.TemporaryDirectory() as folder:
-            ...     af.MetaLearner(np.zeros(2), zeta=3.0).save(f"{folder}/learner.safetensors")
-            ...     af.MetaLearner.load(f"{folder}/learner.safetensors").zeta
-            3.0
+            ...     af.MetaLearner(np.zeros(2), decay=0.5).save(f"{folder}/learner.safetensors")
+            ...     af.MetaLearner.load(f"{folder}/learner.safetensors").decay
+            0.5
         """
         copies = zip(ARRAYS, self._read(*ARRAYS), strict=True)
         arrays = {name: _arrays.host(array) for name, array in copies}
@@ -67,7 +67,7 @@ class Saved(Learned):
 
         Returns:
             A new learner that goes on as the saved one would have, bit for bit. Hyperparameters
-            that the file is too old to have are those of `MetaLearner(phi)`.
+            that the file is too old to have are those of its time.
 
         Raises:
             OSError: The file cannot be read.

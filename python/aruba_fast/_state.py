@@ -11,8 +11,8 @@ from . import _check
 from ._check import FloatArray
 from ._version import Versioned
 
-# In the order of the native state. b and g are in units of eps^2 and zeta^2, and both start at 1; or
-# where these are none they are plain sums.
+# In the order of the native state. b and g are in units of eps^2 and zeta^2, and both start at 1;
+# where there are no units they are plain sums.
 ARRAYS = ("phi_master", "phi", "b", "g", "rate", "rho", "counts", "weight", "limit")
 # Of the learner as a whole, not of its coordinates.
 SIZES = {"counts": 2, "weight": 2, "limit": 1}
@@ -177,7 +177,7 @@ def initial_arrays(
 
 def completed(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The arrays of a learner that an older version stored, with what it did not know of."""
-    shape = np.shape(arrays.get("weight"))[:-1]  # of several learners in one
+    shape = getattr(arrays.get("weight"), "shape", ())[:-1]  # of several learners in one
     return {"limit": np.full((*shape, 1), np.inf), **arrays}
 
 
@@ -199,7 +199,7 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> 
     with np.errstate(all="ignore"):
         rounded = arrays["phi_master"].astype(phi.dtype)
         b, g = hyper.unit_of_b**2 * arrays["b"], hyper.unit_of_g**2 * arrays["g"]
-    least = 0.0 if hyper.average_task else np.nextafter(0.0, 1.0)
+    least = 0.0 if hyper.average_task else 5e-324
     good = {
         "phi_master": np.isfinite(arrays["phi_master"]),
         "phi": np.isfinite(phi) & (phi == rounded),

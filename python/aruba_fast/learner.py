@@ -2,20 +2,16 @@
 
 import numbers
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from math import fsum
-from typing import Any, TypeAlias
+from dataclasses import asdict
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _arrays, _check, _divergence
 from ._check import Float64Array
-from ._first_rate import first_rate
-from ._saved import Saved
-from ._state import AUTO, Hyperparameters, initial_arrays, tasks_held
-from .rules import OGD, ArubaPlusPlus
-from .run import check_loss, check_tasks, check_type
+from ._ruled import Ruled
+from ._state import Hyperparameters, initial_arrays
 from .statistics import TaskRun, TaskStatistics
 from .tasks import Tasks
 
@@ -29,7 +25,7 @@ _REMEDIES = {
 }
 
 
-class MetaLearner(Saved):
+class MetaLearner(Ruled):
     """Learns an initialization `phi` and a learning rate per coordinate, by ARUBA.
 
         b   <- b + sum_k 1/2 (theta_hat_k - phi)^2
@@ -134,119 +130,6 @@ class MetaLearner(Saved):
             f"{_arrays.shown(phi)})"
         )
 
-    def first_rate(self, tasks: Tasks, loss: str) -> float:
-        """Finds the first learning rate from the rows of tasks, and starts with it if it may.
-
-            rate = mean_i |d_i| / max_i c_i |x_i|^2
-
-        so that a step on no single row goes beyond the least of its loss: c is the most that the
-        loss bends along its score, 1 for squared and Huber, 1/4 for logistic, 1/2 for softmax, and
-        max(e^(x . phi), y, 1) for Poisson; d is the way that a score has to go, y - x . phi for the
-        absolute loss, and 1 for the others and where there is none. ARUBA moves the rate from
-        there; twice or half of it learn the same.
-
-        Args:
-            tasks: Tasks to be trained on. Rows that are not finite are left out; rows on a CUDA
-                device are read back.
-            loss: Name of the loss, as in `run_tasks`.
-
-        Returns:
-            The rate, of the type of the parameters. A learner made with `learning_rate="auto"` that
-            has not learned anything now starts with it; any other one is not changed.
-
-        Raises:
-            TypeError: `tasks` is not Tasks of this learner's type.
-            ValueError: Sizes do not fit, the loss is unknown, or labels lie outside its domain.
-
-        Example:
-            >>> import numpy as np, aruba_fast as af
-            >>> learner = af.MetaLearner(np.zeros(2))
-            >>> learner.first_rate(af.Tasks([[[3.0, 4.0], [1.0, 0.0]]], [[1.0, 2.0]]), "squared")
-            0.04
-        """
-        name = "MetaLearner.first_rate"
-        check_tasks(name, tasks)
-        phi = self._arrays["phi"]
-        check_type(name, tasks, "self", phi.dtype)
-        check_loss(name, tasks, loss, "self", len(phi))
-        with self._lock:
-            rate = first_rate(tasks, loss, self.phi)
-            if not self._hyper.knows_rate and not self.n_tasks:
-                self._start(rate)
-        return rate
-
-    def _start(self, rate: float) -> None:
-        """The first rate, once it is known; the lock is held."""
-        phi = self._arrays["phi"]
-        hyper = replace(self._hyper, learning_rate=rate)
-        first = hyper.first_rate(phi.dtype)
-        self._state.start(rate, _arrays.moved(np.full(len(phi), first), phi))
-        self._hyper = hyper
-
-    def rule(self, coef: float | str | None = "auto") -> OGD | ArubaPlusPlus:
-        """Returns the within-task rule as learned so far; later updates do not change it.
-
-        Args:
-            coef: "auto" for ARUBA++, the rule for new tasks, with the number of tasks that b and g
-                hold: a task's own squared gradients then count as those of an average one. A float
-                >= 0 for another weight of them. None for OGD at `learning_rate`, which tasks are
-                trained with.
-
-        Returns:
-            `ArubaPlusPlus(b, g, coef)` or `OGD(learning_rate)`. For ARUBA++, b and g are those with
-            their prior; an isotropic learner hands out their means over the coordinates, and b is
-            lowered where its rate would exceed `max_learning_rate`. A learner that has not learned
-            anything knows no b and g without a unit, and hands out OGD.
-
-        Raises:
-            TypeError: `coef` is not a real number.
-            ValueError: `coef` is negative or not finite, or the first rate is not known yet.
-
-        Example:
-            >>> import numpy as np, aruba_fast as af
-            >>> af.MetaLearner(np.zeros(2), learning_rate=0.5, isotropic=True).rule()
-            OGD(learning_rate=0.5)
-        """
-        name = "MetaLearner.rule"
-        if coef is not None and not isinstance(coef, str):
-            coef = _check.non_negative(name, "coef", coef)
-        elif coef is not None:
-            _check.one_of(name, "coef", coef, (AUTO,), "a number, None or 'auto'")
-        self._require_rate(name)
-        if coef is None:
-            return OGD._of(learning_rate=self.learning_rate)
-        b, g, counts = self._read("b", "g", "counts")
-        if coef == AUTO:
-            coef = tasks_held(int(_arrays.host(counts)[0]), self.decay)
-        means = self._average_task(b, g, counts) if self._hyper.average_task else (0.0, 0.0)
-        if means is None or (not self._hyper.average_task and coef == 0.0):
-            return OGD._of(learning_rate=self.learning_rate)
-        unit_b, unit_g = self._hyper.unit_of_b, self._hyper.unit_of_g
-        half = 0.5 if self.bound == "tight" else 1.0
-        with _arrays.beside(b):
-            b, g = half * unit_b * unit_b * (b + means[0]), unit_g * unit_g * (g + means[1])
-        if self.isotropic:
-            # NumPy's own order of summation: a mean made on a device would be other bits.
-            b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
-        if self.max_learning_rate is not None:
-            with _arrays.beside(b):
-                b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
-        return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=coef)
-
-    def _average_task(self, b: Any, g: Any, counts: Any) -> tuple[float, float] | None:
-        """What b and g of an average task are, if there was one that moved and had a gradient."""
-        held = len(b) * tasks_held(int(_arrays.host(counts)[0]), self.decay)
-        sums = [fsum(_arrays.host(values)) for values in (b, g)]
-        return (sums[0] / held, sums[1] / held) if min(sums) > 0.0 else None
-
-    def _require_rate(self, function: str) -> None:
-        if not self._hyper.knows_rate and not self.n_tasks:
-            raise ValueError(
-                f"{function}: the first learning rate must be known: got 'auto' and no task, "
-                "expected learner.first_rate(tasks, loss) before, or a number for `learning_rate`; "
-                "meta_train finds it by itself"
-            )
-
     def statistics(self, run: TaskRun, weights: ArrayLike | None = None) -> TaskStatistics:
         """Sums a round of tasks into what `apply` needs; the learner is not changed.
 
@@ -280,9 +163,7 @@ class MetaLearner(Saved):
             _arrays.zeros(2, np.float64, phi),
             _arrays.zeros(2, np.int64, phi),
         )
-        _arrays.native(phi).add_round(
-            run.theta_hat, run.grad_sq, phi, weights, into, *limited
-        )
+        _arrays.native(phi).add_round(run.theta_hat, run.grad_sq, phi, weights, into, *limited)
         return TaskStatistics._of(*into)
 
     def _weights(self, name: str, run: TaskRun, weights: ArrayLike | None) -> Float64Array | None:
@@ -345,10 +226,16 @@ class MetaLearner(Saved):
         phi = self._arrays["phi"]
         _check.together(name, "statistics", statistics.sums, "phi", phi)
         with self._lock:
+            self._require_unit(name)
             self._apply(statistics, meta_step)
         if isinstance(phi, np.ndarray) and statistics.n_skipped:
             n_skipped = statistics.n_skipped
             _divergence.look(name, self, statistics.n_tasks + n_skipped, n_skipped)
+
+    def _require_unit(self, function: str) -> None:
+        """B is kept in units of the first rate, where there is a smoothing."""
+        if not self._hyper.average_task:
+            self._require_rate(function)
 
     def _apply(self, statistics: TaskStatistics, meta_step: MetaStep) -> None:
         if callable(meta_step):
@@ -370,7 +257,8 @@ class MetaLearner(Saved):
             ValueError: As `statistics` and `apply`. Nothing is changed.
 
         Warns:
-            DivergenceWarning: As `apply`; or the mean of `run.loss` has grown a thousandfold.
+            DivergenceWarning: As `apply`; or the mean of `run.loss` has grown a thousandfold, its
+                median where tasks that go too far are shortened.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -384,6 +272,7 @@ class MetaLearner(Saved):
         counts = self._arrays["counts"]
         on_host = isinstance(counts, np.ndarray)
         with self._lock:
+            self._require_unit(name)
             before = counts.item(1) if on_host else 0
             if on_host and not callable(meta_step):
                 self._state.learn(run.theta_hat, run.grad_sq, weights, meta_step)
@@ -393,4 +282,5 @@ class MetaLearner(Saved):
                 return
             n_skipped = counts.item(1) - before
         if n_skipped or run.loss is not None or len(run) == 1:
-            _divergence.look(name, self, len(run), n_skipped, run.loss)
+            shortens = self._hyper.average_task
+            _divergence.look(name, self, len(run), n_skipped, run.loss, shortens=shortens)

@@ -67,7 +67,7 @@ def meta_train(
         tasks: The tasks.
         learner: The learner, modified; its parameters are of the type of `tasks`. If it has not
             learned anything and its rate is "auto", it starts with `learner.first_rate(tasks,
-            loss)`.
+            loss=loss)`.
         loss: Name of the loss, as in `run_tasks`.
         round_size: Tasks that are run from the same `phi` and learning rate, as in `Tasks.rounds`.
         n_passes: How often every task is visited.
@@ -95,9 +95,9 @@ def meta_train(
             from nothing else; the same holds for an exception out of `meta_step` or `progress`.
 
     Warns:
-        DivergenceWarning: More than half of the tasks of a round were skipped, or the mean loss of
-            a round grew a thousandfold; once a learner. Not on a CUDA device, which nothing waits
-            for: look at the History.
+        DivergenceWarning: More than half of the tasks of a round were skipped, or the loss of a
+            round grew a thousandfold, as `MetaLearner.update` has it; once a learner. Not on a CUDA
+            device, which nothing waits for: look at the History.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -138,8 +138,8 @@ def meta_train(
     starts, stops, _ = tasks._beside_rows()
     # Nothing else learns until the last round is done.
     with _reports(progress, total) as report, learner._lock:
-        if not learner._hyper.knows_rate:
-            learner.first_rate(tasks, loss)
+        if not learner._hyper.knows_rate and not learner.n_tasks:
+            learner.first_rate(tasks, loss=loss)
         anneals = meta_step is None and learner._hyper.average_task
         if ball is not None:
             _check_in_ball(name, learner, ball)
@@ -163,7 +163,12 @@ def meta_train(
             )
             if isinstance(tasks._x, np.ndarray):
                 _divergence.look_through(
-                    name, learner, n_round, history.skipped[visits], history.loss[visits]
+                    name,
+                    learner,
+                    n_round,
+                    history.skipped[visits],
+                    history.loss[visits],
+                    shortens=learner._hyper.average_task,
                 )
     return history
 

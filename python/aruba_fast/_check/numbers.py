@@ -104,20 +104,23 @@ def auto(
     function: str, name: str, value: object, check: Callable[[str, str, object], float]
 ) -> float | str:
     """Returns "auto", or what `check` makes of a number."""
-    if isinstance(value, str):
-        return one_of(function, name, value, ("auto",), "a number, or 'auto'")
-    return check(function, name, value)
+    if not isinstance(value, str):
+        return check(function, name, value)
+    if value != "auto":
+        raise TypeError(
+            f"{function}: `{name}` must be a real number: got {shown(value)}, "
+            "expected a float, or 'auto'"
+        )
+    return value
 
 
-def one_of(
-    function: str, name: str, value: object, known: tuple[str, ...], expected: str = ""
-) -> str:
+def one_of(function: str, name: str, value: object, known: tuple[str, ...]) -> str:
     """Returns `value`, which must be one of the words `known`."""
     if not isinstance(value, str) or value not in known:
         kind = ValueError if isinstance(value, str) else TypeError
-        words = " or ".join(map(repr, known))
         raise kind(
-            f"{function}: `{name}` must be known: got {shown(value)}, expected {expected or words}"
+            f"{function}: `{name}` must be known: got {shown(value)}, "
+            f"expected {' or '.join(map(repr, known))}"
         )
     return value
 

@@ -89,7 +89,7 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, aruba_fast as af, aruba_fast.jax as aj
-        >>> learner = af.MetaLearner(np.arange(3.0, dtype=np.float32), learning_rate=0.5)
+        >>> learner = af.MetaLearner(np.arange(3.0, dtype=np.float32), learning_rate=0.5, zeta=1.0)
         >>> aj.from_learners([learner], {"a": jnp.ones(2), "b": jnp.zeros(1)}).phi["b"]
         Array([2.], dtype=float32)
     """

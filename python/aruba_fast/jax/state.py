@@ -226,7 +226,10 @@ def kept(pair: Pair) -> Pair:
 
 def _require_pairs(hyper: Hyperparameters) -> None:
     """Refuses scales whose squares leave no room for the low part of a pair of float32."""
-    for factor, text in ((hyper.unit_of_g, "`zeta`"), (hyper.unit_of_b, "`learning_rate` times `zeta`")):
+    for factor, text in (
+        (hyper.unit_of_g, "`zeta`"),
+        (hyper.unit_of_b, "`learning_rate` times `zeta`"),
+    ):
         if not (1e-12 <= factor <= 1e12):
             raise ValueError(
                 f"init: {text} must have a square within pairs of float32: got {factor}, "

@@ -68,9 +68,7 @@ class FlatState:
             parts.append(initial_arrays(host[begin : begin + n], hyper, "MetaOptimizer"))
             begin += n
         joined = {
-            name: (np.stack if name in SIZES else np.concatenate)(
-                [part[name] for part in parts]
-            )
+            name: (np.stack if name in SIZES else np.concatenate)([part[name] for part in parts])
             for name in ARRAYS
         }
         return cls({name: _arrays.moved(array, phi) for name, array in joined.items()}, blocks)
@@ -219,7 +217,4 @@ class FlatState:
 
 def _block(arrays: Mapping[str, Any], number: int, block: slice) -> dict[str, Any]:
     """The arrays of one learner, views of the flat ones."""
-    return {
-        name: array[number if name in SIZES else block]
-        for name, array in arrays.items()
-    }
+    return {name: array[number if name in SIZES else block] for name, array in arrays.items()}

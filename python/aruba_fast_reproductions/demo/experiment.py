@@ -12,7 +12,6 @@ from aruba_fast.theory.transfer import standard_error
 
 from ..files import plain
 from .methods import (
-    COEFS,
     DIVERGED,
     METHODS,
     N_TRAININGS,
@@ -39,7 +38,7 @@ class Outcome:
             all did, it is inf.
         n_diverged: Number of held-out people who diverged.
         n_skipped: Tasks skipped in meta-training because their result was not finite.
-        choices: What was chosen: the rates of the features and of the intercept, or `coef`; empty
+        choices: What was chosen: the rates of the features and of the intercept; empty
             where nothing is.
         curve: Same as `errors`, float64 [n_seeds, n_points], over the numbers of examples.
     """
@@ -114,9 +113,7 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Everything as plain numbers; what is not finite becomes null. The same bits every run."""
-        values = asdict(self) | {
-            "grid": {"rates": RATES, "ratios": RATIOS, "coefs": COEFS, "diverged": DIVERGED}
-        }
+        values = asdict(self) | {"grid": {"rates": RATES, "ratios": RATIOS, "diverged": DIVERGED}}
         for entry, outcome in zip(values["outcomes"], self.outcomes, strict=True):
             entry["error"] = outcome.error
             entry["standard_error"] = outcome.standard_error
@@ -187,7 +184,7 @@ def _result(table: Table, settings: Settings, done: Sequence["_Seed"]) -> Result
             _outcome(name, [of_seed[j] for of_seed in scores]) for j, name in enumerate(METHODS)
         ),
         rates=np.array([methods.path_rates[-1] for methods in trained]),
-        first_rates=tuple(split.first_rate for split in splits),
+        first_rates=tuple(methods.first_rate for methods in trained),
         isotropic_rates=tuple(methods.isotropic_rate for methods in trained),
         path_tasks=trained[0].path_tasks,
         path_rates=trained[0].path_rates,

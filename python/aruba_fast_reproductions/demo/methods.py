@@ -6,6 +6,8 @@ the held-out people themselves: an oracle's choice, in their favour. ARUBA has o
 
 Most of what a rate per coordinate can win, one fast coordinate wins: the intercept. Hence the
 control "two rates", Reptile with the best pair of a rate for the intercept and one for all else.
+
+ARUBA is `MetaLearner(phi)` with nothing given, and no ball: the rivals are kept in one.
 """
 
 import warnings
@@ -30,8 +32,6 @@ from .protocol import LOSS, Settings, Split
 RATES = tuple(float(f"{10.0 ** (k / 2):.1e}") for k in range(-10, 1))
 # How much faster than the other coordinates the intercept of the control may learn.
 RATIOS = (3.2, 10.0, 32.0, 100.0, 320.0, 1000.0)
-# `coef` multiplies one person's gradients, and g has summed those of all: hence the large ones.
-COEFS = (1.0, 10.0, 100.0, 1000.0, 10000.0, 100000.0)
 # An error this many times that of predicting the mean is called divergence, as nan is.
 DIVERGED = 1000.0
 # A prior on the rate that no data can move: b and g stay equal, the rate stays as it was, exactly.
@@ -50,12 +50,21 @@ Learned: TypeAlias = tuple[MetaLearner, dict[int, FloatArray]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """Start `phi`, rule (None: do not adapt), what was chosen, visits skipped in training."""
+    """What a held-out person is given.
+
+    Attributes:
+        phi: The start.
+        rule: The rule to adapt by; None: do not.
+        choice: What was chosen.
+        n_skipped: Visits skipped in training.
+        radius: Of the ball that the person is kept in, if there is one.
+    """
 
     phi: FloatArray
     rule: Rule | None
     choice: tuple[float, ...] = ()
     n_skipped: int = 0
+    radius: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +75,14 @@ class Trained:
         candidates: The candidates of every method.
         path_tasks: Numbers of tasks seen, int64 [n_points].
         path_rates: Learning rate of ARUBA after so many, float64 [n_points, n_features].
+        first_rate: The rate that ARUBA started with.
         isotropic_rate: What isotropic ARUBA learned.
     """
 
     candidates: dict[str, list[Candidate]]
     path_tasks: tuple[int, ...]
     path_rates: Float64Array
+    first_rate: float
     isotropic_rate: float
 
 
@@ -85,23 +96,28 @@ def train(split: Split, settings: Settings, seed: int, report: Callable[[], None
         report: Called after every meta-training, `N_TRAININGS` times.
     """
     learn = partial(_learn, settings=settings, seed=seed, report=report)
-    aruba, path = learn(split.train, learning_rate=split.first_rate)
-    isotropic, _ = learn(split.train, learning_rate=split.first_rate, isotropic=True)
+    aruba, path = learn(split.train)
+    isotropic, _ = learn(split.train, isotropic=True)
     reptile = _reptile(split.train, 1.0, settings.radius, learn)
     two_rates = [c for r in RATIOS for c in _reptile(split.train, r, settings.radius, learn)]
-    nowhere = np.zeros_like(aruba.phi)
-    coef = choose_coef(split, aruba, settings)
+    nowhere, ball = np.zeros_like(aruba.phi), settings.radius
     candidates = {
         NO_ADAPTATION: [Candidate(aruba.phi, None, (), aruba.n_skipped)],
-        ALONE: [Candidate(nowhere, OGD(rate), (rate,)) for rate in RATES],
+        ALONE: [Candidate(nowhere, OGD(rate), (rate,), radius=ball) for rate in RATES],
         REPTILE: reptile,
         TWO_RATES: reptile + two_rates,
-        ISOTROPIC: [Candidate(isotropic.phi, isotropic.rule(), (), isotropic.n_skipped)],
-        ARUBA: [Candidate(aruba.phi, aruba.rule(), (), aruba.n_skipped)],
-        ARUBA_PLUS: [Candidate(aruba.phi, aruba.rule(coef), (coef,), aruba.n_skipped)],
+        ISOTROPIC: [Candidate(isotropic.phi, isotropic.rule(None), (), isotropic.n_skipped)],
+        ARUBA: [Candidate(aruba.phi, aruba.rule(None), (), aruba.n_skipped)],
+        ARUBA_PLUS: [Candidate(aruba.phi, aruba.rule(), (), aruba.n_skipped)],
     }
     rates = np.array([path[n] for n in sorted(path)], np.float64)
-    return Trained(candidates, tuple(sorted(path)), rates, float(isotropic.learning_rate))
+    return Trained(
+        candidates,
+        tuple(sorted(path)),
+        rates,
+        float(rates[0, 0]),
+        float(isotropic.learning_rate),
+    )
 
 
 def _reptile(
@@ -118,12 +134,12 @@ def _reptile(
     scaled = Tasks(people.x * scale, people.y, np.append(0, people.stops))
     candidates = []
     for rate in RATES:
-        learner, _ = learn(scaled, learning_rate=rate, zeta=HEAVY)
+        learner, _ = learn(scaled, radius=radius, learning_rate=rate, zeta=HEAVY)
         rule = OGD(rate) if ratio == 1.0 else OGD(rate * scale * scale)
         choice = (rate, float(f"{rate * ratio:.2g}"))
         phi = learner.phi * scale
         phi *= np.float32(radius / max(float(np.linalg.norm(phi)), radius))
-        candidates.append(Candidate(phi, rule, choice, learner.n_skipped))
+        candidates.append(Candidate(phi, rule, choice, learner.n_skipped, radius))
     return candidates
 
 
@@ -133,17 +149,20 @@ def _learn(
     settings: Settings,
     seed: int,
     report: Callable[[], None],
+    radius: float | None = None,
     **hyperparameters: float | bool,
 ) -> Learned:
-    """One meta-training with Reptile's schedule of the initialization; and its path of rates."""
+    """One meta-training, and its path of rates."""
     start = np.zeros(people.n_features, np.float32)
     learner = MetaLearner(start, **hyperparameters)  # type: ignore[arg-type]
+    learner.first_rate(people, loss=LOSS)
     total = settings.n_passes * len(people)
     wanted = {round(n) for n in np.geomspace(1, total, 200)}
     path: dict[int, FloatArray] = {0: np.array(learner.learning_rate)}
 
     def meta_step(n_tasks: int) -> float:
         # Called once before every update, so it sees the rates that the tasks before have taught.
+        # The step is Reptile's, which is what `meta_train` takes where it is not told another.
         if n_tasks - 1 in wanted:
             path[n_tasks - 1] = np.array(learner.learning_rate)
         return 1.0 - (n_tasks - 1) / total
@@ -156,26 +175,12 @@ def _learn(
             loss=LOSS,
             n_passes=settings.n_passes,
             seed=seed,
-            radius=settings.radius,
+            radius=radius,
             meta_step=meta_step,
         )
     path[learner.n_tasks] = np.array(learner.learning_rate)
     report()
     return learner, path
-
-
-def choose_coef(split: Split, learner: MetaLearner, settings: Settings) -> float:
-    """The `coef` of ARUBA++ that does best on the meta-training people; held-out ones unseen."""
-    tried = {
-        coef: score(
-            Candidate(learner.phi, learner.rule(coef)),
-            split.train_support,
-            split.train_query,
-            settings,
-        )
-        for coef in COEFS
-    }
-    return min(COEFS, key=lambda coef: tried[coef])
 
 
 def adapt(candidate: Candidate, support: Tasks | None, settings: Settings) -> FloatArray:
@@ -188,7 +193,7 @@ def adapt(candidate: Candidate, support: Tasks | None, settings: Settings) -> Fl
         candidate.rule,
         loss=LOSS,
         n_epochs=settings.n_epochs,
-        radius=settings.radius,
+        radius=candidate.radius,
     ).theta_hat
 
 

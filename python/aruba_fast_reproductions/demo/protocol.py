@@ -28,10 +28,9 @@ class Settings:
         train_share: Share of the people that is for meta-training.
         n_passes: Passes over the meta-training people, each person's rows once a visit.
         n_epochs: Passes over a held-out person's few examples.
-        radius: The parameters of all methods are kept in this ball, the bounded domain of the
+        radius: The parameters of ARUBA's rivals are kept in this ball, the bounded domain of the
             theory: all columns having variance 1, it is wide. Without it one outlier among the
-            first people can spoil the initialization for good (6 of 120 splits of Parkinson's
-            patients).
+            first people can spoil their initialization for good.
     """
 
     n_seeds: int = 5
@@ -59,25 +58,19 @@ class Split:
 
     Attributes:
         train: All rows of the meta-training people.
-        train_support: Those that they adapt on, where they have rows to be tested on too.
-        train_query: The rows that these are tested on.
         supports: Pairs (k, the first k rows that a held-out person adapts on, or all if there are
             fewer), k rising to `shots`.
         query: The rows of the held-out people that every method is tested on: those that the table
             sets aside, or where it sets none aside, those after the first `shots`.
         n_too_short: Held-out people left out for want of rows to adapt on or to be tested on.
         n_few: Held-out people who adapt on less than `shots` rows.
-        first_rate: 1 / max |x|^2 over the rows of the meta-training people.
     """
 
     train: Tasks
-    train_support: Tasks
-    train_query: Tasks
     supports: tuple[tuple[int, Tasks], ...]
     query: Tasks
     n_too_short: int
     n_few: int
-    first_rate: float
 
 
 def columns_used(table: Table) -> list[int]:
@@ -163,13 +156,10 @@ def prepare(table: Table, settings: Settings, seed: int) -> Split:
     of_held_out = np.unique(table.task[held_out & whole])
     return Split(
         tasks(seen),
-        tasks(seen & whole & adapts),
-        tasks(seen & whole & tested),
         tuple((k, tasks(held_out & whole & (rank < k))) for k in _counts(shots)),
         tasks(held_out & whole & tested),
         len(np.unique(table.task[held_out & ~whole])),
         int((n_adapts[of_held_out] < shots).sum()),
-        1.0 / float(np.square(x[seen].astype(np.float64)).sum(axis=1).max()),
     )
 
 

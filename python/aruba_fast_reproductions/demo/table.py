@@ -12,7 +12,6 @@ from .methods import (
     ALONE,
     ARUBA,
     ARUBA_PLUS,
-    COEFS,
     DIVERGED,
     ISOTROPIC,
     NO_ADAPTATION,
@@ -23,7 +22,7 @@ from .methods import (
 )
 
 # What a method's choice is, where it has one.
-_CHOICE = {ALONE: "rate", REPTILE: "rate", TWO_RATES: "rate", ARUBA_PLUS: "coef"}
+_CHOICE = {ALONE: "rate", REPTILE: "rate", TWO_RATES: "rate"}
 
 
 def render(result: Result) -> RenderableType:
@@ -77,8 +76,7 @@ def _legend(result: Result) -> str:
         f"rate: the best of {len(RATES)} from {RATES[0]:g} to {RATES[-1]:g}, chosen for each seed "
         "on the held-out people themselves, in the rival's favour. two rates: so is the "
         f"intercept's, the best of {1 + len(RATIOS)}, 1 to {RATIOS[-1]:g} times as large.",
-        f"coef: one of {len(COEFS)} from {COEFS[0]:g} to {COEFS[-1]:g}, chosen on the "
-        "meta-training people. ARUBA has nothing to choose.",
+        "ARUBA has nothing to choose: MetaLearner(phi) and meta_train with nothing given.",
         "no adaptation: ARUBA's initialization. diverged: an error that is not finite or above "
         f"{DIVERGED:g}. bold: the best that chose nothing on held-out people.",
     ]

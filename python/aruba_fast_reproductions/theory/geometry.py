@@ -103,13 +103,17 @@ def _tasks(rng: np.random.Generator, chosen: GeometrySettings) -> Tasks:
     return Tasks(x, z + chosen.noise * rng.laplace(size=z.shape))
 
 
+def _learner(chosen: GeometrySettings, *, isotropic: bool = False) -> MetaLearner:
+    """With the smoothing of the paper, whose claims these are."""
+    zero = np.zeros(len(chosen.spreads))
+    return MetaLearner(zero, learning_rate=chosen.learning_rate, zeta=1.0, isotropic=isotropic)
+
+
 def _online(
     tasks: Tasks, chosen: GeometrySettings, isotropic: bool, factor: float
 ) -> tuple[Float64Array, Float64Array]:
     """Losses of all tasks, run with `factor` times the rates learned so far; the last rates."""
-    learner = MetaLearner(
-        np.zeros(len(chosen.spreads)), learning_rate=chosen.learning_rate, isotropic=isotropic
-    )
+    learner = _learner(chosen, isotropic=isotropic)
     losses = []
     for first in range(0, len(tasks), chosen.round_size):
         rule = OGD(factor * learner.learning_rate)
@@ -141,11 +145,11 @@ def _best_rates(average: Callable[[Float64Array], float], d: int) -> tuple[Float
 
 def _bound_ratio(tasks: Tasks, best: Hindsight, chosen: GeometrySettings) -> float:
     """Average bound of the learner with theta* over that of the best fixed pair, second half."""
-    learner = MetaLearner(np.zeros(len(chosen.spreads)), learning_rate=chosen.learning_rate)
+    learner = _learner(chosen)
     half, bounds = len(tasks) // 2, []
     for first in range(0, len(tasks), chosen.round_size):
         part = slice(first, first + chosen.round_size)
-        star, rule = best.theta_star[part], learner.rule()
+        star, rule = best.theta_star[part], learner.rule(coef=None)
         run = run_tasks(tasks[part], learner.phi, rule, loss=_LOSS)
         bounds.append(regret_upper_bound(run, star, learner.phi, rule, form="blog"))
         learner.update(TaskRun(star, run.grad_sq))

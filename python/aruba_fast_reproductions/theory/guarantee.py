@@ -109,9 +109,12 @@ def _online(
     zero = np.zeros(tasks.n_features)
     first = chosen.radius / np.sqrt(float(tasks.sizes.mean()))
     learners = {
-        "one rate, meta-learned": (MetaLearner(zero, learning_rate=first, isotropic=True), None),
-        "a rate each, meta-learned": (MetaLearner(zero, learning_rate=first), None),
-        "ARUBA++": (MetaLearner(zero, learning_rate=first), chosen.coef),
+        "one rate, meta-learned": (
+            MetaLearner(zero, learning_rate=first, zeta=1.0, isotropic=True),
+            None,
+        ),
+        "a rate each, meta-learned": (MetaLearner(zero, learning_rate=first, zeta=1.0), None),
+        "ARUBA++": (MetaLearner(zero, learning_rate=first, zeta=1.0), chosen.coef),
     }
     found = {}
     for method, (learner, coef) in learners.items():

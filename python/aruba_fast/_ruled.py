@@ -1,0 +1,145 @@
+"""What a meta-learner hands out: its first rate, the rules for tasks, and a diagnosis."""
+
+from dataclasses import replace
+from math import fsum
+from typing import Any
+
+import numpy as np
+
+from . import _arrays, _check, _divergence
+from ._diagnosis import Diagnosis, diagnosis
+from ._first_rate import first_rate
+from ._saved import Saved
+from ._state import AUTO, tasks_held
+from .rules import OGD, ArubaPlusPlus
+from .run import check_loss, check_tasks, check_type
+from .tasks import Tasks
+
+
+class Ruled(Saved):
+    """A meta-learner that tasks can be run by."""
+
+    def first_rate(self, tasks: Tasks, *, loss: str) -> float:
+        """Finds the first learning rate from the rows of tasks, and starts with it if it may.
+
+            rate = mean_i |d_i| / max_i c_i |x_i|^2
+
+        so that a step on no single row goes beyond the least of its loss: c is the most that the
+        loss bends along its score, 1 for squared and Huber, 1/4 for logistic, 1/2 for softmax, and
+        max(e^(x . phi), y, 1) for Poisson; d is the way that a score has to go, y - x . phi for the
+        absolute loss, and 1 for the others and where there is none. ARUBA moves the rate from
+        there; twice or half of it learn the same.
+
+        Args:
+            tasks: Tasks to be trained on. Rows that are not finite are left out; rows on a CUDA
+                device are read back.
+            loss: Name of the loss, as in `run_tasks`.
+
+        Returns:
+            The rate, of the type of the parameters. A learner made with `learning_rate="auto"` that
+            has not learned anything now starts with it; any other one is not changed.
+
+        Raises:
+            TypeError: `tasks` is not Tasks of this learner's type.
+            ValueError: Sizes do not fit, the loss is unknown, or labels lie outside its domain.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> tasks = af.Tasks([[[3.0, 4.0], [1.0, 0.0]]], [[1.0, 2.0]])
+            >>> af.MetaLearner(np.zeros(2)).first_rate(tasks, loss="squared")
+            0.04
+        """
+        name = "MetaLearner.first_rate"
+        check_tasks(name, tasks)
+        phi = self._arrays["phi"]
+        check_type(name, tasks, "self", phi.dtype)
+        check_loss(name, tasks, loss, "self", len(phi))
+        with self._lock:
+            rate = first_rate(tasks, loss, self.phi)
+            if not self._hyper.knows_rate and not self.n_tasks:
+                self._start(rate)
+        return rate
+
+    def _start(self, rate: float) -> None:
+        """The first rate, once it is known; the lock is held."""
+        phi = self._arrays["phi"]
+        hyper = replace(self._hyper, learning_rate=rate)
+        first = hyper.first_rate(phi.dtype)
+        self._state.start(rate, _arrays.moved(np.full(len(phi), first), phi))
+        self._hyper = hyper
+
+    def rule(self, coef: float | str | None = "auto") -> OGD | ArubaPlusPlus:
+        """Returns the within-task rule as learned so far; later updates do not change it.
+
+        Args:
+            coef: "auto" for ARUBA++, the rule for new tasks, with the number of tasks that b and g
+                hold: a task's own squared gradients then count as those of an average one. A float
+                >= 0 for another weight of them. None for OGD at `learning_rate`, which tasks are
+                trained with.
+
+        Returns:
+            `ArubaPlusPlus(b, g, coef)` or `OGD(learning_rate)`. For ARUBA++, b and g are those with
+            their prior; an isotropic learner hands out their means over the coordinates, and b is
+            lowered where its rate would exceed `max_learning_rate`. A learner that has not learned
+            anything knows no b and g without a unit, and hands out OGD.
+
+        Raises:
+            TypeError: `coef` is not a real number.
+            ValueError: `coef` is negative or not finite, or the first rate is not known yet.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.MetaLearner(np.zeros(2), learning_rate=0.5, isotropic=True).rule()
+            OGD(learning_rate=0.5)
+        """
+        name = "MetaLearner.rule"
+        if coef is not None:
+            coef = _check.auto(name, "coef", coef, _check.non_negative)
+        self._require_rate(name)
+        if coef is None:
+            return OGD._of(learning_rate=self.learning_rate)
+        b, g, counts = self._read("b", "g", "counts")
+        held = tasks_held(int(_arrays.host(counts)[0]), self.decay)
+        means = _average_task(b, g, held) if self._hyper.average_task else (0.0, 0.0)
+        if means is None or (coef == AUTO and not held):
+            return OGD._of(learning_rate=self.learning_rate)
+        unit_b, unit_g = self._hyper.unit_of_b, self._hyper.unit_of_g
+        half = 0.5 if self.bound == "tight" else 1.0
+        with _arrays.beside(b):
+            b, g = half * unit_b * unit_b * (b + means[0]), unit_g * unit_g * (g + means[1])
+        if self.isotropic:
+            # NumPy's own order of summation: a mean made on a device would be other bits.
+            b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
+        if self.max_learning_rate is not None:
+            with _arrays.beside(b):
+                b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
+        weight = held if isinstance(coef, str) else coef
+        return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=weight)
+
+    def _require_rate(self, function: str) -> None:
+        if not self._hyper.knows_rate and not self.n_tasks:
+            raise ValueError(
+                f"{function}: the first learning rate must be known: got 'auto' and no task, "
+                "expected learner.first_rate(tasks, loss=...) before, or a number for "
+                "`learning_rate`; meta_train finds it by itself"
+            )
+
+    def diagnose(self) -> Diagnosis:
+        """Returns what the rates have become, and what is odd about it; `print` shows a table.
+
+        A learner on a CUDA device is waited for.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.MetaLearner(np.zeros(2), learning_rate=0.5).diagnose().rates
+            (0.5, 0.5, 0.5)
+        """
+        names = ("g", "rate", "rho", "counts")
+        copies = dict(zip(names, map(_arrays.host, self._read(*names)), strict=True))
+        return diagnosis(copies, self._hyper, diverged=_divergence.was_said(self))
+
+
+def _average_task(b: Any, g: Any, held: float) -> tuple[float, float] | None:
+    """What b and g of an average task are, if there was one that moved and had a gradient."""
+    sums = [fsum(_arrays.host(values)) for values in (b, g)]
+    return (sums[0] / len(b) / held, sums[1] / len(g) / held) if min(sums) > 0.0 else None
