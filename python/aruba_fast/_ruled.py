@@ -99,7 +99,9 @@ class Ruled(Saved):
         if coef is None:
             return OGD._of(learning_rate=self.learning_rate)
         b, g, counts = self._read("b", "g", "counts")
-        held = tasks_held(int(_arrays.host(counts)[0]), self.decay)
+        held = 0.0
+        if coef == AUTO or self._hyper.average_task:  # nothing else has to wait for a device
+            held = tasks_held(int(_arrays.host(counts)[0]), self.decay)
         means = _average_task(b, g, held) if self._hyper.average_task else (0.0, 0.0)
         if means is None or (coef == AUTO and not held):
             return OGD._of(learning_rate=self.learning_rate)
