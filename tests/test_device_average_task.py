@@ -142,7 +142,9 @@ def test_first_rate_reads_the_rows_back(dtype, loss, rng):
     rates = [learner.first_rate(tasks, loss=loss) for tasks, learner in twins]
     assert rates[1] == rates[0]
     for tasks, learner in twins:
-        assert learner.first_rate(tasks[:3], loss=loss) != 0.0  # nothing was learned: it may start anew
+        assert (
+            learner.first_rate(tasks[:3], loss=loss) != 0.0
+        )  # nothing was learned: it may start anew
     assert state(twins[1][1]) == state(twins[0][1])
 
 
