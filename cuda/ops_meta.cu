@@ -56,10 +56,10 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
              .grad_sq = static_cast<const T*>(round.grad_sq),
              .phi = static_cast<const T*>(round.phi),
              .weights = round.weights,
-             .by = memory.by,
              .skip = skip,
              .n_tasks = round.n_tasks,
-             .n = round.n};
+             .n = round.n,
+             .by = memory.by};
   };
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_columns = blocks_for(n + 1, kReduceThreads),

@@ -48,9 +48,10 @@ __device__ __forceinline__ void add(ColumnSums& into, const ColumnSums& other) {
 template <class T, bool kLimited>
 struct Round {
   const T *theta_hat, *grad_sq, *phi;
-  const double *weights, *by;  // by: what the tasks are shortened by, of a round that is limited
+  const double* weights;
   const unsigned* skip;
   std::int64_t n_tasks, n;
+  const double* by;  // what the tasks are shortened by, of a round that is limited
 
   __device__ double weight(std::int64_t task) const { return weights ? weights[task] : 1.0; }
   __device__ double shortening(std::int64_t task) const { return kLimited ? by[task] : 1.0; }
@@ -64,16 +65,15 @@ __device__ __forceinline__ ColumnSums sum_column(const Round<T, kLimited>& round
                                                  std::int64_t j) {
   ColumnSums sums = {};
   const double phi = round.phi[j];
-  const auto add_task = [&](double theta, double grad_sq, std::int64_t task) {
+  const auto add_task = [&](double theta, double grad_sq, double weight, double by) {
     if constexpr (kLimited) {
-      const double by = round.shortening(task);
       theta = shortened(theta, phi, by);
       grad_sq = by * by * grad_sq;
     }
     aruba_fast::add(sums.distance, half_square_distance(theta, phi));
     // A negative square spoils the sum, so that somebody looks for it.
     aruba_fast::add(sums.grad_sq, grad_sq < 0 ? kNan : grad_sq);
-    aruba_fast::add(sums.theta, round.weight(task) * theta);
+    aruba_fast::add(sums.theta, weight * theta);
   };
   const T *theta_hat = round.theta_hat + first * round.n + j,
           *grad_sq = round.grad_sq + first * round.n + j;
@@ -87,12 +87,14 @@ __device__ __forceinline__ ColumnSums sum_column(const Round<T, kLimited>& round
     }
 #pragma unroll
     for (int k = 0; k < kTasksAtOnce; ++k)
-      if (!round.skips(task + k)) add_task(theta[k], squares[k], task + k);
+      if (!round.skips(task + k))
+        add_task(theta[k], squares[k], round.weight(task + k), round.shortening(task + k));
     theta_hat += kTasksAtOnce * round.n;
     grad_sq += kTasksAtOnce * round.n;
   }
   for (; task < last; ++task, theta_hat += round.n, grad_sq += round.n)
-    if (!round.skips(task)) add_task(*theta_hat, *grad_sq, task);
+    if (!round.skips(task))
+      add_task(*theta_hat, *grad_sq, round.weight(task), round.shortening(task));
   return sums;
 }
 
@@ -261,11 +263,16 @@ __global__ void __launch_bounds__(kReduceThreads)
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
   for (std::int64_t task = blockIdx.y; task < n_tasks; task += gridDim.y) {
+    if constexpr (kLimited) {
+      if (!is_finite(round.shortening(task))) {
+        if (global_index() == 0) atomicOr(&flags[task], 1U);
+        continue;
+      }
+    }
     for (std::int64_t j = global_index(); j < n; j += n_threads) {
       const std::int64_t i = task * n + j;
       const double weight = round.weight(task);
-      if (!counts(round.theta_hat[i], round.phi[j], round.grad_sq[i], weight) ||
-          !is_weight(weight) || !is_finite(round.shortening(task)))
+      if (!counts(round.theta_hat[i], round.phi[j], round.grad_sq[i], weight) || !is_weight(weight))
         atomicOr(&flags[task], 1U);
     }
   }

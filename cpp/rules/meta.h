@@ -142,7 +142,7 @@ ARUBA_RULE double tasks_held(std::int64_t n_tasks, double decay) {
   const double kept = 1 - decay;
   if (kept == 1) return static_cast<double>(n_tasks);
   const double held = (1 - power(kept, n_tasks)) / decay;
-  return held > 1 ? held : 1;
+  return held < 1 ? 1 : held;
 }
 
 ARUBA_RULE AverageTask average_task(double sum_b, double sum_g, std::int64_t n, double held) {

@@ -92,8 +92,7 @@ class Learner {
 class Both {
  public:
   explicit Both(std::int64_t n, Numbers* from = nullptr)
-      : n_(n),
-        sums_(from ? from->vector<double>(6 * n)
+      : sums_(from ? from->vector<double>(6 * n)
                    : std::vector<double>(static_cast<std::size_t>(6 * n))),
         on_sums_(sums_, 1),
         on_weight_(from ? std::vector<double>{2.5, 1e-17} : std::vector<double>(2)),
@@ -111,7 +110,6 @@ class Both {
   }
 
  private:
-  std::int64_t n_;
   std::vector<double> sums_;
   DeviceArray<double> on_sums_, on_weight_;
   DeviceArray<std::int64_t> on_counts_;
