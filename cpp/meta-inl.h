@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels.h"
-#include "simd.h"
+#include "registers-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -135,95 +135,6 @@ bool reduce(const ReduceCall& call) {
                       : reduce_tasks<T, Differ::kNothing>(call);
 }
 
-// Calls body(i, lanes, arrays at i) for every register of n doubles. The last, partial register
-// moves through padded copies, of which the first kWritten are written back.
-template <int kWritten, int kArrays, class Body>
-ARUBA_RULE void over_registers(std::int64_t n, double* const (&arrays)[kArrays], Body body) {
-  constexpr int kWidth = Doubles::kWidth;
-  double* at[kArrays];
-  std::int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) {
-    for (int a = 0; a < kArrays; ++a) at[a] = arrays[a] + i;
-    body(i, kWidth, at);
-  }
-  if (i == n) return;
-  double tail[kArrays][kWidth] = {};
-  const std::size_t bytes = static_cast<std::size_t>(n - i) * sizeof(double);
-  for (int a = 0; a < kArrays; ++a) {
-    std::memcpy(tail[a], arrays[a] + i, bytes);
-    at[a] = tail[a];
-  }
-  body(i, static_cast<int>(n - i), at);
-  for (int a = 0; a < kWritten; ++a) std::memcpy(arrays[a] + i, tail[a], bytes);
-}
-
-template <class T>
-ARUBA_RULE Doubles load_lanes(const T* p, int lanes) {
-  if (lanes == Doubles::kWidth) return load_doubles(p);
-  T padded[Doubles::kWidth] = {};
-  std::memcpy(padded, p, static_cast<std::size_t>(lanes) * sizeof(T));
-  return load_doubles(padded);
-}
-
-template <class T>
-ARUBA_RULE void store_lanes(T* p, Doubles a, int lanes) {
-  if (lanes == Doubles::kWidth) return store_from_doubles(p, a);
-  T padded[Doubles::kWidth];
-  store_from_doubles(padded, a);
-  std::memcpy(p, padded, static_cast<std::size_t>(lanes) * sizeof(T));
-}
-
-// Sum of n <= kSegment terms in the order of warp_sum: term(i, lanes) of each register.
-template <class Term>
-ARUBA_RULE double segment_sum(std::int64_t n, Term term) {
-  constexpr int kWidth = Doubles::kWidth, kParts = kLanes / kWidth;
-  Doubles part[kParts];
-#pragma GCC unroll 16
-  for (int k = 0; k < kParts; ++k) part[k] = Doubles(0.0);
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-#pragma GCC unroll 16
-    for (int k = 0; k < kParts; ++k) part[k] = part[k] + term(i + k * kWidth, kWidth);
-  }
-  for (int k = 0; k < kParts && i + k * kWidth < n; ++k) {
-    const std::int64_t at = i + k * kWidth;
-    part[k] = part[k] + term(at, static_cast<int>(n - at < kWidth ? n - at : kWidth));
-  }
-  double lanes[kLanes];
-  for (int k = 0; k < kParts; ++k) store(lanes + k * kWidth, part[k]);
-  return fold_lanes(lanes);
-}
-
-template <class T>
-void spread(const SpreadCall& call) {
-  const std::int64_t n = call.end - call.begin;
-  const T *phi = static_cast<const T*>(call.phi) + call.begin,
-          *rates = static_cast<const T*>(call.rates) + call.begin;
-  // A division a column, not one a column and task.
-  alignas(64) double per_rate[kSegment + Doubles::kWidth];
-  for (std::int64_t j = 0; j < n; j += Doubles::kWidth) {
-    const int lanes = static_cast<int>(n - j < Doubles::kWidth ? n - j : Doubles::kWidth);
-    store(per_rate + j, reciprocal_rate(load_lanes(rates + j, lanes)));
-  }
-  for (std::int64_t task = call.first; task < call.last; ++task) {
-    const T *theta_hat = static_cast<const T*>(call.theta_hat) + task * call.n + call.begin,
-            *grad_sq = static_cast<const T*>(call.grad_sq) + task * call.n + call.begin;
-    call.spreads[task - call.first] = segment_sum(n, [&](std::int64_t j, int lanes) {
-      const Doubles distance = load_lanes(theta_hat + j, lanes) - load_lanes(phi + j, lanes);
-      return aruba_fast::spread(distance * distance, load_lanes(grad_sq + j, lanes),
-                                load_lanes(rates + j, lanes), load(per_rate + j));
-    });
-  }
-}
-
-// False where a lane is nan.
-template <class T>
-ARUBA_RULE bool is_zero(Pack<T> zero) {
-  T total(0);
-  for (int lane = 0; lane < Pack<T>::kWidth; ++lane) total += zero.v[lane];
-  return total == 0;
-}
-
 inline bool merge(const MergeCall& call) {
   double* const arrays[4] = {call.into_high, call.into_low, const_cast<double*>(call.high),
                              const_cast<double*>(call.low)};
@@ -297,20 +208,6 @@ void meta(const MetaCall& call) {
         if (!call.rates_follow)
           store_lanes(rates + i, learning_rate(coordinate.b, coordinate.g, call.step), lanes);
       });
-}
-
-template <class T>
-void rates(const RatesCall& call) {
-  T* rates = static_cast<T*>(call.rates);
-  *call.spread = segment_sum(call.n, [&](std::int64_t i, int lanes) {
-    const Doubles b = load_lanes(call.b + i, lanes), g = load_lanes(call.g + i, lanes);
-    if (!call.stay)
-      store_lanes(rates + i,
-                  learning_rate(b + Doubles(call.prior.b), g + Doubles(call.prior.g), call.step),
-                  lanes);
-    const Doubles rate = load_lanes(rates + i, lanes);
-    return aruba_fast::spread(Doubles(2 / call.per_distance) * b, g, rate, reciprocal_rate(rate));
-  });
 }
 
 template <class T>

@@ -8,6 +8,7 @@
 #include "hindsight-inl.h"
 #include "kernels.h"
 #include "meta-inl.h"
+#include "spread-inl.h"
 #include "tasks-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "cpp/lane_sum.h"
-#include "dot-inl.cuh"
 #include "launch.cuh"
 #include "reduce-inl.cuh"
 #include "tuning.h"
@@ -233,32 +232,6 @@ __global__ void __launch_bounds__(kMetaThreads) fill_rates(MetaState state, cons
           ? work->eta
           : learning_rate(state.b[j] + work->prior.b, state.g[j] + work->prior.g, work->step);
   static_cast<T*>(state.rates)[j] = static_cast<T>(eta);
-}
-
-// ---- the spread of an average task, a segment a warp, then one warp for the segments ----
-
-template <class T>
-__global__ void __launch_bounds__(kMetaThreads)
-    spread_segments(MetaState state, const MetaWork* work, double* segments) {
-  if (work->is_idle()) return;
-  const std::int64_t segment = global_index() / kWarp, first = segment * kSegment;
-  if (first >= state.n) return;
-  const std::int64_t last = first + kSegment < state.n ? first + kSegment : state.n;
-  const T* rates = static_cast<const T*>(state.rates);
-  const double per_distance = state.parameters.per_distance();
-  const double sum = warp_sum(first, last, [&](std::int64_t j) {
-    const double rate = rates[j];
-    return spread(2 / per_distance * state.b[j], state.g[j], rate, reciprocal_rate(rate));
-  });
-  if (threadIdx.x % kWarp == 0) segments[segment] = sum;
-}
-
-__global__ void __launch_bounds__(kWarp) find_limit(const double* segments, std::int64_t n_segments,
-                                                    MetaState state, const MetaWork* work) {
-  if (work->is_idle()) return;
-  const double sum =
-      warp_sum(0, n_segments, [&](std::int64_t segment) { return segments[segment]; });
-  if (threadIdx.x == 0) *state.limit = spread_limit(sum, work->held);
 }
 
 }  // namespace aruba_fast::cuda

@@ -5,6 +5,7 @@
 
 #include "meta-inl.cuh"
 #include "reduce-inl.cuh"
+#include "spread-inl.cuh"
 
 namespace aruba_fast::cuda {
 namespace {

@@ -5,7 +5,6 @@
 // (distance, grad_sq, theta; each high, low), then the weight (high, low) and the count.
 #pragma once
 
-#include "dot-inl.cuh"
 #include "launch.cuh"
 #include "ops_meta.h"
 #include "tuning.h"
@@ -218,41 +217,6 @@ __global__ void __launch_bounds__(kReduceThreads)
     }
     result.store(n, sums);
   }
-}
-
-// ---- what the tasks of a limited round spread, a segment a warp, and what they are shortened by
-// ----
-
-// To n_segments rows of n_tasks; the grid's rows share the tasks.
-template <class T>
-__global__ void __launch_bounds__(kReduceThreads)
-    spread_tasks(Round<T, true> round, const T* rates, const double* limit, double* of_segments) {
-  const std::int64_t n = round.n, segment = global_index() / kWarp, first = segment * kSegment,
-                     last = first + kSegment < n ? first + kSegment : n;
-  if (first >= n || !is_finite(*limit)) return;
-  for (std::int64_t task = blockIdx.y; task < round.n_tasks; task += gridDim.y) {
-    const T *theta_hat = round.theta_hat + task * n, *grad_sq = round.grad_sq + task * n;
-    const double sum = warp_sum(first, last, [&](std::int64_t j) {
-      const double distance = static_cast<double>(theta_hat[j]) - static_cast<double>(round.phi[j]),
-                   rate = rates[j];
-      return spread(distance * distance, static_cast<double>(grad_sq[j]), rate,
-                    reciprocal_rate(rate));
-    });
-    if (threadIdx.x % kWarp == 0) of_segments[segment * round.n_tasks + task] = sum;
-  }
-}
-
-__global__ void __launch_bounds__(kReduceThreads)
-    find_shortenings(const double* of_segments, std::int64_t n_segments, std::int64_t n_tasks,
-                     const double* limit, double* by) {
-  const std::int64_t task = global_index() / kWarp;
-  if (task >= n_tasks) return;
-  const double most = *limit;
-  const double sum =
-      is_finite(most)
-          ? warp_sum(0, n_segments, [&](std::int64_t i) { return of_segments[i * n_tasks + task]; })
-          : 0;
-  if (threadIdx.x % kWarp == 0) by[task] = shortening(sum, most);
 }
 
 // Raises the flag of every task that does not count; the grid's rows share the tasks.
