@@ -247,12 +247,9 @@ __global__ void __launch_bounds__(kReduceThreads)
                      const double* limit, double* by) {
   const std::int64_t task = global_index() / kWarp;
   if (task >= n_tasks) return;
-  const double most = *limit;
-  const double sum =
-      is_finite(most)
-          ? warp_sum(0, n_segments, [&](std::int64_t i) { return of_segments[i * n_tasks + task]; })
-          : 0;
-  if (threadIdx.x % kWarp == 0) by[task] = shortening(sum, most);
+  const auto of_task = [&](std::int64_t i) { return of_segments[i * n_tasks + task]; };
+  const double sum = is_finite(*limit) ? warp_sum(0, n_segments, of_task) : 0;
+  if (threadIdx.x % kWarp == 0) by[task] = shortening(sum, *limit);
 }
 
 // Raises the flag of every task that does not count; the grid's rows share the tasks.
@@ -263,11 +260,9 @@ __global__ void __launch_bounds__(kReduceThreads)
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
   for (std::int64_t task = blockIdx.y; task < n_tasks; task += gridDim.y) {
-    if constexpr (kLimited) {
-      if (!is_finite(round.shortening(task))) {
-        if (global_index() == 0) atomicOr(&flags[task], 1U);
-        continue;
-      }
+    if (!is_finite(round.shortening(task))) {
+      if (global_index() == 0) atomicOr(&flags[task], 1U);
+      continue;
     }
     for (std::int64_t j = global_index(); j < n; j += n_threads) {
       const std::int64_t i = task * n + j;
