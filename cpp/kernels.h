@@ -57,7 +57,7 @@ struct MetaCall {
   const double* sums;  // six rows of `stride`
   std::int64_t n, stride;
   MetaStep<double> step;
-  double n_summed;  // coordinates whose b and g are summed
+  double n_summed;    // coordinates whose b and g are summed
   bool rates_follow;  // by another call, which knows the prior
 };
 
@@ -140,7 +140,7 @@ struct Kernels {
   void (*step[kStepRules][kGradients])(const StepCall&);
   bool (*reduce[2])(const ReduceCall&);  // false: a grad_sq may be negative
   void (*spread[2])(const SpreadCall&);
-  bool (*merge)(const MergeCall&);       // false: a sum times `reach` is not finite
+  bool (*merge)(const MergeCall&);  // false: a sum times `reach` is not finite
   void (*meta[2])(const MetaCall&);
   bool (*meta_is_sound[2])(const MetaCall&);  // whether `meta` would leave a state to go on from
   void (*rates[2])(const RatesCall&);

@@ -19,8 +19,8 @@ struct Statistics {
   std::int64_t n_tasks = 0, n_skipped = 0;
 };
 
-// What run_tasks leaves behind. theta_hat and grad_sq are n_tasks rows of n coordinates. A task that
-// spreads beyond `limit`, in the metric of `rates`, is shortened.
+// What run_tasks leaves behind. theta_hat and grad_sq are n_tasks rows of n coordinates. A task
+// that spreads beyond `limit`, in the metric of `rates`, is shortened.
 struct RoundArrays {
   const void *theta_hat, *grad_sq, *phi;
   const double* weights;  // null: all one

@@ -95,11 +95,12 @@ void start(PyMetaState& self, py::handle learning_rate, py::handle rates) {
 }  // namespace
 
 void bind_meta(py::module_& module) {
-  module.def("add_round", add_round, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("phi"),
-             py::arg("weights"), py::arg("into"), py::arg("rates") = py::none(),
-             py::arg("limit") = py::none(),
-             "Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place; those "
-             "that spread beyond `limit` [1] in the metric of `rates` are shortened.");
+  module.def(
+      "add_round", add_round, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("phi"),
+      py::arg("weights"), py::arg("into"), py::arg("rates") = py::none(),
+      py::arg("limit") = py::none(),
+      "Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place; those "
+      "that spread beyond `limit` [1] in the metric of `rates` are shortened.");
   module.def("merge_statistics", merge_statistics, py::arg("into"), py::arg("other"),
              "Adds one round's sums to another's, compensated, in place.");
   bind_meta_state<Arrays>(module, with_statistics<&MetaState::apply>, read, start)

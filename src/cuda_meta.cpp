@@ -62,9 +62,10 @@ void start(PyMetaState& self, py::handle learning_rate, py::handle rates) {
   arrays.one(self.initialization(), "self", Access::kModify);
   arrays.keep(self.arrays());
   arrays.enqueue([&](const cuda::Stream& stream) {
-    self.start(arrays, learning_rate, rates, [&stream](void* to, const void* from, std::size_t size) {
-      cuda::copy(to, from, size, stream);
-    });
+    self.start(arrays, learning_rate, rates,
+               [&stream](void* to, const void* from, std::size_t size) {
+                 cuda::copy(to, from, size, stream);
+               });
   });
 }
 

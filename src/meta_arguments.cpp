@@ -74,9 +74,8 @@ double parameter(const char* name, py::handle object, double least, bool least_a
 }  // namespace
 
 MetaParameters meta_parameters(py::handle learning_rate, py::handle zeta, py::handle p,
-                               py::handle decay, py::handle isotropic,
-                               py::handle max_learning_rate, py::handle average_task,
-                               py::handle tight) {
+                               py::handle decay, py::handle isotropic, py::handle max_learning_rate,
+                               py::handle average_task, py::handle tight) {
   return {.learning_rate = parameter("learning_rate", learning_rate, 0, false),
           .zeta = parameter("zeta", zeta, 0, false),
           .p = parameter("p", p, 0, true),

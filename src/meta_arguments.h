@@ -20,9 +20,8 @@ RoundArrays limited_round_arguments(Arrays& arrays, py::handle theta_hat, py::ha
                                     py::handle limit);
 
 MetaParameters meta_parameters(py::handle learning_rate, py::handle zeta, py::handle p,
-                               py::handle decay, py::handle isotropic,
-                               py::handle max_learning_rate, py::handle average_task,
-                               py::handle tight);
+                               py::handle decay, py::handle isotropic, py::handle max_learning_rate,
+                               py::handle average_task, py::handle tight);
 
 // None, or a finite number >= 0.
 const double* optional_meta_step(const char* function, py::handle meta_step, double& storage);

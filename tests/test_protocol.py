@@ -67,14 +67,15 @@ def test_column_without_variance_is_dropped(tmp_path):
 
 
 def test_column_that_varies_in_held_out_people_only(tmp_path):
-    """No gradient ever reaches it in meta-training: it keeps the first rate, and nothing breaks."""
+    """No gradient ever reaches it in meta-training: its rate is the average one's."""
     people = load(tmp_path)
     numbers = af.Tasks(np.zeros((12, 1)), np.arange(12), np.arange(13))
     held_out = int(numbers.split(0.6, 0)[1].y[0])
     x = small_table()["x"]
     x[:, 1] = people.task == held_out
     outcome = demo.run(load(tmp_path, x=x), ONE_SEED)
-    assert outcome.rates[0, 1] == np.float32(outcome.first_rates[0])
+    rates = outcome.rates[0]
+    assert rates.min() < rates[1] < rates.max()
     assert np.isfinite(outcome["ARUBA"].error)
 
 

@@ -129,10 +129,19 @@ def reductions(rng, put=as_is):
                 sums = learner.statistics(run, weights)
                 merged = sums + sums + sums
                 learner.apply(merged)
+                theta_hat[0] *= 1e3  # now there is a limit
+                limited = learner.statistics(af.TaskRun(put(theta_hat), put(grad_sq)), weights)
                 yield (
                     f"reduction {np.dtype(dtype).name} {n_tasks}x{d} poisoned={poisoned}",
                     fingerprint(
-                        sums.sums, sums.weight_sum, merged.sums, learner.phi, learner.b, learner.g
+                        sums.sums,
+                        sums.weight_sum,
+                        merged.sums,
+                        limited.sums,
+                        learner.phi,
+                        learner.b,
+                        learner.g,
+                        learner.learning_rate,
                     ),
                 )
 
@@ -140,8 +149,10 @@ def reductions(rng, put=as_is):
 LEARNERS = (
     {},
     {"isotropic": True, "learning_rate": 0.2},
-    {"decay": 0.1, "p": 0.4, "zeta": 2.0},
-    {"max_learning_rate": 0.25, "learning_rate": 0.5},
+    {"decay": 0.1, "p": 0.4, "zeta": 2.0, "learning_rate": 1.0},
+    {"max_learning_rate": 0.25, "learning_rate": 0.5, "zeta": 1.0},
+    {"bound": "tight", "decay": 0.1},
+    {"train": "scalar"},
 )
 TRAINING = (
     {"round_size": 1, "n_passes": 2, "seed": 3},
@@ -154,7 +165,7 @@ def online(rng, put=as_is):
     for dtype in DTYPES:
         for loss in LOSSES:
             for d, hyper, how in zip(
-                (1, 8, 33, 100), LEARNERS, (*TRAINING, TRAINING[0]), strict=True
+                (1, 8, 33, 100, 600, 5), LEARNERS, (*TRAINING, *TRAINING), strict=True
             ):
                 tasks = put(tasks_for(loss, rng, d, dtype, 60))
                 size = d * N_CLASSES if loss == "softmax" else d

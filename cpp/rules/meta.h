@@ -223,7 +223,8 @@ ARUBA_RULE PreparedRound prepare(const MetaParameters& parameters, double cap,
   add(weight, round.weight);
   double mean_step = chosen.step;
   if (!chosen.is_chosen) {
-    const double recent = plain ? kRecent : 0, per_task = of_round / static_cast<double>(round.n_tasks);
+    const double recent = plain ? kRecent : 0,
+                 per_task = of_round / static_cast<double>(round.n_tasks);
     const double mean = (1 + recent) * of_round / (weight.value() + recent * per_task);
     mean_step = mean > 1 ? 1 : mean;
   }

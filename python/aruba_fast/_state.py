@@ -97,8 +97,10 @@ class Hyperparameters(Versioned):
 
     @property
     def unit_of_b(self) -> float:
-        """What b is kept in squares of: eps, if there is one."""
-        return self.unit_of_g * float(self.learning_rate) if not self.average_task else 1.0
+        """What b is kept in squares of: eps, if there is one; zero as long as it is not known."""
+        if self.average_task:
+            return 1.0
+        return float(self.learning_rate) * self.unit_of_g if self.knows_rate else 0.0
 
     @property
     def unit_of_g(self) -> float:

@@ -20,12 +20,14 @@ FOLDER = Path(tempfile.gettempdir()) / f"aruba-fuzz-{os.getpid()}"
 
 def learner_options(draw):
     return {
-        "learning_rate": draw.positive(),
-        "zeta": draw.positive(),
+        "learning_rate": draw.choice(("auto", draw.positive(), draw.positive())),
+        "zeta": draw.choice(("auto", draw.positive())),
         "p": draw.choice((0.0, 0.4, 1.0, 2.0)),
         "decay": draw.choice((0.0, 0.0, 0.1, 0.9)),
         "isotropic": draw.chance(0.3),
         "max_learning_rate": draw.choice((None, None, draw.positive())),
+        "bound": draw.choice(("blog", "tight")),
+        "train": draw.choice(("learned", "scalar")),
     }
 
 
@@ -38,7 +40,8 @@ def learner_of(draw, n):
         learner = af.MetaLearner(phi)
     if draw.chance(0.5):
         tame = draw.array(draw.rng.normal(size=(2, n)))
-        learner.update(af.TaskRun(tame, tame * tame))
+        with contextlib.suppress(ValueError):  # a smoothing whose unit is not known
+            learner.update(af.TaskRun(tame, tame * tame))
     return learner
 
 
@@ -107,7 +110,8 @@ def learner_methods(draw):
         Call(twice, [run], kwargs, fixed=(0, "weights", "meta_step"), states=()),
         Call(in_parts, [run, weights, kwargs["meta_step"]]),
         Call(learner.statistics, [run, weights], states=states),
-        Call(learner.rule, [draw.choice((None, draw.positive()))], states=states),
+        Call(learner.rule, [draw.choice(("auto", None, draw.positive()))], states=states),
+        Call(learner.diagnose, [], states=states),
         Call(learner.to, ["cpu"], raises=(ImportError,)),
         Call(lambda: pickle.loads(pickle.dumps(learner)), states=states),
         Call(repr, [learner]),
