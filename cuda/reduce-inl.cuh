@@ -227,11 +227,9 @@ __global__ void __launch_bounds__(kReduceThreads)
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_threads = static_cast<std::int64_t>(gridDim.x) * kReduceThreads;
   for (std::int64_t task = blockIdx.y; task < n_tasks; task += gridDim.y) {
-    if constexpr (kLimited) {
-      if (!is_finite(round.shortening(task))) {
-        if (global_index() == 0) atomicOr(&flags[task], 1U);
-        continue;
-      }
+    if (!is_finite(round.shortening(task))) {
+      if (global_index() == 0) atomicOr(&flags[task], 1U);
+      continue;
     }
     for (std::int64_t j = global_index(); j < n; j += n_threads) {
       const std::int64_t i = task * n + j;

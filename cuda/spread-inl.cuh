@@ -35,12 +35,9 @@ __global__ void __launch_bounds__(kReduceThreads)
                      const double* limit, double* by) {
   const std::int64_t task = global_index() / kWarp;
   if (task >= n_tasks) return;
-  const double most = *limit;
-  const double sum =
-      is_finite(most)
-          ? warp_sum(0, n_segments, [&](std::int64_t i) { return of_segments[i * n_tasks + task]; })
-          : 0;
-  if (threadIdx.x % kWarp == 0) by[task] = shortening(sum, most);
+  const auto of_task = [&](std::int64_t i) { return of_segments[i * n_tasks + task]; };
+  const double sum = is_finite(*limit) ? warp_sum(0, n_segments, of_task) : 0;
+  if (threadIdx.x % kWarp == 0) by[task] = shortening(sum, *limit);
 }
 
 // ---- of a learner's average task ----

@@ -98,11 +98,11 @@ class Ruled(Saved):
         self._require_rate(name)
         if coef is None:
             return OGD._of(learning_rate=self.learning_rate)
-        b, g = self._read("b", "g")
+        b, g, counts = self._read("b", "g", "counts")  # of one moment
         # Read of a device only where it has to be: a graph that is captured cannot wait.
         smoothed, held = not self._hyper.average_task, 0.0
         if coef == AUTO or not smoothed:
-            held = tasks_held(self.n_tasks, self.decay)
+            held = tasks_held(int(_arrays.host(counts)[0]), self.decay)
         means = (0.0, 0.0) if smoothed else _average_task(b, g, held)
         if means is None or (coef == AUTO and not held):
             return OGD._of(learning_rate=self.learning_rate)
