@@ -11,14 +11,13 @@ import threading
 
 import numpy as np
 import pytest
-from cases import smoothed
 from checkpoints import state
 
 import aruba_fast as af
 from aruba_fast._replace import replace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and nodes of POSIX")
-LEARNER = smoothed(np.linspace(0, 1, 7), learning_rate=0.25)
+LEARNER = af.MetaLearner(np.linspace(0, 1, 7), learning_rate=0.25)
 
 
 def mode(path):
