@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops_meta.h"
@@ -189,17 +190,27 @@ void test_tasks(const char* type) {
   }
 }
 
+const std::pair<const char*, MetaParameters> kLearners[] = {
+    {"a rate each", {0.01, 1.0, 0.4, 0.01, INFINITY, false, false, false}},
+    {"isotropic", {0.01, 1.0, 0.4, 0.01, INFINITY, true, false, false}},
+    {"average task", {0.01, 1.0, 1.0, 0, INFINITY, false, true, false}},
+    {"average task, tight", {0.01, 1.0, 1.0, 0.01, 0.5, false, true, true}},
+    {"average task, isotropic", {0.01, 1.0, 1.0, 0, INFINITY, true, true, false}}};
+
 template <class T>
 void test_meta(const char* type) {
   for (const std::int64_t d : {1, 8, 37, 600}) {
-    for (const bool isotropic : {false, true}) {
+    for (const auto& [name, parameters] : kLearners) {
       Table<T> data(d, cases()[0]);
       const std::size_t n = static_cast<std::size_t>(d);
-      std::vector<double> phi_master(n), b(n, 1.0), g(n, 1.0), rho(n), weight(2), loss(41);
+      const double start = parameters.average_task ? 0 : 1;
+      std::vector<double> phi_master(n), b(n, start), g(n, start), rho(n), weight(2), loss(41),
+          limit(1, INFINITY);
       std::vector<T> phi(n), rates(n, T(0.01));
       std::vector<std::int64_t> counts(2);
       std::vector<std::uint8_t> skipped(41);
       data.x[static_cast<std::size_t>(data.starts[20] * d)] = static_cast<T>(INFINITY);
+      data.x[static_cast<std::size_t>(data.starts[30] * d)] *= T(100);  // goes too far
       MetaState state{.phi_master = phi_master.data(),
                       .b = b.data(),
                       .g = g.data(),
@@ -210,18 +221,19 @@ void test_meta(const char* type) {
                       .n_skipped = &counts[1],
                       .weight_high = &weight[0],
                       .weight_low = &weight[1],
+                      .limit = limit.data(),
                       .n = d,
                       .type = kType<T>,
-                      .parameters = {0.01, 1.0, 0.4, 0.01, INFINITY, isotropic}};
+                      .parameters = parameters};
       Watch watch(nullptr);
       meta_train(data.table, {Loss::kSquared, 1, 1, 1, 0}, state,
                  {5, true, nullptr, nullptr, loss.data(), skipped.data()}, watch);
       Hash hash;
-      for (const auto& values : {phi_master, b, g, rho, weight, loss}) hash.add(values);
+      for (const auto& values : {phi_master, b, g, rho, weight, loss, limit}) hash.add(values);
       hash.add(phi);
       hash.add(rates);
-      hash.print(std::string("meta_train ") + (isotropic ? "isotropic " : "") + type + " " +
-                 std::to_string(d) + " skipped " + std::to_string(counts[1]));
+      hash.print(std::string("meta_train ") + name + " " + type + " " + std::to_string(d) +
+                 " skipped " + std::to_string(counts[1]));
     }
   }
 }
