@@ -40,7 +40,8 @@ ENTRIES = """
 from aruba_fast import _core, _cuda
 a, table, n = device_array(4), device_array(2, 4), device_array(2, dtype=np.int64)
 data = (table, device_array(2), n, n)
-hyper = dict(learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False, max_learning_rate=None)
+hyper = dict(learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False, max_learning_rate=None,
+             average_task=True, tight=False)
 state = lambda: _cuda.MetaState(dict(phi_master=a), **hyper)
 entries = {
     "require_device": lambda: _cuda.require_device("step"),
