@@ -9,13 +9,15 @@ from . import _arrays
 from ._check import Float64Array
 from .tasks import Tasks
 
-# Rows at a time: what they are copied to stays in the cache.
+# Numbers at a time: what they are copied to stays in the cache.
 _NUMBERS = 1 << 16
 # The most that a row's loss bends along its score. The hinge loss bends nowhere: a step at this
 # takes the score over its margin.
 _CURVATURE = {"squared": 1.0, "huber": 1.0, "logistic": 0.25, "softmax": 0.5, "hinge": 1.0}
 # The loss goes on along its tangent from there.
 _MOST_SCORE = 30.0
+# Rows this near to the longest may be it: far more than a sum of squares is wrong by, in any order.
+_NEAR = 0.99
 
 
 def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
@@ -25,23 +27,22 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     are over a leading axis, which NumPy takes in order.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
-    # The softmax has a score a class, and needs none.
-    start = _arrays.host(phi).astype(np.float64)[: tasks.n_features, None]
-    per_block = max(_NUMBERS // tasks.n_features, 1)
-    x, y = tasks.x, tasks.y
-    for first in range(0, len(y), per_block):
-        rows = slice(first, first + per_block)
-        columns = np.ascontiguousarray(_arrays.host(x[rows]).T, np.float64)
-        label = _arrays.host(y[rows]).astype(np.float64)
+    for x, y in tasks._blocks(max(_NUMBERS // tasks.n_features, 1)):
+        rows, labels = _arrays.host(x), _arrays.host(y)
         with np.errstate(all="ignore"):
-            norm = np.add.reduce(np.square(columns), axis=0)
-            score = np.add.reduce(columns * start, axis=0)
-            bend, way = _row(loss, score, label)
-            bend = bend * norm
-        counts = np.isfinite(bend) & np.isfinite(way)
-        steepest = max(steepest, float(bend[counts].max(initial=0.0)))
-        distance += float(np.add.accumulate(way[counts])[-1]) if counts.any() else 0.0
-        n_rows += int(counts.sum())
+            if loss in _CURVATURE:
+                bend = _CURVATURE[loss] * _squared_lengths(_longest(rows))
+                way = np.empty(0)
+            else:
+                start = _arrays.host(phi).astype(np.float64)[:, None]
+                score = np.add.reduce(_columns(rows) * start, axis=0)
+                bend, way = _row(loss, score, labels.astype(np.float64))
+                bend = bend * _squared_lengths(rows)
+                way = way[np.isfinite(bend)]
+        steepest = max(steepest, float(bend[np.isfinite(bend)].max(initial=0.0)))
+        way = way[np.isfinite(way)]
+        distance += float(np.add.accumulate(way)[-1]) if len(way) else 0.0
+        n_rows += len(way)
     limits = np.finfo(tasks.dtype)
     mean = distance / n_rows if n_rows and distance > 0.0 else 1.0
     rate = mean / steepest if steepest > 0.0 else 1.0
@@ -49,12 +50,28 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     return float(tasks.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
 
 
+def _columns(rows: NDArray[Any]) -> Float64Array:
+    return np.ascontiguousarray(rows.T, np.float64)
+
+
+def _squared_lengths(rows: NDArray[Any]) -> Float64Array:
+    lengths: Float64Array = np.add.reduce(np.square(_columns(rows)), axis=0)
+    return lengths
+
+
+def _longest(rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows of which one is the longest, by sums whose order nobody knows: 5 to 10 x faster."""
+    lengths = np.einsum("ij,ij->i", rows, rows)
+    finite = np.isfinite(lengths)
+    most = lengths[finite].max(initial=0.0)
+    # What overflows, or vanishes, in the rows' own type may be a number in float64.
+    return rows[~(lengths < _NEAR * most)] if most > np.finfo(rows.dtype).tiny else rows
+
+
 def _row(loss: str, score: Float64Array, y: Float64Array) -> tuple[Any, Float64Array]:
     """How much the loss of each row bends, and how far its score has to go."""
     one = np.ones_like(y)
     if loss == "absolute":
         return one, np.abs(score - y)
-    if loss == "poisson":
-        mean = np.exp(np.minimum(score, _MOST_SCORE))
-        return np.maximum(np.maximum(mean, y), 1.0), one
-    return _CURVATURE[loss] * one, one
+    mean = np.exp(np.minimum(score, _MOST_SCORE))
+    return np.maximum(np.maximum(mean, y), 1.0), one

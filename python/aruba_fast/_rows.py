@@ -1,5 +1,6 @@
 """The rows of tasks: one table that all views share, and what a view has of it for itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,11 +68,21 @@ class Rows:
     @cached_property
     def _own_rows(self) -> tuple[FloatArray, FloatArray]:
         """`x` and `y`: slices of the table where the tasks lie side by side in it, else copies."""
-        rows: Any = slice(int(self._starts[0]), int(self._stops[-1]))
+        x, y = next(self._blocks(self.n_rows))
+        return _arrays.frozen(x), _arrays.frozen(y)
+
+    def _blocks(self, size: int) -> Iterator[tuple[FloatArray, FloatArray]]:
+        """The rows in their order, so many at a time: slices of the table, or copies."""
+        begin: int = self._starts[0]
+        order = None
         if (self._starts[1:] != self._stops[:-1]).any():
             order = np.repeat(self._starts - self.starts, self.sizes) + np.arange(self.n_rows)
-            rows = _arrays.moved(order, self._x)
-        return _arrays.frozen(self._x[rows]), _arrays.frozen(self._y[rows])
+        for first in range(0, self.n_rows, size):
+            end = min(first + size, self.n_rows)
+            rows: Any = slice(begin + first, begin + end)
+            if order is not None:
+                rows = _arrays.moved(order[first:end], self._x)
+            yield self._x[rows], self._y[rows]
 
     @property
     def n_features(self) -> int:
