@@ -67,8 +67,8 @@ struct RatesCall {
   void* rates;
   std::int64_t n;
   MetaStep<double> step;
-  AverageTask prior;  // not known, or of an isotropic learner: the rates stay
-  bool stay;
+  AverageTask prior;
+  bool stay;  // the rates, which no prior is known for, or which are one for all
   double per_distance;
   double* spread;
 };

@@ -151,7 +151,7 @@ void count_tasks(const RoundArrays& round, const std::uint8_t* skip, Statistics&
   }
 }
 
-// From several threads, some columns of all tasks each.
+// To n_segments rows of n_tasks, a segment of a chunk of tasks at a time.
 void sum_spreads(const RoundArrays& round, std::int64_t n_segments, double* of_segments) {
   const std::int64_t n_chunks = divide_up(round.n_tasks, kTaskChunk);
   for_each(n_segments * n_chunks, round.n_tasks * round.n > kSharedFrom, [&](std::int64_t i) {

@@ -46,15 +46,18 @@ void apply(PyMetaState& self, const py::tuple& statistics, py::handle meta_step)
   });
 }
 
+Copy copy_on(const cuda::Stream& stream) {
+  return [&stream](void* to, const void* from, std::size_t size) {
+    cuda::copy(to, from, size, stream);
+  };
+}
+
 void read(PyMetaState& self, const py::sequence& names, const py::sequence& into) {
   DeviceArrays arrays("read");
   arrays.one(self.initialization(), "self", Access::kRead);
   arrays.keep(self.arrays());
-  arrays.enqueue([&](const cuda::Stream& stream) {
-    self.read(arrays, names, into, [&stream](void* to, const void* from, std::size_t size) {
-      cuda::copy(to, from, size, stream);
-    });
-  });
+  arrays.enqueue(
+      [&](const cuda::Stream& stream) { self.read(arrays, names, into, copy_on(stream)); });
 }
 
 void start(PyMetaState& self, py::handle learning_rate, py::handle rates) {
@@ -62,10 +65,7 @@ void start(PyMetaState& self, py::handle learning_rate, py::handle rates) {
   arrays.one(self.initialization(), "self", Access::kModify);
   arrays.keep(self.arrays());
   arrays.enqueue([&](const cuda::Stream& stream) {
-    self.start(arrays, learning_rate, rates,
-               [&stream](void* to, const void* from, std::size_t size) {
-                 cuda::copy(to, from, size, stream);
-               });
+    self.start(arrays, learning_rate, rates, copy_on(stream));
   });
 }
 

@@ -60,7 +60,7 @@ def test_path_of_rates_is_that_of_the_loop(wages):
     split = protocol.prepare(wages, ONE_SEED, 0)
     trained = methods.train(split, ONE_SEED, 0, lambda: None)
     learner = af.MetaLearner(np.zeros(13, np.float32))
-    assert learner.first_rate(split.train, loss="squared") == trained.first_rate
+    assert learner.first_rate(split.train, loss="squared") == trained.path_rates[0, 0]
     path, total = {0: learner.learning_rate.copy()}, 2 * len(split.train)
     for round in split.train.rounds(1, 2, 0):
         run = af.run_tasks(round, learner.phi, learner.rule(coef=None), loss="squared")

@@ -83,13 +83,13 @@ class _Seen:
         if not len(loss):
             return None
         median = float(np.median(loss))
-        now = median if shortens else float(loss.mean())
+        now, of = (median, "median") if shortens else (float(loss.mean()), "mean")
         self.usual = self.usual or median
-        return _exploded(now, self.usual) if 0.0 < self.usual * _GROWTH < now else None
+        return _exploded(now, self.usual, of) if 0.0 < self.usual * _GROWTH < now else None
 
 
-def _exploded(now: float, before: float) -> str:
-    return f"bounded losses: got {now:.2g} in the mean of a round, {before:.2g} at first"
+def _exploded(now: float, before: float, of: str = "mean") -> str:
+    return f"bounded losses: got {now:.2g} in the {of} of a round, {before:.2g} at first"
 
 
 _seen: WeakKeyDictionary[Any, _Seen] = WeakKeyDictionary()

@@ -156,8 +156,8 @@ class MetaLearner(Ruled):
         return self._statistics(run, self._weights("MetaLearner.statistics", run, weights))
 
     def _statistics(self, run: TaskRun, weights: Float64Array | None) -> TaskStatistics:
-        phi, rates, limit = self._read("phi", "rate", "limit")
-        limited = (rates, limit) if self._hyper.average_task else (None, None)
+        limits = ("rate", "limit") if self._hyper.average_task else ()
+        phi, *limited = self._read("phi", *limits)
         into = (
             _arrays.zeros((3, 2, len(phi)), np.float64, phi),
             _arrays.zeros(2, np.float64, phi),

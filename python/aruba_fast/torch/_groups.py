@@ -27,19 +27,19 @@ def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
                 seen.add(id(p))
                 own.append(p.numel())
         shared = {name: group[name] for name in HYPERPARAMETERS}
-        if isinstance(shared["isotropic"], str):
+        by_tensor = isinstance(shared["isotropic"], str)
+        if by_tensor:
             if shared["isotropic"] != "tensor":
                 raise ValueError(
                     f"MetaOptimizer: `isotropic` must be known: got {shared['isotropic']!r}, "
                     "expected False, True or 'tensor'"
                 )
-            hyper = Hyperparameters(**{**shared, "isotropic": True}, function="MetaOptimizer")
-            hyper.require_numbers("MetaOptimizer")
-            blocks += [(n, hyper) for n in own if n]
-            continue
+            shared["isotropic"] = True
         hyper = Hyperparameters(**shared, function="MetaOptimizer")
         hyper.require_numbers("MetaOptimizer")
-        if blocks and not hyper.isotropic and blocks[-1][1] == hyper:
+        if by_tensor:
+            blocks += [(n, hyper) for n in own if n]
+        elif blocks and not hyper.isotropic and blocks[-1][1] == hyper:
             blocks[-1] = (blocks[-1][0] + sum(own), hyper)
         elif sum(own):
             blocks.append((sum(own), hyper))

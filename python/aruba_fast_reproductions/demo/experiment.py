@@ -184,7 +184,7 @@ def _result(table: Table, settings: Settings, done: Sequence["_Seed"]) -> Result
             _outcome(name, [of_seed[j] for of_seed in scores]) for j, name in enumerate(METHODS)
         ),
         rates=np.array([methods.path_rates[-1] for methods in trained]),
-        first_rates=tuple(methods.first_rate for methods in trained),
+        first_rates=tuple(float(methods.path_rates[0, 0]) for methods in trained),
         isotropic_rates=tuple(methods.isotropic_rate for methods in trained),
         path_tasks=trained[0].path_tasks,
         path_rates=trained[0].path_rates,

@@ -75,14 +75,12 @@ class Trained:
         candidates: The candidates of every method.
         path_tasks: Numbers of tasks seen, int64 [n_points].
         path_rates: Learning rate of ARUBA after so many, float64 [n_points, n_features].
-        first_rate: The rate that ARUBA started with.
         isotropic_rate: What isotropic ARUBA learned.
     """
 
     candidates: dict[str, list[Candidate]]
     path_tasks: tuple[int, ...]
     path_rates: Float64Array
-    first_rate: float
     isotropic_rate: float
 
 
@@ -111,13 +109,7 @@ def train(split: Split, settings: Settings, seed: int, report: Callable[[], None
         ARUBA_PLUS: [Candidate(aruba.phi, aruba.rule(), (), aruba.n_skipped)],
     }
     rates = np.array([path[n] for n in sorted(path)], np.float64)
-    return Trained(
-        candidates,
-        tuple(sorted(path)),
-        rates,
-        float(rates[0, 0]),
-        float(isotropic.learning_rate),
-    )
+    return Trained(candidates, tuple(sorted(path)), rates, float(isotropic.learning_rate))
 
 
 def _reptile(
@@ -155,7 +147,8 @@ def _learn(
     """One meta-training, and its path of rates."""
     start = np.zeros(people.n_features, np.float32)
     learner = MetaLearner(start, **hyperparameters)  # type: ignore[arg-type]
-    learner.first_rate(people, loss=LOSS)
+    if learner.initial_learning_rate is None:
+        learner.first_rate(people, loss=LOSS)
     total = settings.n_passes * len(people)
     wanted = {round(n) for n in np.geomspace(1, total, 200)}
     path: dict[int, FloatArray] = {0: np.array(learner.learning_rate)}
