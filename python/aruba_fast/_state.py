@@ -1,6 +1,6 @@
 """The state of a meta-learner: its hyperparameters, the arrays it starts with, and their checks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, fields
 from typing import Any
 
@@ -36,6 +36,8 @@ class Hyperparameters(Versioned):
     max_learning_rate: float | None = None
     bound: str = "blog"
     train: str = "learned"
+    # Numbers of coordinates of the parts that have a prior each, and isotropic a rate each.
+    tensors: tuple[int, ...] | None = None
     function: InitVar[str] = "MetaLearner"
 
     @classmethod
@@ -47,7 +49,8 @@ class Hyperparameters(Versioned):
             raise ValueError(
                 f"holds the hyperparameters {', '.join(unknown)}, which this version does not know"
             )
-        return cls(**values)
+        tensors = values.get("tensors")  # a list in JSON
+        return cls(**{**values, "tensors": None if tensors is None else tuple(tensors)})
 
     def __post_init__(self, function: str) -> None:
         cap = self.max_learning_rate
@@ -64,6 +67,7 @@ class Hyperparameters(Versioned):
             ),
             "bound": _check.one_of(function, "bound", self.bound, BOUNDS),
             "train": _check.one_of(function, "train", self.train, TRAIN),
+            "tensors": self._checked_tensors(function),
         }
         for key, value in checked.items():
             object.__setattr__(self, key, value)
@@ -79,6 +83,21 @@ class Hyperparameters(Versioned):
                     f"{function}: {text} must have a square within float64: got {factor}, "
                     "expected 1e-150 to 1e150"
                 )
+
+    def _checked_tensors(self, function: str) -> tuple[int, ...] | None:
+        if self.tensors is None:
+            return None
+        if isinstance(self.tensors, str) or not isinstance(self.tensors, Iterable):
+            raise TypeError(
+                f"{function}: `tensors` must be sizes: got {type(self.tensors).__name__}, "
+                "expected a list of integers, or None"
+            )
+        if self.zeta != AUTO:
+            raise ValueError(
+                f"{function}: `tensors` must be None where `zeta` is a number, which is the prior "
+                f"of all: got {len(list(self.tensors))} of them, expected zeta='auto'"
+            )
+        return tuple(_check.integer(function, "tensors", size, 1) for size in self.tensors)
 
     @property
     def knows_rate(self) -> bool:
