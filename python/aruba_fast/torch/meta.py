@@ -8,6 +8,7 @@ import torch
 from .. import _check, _divergence
 from .._deprecated import warn_renamed
 from ..learner import MetaStep
+from ..rules import OGD, ArubaPlusPlus
 from ..statistics import TaskStatistics
 from ._buffers import Buffers
 from ._errors import renamed
@@ -18,6 +19,9 @@ from ._running import Running
 from .task import TaskOptimizer
 
 _NAME = "MetaOptimizer"
+_REMEDY = "inputs of one scale, or a smaller `learning_rate` where one was given"
+# So much of g that no task's own gradients count beside it.
+_STAYS = 2.0**96
 
 
 class MetaOptimizer(Running):
@@ -69,15 +73,17 @@ class MetaOptimizer(Running):
         self,
         params: Any,
         *,
-        learning_rate: float = 1.0,
-        zeta: float = 1.0,
+        learning_rate: float | str = "auto",
+        zeta: float | str = "auto",
         p: float = 1.0,
         decay: float = 0.0,
         isotropic: bool | str = False,
         max_learning_rate: float | None = None,
+        bound: str = "auto",
+        train: str = "learned",
         buffers: Iterable[Any] | None = None,
     ) -> None:
-        given = (learning_rate, zeta, p, decay, isotropic, max_learning_rate)
+        given = (learning_rate, zeta, p, decay, isotropic, max_learning_rate, bound, train)
         super().__init__(params, dict(zip(HYPERPARAMETERS, given, strict=True)))
         self._tensors = trainable(self.param_groups)
         self._buffers = Buffers(buffers)
@@ -136,6 +142,9 @@ class MetaOptimizer(Running):
             _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
             _check.together(name, "statistics", statistics.sums, "params", phi)
         elif not self._flat.n_waiting:
+            if self._flat.n_searched:  # all tasks of the round were for the first rate
+                self._flat.forget_round()
+                return
             raise RuntimeError(
                 f"{name}: the round must hold a task: got none, expected `with meta.task()` before"
             )
@@ -146,7 +155,7 @@ class MetaOptimizer(Running):
             of_round = self._flat.apply(statistics, step)
         self.restore()
         # torch.optim wraps `step` once.
-        _divergence.look(name, self, *of_round, remedy="a smaller `learning_rate`", stacklevel=4)
+        _divergence.look(name, self, *of_round, remedy=_REMEDY, stacklevel=4)
 
     def statistics(self) -> TaskStatistics:
         """Returns the sums over the tasks since the last `step`, to be sent and merged with `+`.
@@ -169,29 +178,32 @@ class MetaOptimizer(Running):
         with self._parameters.beside():
             return self._flat.statistics()
 
-    def rule(self, coef: float | None = None) -> TaskOptimizer:
+    def rule(self, coef: float | str | None = "auto") -> TaskOptimizer:
         """Loads phi and returns the rule as learned so far, an optimizer for a task at meta-test.
 
         Nothing is learned from that task.
 
         Args:
-            coef: None for the learned rates, a float >= 0 for ARUBA++, which lowers them within the
-                task by `coef` times its own squared gradients.
+            coef: "auto" for ARUBA++ with the number of tasks learned from: it lowers the rates
+                within the task by its own squared gradients, which count as those of an average
+                task. A float >= 0 for another weight of them; None for the learned rates, which
+                tasks are trained with.
 
         Returns:
             A `TaskOptimizer`, good until the next call or the next `task`.
 
         Raises:
             TypeError: `coef` is not a real number.
-            ValueError: `coef` is out of range, b and g are not within the parameters' type, or the
-                parameters are not as they were left (as `task`).
+            ValueError: `coef` is out of range, the first rate is not known yet, b and g are not
+                within the parameters' type, or the parameters are not as they were left (as
+                `task`).
             RuntimeError: A task is open.
 
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(2))
             >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=0.5)
-            >>> optimizer = meta.rule(coef=0.1)
+            >>> optimizer = meta.rule()
             >>> weight.sum().backward()
             >>> optimizer.step()
             >>> weight.tolist()
@@ -199,24 +211,35 @@ class MetaOptimizer(Running):
         """
         name = "MetaOptimizer.rule"
         if coef is not None:
-            coef = _check.non_negative(name, "coef", coef)
+            coef = _check.auto(name, "coef", coef, _check.non_negative)
         self._require_no_task(name)
         self._require_groups(name)
-        if coef is None:
-            made = TaskOptimizer(self, self._step_rates, None, None)
-        else:
-            with self._parameters.beside(), torch.inference_mode(False):
-                rules = [learner.rule(coef) for learner in self._flat.learners]
+        learners = self._flat.learners
+        if self._flat.search is not None:
+            raise ValueError(
+                f"{name}: the first learning rate must be known: got 'auto' and "
+                f"{self._flat.search.n_tasks} tasks, expected some tens of them before, which find "
+                "it, or a number for `learning_rate`"
+            )
+        with self._parameters.beside(), torch.inference_mode(False):
+            rules = [] if coef is None else [learner.rule(coef) for learner in learners]
+            plus = [rule for rule in rules if isinstance(rule, ArubaPlusPlus)]
+            if not plus:
+                made = TaskOptimizer(self, self._step_rates, None, None)
+            else:
+                weight = max(rule.coef for rule in plus)
+                rates = [tensor(self._flat.arrays["rate"][block]) for block in self._flat.slices]
+                parts = [_b_and_g(*each, weight) for each in zip(rules, rates, strict=True)]
                 b, g = (
-                    self._cast(name, key, torch.cat([tensor(getattr(r, key)) for r in rules]))
-                    for key in ("b", "g")
+                    self._cast(name, key, torch.cat([part[i] for part in parts]))
+                    for i, key in enumerate(("b", "g"))
                 )
-            made = TaskOptimizer(self, b, g, coef)
+                made = TaskOptimizer(self, b, g, weight)
         self._start(name)
         self._active, self._at_phi = made, False
         return made
 
-    def optimizer(self, coef: float | None = None) -> TaskOptimizer:
+    def optimizer(self, coef: float | str | None = None) -> TaskOptimizer:
         """The name of `rule` in the version before."""
         warn_renamed("MetaOptimizer.optimizer", "MetaOptimizer.rule")
         return self.rule(coef)
@@ -226,6 +249,17 @@ class MetaOptimizer(Running):
         if result.device.type == "cpu" and not bool((result.isfinite() & (result > 0)).all()):
             raise ValueError(
                 f"{function}: `{name}` must be positive within {result.dtype}: got "
-                f"{values.min().item():g} to {values.max().item():g}, expected other `zeta`"
+                f"{values.min().item():g} to {values.max().item():g}, expected a loss of another scale"
             )
         return self._parameters.for_steps(self._parameters.views(result))
+
+
+def _b_and_g(
+    rule: OGD | ArubaPlusPlus, rates: torch.Tensor, coef: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """B and g of a block for a weight that others share: what counts are the three's ratios."""
+    if isinstance(rule, ArubaPlusPlus):
+        scale = coef / rule.coef if rule.coef else 1.0
+        return scale * tensor(rule.b), scale * tensor(rule.g)
+    rates = rates.double()  # that of a block which has learned nothing
+    return _STAYS * rates.square(), torch.full_like(rates, _STAYS)
