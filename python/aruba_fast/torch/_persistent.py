@@ -91,7 +91,7 @@ class Persistent(Learned):
             >>> import torch, aruba_fast.torch
             >>> meta = aruba_fast.torch.MetaOptimizer([torch.nn.Parameter(torch.ones(2))])
             >>> meta.state_dict()["state"]["b"]
-            tensor([1., 1.], dtype=torch.float64)
+            tensor([0., 0.], dtype=torch.float64)
         """
         self._require_no_task("MetaOptimizer.state_dict")
         result: dict[str, Any] = super().state_dict()

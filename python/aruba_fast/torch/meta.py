@@ -28,22 +28,33 @@ class MetaOptimizer(Running):
     """Learns where a model starts a task, and how fast each of its weights moves, by ARUBA.
 
     The equations are those of `aruba_fast.MetaLearner` on the concatenation of all parameters that
-    require a gradient, in their order, each flattened row by row: the same numbers, bit for bit.
-    Between tasks the parameters hold the initialization phi. Make it when the model is initialized,
-    and on its device. Like the model, it belongs to one thread at a time.
+    require a gradient, in their order, each flattened row by row: the same numbers, bit for bit,
+    with `tensors` their sizes. Between tasks the parameters hold the initialization phi. Make it
+    when the model is initialized, and on its device. Like the model, it belongs to one thread at a
+    time.
+
+    Nothing has to be chosen. The first tasks, 20 to 34 of them, find the first rate: they run at
+    the rates of a grid, from far below what moves a weight up to where gradients begin to grow, and
+    nothing else is learned from them. b and g then have the prior of one average task for each
+    parameter, and a task that spreads more than ten average ones is shortened, as a whole.
 
     Args:
         params: Parameters, named parameters or parameter groups, as every optimizer's. A group may
             have hyperparameters of its own, by the names below, and is then learned by itself.
             Parameters that do not require a gradient now are left alone for ever; float32 with
             bfloat16 and float16, which are learned as float32, or float64.
-        learning_rate: First learning rate, > 0.
-        zeta: Smoothing of the squared gradients, > 0.
-        p: Exponent of the smoothing schedule, >= 0.
+        learning_rate: First learning rate, > 0; "auto" to find it, for which tasks must have
+            several steps.
+        zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
+            > 0.
+        p: Exponent of the smoothing schedule, >= 0; of no interest where `zeta` is "auto".
         decay: Share of the past that every task discounts, in [0, 1).
         isotropic: False for a rate a coordinate, True for one rate a group, "tensor" for one a
             parameter tensor.
         max_learning_rate: Upper limit of the learning rate, > 0, or None.
+        bound: As `MetaLearner`: "tight", "blog", or "auto" for the tight one unless `zeta` is a
+            number. phi of a network is trained faster at its larger rates.
+        train: As `MetaLearner`: "learned", or "scalar" for tasks trained at one rate.
         buffers: `model.buffers()`: every task then starts with them as they were before the first,
             and they come back with phi. None leaves them to you: BatchNorm's running statistics
             then go on from task to task.
@@ -104,15 +115,17 @@ class MetaOptimizer(Running):
         """Learns from the tasks since the last call, and moves the model to the new phi.
 
         Args:
-            meta_step: Step of the initialization: None for the running mean of all tasks, a float
-                >= 0 (1 is FedAvg), or a function of the number of tasks.
+            meta_step: Step of the initialization: None for a mean of all tasks, as
+                `MetaLearner.apply`, a float >= 0 (1 is FedAvg), or a function of the number of
+                tasks.
             statistics: Learn from these instead, merged from other machines; the tasks of this one
                 are forgotten.
 
         Raises:
             TypeError: An argument is of the wrong type.
             ValueError: An argument is out of range or of another size. Nothing is changed.
-            RuntimeError: A task is open, or there was none.
+            RuntimeError: A task is open, or there was none. Tasks that were run to find the first
+                rate are enough: then nothing changes.
 
         Warns:
             DivergenceWarning: More than half of the tasks were skipped; once, and not on a GPU.
@@ -120,7 +133,7 @@ class MetaOptimizer(Running):
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.zeros(1))
-            >>> meta = aruba_fast.torch.MetaOptimizer([weight])
+            >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=1.0)
             >>> for target in (1.0, 3.0):
             ...     with meta.task() as optimizer:
             ...         (0.5 * (weight - target).square()).sum().backward()
@@ -168,7 +181,8 @@ class MetaOptimizer(Running):
 
         Example:
             >>> import torch, aruba_fast.torch
-            >>> meta = aruba_fast.torch.MetaOptimizer([torch.nn.Parameter(torch.ones(2))])
+            >>> weight = torch.nn.Parameter(torch.ones(2))
+            >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=1.0)
             >>> with meta.task(weight=3.0):
             ...     pass
             >>> meta.statistics()
