@@ -107,7 +107,9 @@ def test_looks_tell_where_the_rates_are(tmp_path, name):
 @pytest.mark.parametrize("name", ["isotropic", "aruba"])
 def test_too_few_tasks_for_the_first_rate_are_refused(tmp_path, name):
     short = job(tmp_path, name, settings=replace(SETTINGS, meta_iterations=10))
-    with pytest.raises(ValueError, match="`meta_iterations` must be enough to learn .* got 10 of 2"):
+    with pytest.raises(
+        ValueError, match="`meta_iterations` must be enough to learn .* got 10 of 2"
+    ):
         short(lambda *_: None, Stop())
 
 
