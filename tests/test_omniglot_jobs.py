@@ -108,7 +108,7 @@ def test_looks_tell_where_the_rates_are(tmp_path, name):
 def test_too_few_tasks_for_the_first_rate_are_refused(tmp_path, name):
     short = job(tmp_path, name, settings=replace(SETTINGS, meta_iterations=10))
     with pytest.raises(
-        ValueError, match="`meta_iterations` must be enough to learn .* got 10 of 2"
+        ValueError, match=r"`meta_iterations` must be enough to learn .* got 10 of 2"
     ):
         short(lambda *_: None, Stop())
 
@@ -124,7 +124,7 @@ def test_a_training_with_rates_that_were_given_is_refused(tmp_path):
     facts |= {"n_done": 9, "seconds": 1.0, "cpu_seconds": 1.0}
     facts["training"] = {"layout": given["layout"]}
     checkpoint.write(tmp_path / "aruba-seed1.safetensors", arrays, facts, KIND)
-    with pytest.raises(ValueError, match="must be a run of these settings: .* its blocks are"):
+    with pytest.raises(ValueError, match=r"must be a run of these settings: .* its blocks are"):
         own(lambda *_: None, Stop())
 
 
