@@ -12,13 +12,13 @@ from torch_models import flat, torch
 
 from aruba_fast.datasets import SYMBOLS, _draw, load_shakespeare, sequences
 from aruba_fast_reproductions.runs import Interrupted
-from aruba_fast_reproductions.shakespeare import (
-    Method,
-)
+from aruba_fast_reproductions.shakespeare import Method
 from aruba_fast_reproductions.shakespeare.methods import personal_optimizer
 from aruba_fast_reproductions.shakespeare.network import mean_loss, n_correct, seeded_network
 from aruba_fast_reproductions.shakespeare.personalization import Group, after, before
 from aruba_fast_reproductions.shakespeare.roles import Part, Roles
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
