@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,12 +10,13 @@ import re
 import numpy as np
 import pytest
 from documentation import ROOT
+from rich.console import Console
 from roles import write_play
 from test_cli import aruba_fast, failed_in_one_sentence
 
 from aruba_fast_reproductions.shakespeare import Result
 from aruba_fast_reproductions.shakespeare.result import Estimate
-from aruba_fast_reproductions.shakespeare.table import rows
+from aruba_fast_reproductions.shakespeare.table import render, rows
 
 BEFORE = {
     "fedavg-3": (0.30, 0.32),  # outside of the grid
@@ -83,6 +85,16 @@ def test_means_and_standard_errors_are_over_seeds():
     assert lines[4][0] == "ARUBA"
     assert lines[4][-2:] == ["45.00±3.00", "45.00±2.00"]
     assert rows(result, "seen")[4][1] == "42.10±2.00"
+
+
+def test_the_table_is_whole_in_eighty_columns():
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(made()))
+    text = console.export_text()
+    assert "…" not in text
+    for line in rows(made(), "unseen"):
+        for cell in line:
+            assert all(part in text for part in re.split("(?=±)", cell))
 
 
 def test_claims_are_differences_by_seed_to_the_best_rival():
