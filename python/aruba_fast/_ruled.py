@@ -143,4 +143,4 @@ class Ruled(Saved):
         """
         names = ("g", "rate", "rho", "counts")
         copies = dict(zip(names, map(_arrays.host, self._read(*names)), strict=True))
-        return diagnosis(copies, self._hyper, diverged=_divergence.was_said(self))
+        return diagnosis([(copies, self._hyper)], diverged=_divergence.was_said(self))
