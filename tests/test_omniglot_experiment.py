@@ -106,8 +106,9 @@ def test_training_is_reptile(name):
     np.testing.assert_allclose(flat(training.model.parameters()), oracle.phi, atol=3e-5)
     assert training.meta.n_tasks == oracle.n_tasks >= 7
     assert training.meta.n_skipped == 0
+    (learner,) = training.meta.learners
+    assert learner.zeta == ("auto" if learns else 1.0), "no task of a rival is shortened"
     if learns:
-        (learner,) = training.meta.learners
         np.testing.assert_allclose(learner.b, oracle.b, rtol=2e-3, atol=1e-9)
         np.testing.assert_allclose(learner.g, oracle.g, rtol=2e-3, atol=1e-9)
 

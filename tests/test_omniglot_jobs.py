@@ -104,6 +104,20 @@ def test_looks_tell_where_the_rates_are(tmp_path, name):
     assert all(entry["quantiles"][0] > 0.0 for entry in result["rates"])
 
 
+def test_the_rules_that_a_training_is_tested_with(tmp_path, monkeypatch):
+    """ARUBA by the rates that it was trained with, ARUBA++ by the rule as it is."""
+    asked, rule = [], MetaOptimizer.rule
+
+    def told(meta, coef="auto"):
+        asked.append(coef)
+        return rule(meta, coef)
+
+    monkeypatch.setattr(MetaOptimizer, "rule", told)
+    job(tmp_path, "aruba")(lambda *_: None, Stop())
+    look, tests = 2 * 2 * [None], 2 * (6 * [None] + 6 * ["auto"])
+    assert asked == look + tests
+
+
 @pytest.mark.parametrize("name", ["isotropic", "aruba"])
 def test_too_few_tasks_for_the_first_rate_are_refused(tmp_path, name):
     short = job(tmp_path, name, settings=replace(SETTINGS, meta_iterations=10))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
-from roles import CPU, SMALL, federated, n_right, predictions, searched, write_play
+from roles import CPU, SMALL, federated, n_right, predictions, searched, with_average, write_play
 from torch_models import flat, torch
 
 from aruba_fast.datasets import SYMBOLS, _draw, load_shakespeare, sequences
@@ -238,12 +238,6 @@ def test_accuracy_against_a_reader_of_single_characters(trained, kind):
     assert before(training, group) == right / n
     symbols = "".join(text[1:] for text in spoken)
     assert group.most_frequent == max(symbols.count(s) for s in set(symbols)) / n
-
-
-def with_average(sums, sizes, n_tasks):
-    """Sums over tasks, and one average task more: that of the average weight of a tensor."""
-    parts = np.split(sums, np.cumsum(sizes)[:-1])
-    return np.concatenate([part + part.mean() / n_tasks for part in parts])
 
 
 @pytest.mark.parametrize("how", ["0.1", "learned", "aruba++"])
