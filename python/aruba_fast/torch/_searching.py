@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ._parameters import tensor
-from .task import Closure, TaskOptimizer
+from .task import Closure, Owner, TaskOptimizer
 
 if TYPE_CHECKING:
     from .._search import Search
     from ._flat import FlatState
-    from .meta import MetaOptimizer
 
 _NAME = "MetaOptimizer.task"
 # So many tasks in turn that tell nothing are no accident.
@@ -30,7 +29,7 @@ class SearchingOptimizer(TaskOptimizer):
 
     def __init__(
         self,
-        meta: "MetaOptimizer",
+        meta: Owner,
         rates: list[torch.Tensor],
         sums: list[torch.Tensor],
         flat: "FlatState",
