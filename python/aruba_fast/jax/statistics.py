@@ -172,7 +172,7 @@ def _weights(weights: Any, lead: tuple[int, ...], wide: Any) -> Any:
     if not isinstance(weights, jax.Array):
         values = _check.real_array("statistics", "weights", weights)
         _check.finite("statistics", "weights", values, at_least=0.0)
-        weights = jax.device_put(values)
+        weights = jax.device_put(np.array(values))  # a copy, as in `_trees.array`
     _trees.shapes("statistics", "weights", [weights], [lead])
     return weights.astype(wide)
 
@@ -197,8 +197,10 @@ def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Tas
     lanes = max(1, min(n_tasks, _ELEMENTS // start.size))
 
     def rows(values: Any) -> Any:
+        # What fills the last row has no weight that is one, and so is left out.
         padding = [(0, -n_tasks % lanes)] + [(0, 0)] * (values.ndim - 1)
-        return jnp.pad(values, padding).reshape(-1, lanes, *values.shape[1:])
+        padded = jnp.pad(values, padding, constant_values=-1)
+        return padded.reshape(-1, lanes, *values.shape[1:])
 
     def body(sums: Any, row: Any) -> tuple[Any, Any]:
         hat, square, weight = row
