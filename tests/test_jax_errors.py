@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 from cases import smoothed
-from jax_models import aj, jax, jnp
+from jax_models import aj, jax, jnp, smoothed_state
 from test_jax_task_errors import OTHER, PHI, SGD, changed, used
 
-STATE = aj.init(PHI)
+STATE = smoothed_state(PHI)
 HATS = jax.tree.map(lambda leaf: leaf[None], PHI)
 LEARNER = smoothed(np.ones(8, np.float32))
 
@@ -63,7 +63,7 @@ CALLS = [
         "init: `zeta` must have a square within pairs of float32: got 10000000000000.0, expected",
     ),
     (
-        lambda: aj.init(PHI, learning_rate=1e-13),
+        lambda: aj.init(PHI, learning_rate=1e-13, zeta=1.0),
         ValueError,
         "init: `learning_rate` times `zeta` must have a square within pairs of float32: got 1e-13",
     ),

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from jax_models import aj, jax, jnp
+from jax_models import aj, jax, jnp, smoothed_state
 
 SWITCHES = {
     "jax_debug_nans": True,
@@ -33,8 +33,8 @@ def switch(request):
 def whole_use(isotropic):
     """Everything that there is, eagerly, from arrays that JAX was given explicitly."""
     phi, hats = jax.device_put((NUMPY, HATS))
-    state = aj.init(phi, isotropic=isotropic, max_learning_rate=0.5, decay=0.1, p=0.4)
-    for rule in (aj.rule(state), aj.ogd(0.1)):
+    state = smoothed_state(phi, isotropic=isotropic, max_learning_rate=0.5, decay=0.1, p=0.4)
+    for rule in (aj.rule(state, coef=None), aj.ogd(0.1)):
         updates, at = rule.update(state.phi, rule.init(state.phi), state.phi)
         rule.update(updates, at)
     part = aj.statistics(state.phi, hats, hats)
@@ -65,12 +65,12 @@ def pointers(*trees):
 
 
 ONE = jnp.ones(5)
-STATE = aj.init(ONE)
+STATE = smoothed_state(ONE)
 PART = aj.statistics(ONE, ONE, ONE)
 # What makes a state, and what it must share no memory with.
 STATES = {
-    "init": (lambda: aj.init(ONE), ONE),
-    "init, isotropic": (lambda: aj.init({"a": ONE, "b": ONE}, isotropic=True), ONE),
+    "init": (lambda: smoothed_state(ONE), ONE),
+    "init, isotropic": (lambda: smoothed_state({"a": ONE, "b": ONE}, isotropic=True), ONE),
     "ogd": (lambda: aj.ogd(0.1).init(ONE), ONE),
     "aruba_plus_plus": (lambda: aj.aruba_plus_plus(ONE, ONE, 0.1).init(ONE), ONE),
     "statistics": (lambda: aj.statistics(ONE, ONE, ONE), ONE),
@@ -103,7 +103,7 @@ def test_states_can_be_donated(name):
         assert "<deleted>" not in repr(kept)
 
 
-@pytest.mark.parametrize("make", [lambda: aj.init(jnp.ones(3)), a_part], ids=["state", "part"])
+@pytest.mark.parametrize("make", [lambda: smoothed_state(jnp.ones(3)), a_part], ids=["state", "part"])
 def test_pickles_of_every_version_are_read(make):
     """Those of before had none; those of a newer version are refused."""
     one = make()
@@ -123,7 +123,7 @@ def test_what_numpy_changes_later_does_not_change_a_state():
     """JAX reads aligned arrays of NumPy in place, unless it is told to copy them."""
     for _ in range(100):  # aligned by chance
         phi, weights = np.zeros(1 << 12, np.float32), np.ones(1 << 12, np.float32)
-        state = aj.init(phi)
+        state = smoothed_state(phi)
         part = aj.statistics(jnp.zeros(1), jnp.ones((1 << 12, 1)), jnp.ones((1 << 12, 1)), weights)
         phi[:], weights[:] = 7, 7
         assert (np.asarray(state.phi) == 0).all()
@@ -166,7 +166,7 @@ def test_tasks_beyond_the_numbers_are_left_out_and_counted(name):
     squares = jnp.array([[1.0, 1.0], [1.0, square]])
     part = aj.statistics(jnp.zeros(2), hats, squares, jnp.array([1.0, weight]))
     assert (int(part.n_tasks), int(part.n_skipped)) == ((1, 1) if skipped else (2, 0))
-    assert_finite(aj.apply(aj.init(jnp.zeros(2)), part))
+    assert_finite(aj.apply(smoothed_state(jnp.zeros(2)), part))
 
 
 def assert_finite(state):
@@ -194,7 +194,7 @@ ROUNDS = {
 @pytest.mark.parametrize("name", ROUNDS)
 def test_rounds_that_would_spoil_the_state_are_left_out_and_counted(name):
     before, weight, hat, step, skipped = ROUNDS[name]
-    state = aj.apply(aj.init(jnp.zeros(2)), round_of(1.0, before))
+    state = aj.apply(smoothed_state(jnp.zeros(2)), round_of(1.0, before))
     after = aj.apply(state, round_of(hat, weight), step)
     assert_finite(after)
     assert (int(after.n_tasks), int(after.n_skipped)) == ((1, 1) if skipped else (2, 0))
@@ -207,7 +207,7 @@ def test_rounds_that_would_spoil_the_state_are_left_out_and_counted(name):
 def test_what_is_forgotten_for_long_stays_a_rate(isotropic):
     """b and g of a coordinate without a gradient decay alike, far below the least number."""
     zeros = jnp.zeros((200, 2))
-    state = aj.init(jnp.zeros(2), learning_rate=0.5, decay=0.9, p=30.0, isotropic=isotropic)
+    state = smoothed_state(jnp.zeros(2), learning_rate=0.5, decay=0.9, p=30.0, isotropic=isotropic)
     for _ in range(3):
         state = aj.apply(state, aj.statistics(jnp.zeros(2), zeros, zeros))
         assert_finite(state)

@@ -9,14 +9,13 @@ from ._check import Float64Array
 # Rates of the grid times |gradient| / |phi|, by half decades: how far the first step of a task
 # goes, in lengths of phi.
 STEPS: Float64Array = 10.0 ** (np.arange(-12, 5) / 2.0)
-_PASSES = 2
 # Beyond what is stable squared gradients grow by orders of magnitude from one rate to the next;
 # below it they differ from task to task, but on the average by less than this.
 _GROWN = 3.0
 # A pass ends after two tasks in turn whose gradients have grown by this: one may be odd by itself.
 _ENDED = 10.0
 # Rates that are surely small: gradients there are what those at larger rates have grown from.
-_N_SMALL = 4
+N_SMALL = 4
 # Of the limit, that a first rate is at least.
 _LEAST = 1.0 / 20.0
 
@@ -27,7 +26,8 @@ class Search:
 
     A task of m > 1 steps leaves, summed over its coordinates, the squared distance D^2 that it
     travelled, its squared gradients G, and those of its first step, G_1. A grid of rates eta is
-    passed through from below, a task a rate, until gradients have grown; twice. Then
+    passed through from below, a task a rate, until gradients have grown; twice, but once where all
+    rates are tried on the same tasks. Then
 
         limit = the rate where the mean of G / (m G_1) is 3 times that at small rates, between two
                 rates of the grid;
@@ -43,11 +43,13 @@ class Search:
     Args:
         scale: |phi| / |gradient at phi|, by which steps of the grid are rates; None until the first
             gradient is known.
+        n_passes: Number of passes through the grid.
         growth: For every pass and rate so far G / (m G_1); infinite where that is no number.
         slopes: For every pass and rate so far the integrand, per scale.
     """
 
     scale: float | None = None
+    n_passes: int = 2
     growth: list[list[float]] = field(default_factory=lambda: [[]])
     slopes: list[list[float]] = field(default_factory=lambda: [[]])
 
@@ -71,17 +73,17 @@ class Search:
         with np.errstate(all="ignore"):
             slope = -0.5 * (np.float64(distance) / (rate * grad_sq) - rate) / self.scale
         finite = np.isfinite(growth) and np.isfinite(slope)
-        if not finite and len(self.growth[-1]) < _N_SMALL:
+        if not finite and len(self.growth[-1]) < N_SMALL:
             return
         self.growth[-1].append(float(growth) if finite else np.inf)
         self.slopes[-1].append(float(slope) if finite else np.inf)
-        if len(self.growth) < _PASSES and _has_ended(self.growth[-1]):
+        if len(self.growth) < self.n_passes and _has_ended(self.growth[-1]):
             self.growth.append([])
             self.slopes.append([])
 
     def found(self) -> float | None:
         """Returns the first rate, or None as long as tasks are wanted."""
-        if len(self.growth) < _PASSES or not _has_ended(self.growth[-1]):
+        if len(self.growth) < self.n_passes or not _has_ended(self.growth[-1]):
             return None
         assert self.scale is not None
         # Where one pass went further the other one had ended: its gradients had grown.
@@ -95,13 +97,13 @@ class Search:
 
 def _relative(growth: Float64Array) -> Float64Array:
     """How often squared gradients are those at small rates."""
-    relative: Float64Array = growth / np.median(growth[:_N_SMALL])
+    relative: Float64Array = growth / np.median(growth[:N_SMALL])
     return relative
 
 
 def _has_ended(growth: list[float]) -> bool:
     """Whether a pass has no larger rate to try, or none that is of interest."""
-    if len(growth) <= _N_SMALL:
+    if len(growth) <= N_SMALL:
         return False
     last = _relative(np.array(growth))[-2:]
     return len(growth) == len(STEPS) or not np.isfinite(last[-1]) or bool((last > _ENDED).all())

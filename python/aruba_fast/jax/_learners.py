@@ -16,7 +16,16 @@ from .state import MetaState, init, kept
 __all__ = ["from_learners", "to_learners"]
 
 # What `init` is given.
-_GIVEN = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
+_GIVEN = (
+    "learning_rate",
+    "zeta",
+    "p",
+    "decay",
+    "isotropic",
+    "max_learning_rate",
+    "bound",
+    "train",
+)
 
 
 def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
