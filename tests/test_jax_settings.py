@@ -103,7 +103,9 @@ def test_states_can_be_donated(name):
         assert "<deleted>" not in repr(kept)
 
 
-@pytest.mark.parametrize("make", [lambda: smoothed_state(jnp.ones(3)), a_part], ids=["state", "part"])
+@pytest.mark.parametrize(
+    "make", [lambda: smoothed_state(jnp.ones(3)), a_part], ids=["state", "part"]
+)
 def test_pickles_of_every_version_are_read(make):
     """Those of before had none; those of a newer version are refused."""
     one = make()
