@@ -67,8 +67,8 @@ struct RatesCall {
   void* rates;
   std::int64_t n;
   MetaStep<double> step;
-  AverageTask prior;
-  bool stay;  // the rates, which no prior is known for, or which are one for all
+  Prior prior;
+  bool stay;  // the rates: nothing is known that would move them
   double per_distance;
   double* spread;
 };
@@ -143,6 +143,7 @@ struct Kernels {
   bool (*merge)(const MergeCall&);  // false: a sum times `reach` is not finite
   void (*meta[2])(const MetaCall&);
   bool (*meta_is_sound[2])(const MetaCall&);  // whether `meta` would leave a state to go on from
+  double (*sum)(const double* values, std::int64_t n);  // of a segment at most
   void (*rates[2])(const RatesCall&);
   bool (*finite)(const float* values, std::int64_t n, bool not_negative);
   void (*tasks[kHostTaskRules][2])(const TasksCall&);

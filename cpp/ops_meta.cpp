@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lane_sum.h"
-#include "parallel.h"
+#include "ops_prior.h"
 
 namespace aruba_fast {
 namespace {
@@ -110,10 +110,8 @@ void MetaState::finish(const PreparedRound& round, const Statistics& statistics)
   *n_skipped += statistics.n_skipped;
   *weight_high = round.weight.high;
   *weight_low = round.weight.low;
-  if (!parameters.isotropic && !parameters.average_task) return;
-  const double sum_b = sum_of(b, n), sum_g = sum_of(g, n);
-  if (parameters.average_task) find_rates(round.step, sum_b, sum_g);
-  else fill_rates(learning_rate(sum_b, sum_g, round.step));
+  if (parameters.average_task) find_rates(round.step);
+  else if (parameters.isotropic) fill_rates(learning_rate(sum_of(b, n), sum_of(g, n), round.step));
 }
 
 void MetaState::fill_rates(double eta) {
@@ -122,24 +120,25 @@ void MetaState::fill_rates(double eta) {
 }
 
 // A learner whose tasks did not move, or had no gradient, keeps its rates.
-void MetaState::find_rates(const MetaStep<double>& step, double sum_b, double sum_g) {
+void MetaState::find_rates(const MetaStep<double>& step) {
   const double held = tasks_held(*n_tasks, parameters.decay);
-  const AverageTask prior = average_task(sum_b, sum_g, n, held);
-  if (parameters.isotropic && prior.is_known()) fill_rates(learning_rate(sum_b, sum_g, step));
-  std::vector<double> spreads(static_cast<std::size_t>(divide_up(n, kSegment)));
-  for_each(std::ssize(spreads), n > kSharedFrom, [&](std::int64_t segment) {
-    const std::int64_t begin = segment * kSegment;
-    kernels().rates[index_of(type)]({.b = b + begin,
-                                     .g = g + begin,
-                                     .rates = static_cast<char*>(rates) + begin * size_of(type),
-                                     .n = std::min<std::int64_t>(kSegment, n - begin),
-                                     .step = step,
-                                     .prior = prior,
-                                     .stay = parameters.isotropic || !prior.is_known(),
-                                     .per_distance = parameters.per_distance(),
-                                     .spread = &spreads[static_cast<std::size_t>(segment)]});
+  const std::vector<SumsOfTensor> sums = sums_of_tensors(b, g, tensors);
+  const SumsOfTensor& all = sums.back();
+  std::vector<double> spreads(static_cast<std::size_t>(tensors.n_pieces));
+  for_each_piece(tensors, [&](std::size_t i, const Piece& piece) {
+    const SumsOfTensor& own = sums[static_cast<std::size_t>(piece.tensor)];
+    kernels().rates[index_of(type)](
+        {.b = b + piece.begin,
+         .g = g + piece.begin,
+         .rates = static_cast<char*>(rates) + piece.begin * size_of(type),
+         .n = piece.end - piece.begin,
+         .step = step,
+         .prior = prior_of(own, all, held, parameters.isotropic),
+         .stay = !all.is_known(),
+         .per_distance = parameters.per_distance(),
+         .spread = &spreads[i]});
   });
-  *limit = spread_limit(warp_sum(spreads.data(), std::ssize(spreads), 1), held);
+  *limit = spread_limit(warp_sum(spreads.data(), tensors.n_pieces, 1), held);
 }
 
 RoundArrays MetaState::limited(RoundArrays round) const {

@@ -3,6 +3,7 @@
 
 #include "kernels.h"
 #include "ops_statistics.h"
+#include "rules/tensors.h"
 
 namespace aruba_fast {
 
@@ -16,7 +17,12 @@ struct MetaState {
   std::int64_t n;
   Type type;
   MetaParameters parameters;
+  Tensors tensors;  // where the prior is one average task
 
+  // Whether all coordinates have one rate.
+  bool one_rate() const {
+    return parameters.isotropic && (!parameters.average_task || tensors.n == 1);
+  }
   // A rate stays a number of the parameters' type, whatever happened.
   double rate_cap() const;
   // Coordinates whose b and g are summed.
@@ -49,7 +55,7 @@ struct MetaState {
   void update(const PreparedRound& round, const SumsOfColumns& columns);
   void finish(const PreparedRound& round, const Statistics& statistics);
   void fill_rates(double eta);
-  void find_rates(const MetaStep<double>& step, double sum_b, double sum_g);
+  void find_rates(const MetaStep<double>& step);
 };
 
 }  // namespace aruba_fast

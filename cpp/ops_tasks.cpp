@@ -184,7 +184,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
     Statistics statistics{sums.get()};
     const TaskRuleArguments rule = {
         .rule = TaskRule::kOgd,
-        .arrays = {state.parameters.isotropic ? nullptr : state.rates},
+        .arrays = {state.one_rate() ? nullptr : state.rates},
         .numbers = {state.type == Type::kFloat64 ? *static_cast<double*>(state.rates)
                                                  : *static_cast<float*>(state.rates)}};
     for (std::int64_t at = first; at < end; at += block) {

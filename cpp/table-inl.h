@@ -44,6 +44,7 @@ void add_kernels(Kernels& table) {
   if constexpr (is_double) {
     // What is computed in float64 whatever the arrays hold.
     table.merge = merge;
+    table.sum = sum;
     table.hindsight[0] = hindsight<float>;
     table.hindsight[1] = hindsight<double>;
     table.hindsight_numbers = hindsight_numbers;

@@ -85,9 +85,9 @@ __device__ __forceinline__ Twofold<double> block_lane_sum(std::int64_t n, Term t
 // What the kernels of one meta-update tell each other.
 struct MetaWork {
   MetaStep<double> step;
-  double eta, totals[2];  // the sums of b and g, and isotropic: the rate that they make
-  AverageTask prior;
-  double held;                      // tasks, after the round
+  double eta;                       // of an isotropic learner
+  SumsOfTensor all;                 // all of its tensors, after the round
+  double held;                      // tasks, then
   std::int64_t n_tasks, n_skipped;  // of the round
   Twofold<double> weight;           // the learner's, after it
   unsigned unsound;                 // the update would leave no state to go on from
@@ -205,33 +205,22 @@ __global__ void __launch_bounds__(kSumLanes)
 }
 
 __global__ void __launch_bounds__(kSumLanes)
-    total_segments(const Twofold<double>* segments, std::int64_t n_segments, MetaState state,
-                   MetaWork* work) {
+    total_segments(const Twofold<double>* segments, std::int64_t n_segments, MetaWork* work) {
   if (work->is_idle()) return;
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
+  double totals[2];
   for (int which = 0; which < 2; ++which) {
     const Twofold<double>* of = segments + which * n_segments;
-    const Twofold<double> sum =
-        block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes);
-    if (threadIdx.x == 0) work->totals[which] = sum.value();
+    totals[which] =
+        block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes).value();
   }
-  if (threadIdx.x != 0) return;
-  work->eta = learning_rate(work->totals[0], work->totals[1], work->step);
-  work->held = tasks_held(*state.n_tasks, state.parameters.decay);
-  work->prior = average_task(work->totals[0], work->totals[1], state.n, work->held);
+  if (threadIdx.x == 0) work->eta = learning_rate(totals[0], totals[1], work->step);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kMetaThreads) fill_rates(MetaState state, const MetaWork* work) {
   const std::int64_t j = global_index();
-  if (j >= state.n || work->is_idle()) return;
-  // A learner whose tasks did not move, or had no gradient, keeps its rates.
-  if (state.parameters.average_task && !work->prior.is_known()) return;
-  const double eta =
-      state.parameters.isotropic
-          ? work->eta
-          : learning_rate(state.b[j] + work->prior.b, state.g[j] + work->prior.g, work->step);
-  static_cast<T*>(state.rates)[j] = static_cast<T>(eta);
+  if (j < state.n && !work->is_idle()) static_cast<T*>(state.rates)[j] = static_cast<T>(work->eta);
 }
 
 }  // namespace aruba_fast::cuda

@@ -98,6 +98,22 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
          into);
 }
 
+// The rates by the prior of one average task, and the limit of the next round.
+template <class T>
+void apply_average_task(const MetaState& state, MetaWork* work, double* memory,
+                        const Stream& stream) {
+  const TensorSums sums(memory, state.tensors);
+  double* spreads = sums.of_pieces[0];  // which the tensors' sums have made superfluous
+  const auto warps = [](std::int64_t n, std::int64_t n_rows = 1) {
+    return Shape{blocks_for(n * kWarp, kMetaThreads), kMetaThreads, 0, n_rows};
+  };
+  launch(stream, warps(state.tensors.n_pieces, 2), sum_pieces, state, work, sums);
+  launch(stream, warps(state.tensors.n), sum_tensors, state, work, sums);
+  launch(stream, {1, kWarp}, sum_all, state, work, sums);
+  launch(stream, warps(state.tensors.n_pieces), find_rates<T>, state, work, sums, spreads);
+  launch(stream, {1, kWarp}, find_limit, state, work, spreads);
+}
+
 constexpr std::size_t kLaneBytes = kSumLanes * sizeof(Twofold<double>);
 
 template <class T>
@@ -111,20 +127,15 @@ void apply_to(const MetaState& state, const DeviceStatistics& statistics, const 
   launch(stream, coordinates, check_meta<T>, state, statistics.sums, work);
   launch(stream, {blocks_for(divide_up(state.n, 2), kMetaThreads), kMetaThreads}, update_meta<T>,
          state, statistics.sums, work);
-  const bool average_task = state.parameters.average_task;
-  if (!state.parameters.isotropic && !average_task) return;
+  if (state.parameters.average_task)
+    return apply_average_task<T>(state, work, reinterpret_cast<double*>(work + 1), stream);
+  if (!state.parameters.isotropic) return;
   const std::int64_t n_segments = divide_up(state.n, kSumSegment);
   auto* segments = reinterpret_cast<Twofold<double>*>(work + 1);
   launch(stream, {n_segments, kSumLanes, kLaneBytes, 2}, sum_segments, state.b, state.g, state.n,
          work, segments);
-  launch(stream, {1, kSumLanes, kLaneBytes}, total_segments, segments, n_segments, state, work);
+  launch(stream, {1, kSumLanes, kLaneBytes}, total_segments, segments, n_segments, work);
   launch(stream, coordinates, fill_rates<T>, state, work);
-  if (!average_task) return;
-  auto* spreads = reinterpret_cast<double*>(segments);  // whose sums are known
-  const std::int64_t n_spreads = divide_up(state.n, kSegment);
-  launch(stream, {blocks_for(n_spreads * kWarp, kMetaThreads), kMetaThreads}, spread_segments<T>,
-         state, work, spreads);
-  launch(stream, {1, kWarp}, find_limit, spreads, n_spreads, state, work);
 }
 
 }  // namespace
@@ -152,11 +163,11 @@ void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int
          n);
 }
 
-std::size_t apply_workspace_bytes(std::int64_t n) {
-  const auto n_segments = static_cast<std::size_t>(divide_up(n, kSumSegment)),
-             n_spreads = static_cast<std::size_t>(divide_up(n, kSegment));
-  return sizeof(MetaWork) +
-         std::max(2 * n_segments * sizeof(Twofold<double>), n_spreads * sizeof(double));
+std::size_t apply_workspace_bytes(const MetaState& state) {
+  const auto doubles = state.parameters.average_task
+                           ? TensorSums::size(state.tensors)
+                           : 2 * divide_up(state.n, kSumSegment) * 2;
+  return sizeof(MetaWork) + static_cast<std::size_t>(doubles) * sizeof(double);
 }
 
 void apply(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,

@@ -32,7 +32,7 @@ void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int
            const Stream& stream);
 
 // Memory that apply may scribble on; 16-byte aligned.
-std::size_t apply_workspace_bytes(std::int64_t n);
+std::size_t apply_workspace_bytes(const MetaState& state);
 
 // As MetaState::apply with a state in device memory. meta_step (host memory) null: the running
 // mean.

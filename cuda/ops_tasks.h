@@ -32,7 +32,7 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
                     void* workspace, const Stream& stream);
 
 std::size_t meta_train_workspace_bytes(const TaskTable& table, const TaskOptions& options,
-                                       std::int64_t n, std::int64_t round_size);
+                                       const MetaState& state, std::int64_t round_size);
 
 // As aruba_fast::meta_train with everything in device memory, training.loss and training.skipped
 // too. Rounds are enqueued one after another. The device is waited for only where `progress` or a

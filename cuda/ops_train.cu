@@ -28,8 +28,9 @@ struct TrainMemory {
   DeviceStatistics statistics;
   std::size_t statistics_bytes, bytes;
 
-  TrainMemory(void* workspace, const TaskTable& table, const TaskOptions& options, std::int64_t n,
-              std::int64_t block) {
+  TrainMemory(void* workspace, const TaskTable& table, const TaskOptions& options,
+              const MetaState& state, std::int64_t block) {
+    const std::int64_t n = state.n;
     auto* at = static_cast<unsigned char*>(workspace);
     const auto take = [&](std::size_t size) {
       unsigned char* part = at;
@@ -51,7 +52,7 @@ struct TrainMemory {
     statistics_bytes = static_cast<std::size_t>(at - first);
     run = take(run_tasks_workspace_bytes(table, options, TaskRule::kOgd, block));
     round = take(add_round_workspace_bytes(block, n));
-    meta = take(apply_workspace_bytes(n));
+    meta = take(apply_workspace_bytes(state));
     bytes = static_cast<std::size_t>(at - static_cast<unsigned char*>(workspace));
   }
 };
@@ -91,7 +92,7 @@ void run_round(const TaskTable& table, const TaskOptions& options, const MetaSta
     run_tasks({.table = table,
                .options = options,
                .rule = rule,
-               .one_for_all = state.parameters.isotropic,
+               .one_for_all = state.one_rate(),
                .phi = state.phi,
                .phi_stride = 0,
                .first = at,
@@ -151,15 +152,16 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
 }
 
 std::size_t meta_train_workspace_bytes(const TaskTable& table, const TaskOptions& options,
-                                       std::int64_t n, std::int64_t round_size) {
-  return TrainMemory(nullptr, table, options, n, block_size(table.n_tasks, n, round_size)).bytes;
+                                       const MetaState& state, std::int64_t round_size) {
+  const std::int64_t block = block_size(table.n_tasks, state.n, round_size);
+  return TrainMemory(nullptr, table, options, state, block).bytes;
 }
 
 void meta_train(const TaskTable& table, const TaskOptions& options, const MetaState& state,
                 const MetaTraining& training, Watch& watch, void* workspace, const Stream& stream) {
   const DeviceGuard guard(stream);
   const std::int64_t block = block_size(table.n_tasks, state.n, training.round_size);
-  const TrainMemory memory(workspace, table, options, state.n, block);
+  const TrainMemory memory(workspace, table, options, state, block);
   const bool captured = is_capturing(stream);  // then nothing is on its way
   const auto look_every = std::chrono::milliseconds(100);
   auto last = std::chrono::steady_clock::now();

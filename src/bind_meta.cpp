@@ -1,10 +1,14 @@
 // add_round, merge_statistics and MetaState: what learner.py and statistics.py stand on.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
 #include <cmath>
 #include <cstring>
 #include <mutex>
 
 #include "bindings.h"
 #include "meta_arguments.h"
+#include "ops_prior.h"
 
 namespace aruba_fast::python {
 namespace {
@@ -82,6 +86,21 @@ void learn(PyMetaState& self, py::handle theta_hat, py::handle grad_sq, py::hand
   self.state().learn(arrays.function(), round, chosen);
 }
 
+py::array_t<std::int64_t> tensor_table(const std::vector<std::int64_t>& sizes) {
+  const std::vector<std::int64_t> table = aruba_fast::tensor_table(sizes);
+  return py::array_t<std::int64_t>({py::ssize_t{2}, std::ssize(table) / 2}, table.data());
+}
+
+bool add_prior(py::handle b, py::handle g, const py::array_t<std::int64_t>& table, double held,
+               bool isotropic) {
+  Arrays arrays("rule");
+  const Tensors tensors(table.data(), table.shape(1) - 1);
+  double *of_b = arrays.doubles(b, "b", {tensors.begins[tensors.n]}),
+         *of_g = arrays.doubles(g, "g", {tensors.begins[tensors.n]});
+  const py::gil_scoped_release release;
+  return aruba_fast::add_prior(of_b, of_g, tensors, held, isotropic);
+}
+
 void read(PyMetaState& self, const py::sequence& names, const py::sequence& into) {
   Arrays arrays("read");
   self.read(arrays, names, into, std::memcpy);
@@ -103,6 +122,12 @@ void bind_meta(py::module_& module) {
       "that spread beyond `limit` [1] in the metric of `rates` are shortened.");
   module.def("merge_statistics", merge_statistics, py::arg("into"), py::arg("other"),
              "Adds one round's sums to another's, compensated, in place.");
+  module.def("tensor_table", tensor_table, py::arg("sizes"),
+             "Where tensors of these sizes begin, and their pieces, [2, n_tensors + 1].");
+  module.def("add_prior", add_prior, py::arg("b"), py::arg("g"), py::arg("table"), py::arg("held"),
+             py::arg("isotropic"),
+             "Adds to b and g, in place, the prior of one of `held` tasks, for a rule; isotropic, "
+             "they become the means of their tensors. False where they hold nothing.");
   bind_meta_state<Arrays>(module, with_statistics<&MetaState::apply>, read, start)
       .def("learn", learn, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("weights"),
            py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.")

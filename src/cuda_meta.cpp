@@ -38,7 +38,7 @@ void apply(PyMetaState& self, const py::tuple& statistics, py::handle meta_step)
       statistics_arguments<cuda::DeviceStatistics>(arrays, statistics, self.state().n);
   double step = 0;
   const double* chosen = optional_meta_step(arrays.function(), meta_step, step);
-  void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state().n));
+  void* workspace = arrays.workspace(cuda::apply_workspace_bytes(self.state()));
   arrays.enqueue([&](const cuda::Stream& stream) {
     const py::gil_scoped_release release;
     const std::lock_guard held(self.lock());

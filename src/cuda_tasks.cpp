@@ -37,7 +37,7 @@ void meta_train(const py::tuple& table, py::handle order, PyMetaState& state,
   arrays.keep(state.arrays());
   call.table.n_tasks = static_cast<std::int64_t>(py::len(order));
   void* workspace = arrays.workspace(cuda::meta_train_workspace_bytes(
-      call.table, call.options, state.state().n, call.training.round_size));
+      call.table, call.options, state.state(), call.training.round_size));
   call.training.lock = &state.lock();
   Watch watch(interrupted);
   try {

@@ -110,7 +110,8 @@ std::int64_t n_parameters_of(Arrays& arrays, const py::tuple& statistics) {
   return sums.shape[2];
 }
 
-PyMetaState::PyMetaState(Arrays& arrays, const py::dict& own, const MetaParameters& parameters) {
+PyMetaState::PyMetaState(Arrays& arrays, const py::dict& own, const MetaParameters& parameters,
+                         std::int64_t n_tensors, std::int64_t n_pieces) {
   const Array master = arrays.one(own["phi_master"], "phi_master", Access::kModify);
   const std::int64_t n = master.size();
   if (master.n_dimensions != 1 || n == 0)
@@ -141,7 +142,12 @@ PyMetaState::PyMetaState(Arrays& arrays, const py::dict& own, const MetaParamete
             .limit = doubles("limit", 1),
             .n = n,
             .type = type,
-            .parameters = parameters};
+            .parameters = parameters,
+            .tensors = {}};
+  if (parameters.average_task)
+    state_.tensors = {
+        arrays.integers<std::int64_t>(own["tensors"], "tensors", 2 * (n_tensors + 1)), n_tensors,
+        n_pieces};
   initialization_ = own["phi"];
   for (const auto& [name, array] : own) kept_.push_back(py::reinterpret_borrow<py::object>(array));
 }

@@ -44,8 +44,9 @@ using Copy = std::function<void(void* to, const void* from, std::size_t size)>;
 // or copies them holds the lock meanwhile, and not the interpreter.
 class PyMetaState {
  public:
-  // `own`: the arrays by name.
-  PyMetaState(Arrays& arrays, const py::dict& own, const MetaParameters& parameters);
+  // `own`: the arrays by name; where the prior is one average task, the table of `tensor_table` too.
+  PyMetaState(Arrays& arrays, const py::dict& own, const MetaParameters& parameters,
+              std::int64_t n_tensors, std::int64_t n_pieces);
   MetaState& state() { return state_; }
   StateLock& lock() { return lock_; }
   // phi, as Python knows it.
@@ -71,15 +72,18 @@ auto bind_meta_state(py::module_& module, Apply apply, Read read, Start start) {
                                  "The native view of a MetaLearner's arrays.")
       .def(py::init([](const py::dict& own, py::handle learning_rate, py::handle zeta, py::handle p,
                        py::handle decay, py::handle isotropic, py::handle max_learning_rate,
-                       py::handle average_task, py::handle tight) {
+                       py::handle average_task, py::handle tight, std::int64_t n_tensors,
+                       std::int64_t n_pieces) {
              Reader arrays("MetaState");
              return new PyMetaState(arrays, own,
                                     meta_parameters(learning_rate, zeta, p, decay, isotropic,
-                                                    max_learning_rate, average_task, tight));
+                                                    max_learning_rate, average_task, tight),
+                                    n_tensors, n_pieces);
            }),
            py::arg("arrays"), py::kw_only(), py::arg("learning_rate"), py::arg("zeta"),
            py::arg("p"), py::arg("decay"), py::arg("isotropic"), py::arg("max_learning_rate"),
-           py::arg("average_task"), py::arg("tight"))
+           py::arg("average_task"), py::arg("tight"), py::arg("n_tensors") = 0,
+           py::arg("n_pieces") = 0)
       .def("apply", apply, py::arg("statistics"), py::arg("meta_step"),
            "The meta-update by the sums of one round.")
       .def("read", read, py::arg("names"), py::arg("into"),

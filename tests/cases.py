@@ -36,6 +36,12 @@ def smoothed(phi, **hyper):
     return af.MetaLearner(phi, **({"learning_rate": 1.0, "zeta": 1.0} | hyper))
 
 
+def fake_run(rng, n_tasks, d, dtype=np.float64, reach=1.0):
+    """A round whose tasks have moved by about `reach`."""
+    theta_hat = single(reach * rng.standard_normal((n_tasks, d)))
+    return af.TaskRun(theta_hat.astype(dtype), single(0.1 + rng.random((n_tasks, d))).astype(dtype))
+
+
 # ---- element-wise kernels ----------------------------------------------------------------------
 
 

@@ -248,6 +248,7 @@ class MetaLearner:
     max_learning_rate: float | None = None
     bound: str = "blog"
     train: str = "learned"
+    tensors: tuple[int, ...] | None = None
     n_tasks: int = 0
     n_skipped: int = 0
     total_weight: float = 0.0
@@ -272,13 +273,25 @@ class MetaLearner:
             return self.b, self.g
         if self.b.sum() == 0.0 or self.g.sum() == 0.0:
             return np.full_like(self.b, self.learning_rate0**2), np.ones_like(self.g)
-        return self.b + self.b.mean() / self.n_held, self.g + self.g.mean() / self.n_held
+        b, g = self.means()
+        return self.b + b / self.n_held, self.g + g / self.n_held
+
+    def means(self):
+        """b and g of an average coordinate of the tensor; of all, where it has none."""
+        b, g = np.full_like(self.b, self.b.mean()), np.full_like(self.g, self.g.mean())
+        sizes = self.tensors or (len(self.b),)
+        for part in np.split(np.arange(len(self.b)), np.cumsum(sizes)[:-1]):
+            if self.b[part].sum() > 0.0 and self.g[part].sum() > 0.0:
+                b[part], g[part] = self.b[part].mean(), self.g[part].mean()
+        return b, g
 
     @property
     def learning_rate(self):
         b, g = self.with_prior()
-        if self.isotropic or self.train == "scalar":
+        if self.train == "scalar" or (self.isotropic and self.zeta is not None):
             rate = np.full(self.phi.shape, np.sqrt(b.sum() / g.sum()))
+        elif self.isotropic and self.n_tasks:
+            rate = np.sqrt(np.divide(*self.means()))
         else:
             rate = np.sqrt(b) / np.sqrt(g)
         return rate if self.max_learning_rate is None else np.minimum(rate, self.max_learning_rate)

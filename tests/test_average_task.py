@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
-from cases import dtypes, single
+from cases import dtypes, fake_run, single
 from real_data import people
 
 import aruba_fast as af
@@ -21,17 +21,16 @@ HYPERPARAMETERS = (
     {"train": "scalar"},
     {"train": "scalar", "bound": "tight"},
     {"isotropic": True},
+    {"tensors": (4, 1, 14)},
+    {"tensors": (19,), "isotropic": True},
+    {"tensors": (4, 1, 14), "isotropic": True, "bound": "tight"},
+    {"tensors": (4, 1, 14), "train": "scalar", "bound": "tight"},
     {"decay": 0.25},
     {"decay": 1e-20},
     {"max_learning_rate": 0.4},
     {"isotropic": True, "decay": 0.5, "max_learning_rate": 0.5, "bound": "tight"},
 )
 UPDATES = ({}, {"meta_step": 0.25}, {"weights": "random"}, {"weights": "random", "meta_step": 1.0})
-
-
-def fake_run(rng, n_tasks, d, dtype=np.float64, reach=1.0):
-    theta_hat = single(reach * rng.standard_normal((n_tasks, d)))
-    return af.TaskRun(theta_hat.astype(dtype), single(0.1 + rng.random((n_tasks, d))).astype(dtype))
 
 
 @dtypes
@@ -63,25 +62,30 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
         assert (learner.n_tasks, learner.n_skipped) == (oracle.n_tasks, oracle.n_skipped)
         rule = learner.rule()
         b, g = oracle.with_prior()
-        b = b / 2 if hyper.get("bound") == "tight" else b
         if hyper.get("isotropic"):
-            b, g = np.full(d, b.mean()), np.full(d, g.mean())
+            b, g = (mean * (1 + 1 / oracle.n_held) for mean in oracle.means())
+        b = b / 2 if hyper.get("bound") == "tight" else b
         if cap := hyper.get("max_learning_rate"):
             b = np.minimum(b, cap**2 * g)
         np.testing.assert_allclose(rule.b, b, rtol=20 * eps)
         np.testing.assert_allclose(rule.g, g, rtol=20 * eps)
         assert rule.coef == pytest.approx(oracle.n_held, rel=1e-14)
-    one_rate = bool(hyper.get("isotropic")) or hyper.get("train") == "scalar"
+    one_tensor = len(hyper.get("tensors", [d])) == 1
+    one_rate = (hyper.get("isotropic") and one_tensor) or hyper.get("train") == "scalar"
     assert np.isscalar(learner.learning_rate) == one_rate
 
 
 @pytest.mark.parametrize("n_tasks", [0, 1, 3, 16, 17, 130])
 @pytest.mark.parametrize("d", [1, 7, 33, 513, 40_001])
-@pytest.mark.parametrize("how", ["plain", "weighted", "scalar", "shortened", "nan", "float64"])
+@pytest.mark.parametrize(
+    "how", ["plain", "weighted", "scalar", "shortened", "nan", "float64", "tensors"]
+)
 def test_update_is_apply_of_statistics_bit_for_bit(n_tasks, d, how, rng):
     dtype = np.float64 if how == "float64" else np.float32
     start = rng.standard_normal(d).astype(dtype)
     hyper = {"train": "scalar" if how == "scalar" else "learned", "decay": 0.01}
+    if how == "tensors":
+        hyper["tensors"] = [n for n in (d // 3, d // 9, 0, d - d // 3 - d // 9) if n]
     both = [af.MetaLearner(start, **hyper) for _ in range(2)]
     for _ in range(3):
         run = fake_run(rng, n_tasks, d, dtype)

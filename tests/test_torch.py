@@ -15,13 +15,13 @@ from torch_models import (
     flat_gradients,
     loss_of,
     made,
+    smoothed_optimizer,
     torch,
     train,
     trainable,
 )
 
 import aruba_fast as af
-from aruba_fast.torch import MetaOptimizer
 
 models = pytest.mark.parametrize("name", MODELS)
 
@@ -37,7 +37,7 @@ def _seed():
 def test_every_model_equals_numpy(name, isotropic, dtype):
     model, kind = made(name, dtype)
     hyper = {"learning_rate": 0.25, "zeta": 0.5, "p": 0.4, "decay": 0.1, "isotropic": isotropic}
-    meta, twin = MetaOptimizer(model.parameters(), **hyper), Twin(model, **hyper)
+    meta, twin = smoothed_optimizer(model.parameters(), **hyper), Twin(model, **hyper)
     train(meta, model, kind, twin=twin)
     rates = flat(meta.learning_rate)
     np.testing.assert_array_equal(rates, np.broadcast_to(twin.learner.learning_rate, rates.shape))
@@ -48,7 +48,7 @@ def test_every_model_equals_numpy(name, isotropic, dtype):
 def test_float64_follows_the_equations(name):
     """The reference's formulas: theta - eta grad, sums of squares, b, g and phi of a round."""
     model, kind = made(name, torch.float64)
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.1, zeta=2.0, p=0.4)
+    meta = smoothed_optimizer(model.parameters(), learning_rate=0.1, zeta=2.0, p=0.4)
     oracle = reference.MetaLearner(flat(trainable(model)), learning_rate0=0.1, zeta=2.0, p=0.4)
     for _ in range(3):
         hats, squares = [], []
@@ -76,7 +76,7 @@ def test_float64_follows_the_equations(name):
 def test_aruba_plus_plus(name, coef):
     """The meta-learned rate first, then lowered by the task's own gradients; nothing is learned."""
     model, kind = made(name)
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.2)
+    meta = smoothed_optimizer(model.parameters(), learning_rate=0.2)
     train(meta, model, kind)
     learner = meta.learners[0]
     theta, before = learner.phi.copy(), [learner.phi.copy(), learner.b, learner.g]
@@ -98,7 +98,7 @@ def test_aruba_plus_plus(name, coef):
 def test_half_precision_has_float32_masters(half):
     """Parameters and gradients of 16 bits; what is learned is float32, and steps are not lost."""
     model, kind = made("mlp", half)
-    meta = MetaOptimizer(model.parameters(), learning_rate=1e-4)
+    meta = smoothed_optimizer(model.parameters(), learning_rate=1e-4)
     twin = Twin(model, learning_rate=1e-4)
     for _ in range(2):
         with meta.task() as optimizer:
@@ -127,7 +127,7 @@ def test_mixed_types_and_groups_are_learned_by_themselves():
         {"params": body.parameters(), "learning_rate": 0.5},
         {"params": head.parameters(), "isotropic": True, "max_learning_rate": 0.05},
     ]
-    meta = MetaOptimizer(groups, learning_rate=0.1)
+    meta = smoothed_optimizer(groups, learning_rate=0.1)
     learners = [
         smoothed(flat(body.parameters()), learning_rate=0.5),
         smoothed(
@@ -160,7 +160,7 @@ def test_neighbours_with_the_same_settings_are_one_block():
     ):
         torch.manual_seed(3)
         model, kind = made("mlp")
-        learned.append(MetaOptimizer(groups(model), learning_rate=0.1))
+        learned.append(smoothed_optimizer(groups(model), learning_rate=0.1))
         with learned[-1].task() as optimizer:
             loss_of(model, *batch(kind)).backward()
             optimizer.step()
@@ -171,7 +171,7 @@ def test_neighbours_with_the_same_settings_are_one_block():
 
 def test_a_rate_for_every_tensor():
     model, kind = made("mlp")
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.1, isotropic="tensor")
+    meta = smoothed_optimizer(model.parameters(), learning_rate=0.1, isotropic="tensor")
     alone = [smoothed(flat([p]), learning_rate=0.1, isotropic=True) for p in model.parameters()]
     with meta.task() as optimizer:
         states = [(x.phi.copy(), np.zeros_like(x.phi)) for x in alone]
@@ -190,7 +190,7 @@ def test_frozen_and_unused_parameters_stay():
     model, kind = made("tied")
     model.head.bias.requires_grad_(False)
     bias = model.head.bias.clone()
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
+    meta = smoothed_optimizer(model.parameters(), learning_rate=0.1)
     assert len(meta.parameters) == 2
     train(meta, model, kind)
     rates = dict(zip(("unused", "tied"), meta.learning_rate, strict=True))
@@ -206,7 +206,7 @@ def test_sparse_gradients_are_the_dense_ones():
     for sparse in (False, True):
         torch.manual_seed(1)
         table = torch.nn.Embedding(11, 3, sparse=sparse)
-        meta = MetaOptimizer(table.parameters(), learning_rate=0.1)
+        meta = smoothed_optimizer(table.parameters(), learning_rate=0.1)
         with meta.task() as optimizer:
             for _ in range(2):
                 optimizer.zero_grad()
@@ -223,7 +223,7 @@ def test_a_compiled_model_learns_the_same():
         torch.manual_seed(1)
         model, kind = made("mlp")
         run = torch.compile(model, backend="aot_eager") if compiled else model
-        meta = MetaOptimizer(run.parameters(), learning_rate=0.1)
+        meta = smoothed_optimizer(run.parameters(), learning_rate=0.1)
         train(meta, run, kind)
         results.append(meta.learners[0])
     torch._dynamo.reset()
@@ -232,7 +232,7 @@ def test_a_compiled_model_learns_the_same():
 
 def test_a_closure_is_evaluated_with_gradients():
     model, kind = made("mlp")
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
+    meta = smoothed_optimizer(model.parameters(), learning_rate=0.1)
     x, y = batch(kind)
 
     def closure():
@@ -249,7 +249,7 @@ def test_a_closure_is_evaluated_with_gradients():
 def test_autograd_knows_that_a_step_wrote():
     """Values saved for a backward pass are not used after they have changed."""
     weight = torch.nn.Parameter(torch.ones(3))
-    meta = MetaOptimizer([weight])
+    meta = smoothed_optimizer([weight])
     with meta.task() as optimizer:
         loss = weight.square().sum()
         weight.grad = torch.ones(3)
@@ -261,7 +261,7 @@ def test_autograd_knows_that_a_step_wrote():
 def test_accumulation_then_unscaling_then_clipping():
     """One gradient a step: the sum of the backward passes, unscaled, clipped, then squared."""
     model, kind = made("mlp")
-    meta, twin = MetaOptimizer(model.parameters()), Twin(model)
+    meta, twin = smoothed_optimizer(model.parameters()), Twin(model)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     batches = [batch(kind) for _ in range(3)]
     with meta.task() as optimizer:

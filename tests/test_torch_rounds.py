@@ -9,10 +9,9 @@ from torch_models import (
     flat,
     loss_of,
     made,
+    smoothed_optimizer,
     torch,
 )
-
-from aruba_fast.torch import MetaOptimizer
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +22,7 @@ def _seed():
 def test_an_outer_optimizer_moves_the_initialization():
     """First-order MAML: rates from the statistics, phi from an optimizer of one's own."""
     model, kind = made("mlp")
-    meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
+    meta = smoothed_optimizer(model.parameters(), learning_rate=0.1)
     outer = torch.optim.SGD(model.parameters(), lr=0.5)
     with meta.task() as optimizer:
         loss_of(model, *batch(kind)).backward()
@@ -53,7 +52,7 @@ def test_long_rounds_are_summed_in_parts(monkeypatch):
         monkeypatch.setattr(_flat, "_TASKS_AT_LEAST", at_once)
         torch.manual_seed(3)
         model, kind = made("mlp")
-        meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
+        meta = smoothed_optimizer(model.parameters(), learning_rate=0.1)
         for _ in range(8):
             with meta.task() as optimizer:
                 loss_of(model, *batch(kind)).backward()
@@ -74,7 +73,7 @@ def test_parts_of_two_machines_are_one_round(cut, isotropic):
         torch.manual_seed(5)
         layers = torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 5)
         model = torch.nn.Sequential(*layers)
-        return model, MetaOptimizer(model.parameters(), learning_rate=0.1, isotropic=isotropic)
+        return model, smoothed_optimizer(model.parameters(), learning_rate=0.1, isotropic=isotropic)
 
     tasks = [(weight, *batch("vector")) for weight in (3.0, 1.0, 2.0, 5.0)]
 

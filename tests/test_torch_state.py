@@ -17,6 +17,7 @@ from torch_models import (
     learning,
     loss_of,
     one_task,
+    smoothed_optimizer,
     torch,
     train,
     trainable,
@@ -24,7 +25,6 @@ from torch_models import (
 )
 
 from aruba_fast import checkpoint
-from aruba_fast.torch import MetaOptimizer
 
 
 def through_dict(meta, path):
@@ -168,7 +168,7 @@ def test_another_layer_frozen_is_another_state(way, named, tmp_path):
     way(meta, tmp_path)(two_layers([0], named)[1])
     if named:  # the head alone, under the name that it has in a compiled model
         alone = [(f"_orig_mod.{n}", p) for n, p in model.named_parameters() if p.requires_grad]
-        way(meta, tmp_path)(MetaOptimizer(alone, learning_rate=0.1))
+        way(meta, tmp_path)(smoothed_optimizer(alone, learning_rate=0.1))
 
 
 @pytest.mark.parametrize("isotropic", [False, "tensor"])
@@ -198,7 +198,7 @@ def test_files_of_every_version_load_for_ever(name):
     """As the first version wrote them: two tasks of two steps on (w - target)^2 / 4."""
     path = Path(__file__).parent / "data" / name
     weight = torch.nn.Parameter(torch.zeros(2))
-    meta = MetaOptimizer([weight], learning_rate=0.5, decay=0.25)
+    meta = smoothed_optimizer([weight], learning_rate=0.5, decay=0.25)
     if path.suffix == ".pt":
         meta.load_state_dict(torch.load(path, weights_only=True))
     else:

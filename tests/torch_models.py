@@ -14,6 +14,11 @@ from aruba_fast.torch import MetaOptimizer  # noqa: E402
 nn = torch.nn
 
 
+def smoothed_optimizer(params, **hyper):
+    """A MetaOptimizer with the smoothing of the paper, as `cases.smoothed`."""
+    return MetaOptimizer(params, **({"learning_rate": 1.0, "zeta": 1.0} | hyper))
+
+
 class Lstm(nn.Module):
     """Two layers over 6 characters: the last output predicts."""
 
@@ -167,7 +172,7 @@ def learning(name="mlp", seed=0, dtype=None, **hyper):
     build, kind = MODELS[name]
     model = build()
     model = model.to(dtype) if dtype else model
-    return model, kind, MetaOptimizer(model.parameters(), **{"learning_rate": 0.1, **hyper})
+    return model, kind, smoothed_optimizer(model.parameters(), **{"learning_rate": 0.1, **hyper})
 
 
 def one_task(meta, model, kind, weight=1.0):
@@ -184,4 +189,4 @@ def two_layers(frozen, named=False):
     for i in frozen:
         model[i].requires_grad_(False)
     given = model.named_parameters() if named else model.parameters()
-    return model, MetaOptimizer(given, learning_rate=0.1)
+    return model, smoothed_optimizer(given, learning_rate=0.1)

@@ -13,7 +13,8 @@
 // the same smoothing, so that a coordinate which never saw a gradient keeps b = g to the bit, and
 // with it eta = learning_rate exactly. The tight constant counts a distance twice.
 //
-// Or, where no unit is given, the prior is one average task (w tasks so far, n coordinates):
+// Or, where no unit is given, the prior is one average task (w tasks so far, n coordinates of a
+// tensor):
 //
 //   b' = b + sum(b) / (n w),  g' = g + sum(g) / (n w),  eta = sqrt(b') / sqrt(g')
 //
@@ -129,14 +130,6 @@ constexpr double kMostAverageTasks = 10;  // that one may weigh; 5 and 30 learn 
 // phi remembers as if every task had weight t^9: an average that forgets its first tenths.
 constexpr double kRecent = 9;
 
-// What is added to b and to g of every coordinate.
-struct AverageTask {
-  double b, g;
-
-  // A learner of sums that hold nothing has no rate to tell.
-  ARUBA_RULE bool is_known() const { return b > 0 && g > 0; }
-};
-
 // w: the tasks that the sums still hold.
 ARUBA_RULE double tasks_held(std::int64_t n_tasks, double decay) {
   const double kept = 1 - decay;
@@ -145,9 +138,31 @@ ARUBA_RULE double tasks_held(std::int64_t n_tasks, double decay) {
   return held < 1 ? 1 : held;
 }
 
-ARUBA_RULE AverageTask average_task(double sum_b, double sum_g, std::int64_t n, double held) {
-  const double per = 1 / (static_cast<double>(n) * held);
-  return {sum_b * per, sum_g * per};
+// What b and g of n coordinates sum to. Sums that hold nothing have no rate to tell.
+struct SumsOfTensor {
+  double b, g;
+  std::int64_t n;
+
+  ARUBA_RULE bool is_known() const { return b > 0 && g > 0; }
+};
+
+// What makes the rates of a tensor beside its own b and g, which count `own` times.
+struct Prior {
+  double own, b, g;
+};
+
+ARUBA_RULE Prior prior_of(const SumsOfTensor& tensor, const SumsOfTensor& all, double held,
+                          bool isotropic) {
+  const SumsOfTensor& of = tensor.is_known() ? tensor : all;
+  if (isotropic) return {0, of.b, of.g};
+  const double per = 1 / (static_cast<double>(of.n) * held);
+  return {1, of.b * per, of.g * per};
+}
+
+template <class V, class T>
+ARUBA_RULE V rate_by_prior(V b, V g, const Prior& prior, const MetaStep<T>& step) {
+  const V own = V(T(prior.own));
+  return learning_rate(own * b + V(T(prior.b)), own * g + V(T(prior.g)), step);
 }
 
 // A task's share of what it spreads, in the metric of the rates; nan for a square that is none.

@@ -30,7 +30,14 @@ class Learned:
         self._lock = Lock()
         # The native state refers to these arrays and changes them in place: they are never rebound.
         self._arrays = {name: arrays[name] for name in ARRAYS}
-        self._state = _arrays.native(arrays["phi"]).MetaState(self._arrays, **hyper.native())
+        made = _arrays.native(arrays["phi"]).MetaState
+        if not hyper.average_task:
+            self._state = made(self._arrays, **hyper.native())
+            return
+        table = hyper.table(len(arrays["phi"]), training=True)
+        own = {**self._arrays, "tensors": _arrays.moved(table.ravel(), arrays["phi"])}
+        number = {"n_tensors": table.shape[1] - 1, "n_pieces": int(table[1, -1])}
+        self._state = made(own, **hyper.native(), **number)
 
     def _read(self, *names: str, size: int | None = None) -> list[NDArray[Any]]:
         """Copies arrays, or their first `size` values, as they are at one moment."""

@@ -1,12 +1,11 @@
 """What a meta-learner hands out: its first rate, the rules for tasks, and a diagnosis."""
 
 from dataclasses import replace
-from math import fsum
 from typing import Any
 
 import numpy as np
 
-from . import _arrays, _check, _divergence
+from . import _arrays, _check, _core, _divergence
 from ._diagnosis import Diagnosis, diagnosis
 from ._first_rate import first_rate
 from ._saved import Saved
@@ -103,16 +102,20 @@ class Ruled(Saved):
         smoothed, held = not self._hyper.average_task, 0.0
         if coef == AUTO or not smoothed:
             held = tasks_held(int(_arrays.host(counts)[0]), self.decay)
-        means = (0.0, 0.0) if smoothed else _average_task(b, g, held)
-        if means is None or (coef == AUTO and not held):
+        if coef == AUTO and not held:
             return OGD._of(learning_rate=self.learning_rate)
+        if not smoothed or self.isotropic:
+            # In host memory: sums that are made on a device would be other bits.
+            host = [_arrays.host(v) for v in (b, g)]
+            if smoothed:
+                host = [np.full(len(v), v.mean()) for v in host]
+            elif not _core.add_prior(*host, self._hyper.table(len(b)), held, self.isotropic):
+                return OGD._of(learning_rate=self.learning_rate)
+            b, g = (_arrays.moved(v, like) for v, like in zip(host, (b, g), strict=True))
         unit_b, unit_g = self._hyper.unit_of_b, self._hyper.unit_of_g
         half = 0.5 if self.bound == "tight" else 1.0
         with _arrays.beside(b):
-            b, g = half * unit_b * unit_b * (b + means[0]), unit_g * unit_g * (g + means[1])
-        if self.isotropic:
-            # NumPy's own order of summation: a mean made on a device would be other bits.
-            b, g = (_arrays.moved(np.full(len(v), _arrays.host(v).mean()), v) for v in (b, g))
+            b, g = half * unit_b * unit_b * b, unit_g * unit_g * g
         if self.max_learning_rate is not None:
             with _arrays.beside(b):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
@@ -140,9 +143,3 @@ class Ruled(Saved):
         names = ("g", "rate", "rho", "counts")
         copies = dict(zip(names, map(_arrays.host, self._read(*names)), strict=True))
         return diagnosis(copies, self._hyper, diverged=_divergence.was_said(self))
-
-
-def _average_task(b: Any, g: Any, held: float) -> tuple[float, float] | None:
-    """What b and g of an average task are, if there was one that moved and had a gradient."""
-    sums = [fsum(_arrays.host(values)) for values in (b, g)]
-    return (sums[0] / len(b) / held, sums[1] / len(g) / held) if min(sums) > 0.0 else None

@@ -9,6 +9,7 @@ from ._check import Float64Array
 # Rates of the grid times |gradient| / |phi|, by half decades: how far the first step of a task
 # goes, in lengths of phi.
 STEPS: Float64Array = 10.0 ** (np.arange(-12, 5) / 2.0)
+_PASSES = 2
 # Beyond what is stable squared gradients grow by orders of magnitude from one rate to the next;
 # below it they differ from task to task, but on the average by less than this.
 _GROWN = 3.0
@@ -43,15 +44,41 @@ class Search:
     Args:
         scale: |phi| / |gradient at phi|, by which steps of the grid are rates; None until the first
             gradient is known.
-        n_passes: Number of passes through the grid.
         growth: For every pass and rate so far G / (m G_1); infinite where that is no number.
         slopes: For every pass and rate so far the integrand, per scale.
+        n_passes: Number of passes through the grid.
     """
 
     scale: float | None = None
-    n_passes: int = 2
     growth: list[list[float]] = field(default_factory=lambda: [[]])
     slopes: list[list[float]] = field(default_factory=lambda: [[]])
+    n_passes: int = _PASSES
+
+    @classmethod
+    def restored(cls, stored: Float64Array) -> "Search":
+        """Makes what `stored` was called of; a ValueError says that it never was."""
+        wanted = stored.ndim == 2 and stored.shape[1] == 3 and 0 < len(stored)
+        if not wanted or len(stored) > 1 + _PASSES * len(STEPS) or np.isnan(stored[1:]).any():
+            raise ValueError(f"`search` is {stored.shape}, expected what a search has stored")
+        search = cls(None if np.isnan(stored[0, 0]) else float(stored[0, 0]))
+        for number, growth, slope in stored[1:]:
+            if number == len(search.growth):
+                search.growth.append([])
+                search.slopes.append([])
+            search.growth[-1].append(float(growth))
+            search.slopes[-1].append(float(slope))
+        search._begin_pass()
+        return search
+
+    def stored(self) -> Float64Array:
+        """The whole, [1 + n_tasks, 3]: scale, nan if there is none; then pass, growth, slope."""
+        rows = [
+            (float(number), *values)
+            for number, passes in enumerate(zip(self.growth, self.slopes, strict=True))
+            for values in zip(*passes, strict=True)
+        ]
+        scale = np.nan if self.scale is None else self.scale
+        return np.array([(scale, 0.0, 0.0), *rows])
 
     @property
     def n_tasks(self) -> int:
@@ -77,6 +104,9 @@ class Search:
             return
         self.growth[-1].append(float(growth) if finite else np.inf)
         self.slopes[-1].append(float(slope) if finite else np.inf)
+        self._begin_pass()
+
+    def _begin_pass(self) -> None:
         if len(self.growth) < self.n_passes and _has_ended(self.growth[-1]):
             self.growth.append([])
             self.slopes.append([])

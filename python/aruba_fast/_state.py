@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
-from ._check import FloatArray
+from . import _check, _core
+from ._check import FloatArray, Int64Array
 from ._version import Versioned
 
 # In the order of the native state. b and g are in units of eps^2 and zeta^2, and both start at 1;
@@ -99,6 +99,13 @@ class Hyperparameters(Versioned):
             )
         return tuple(_check.integer(function, "tensors", size, 1) for size in self.tensors)
 
+    @staticmethod
+    def bound_of_network(bound: str, zeta: float | str) -> str:
+        """What "auto" stands for in a network: the tight bound, unless there are units."""
+        if bound != AUTO:
+            return bound
+        return "tight" if zeta == AUTO else BOUNDS[0]
+
     @property
     def knows_rate(self) -> bool:
         """Whether the first learning rate was given, or found."""
@@ -112,7 +119,15 @@ class Hyperparameters(Versioned):
     @property
     def one_rate(self) -> bool:
         """Whether tasks are trained at one learning rate for all coordinates."""
-        return self.isotropic or self.train == "scalar"
+        return self.train == "scalar" or (self.isotropic and len(self.tensors or (1,)) == 1)
+
+    def table(self, n: int, *, training: bool = False) -> Int64Array:
+        """Where n coordinates' tensors begin and their pieces: those with a prior for a rule.
+
+        In training one rate is that of all of them.
+        """
+        one = self.tensors is None or (training and self.train == "scalar")
+        return _core.tensor_table((n,) if one else self.tensors)
 
     @property
     def unit_of_b(self) -> float:
@@ -125,6 +140,14 @@ class Hyperparameters(Versioned):
     def unit_of_g(self) -> float:
         """What g is kept in squares of: zeta, if there is one."""
         return 1.0 if self.average_task else float(self.zeta)
+
+    def require_size(self, n: int, function: str) -> None:
+        """Refuses tensors that are not those of n coordinates."""
+        if self.tensors is not None and sum(self.tensors) != n:
+            raise ValueError(
+                f"{function}: `tensors` must be the sizes of all that `phi` holds: got "
+                f"{sum(self.tensors)} coordinates in {len(self.tensors)}, expected {n}"
+            )
 
     def require_numbers(self, function: str) -> None:
         """Refuses what only the NumPy learner knows."""
@@ -147,7 +170,7 @@ class Hyperparameters(Versioned):
             "zeta": self.unit_of_g,
             "p": self.p,
             "decay": self.decay,
-            "isotropic": self.one_rate,
+            "isotropic": self.isotropic or self.train == "scalar",
             "max_learning_rate": self.max_learning_rate,
             "average_task": self.average_task,
             "tight": self.bound == "tight",
@@ -182,6 +205,7 @@ def initial_arrays(
 ) -> dict[str, NDArray[Any]]:
     """The arrays of a learner that has seen no task, in host memory."""
     n = len(phi)
+    hyper.require_size(n, function)
     first = 0.0 if hyper.average_task else 1.0
     return {
         "phi_master": phi.astype(np.float64),
@@ -216,6 +240,7 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters) -> 
         wanted = (types.get(name, np.dtype(np.float64)), sizes.get(name, phi.shape))
         if found != wanted:
             raise ValueError(f"`{name}` is {found[0]} {found[1]}, expected {wanted[0]} {wanted[1]}")
+    hyper.require_size(len(phi), "its layout")
     rho = arrays["rho"]
     with np.errstate(all="ignore"):
         rounded = arrays["phi_master"].astype(phi.dtype)

@@ -1,7 +1,7 @@
 """`MetaLearner`: learns an initialization and a learning rate per coordinate across tasks."""
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TypeAlias
 
@@ -72,6 +72,9 @@ class MetaLearner(Ruled):
             rates fall within the task, starts from those of "blog" either way.
         train: "learned" for tasks that are trained with a rate for each coordinate, "scalar" for
             one rate, sqrt(sum b) / sqrt(sum g), beside which b and g are learned all the same.
+        tensors: Sizes of the parts that `phi` is joined of, such as a network's tensors: each has
+            its own prior, means and w of its coordinates alone, and isotropic its own rate. One
+            without distances or gradients has the means of all. None for one part.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -104,6 +107,7 @@ class MetaLearner(Ruled):
         max_learning_rate: float | None = None,
         bound: str = "blog",
         train: str = "learned",
+        tensors: Sequence[int] | None = None,
     ) -> None:
         if isinstance(phi, numbers.Integral):
             raise TypeError(
@@ -116,7 +120,7 @@ class MetaLearner(Ruled):
         start = _arrays.host(given)
         _check.finite("MetaLearner", "phi", start)
         hyper = Hyperparameters(
-            learning_rate, zeta, p, decay, isotropic, max_learning_rate, bound, train
+            learning_rate, zeta, p, decay, isotropic, max_learning_rate, bound, train, tensors
         )
         arrays = initial_arrays(start, hyper)
         self._hold(hyper, {name: _arrays.moved(arrays[name], given) for name in arrays})

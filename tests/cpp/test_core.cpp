@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ops_meta.h"
+#include "ops_prior.h"
 #include "ops_step.h"
 #include "ops_tasks.h"
 
@@ -208,6 +209,8 @@ void test_meta(const char* type) {
           limit(1, INFINITY);
       std::vector<T> phi(n), rates(n, T(0.01));
       std::vector<std::int64_t> counts(2);
+      const std::vector<std::int64_t> table =
+          d == 600 ? tensor_table({513, 1, 86}) : tensor_table({d});
       std::vector<std::uint8_t> skipped(41);
       data.x[static_cast<std::size_t>(data.starts[20] * d)] = static_cast<T>(INFINITY);
       data.x[static_cast<std::size_t>(data.starts[30] * d)] *= T(100);  // goes too far
@@ -224,7 +227,8 @@ void test_meta(const char* type) {
                       .limit = limit.data(),
                       .n = d,
                       .type = kType<T>,
-                      .parameters = parameters};
+                      .parameters = parameters,
+                      .tensors = {table.data(), std::ssize(table) / 2 - 1}};
       Watch watch(nullptr);
       meta_train(data.table, {Loss::kSquared, 1, 1, 1, 0}, state,
                  {5, true, nullptr, nullptr, loss.data(), skipped.data()}, watch);

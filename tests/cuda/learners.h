@@ -3,6 +3,7 @@
 
 #include "arrays.h"
 #include "cpp/ops_meta.h"
+#include "cpp/ops_prior.h"
 #include "cuda/ops_meta.h"
 
 namespace aruba_fast::test {
@@ -15,7 +16,8 @@ class Learner {
  public:
   // Parameters up to `scale`; a task may spread `limit`.
   Learner(std::int64_t n, const MetaParameters& parameters, Numbers& numbers, double scale = 1,
-          double limit = std::numeric_limits<double>::infinity())
+          double limit = std::numeric_limits<double>::infinity(),
+          const std::vector<std::int64_t>& tensors = {})
       : phi_master_(scaled(numbers.vector<double>(n), scale / static_cast<double>(n))),
         b_(numbers.vector<double>(n, 1.5)),
         g_(numbers.vector<double>(n, 1.5)),
@@ -25,6 +27,7 @@ class Learner {
         phi_(phi_master_.begin(), phi_master_.end()),
         rates_(scaled(numbers.vector<T>(n, 1.5), scale)),
         counts_{5, 1},
+        table_(tensor_table(tensors.empty() ? std::vector<std::int64_t>{n} : tensors)),
         on_phi_master_(phi_master_, 1),
         on_b_(b_),
         on_g_(g_, 1),
@@ -33,10 +36,13 @@ class Learner {
         on_limit_(limit_),
         on_phi_(phi_, 3),
         on_rates_(rates_, 2),
-        on_counts_(counts_) {
+        on_counts_(counts_),
+        on_table_(table_) {
     host = state(phi_master_, b_, g_, rho_, weight_, limit_, phi_, rates_, counts_, parameters);
     device = state(on_phi_master_, on_b_, on_g_, on_rho_, on_weight_, on_limit_, on_phi_, on_rates_,
                    on_counts_, parameters);
+    host.tensors = Tensors(table_.data(), std::ssize(table_) / 2 - 1);
+    device.tensors = Tensors(on_table_.data(), host.tensors.n, host.tensors.n_pieces);
   }
 
   void expect_equal_state(const std::string& what) {
@@ -74,15 +80,16 @@ class Learner {
             .limit = limit.data(),
             .n = static_cast<std::int64_t>(phi_.size()),
             .type = kType<T>,
-            .parameters = parameters};
+            .parameters = parameters,
+            .tensors = {}};
   }
 
   std::vector<double> phi_master_, b_, g_, rho_, weight_, limit_;
   std::vector<T> phi_, rates_;
-  std::vector<std::int64_t> counts_;
+  std::vector<std::int64_t> counts_, table_;
   DeviceArray<double> on_phi_master_, on_b_, on_g_, on_rho_, on_weight_, on_limit_;
   DeviceArray<T> on_phi_, on_rates_;
-  DeviceArray<std::int64_t> on_counts_;
+  DeviceArray<std::int64_t> on_counts_, on_table_;
 
  public:
   MetaState host, device;

@@ -43,7 +43,7 @@ void test_limited_rounds() {
 }
 
 // What a round brings, and what its learner has of it before.
-enum Sums { kBoth, kNoDistance, kNoGradient, kNothing, kUnsound };
+enum Sums { kBoth, kNoDistance, kNoGradient, kNothing, kUnsound, kNothingOfFirst };
 
 template <class T>
 struct Case {
@@ -51,16 +51,17 @@ struct Case {
   MetaParameters parameters;
   Sums sums;
   const double* meta_step;
+  std::vector<std::int64_t> tensors;
 
   std::string text() const {
-    return "n " + std::to_string(n) + " tasks " + std::to_string(n_tasks) + " isotropic " +
+    return "n " + std::to_string(n) + " of " + std::to_string(tensors.size()) + " tasks " + std::to_string(n_tasks) + " isotropic " +
            std::to_string(parameters.isotropic) + " tight " + std::to_string(parameters.tight) +
            " decay " + std::to_string(parameters.decay) + " sums " + std::to_string(sums);
   }
 
   void test() const {
     Numbers numbers(static_cast<std::uint64_t>(n + n_tasks));
-    Learner<T> learner(n, parameters, numbers, 1, 7.5);
+    Learner<T> learner(n, parameters, numbers, 1, 7.5, tensors);
     Both round(n, &numbers);
     const bool no_b = sums == kNoDistance || sums == kNothing,
                no_g = sums == kNoGradient || sums == kNothing;
@@ -69,8 +70,11 @@ struct Case {
       round.device.sums[i] = round.host.sums[i] = none ? 0 : std::fabs(round.host.sums[i]);
     }
     for (std::int64_t j = 0; j < n; ++j) {
-      if (no_b) learner.host.b[j] = learner.device.b[j] = 0;
-      if (no_g) learner.host.g[j] = learner.device.g[j] = 0;
+      const bool none = sums == kNothingOfFirst && j < tensors[0];
+      if (no_b || none) learner.host.b[j] = learner.device.b[j] = 0;
+      if (no_g || none) learner.host.g[j] = learner.device.g[j] = 0;
+      for (std::int64_t row = 0; none && row < 4; ++row)
+        round.device.sums[row * n + j] = round.host.sums[row * n + j] = 0;
     }
     // Of more than one coordinate only the sum is too large.
     for (std::int64_t j = 2 * n; sums == kUnsound && j < 3 * n; ++j)
@@ -79,7 +83,7 @@ struct Case {
     round.host.n_tasks = round.device.counts[0] = n_tasks;
     const std::vector<T> before = rates(learner.device);
     const DeviceArray<unsigned char> workspace(
-        std::vector<unsigned char>(cuda::apply_workspace_bytes(n), 0xff));
+        std::vector<unsigned char>(cuda::apply_workspace_bytes(learner.device), 0xff));
     // The second round sees what the first one leaves.
     for (int k = 0; k < 2; ++k) {
       cuda::apply(learner.device, round.device, meta_step, workspace.data(), kStream);
@@ -122,7 +126,12 @@ void test_apply() {
           cuda_on_cpu::set_order(order % 3);
           const double* meta_step = order % 4 == 3 ? nullptr : &steps[order % 4];
           ++order;
-          Case<T>{n, n_tasks, parameters, sums, meta_step}.test();
+          Case<T>{n, n_tasks, parameters, sums, meta_step, {n}}.test();
+          if (n < 33 || sums == kUnsound) continue;
+          const std::vector<std::int64_t> tensors = {2, n - 20, 1, 17};
+          Case<T>{n, n_tasks, parameters, sums, meta_step, tensors}.test();
+          if (sums == kBoth && n_tasks > 0)
+            Case<T>{n, n_tasks, parameters, kNothingOfFirst, meta_step, tensors}.test();
         }
       }
     }

@@ -95,7 +95,7 @@ void test_apply() {
           round.host.weight = {0, 0}, round.device.weight[0] = round.device.weight[1] = 0;
         learner.host.apply("test", round.host, meta_step);
         const DeviceArray<unsigned char> workspace(
-            std::vector<unsigned char>(cuda::apply_workspace_bytes(n), 0xff));
+            std::vector<unsigned char>(cuda::apply_workspace_bytes(learner.device), 0xff));
         cuda::apply(learner.device, round.device, meta_step, workspace.data(), kStream);
         learner.expect_equal_state("n " + std::to_string(n) + " tasks " + std::to_string(n_tasks) +
                                    " isotropic " + std::to_string(parameters.isotropic) +

@@ -74,7 +74,7 @@ void test_table(const How& how, const TaskTable& host, const std::string& what) 
   std::int64_t reported = 0;
   training.progress = [&](std::int64_t done, std::int64_t) { reported = done; };
   const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
-      cuda::meta_train_workspace_bytes(device.table, how.options, n, how.round_size), 0xff));
+      cuda::meta_train_workspace_bytes(device.table, how.options, learner.device, how.round_size), 0xff));
   each_pass([&] {
     cuda::meta_train(device.table, how.options, learner.device, training, watch, workspace.data(),
                      kStream);
@@ -125,8 +125,9 @@ void test_blocks() {
   const TaskTable table = {x.data(), y.data(), starts.data(), stops.data(),  nullptr,
                            kTasks,   kRows,    kFeatures,     Type::kFloat32};
   const How how = {kTasks, true, false, false, {Loss::kSquared, 1, 3, 1, 0}, kAverage};
+  const Learner<float> learner(kFeatures, kAverage, numbers);
   const auto bytes = [&](std::int64_t round_size) {
-    return cuda::meta_train_workspace_bytes(table, how.options, kFeatures, round_size);
+    return cuda::meta_train_workspace_bytes(table, how.options, learner.device, round_size);
   };
   expect_equal(bytes(128), bytes(kTasks));
   test_table<float>(how, table, "blocks");
@@ -142,7 +143,7 @@ void test_synchronizations() {
   const DeviceArray<double> losses(std::vector<double>(20));
   const DeviceArray<std::uint8_t> skipped(std::vector<std::uint8_t>(20));
   const DeviceArray<unsigned char> workspace(
-      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, 5, 4)));
+      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, learner.device, 4)));
   Watch watch(nullptr);
   cuda_on_cpu::reset_counts();
   const auto began = std::chrono::steady_clock::now();
@@ -167,7 +168,7 @@ void test_interrupt() {
   const DeviceArray<std::uint8_t> skipped(
       std::vector<std::uint8_t>(static_cast<std::size_t>(n_tasks)));
   const DeviceArray<unsigned char> workspace(
-      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, 5, 1)));
+      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, learner.device, 1)));
   Watch watch([] { return true; });
   const std::int64_t before = *learner.device.n_tasks;
   expect_throw<Interrupted>("meta_train: interrupted", [&] {

@@ -29,10 +29,12 @@ _GIVEN = (
 
 
 def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
-    """Returns NumPy's learners of the same state: one; with a `zeta` and isotropic="tensor" one a leaf.
+    """Returns NumPy's learners of the same state: one, or one a leaf.
 
-    With zeta="auto" the sizes of several leaves are the learner's `tensors`. A learner is over the concatenation of the leaves, each flattened row by row, in JAX's order of
-    leaves; `save` writes it to a file. Pairs of float32 fit into its float64.
+    One a leaf where `isotropic` is "tensor" and `zeta` a number; where it is "auto", the sizes of
+    several leaves are the learner's `tensors`. A learner is over the concatenation of the leaves,
+    each flattened row by row, in JAX's order of leaves; `save` writes it to a file. Pairs of
+    float32 fit into its float64.
 
     Args:
         state: The meta-state.

@@ -6,14 +6,8 @@ from typing import Any
 import numpy as np
 
 from .. import _arrays
-from .._state import (
-    ARRAYS,
-    SIZES,
-    Hyperparameters,
-    check_arrays,
-    completed,
-    initial_arrays,
-)
+from .._search import Search
+from .._state import ARRAYS, SIZES, Hyperparameters, check_arrays, completed, initial_arrays
 from ..learner import MetaLearner
 from ..statistics import TaskStatistics
 
@@ -59,6 +53,13 @@ class FlatState:
         self._weights: list[float] = []
         self._n_summed = 0
         self._untouched = True
+        self.searched = [
+            block
+            for block, (_, hyper) in zip(self.slices, self.blocks, strict=True)
+            if not hyper.knows_rate
+        ]
+        self.search = Search() if self.searched else None
+        self.n_searched = 0  # tasks of the open round that did nothing else
 
     @classmethod
     def first(cls, phi: Any, blocks: Sequence[Block]) -> "FlatState":
@@ -97,10 +98,54 @@ class FlatState:
     def _sum(self) -> None:
         if self._weights:
             theta_hat, grad_sq, weights = self._waiting()
-            phi = self.arrays["phi"]
-            _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, self._round())
+            phi, into = self.arrays["phi"], self._round()
+            limited = self._limited()
+            _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, into, *limited)
             self._n_summed += len(self._weights)
             self._weights = []
+
+    def _limited(self) -> tuple[Any, ...]:
+        """The rates and how far a task may spread, all blocks together; none where one has none."""
+        if not all(hyper.average_task for _, hyper in self.blocks):
+            return ()
+        with _arrays.beside(self.arrays["limit"]):
+            return self.arrays["rate"], self.arrays["limit"].sum(axis=0)
+
+    # ---- while the first rate is searched ----
+
+    def fill_searched(self, rate: float) -> None:
+        """Sets the rates that are searched."""
+        with _arrays.beside(self.arrays["rate"]):
+            for block in self.searched:
+                self.arrays["rate"][block] = rate
+
+    def look_at_search(self) -> None:
+        """A task has ended that was run for the search alone: starts, if the first rate is known."""
+        assert self.search is not None
+        self.n_searched += 1
+        self.fill_searched(0.0)
+        if (rate := self.search.found()) is not None:
+            self._start(rate)
+
+    def _start(self, rate: float) -> None:
+        for (_, hyper), learner in zip(self.blocks, self.learners, strict=True):
+            if not hyper.knows_rate:
+                learner._start(rate)
+        self.search = None
+
+    def _restore_search(self, search: Any, first: Any, *, begun: bool) -> None:
+        found = None if search is None else Search.restored(search)
+        if first is not None:
+            good = first.shape == (len(self.blocks),) and (first > 0).all()
+            if not good or not np.isfinite(first).all():
+                raise ValueError(f"`first_rate` is {first}, expected one for each block")
+        for k, ((_, hyper), learner) in enumerate(zip(self.blocks, self.learners, strict=True)):
+            learner._hyper = hyper
+            if first is not None and not hyper.knows_rate:
+                learner._start(float(first[k]))
+        self.search = None if begun or first is not None else found or Search()
+
+    # ---- the round ----
 
     def _waiting(self) -> tuple[Any, Any, Any]:
         """theta_hat, grad_sq and weights of the tasks that are not summed yet."""
@@ -120,7 +165,7 @@ class FlatState:
 
     def forget_round(self) -> None:
         """Starts a new round."""
-        self._weights = []
+        self._weights, self.n_searched = [], 0
         if self._n_summed:
             self._weight.fill(0)
             self._counts.fill(0)
@@ -135,6 +180,7 @@ class FlatState:
             Number of tasks of the round, and of those that were skipped; none on a CUDA device.
         """
         self._untouched = False
+        self.search = None  # by tasks of another optimizer rates are known, too
         on_host = isinstance(self._sums, np.ndarray)
         before = self.arrays["counts"][0].copy() if on_host else np.zeros(2, np.int64)
         self._apply(statistics, meta_step, on_host)
@@ -170,6 +216,11 @@ class FlatState:
         if self._n_summed:
             names = ("round_sums", "round_weight", "round_counts")
             found |= {n: _arrays.owned(a) for n, a in zip(names, self._round(), strict=True)}
+        if self.search is not None and self.search.n_tasks:
+            found["search"] = _arrays.moved(self.search.stored(), self.arrays["phi"])
+        first = [learner.initial_learning_rate for learner in self.learners]
+        if self.searched and self.search is None and None not in first:
+            found["first_rate"] = _arrays.moved(np.array(first), self.arrays["phi"])
         return found
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
@@ -177,6 +228,7 @@ class FlatState:
         host = {name: _arrays.host(array) for name, array in completed(arrays).items()}
         names = ("round_sums", "round_weight", "round_counts")
         given = {name: host.pop(name) for name in names if name in host}
+        search, first = (host.pop(name, None) for name in ("search", "first_rate"))
         for name, now in self.arrays.items():
             found = host.get(name)
             if found is None or (found.dtype, found.shape) != (now.dtype, now.shape):
@@ -192,6 +244,8 @@ class FlatState:
                 or not np.isfinite(found).all()
             ):
                 raise ValueError(f"`{name}` must be finite {now.dtype} {now.shape}")
+        if self.searched:
+            self._restore_search(search, first, begun=bool(host["counts"].any()))
         for name, now in self.arrays.items():
             now[...] = _arrays.moved(host[name], now)
         self.forget_round()

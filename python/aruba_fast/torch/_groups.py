@@ -1,5 +1,6 @@
 """What of a model is learned by itself: a tensor, a group, or groups with the same rule."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,7 +8,10 @@ import torch
 from .._state import Hyperparameters
 from ._flat import Block
 
-HYPERPARAMETERS = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
+HYPERPARAMETERS = (
+    *("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate"),
+    *("bound", "train"),
+)
 
 
 def trainable(groups: list[dict[str, Any]]) -> list[torch.Tensor]:
@@ -26,21 +30,42 @@ def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
             if p.requires_grad and id(p) not in seen:
                 seen.add(id(p))
                 own.append(p.numel())
-        shared = {name: group[name] for name in HYPERPARAMETERS}
-        by_tensor = isinstance(shared["isotropic"], str)
-        if by_tensor:
-            if shared["isotropic"] != "tensor":
-                raise ValueError(
-                    f"MetaOptimizer: `isotropic` must be known: got {shared['isotropic']!r}, "
-                    "expected False, True or 'tensor'"
-                )
-            shared["isotropic"] = True
-        hyper = Hyperparameters(**shared, function="MetaOptimizer")
-        hyper.require_numbers("MetaOptimizer")
-        if by_tensor:
-            blocks += [(n, hyper) for n in own if n]
-        elif blocks and not hyper.isotropic and blocks[-1][1] == hyper:
-            blocks[-1] = (blocks[-1][0] + sum(own), hyper)
-        elif sum(own):
-            blocks.append((sum(own), hyper))
+        sizes = tuple(n for n in own if n)
+        hyper, by_tensor = _hyperparameters(group)
+        if not sizes:
+            continue
+        if by_tensor and not hyper.average_task:
+            blocks += [(n, hyper) for n in sizes]
+            continue
+        if hyper.average_task and (by_tensor or not hyper.isotropic):
+            hyper = replace(hyper, tensors=sizes)
+        n = sum(sizes)
+        if blocks and (joint := _joint(blocks[-1][1], hyper)):
+            blocks[-1] = (blocks[-1][0] + n, joint)
+        else:
+            blocks.append((n, hyper))
     return blocks
+
+
+def _hyperparameters(group: dict[str, Any]) -> tuple[Hyperparameters, bool]:
+    """Those of a group, and whether it has a rate a tensor."""
+    given = {name: group[name] for name in HYPERPARAMETERS}
+    by_tensor = isinstance(given["isotropic"], str)
+    if by_tensor:
+        if given["isotropic"] != "tensor":
+            raise ValueError(
+                f"MetaOptimizer: `isotropic` must be known: got {given['isotropic']!r}, "
+                "expected False, True or 'tensor'"
+            )
+        given["isotropic"] = True
+    given["bound"] = Hyperparameters.bound_of_network(given["bound"], given["zeta"])
+    return Hyperparameters(**given, function="MetaOptimizer"), by_tensor
+
+
+def _joint(one: Hyperparameters, other: Hyperparameters) -> Hyperparameters | None:
+    """The hyperparameters of two blocks as one, if nothing is learned from both together."""
+    if replace(one, tensors=None) != replace(other, tensors=None):
+        return None
+    if one.tensors and other.tensors and one.train == "learned":
+        return replace(one, tensors=one.tensors + other.tensors)
+    return one if not one.isotropic and not one.average_task else None

@@ -21,7 +21,7 @@ KIND = "MetaOptimizer"
 # What `_attach` and `_view` make; the rest of an object, a subclass's attributes too, goes along.
 _MADE = {
     *("_parameters", "_active", "_open", "_phi", "_rates", "_sums", "_masters", "_where"),
-    *("_copied", "_step_rates", "_versions", "_collector", "_stepper"),
+    *("_copied", "_step_rates", "_versions", "_collector", "_stepper", "_searcher"),
     *("_fixed", "_left", "_left_alone"),
     *("step", "_opt_called"),  # as a scheduler has wrapped it
 }
@@ -91,7 +91,7 @@ class Persistent(Learned):
             >>> import torch, aruba_fast.torch
             >>> meta = aruba_fast.torch.MetaOptimizer([torch.nn.Parameter(torch.ones(2))])
             >>> meta.state_dict()["state"]["b"]
-            tensor([1., 1.], dtype=torch.float64)
+            tensor([0., 0.], dtype=torch.float64)
         """
         self._require_no_task("MetaOptimizer.state_dict")
         result: dict[str, Any] = super().state_dict()

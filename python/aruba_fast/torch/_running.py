@@ -12,6 +12,7 @@ from ._collect import Collector
 from ._errors import warn
 from ._parameters import Parameters, tensor
 from ._persistent import Persistent
+from ._searching import SearchingOptimizer
 from .task import TaskOptimizer
 
 
@@ -44,6 +45,7 @@ class Running(Persistent):
         )
         self._collector = Collector(self._parameters.tensors, sums, scratch)
         self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
+        self._searcher = SearchingOptimizer(self, self._step_rates, sums, self._flat, self._sums)
 
     def _require_no_task(self, function: str) -> None:
         if self._open.locked():
@@ -139,7 +141,12 @@ class Running(Persistent):
             self._start(name)
             self._sums.zero_()
             try:
-                if optimizer is None:
+                if optimizer is None and self._flat.search is not None:
+                    self._active = searcher = self._searcher
+                    searcher.begin()
+                    yield searcher
+                    searcher.end(self._ended(self._where, searcher._unseen()))
+                elif optimizer is None:
                     self._active = self._stepper
                     self._stepper._forget_seen()
                     yield self._stepper
@@ -158,6 +165,11 @@ class Running(Persistent):
 
     def _keep(self, theta_hat: list[torch.Tensor], unseen: list[int], weight: float) -> None:
         """Takes the task that has ended into the round."""
+        self._ended(theta_hat, unseen)
+        self._flat.keep_run(weight)
+
+    def _ended(self, theta_hat: list[torch.Tensor], unseen: list[int]) -> torch.Tensor:
+        """Returns where the task that has ended is, in the memory of the next one of the round."""
         name = "MetaOptimizer.task"
         self._parameters.require(name)
         if (i := self._parameters.other_than(self._phi, unseen)) is not None:
@@ -172,7 +184,7 @@ class Running(Persistent):
             run = [tensor(vector) for vector in self._flat.next_run()]
             self._parameters.joined(theta_hat, out=run[0])
             run[1].copy_(self._sums)
-        self._flat.keep_run(weight)
+        return run[0]
 
 
 def _task_is_open(function: str) -> RuntimeError:

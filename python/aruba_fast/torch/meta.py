@@ -8,6 +8,7 @@ import torch
 from .. import _check, _divergence
 from .._deprecated import warn_renamed
 from ..learner import MetaStep
+from ..rules import OGD, ArubaPlusPlus
 from ..statistics import TaskStatistics
 from ._buffers import Buffers
 from ._errors import renamed
@@ -18,28 +19,42 @@ from ._running import Running
 from .task import TaskOptimizer
 
 _NAME = "MetaOptimizer"
+_REMEDY = "inputs of one scale, or a smaller `learning_rate` where one was given"
+# So much of g that no task's own gradients count beside it.
+_STAYS = 2.0**96
 
 
 class MetaOptimizer(Running):
     """Learns where a model starts a task, and how fast each of its weights moves, by ARUBA.
 
     The equations are those of `aruba_fast.MetaLearner` on the concatenation of all parameters that
-    require a gradient, in their order, each flattened row by row: the same numbers, bit for bit.
-    Between tasks the parameters hold the initialization phi. Make it when the model is initialized,
-    and on its device. Like the model, it belongs to one thread at a time.
+    require a gradient, in their order, each flattened row by row: the same numbers, bit for bit,
+    with `tensors` their sizes. Between tasks the parameters hold the initialization phi. Make it
+    when the model is initialized, and on its device. Like the model, it belongs to one thread at a
+    time.
+
+    Nothing has to be chosen. The first tasks, 20 to 34 of them, find the first rate: they run at
+    the rates of a grid, from far below what moves a weight up to where gradients begin to grow, and
+    nothing else is learned from them. b and g then have the prior of one average task for each
+    parameter, and a task that spreads more than ten average ones is shortened, as a whole.
 
     Args:
         params: Parameters, named parameters or parameter groups, as every optimizer's. A group may
             have hyperparameters of its own, by the names below, and is then learned by itself.
             Parameters that do not require a gradient now are left alone for ever; float32 with
             bfloat16 and float16, which are learned as float32, or float64.
-        learning_rate: First learning rate, > 0.
-        zeta: Smoothing of the squared gradients, > 0.
-        p: Exponent of the smoothing schedule, >= 0.
+        learning_rate: First learning rate, > 0; "auto" to find it, for which tasks must have
+            several steps.
+        zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
+            > 0.
+        p: Exponent of the smoothing schedule, >= 0; of no interest where `zeta` is "auto".
         decay: Share of the past that every task discounts, in [0, 1).
         isotropic: False for a rate a coordinate, True for one rate a group, "tensor" for one a
             parameter tensor.
         max_learning_rate: Upper limit of the learning rate, > 0, or None.
+        bound: As `MetaLearner`: "tight", "blog", or "auto" for the tight one unless `zeta` is a
+            number. phi of a network is trained faster at its larger rates.
+        train: As `MetaLearner`: "learned", or "scalar" for tasks trained at one rate.
         buffers: `model.buffers()`: every task then starts with them as they were before the first,
             and they come back with phi. None leaves them to you: BatchNorm's running statistics
             then go on from task to task.
@@ -69,15 +84,17 @@ class MetaOptimizer(Running):
         self,
         params: Any,
         *,
-        learning_rate: float = 1.0,
-        zeta: float = 1.0,
+        learning_rate: float | str = "auto",
+        zeta: float | str = "auto",
         p: float = 1.0,
         decay: float = 0.0,
         isotropic: bool | str = False,
         max_learning_rate: float | None = None,
+        bound: str = "auto",
+        train: str = "learned",
         buffers: Iterable[Any] | None = None,
     ) -> None:
-        given = (learning_rate, zeta, p, decay, isotropic, max_learning_rate)
+        given = (learning_rate, zeta, p, decay, isotropic, max_learning_rate, bound, train)
         super().__init__(params, dict(zip(HYPERPARAMETERS, given, strict=True)))
         self._tensors = trainable(self.param_groups)
         self._buffers = Buffers(buffers)
@@ -98,15 +115,17 @@ class MetaOptimizer(Running):
         """Learns from the tasks since the last call, and moves the model to the new phi.
 
         Args:
-            meta_step: Step of the initialization: None for the running mean of all tasks, a float
-                >= 0 (1 is FedAvg), or a function of the number of tasks.
+            meta_step: Step of the initialization: None for a mean of all tasks, as
+                `MetaLearner.apply`, a float >= 0 (1 is FedAvg), or a function of the number of
+                tasks.
             statistics: Learn from these instead, merged from other machines; the tasks of this one
                 are forgotten.
 
         Raises:
             TypeError: An argument is of the wrong type.
             ValueError: An argument is out of range or of another size. Nothing is changed.
-            RuntimeError: A task is open, or there was none.
+            RuntimeError: A task is open, or there was none. Tasks that were run to find the first
+                rate are enough: then nothing changes.
 
         Warns:
             DivergenceWarning: More than half of the tasks were skipped; once, and not on a GPU.
@@ -114,7 +133,7 @@ class MetaOptimizer(Running):
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.zeros(1))
-            >>> meta = aruba_fast.torch.MetaOptimizer([weight])
+            >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=1.0)
             >>> for target in (1.0, 3.0):
             ...     with meta.task() as optimizer:
             ...         (0.5 * (weight - target).square()).sum().backward()
@@ -136,6 +155,9 @@ class MetaOptimizer(Running):
             _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
             _check.together(name, "statistics", statistics.sums, "params", phi)
         elif not self._flat.n_waiting:
+            if self._flat.n_searched:  # all tasks of the round were for the first rate
+                self._flat.forget_round()
+                return
             raise RuntimeError(
                 f"{name}: the round must hold a task: got none, expected `with meta.task()` before"
             )
@@ -146,7 +168,7 @@ class MetaOptimizer(Running):
             of_round = self._flat.apply(statistics, step)
         self.restore()
         # torch.optim wraps `step` once.
-        _divergence.look(name, self, *of_round, remedy="a smaller `learning_rate`", stacklevel=4)
+        _divergence.look(name, self, *of_round, remedy=_REMEDY, stacklevel=4)
 
     def statistics(self) -> TaskStatistics:
         """Returns the sums over the tasks since the last `step`, to be sent and merged with `+`.
@@ -159,7 +181,8 @@ class MetaOptimizer(Running):
 
         Example:
             >>> import torch, aruba_fast.torch
-            >>> meta = aruba_fast.torch.MetaOptimizer([torch.nn.Parameter(torch.ones(2))])
+            >>> weight = torch.nn.Parameter(torch.ones(2))
+            >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=1.0)
             >>> with meta.task(weight=3.0):
             ...     pass
             >>> meta.statistics()
@@ -169,29 +192,32 @@ class MetaOptimizer(Running):
         with self._parameters.beside():
             return self._flat.statistics()
 
-    def rule(self, coef: float | None = None) -> TaskOptimizer:
+    def rule(self, coef: float | str | None = "auto") -> TaskOptimizer:
         """Loads phi and returns the rule as learned so far, an optimizer for a task at meta-test.
 
         Nothing is learned from that task.
 
         Args:
-            coef: None for the learned rates, a float >= 0 for ARUBA++, which lowers them within the
-                task by `coef` times its own squared gradients.
+            coef: "auto" for ARUBA++ with the number of tasks learned from: it lowers the rates
+                within the task by its own squared gradients, which count as those of an average
+                task. A float >= 0 for another weight of them; None for the learned rates, which
+                tasks are trained with.
 
         Returns:
             A `TaskOptimizer`, good until the next call or the next `task`.
 
         Raises:
             TypeError: `coef` is not a real number.
-            ValueError: `coef` is out of range, b and g are not within the parameters' type, or the
-                parameters are not as they were left (as `task`).
+            ValueError: `coef` is out of range, the first rate is not known yet, b and g are not
+                within the parameters' type, or the parameters are not as they were left (as
+                `task`).
             RuntimeError: A task is open.
 
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(2))
             >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=0.5)
-            >>> optimizer = meta.rule(coef=0.1)
+            >>> optimizer = meta.rule()
             >>> weight.sum().backward()
             >>> optimizer.step()
             >>> weight.tolist()
@@ -199,24 +225,35 @@ class MetaOptimizer(Running):
         """
         name = "MetaOptimizer.rule"
         if coef is not None:
-            coef = _check.non_negative(name, "coef", coef)
+            coef = _check.auto(name, "coef", coef, _check.non_negative)
         self._require_no_task(name)
         self._require_groups(name)
-        if coef is None:
-            made = TaskOptimizer(self, self._step_rates, None, None)
-        else:
-            with self._parameters.beside(), torch.inference_mode(False):
-                rules = [learner.rule(coef) for learner in self._flat.learners]
+        learners = self._flat.learners
+        if self._flat.search is not None:
+            raise ValueError(
+                f"{name}: the first learning rate must be known: got 'auto' and "
+                f"{self._flat.search.n_tasks} tasks, expected some tens of them before, which find "
+                "it, or a number for `learning_rate`"
+            )
+        with self._parameters.beside(), torch.inference_mode(False):
+            rules = [] if coef is None else [learner.rule(coef) for learner in learners]
+            plus = [rule for rule in rules if isinstance(rule, ArubaPlusPlus)]
+            if not plus:
+                made = TaskOptimizer(self, self._step_rates, None, None)
+            else:
+                weight = max(rule.coef for rule in plus)
+                rates = [tensor(self._flat.arrays["rate"][block]) for block in self._flat.slices]
+                parts = [_b_and_g(*each, weight) for each in zip(rules, rates, strict=True)]
                 b, g = (
-                    self._cast(name, key, torch.cat([tensor(getattr(r, key)) for r in rules]))
-                    for key in ("b", "g")
+                    self._cast(name, key, torch.cat([part[i] for part in parts]))
+                    for i, key in enumerate(("b", "g"))
                 )
-            made = TaskOptimizer(self, b, g, coef)
+                made = TaskOptimizer(self, b, g, weight)
         self._start(name)
         self._active, self._at_phi = made, False
         return made
 
-    def optimizer(self, coef: float | None = None) -> TaskOptimizer:
+    def optimizer(self, coef: float | str | None = None) -> TaskOptimizer:
         """The name of `rule` in the version before."""
         warn_renamed("MetaOptimizer.optimizer", "MetaOptimizer.rule")
         return self.rule(coef)
@@ -226,6 +263,17 @@ class MetaOptimizer(Running):
         if result.device.type == "cpu" and not bool((result.isfinite() & (result > 0)).all()):
             raise ValueError(
                 f"{function}: `{name}` must be positive within {result.dtype}: got "
-                f"{values.min().item():g} to {values.max().item():g}, expected other `zeta`"
+                f"{values.min().item():g} to {values.max().item():g}, expected a loss of another scale"
             )
         return self._parameters.for_steps(self._parameters.views(result))
+
+
+def _b_and_g(
+    rule: OGD | ArubaPlusPlus, rates: torch.Tensor, coef: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """B and g of a block for a weight that others share: what counts are the three's ratios."""
+    if isinstance(rule, ArubaPlusPlus):
+        scale = coef / rule.coef if rule.coef else 1.0
+        return scale * tensor(rule.b), scale * tensor(rule.g)
+    rates = rates.double()  # that of a block which has learned nothing
+    return _STAYS * rates.square(), torch.full_like(rates, _STAYS)

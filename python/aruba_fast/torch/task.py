@@ -124,7 +124,7 @@ class TaskOptimizer(Fixed):
         Example:
             >>> import torch, aruba_fast.torch
             >>> weight = torch.nn.Parameter(torch.ones(1))
-            >>> meta = aruba_fast.torch.MetaOptimizer([weight])
+            >>> meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=1.0, zeta=1.0)
             >>> optimizer = meta.rule(coef=3.0)
             >>> for _ in range(2):
             ...     weight.grad = torch.ones(1)

@@ -1,0 +1,100 @@
+"""The first tasks of a model whose first rate is not known: they run at the rates of a grid."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ._errors import warn
+from ._parameters import tensor
+from .task import Closure, TaskOptimizer
+
+if TYPE_CHECKING:
+    from .._search import Search
+    from ._flat import FlatState
+    from .meta import MetaOptimizer
+
+_NAME = "MetaOptimizer.task"
+# So many tasks in turn that tell nothing are no accident.
+_MOST_SILENT = 10
+
+
+class SearchingOptimizer(TaskOptimizer):
+    """Moves the parameters of a task at a rate that is tried, and tells the search what came of it.
+
+    Args:
+        meta: The meta-learner, whose first rate is searched.
+        rates: For every parameter its rates; views of those of `flat`.
+        sums: For every parameter its sums of squared gradients; views of `grad_sq`.
+        flat: Where the search is.
+        grad_sq: All sums as one vector.
+    """
+
+    def __init__(
+        self,
+        meta: "MetaOptimizer",
+        rates: list[torch.Tensor],
+        sums: list[torch.Tensor],
+        flat: "FlatState",
+        grad_sq: torch.Tensor,
+    ) -> None:
+        super().__init__(meta, rates, sums, None)
+        self._flat, self._grad_sq = flat, grad_sq
+        self._n_silent = 0
+
+    def begin(self) -> None:
+        """A task begins: at the next rate, once a first gradient has told how long steps are."""
+        self._forget_seen()
+        self._n_steps, self._first_sq = 0, 0.0
+        self._set_rate()
+
+    def step(self, closure: Closure | None = None) -> Any:
+        """As `TaskOptimizer.step`; the first one of all does not move."""
+        loss = super().step(closure)
+        self._n_steps += 1
+        if self._n_steps == 1:
+            search, self._first_sq = self._search, self._total(self._grad_sq)
+            if search.scale is None and 0.0 < self._first_sq < float("inf"):
+                length = self._total(tensor(self._flat.arrays["phi"]).double().square()) ** 0.5
+                search.scale = (length or 1.0) / self._first_sq**0.5
+                self._set_rate()
+        return loss
+
+    def end(self, theta_hat: torch.Tensor) -> None:
+        """The task has ended at `theta_hat`, as one vector: the next rate, or the one that is it.
+
+        Raises:
+            RuntimeError: It had one step.
+        """
+        if self._n_steps == 1:
+            raise RuntimeError(
+                f"{_NAME}: a task must have several steps where the first rate is to be found: got "
+                "1, which is the same gradient at any rate, expected more, or a number for "
+                "`learning_rate`"
+            )
+        with torch.no_grad():
+            moved = theta_hat.double() - tensor(self._flat.arrays["phi"]).double()
+            distance, grad_sq = self._total(moved.square()), self._total(self._grad_sq)
+        before = self._search.n_tasks
+        if self._n_steps and 0.0 < self._first_sq < float("inf"):
+            self._search.add(grad_sq / self._n_steps / self._first_sq, distance, grad_sq)
+        self._n_silent = 0 if self._search.n_tasks > before else self._n_silent + 1
+        if self._n_silent == _MOST_SILENT:
+            warn(
+                f"{_NAME}: tasks must have finite gradients that are not zero, so that the first "
+                f"rate can be found: got {_MOST_SILENT} in turn without, expected other data, or "
+                "a number for `learning_rate`"
+            )
+        self._flat.look_at_search()
+
+    @property
+    def _search(self) -> "Search":
+        assert self._flat.search is not None
+        return self._flat.search
+
+    def _set_rate(self) -> None:
+        search = self._search
+        self._flat.fill_searched(0.0 if search.scale is None else search.scale * search.step)
+
+    def _total(self, vector: torch.Tensor) -> float:
+        """The sum over all coordinates whose rate is searched."""
+        return sum(float(vector[part].sum(dtype=torch.float64)) for part in self._flat.searched)
