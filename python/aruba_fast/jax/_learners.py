@@ -176,14 +176,14 @@ def _isotropic_of(learners: list[MetaLearner], sizes: list[int]) -> bool | str:
             "a coordinate, expected 1"
         )
     own = learners[0]._hyper.tensors
-    if own is not None and own != _tensors(sizes, False):
+    if own is not None and list(own) != tensors:
         raise ValueError(
             f"from_learners: `phi` must have the leaves of the learner: got sizes {tensors}, "
             f"expected {list(own)}"
         )
-    return (
-        "tensor" if len(learners) > 1 or (own and learners[0].isotropic) else learners[0].isotropic
-    )
+    if len(learners) > 1 or (own and learners[0].isotropic):
+        return "tensor"
+    return learners[0].isotropic
 
 
 def _tensors(sizes: list[int], isotropic: bool | str) -> tuple[int, ...] | None:
