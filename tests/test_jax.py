@@ -176,17 +176,6 @@ def test_many_small_tasks_are_summed_side_by_side(rng):
     np.testing.assert_allclose(wide(found.theta_sum), thetas, rtol=0, atol=2.0**-44 * size)
 
 
-@pytest.mark.parametrize(("n", "n_tasks"), [(1, 70_001), (30_000, 3), (20_000, 5)])
-def test_rows_that_are_not_full_add_nothing(n, n_tasks):
-    """Tasks that did not move are no distance away, wherever they are."""
-    ones = np.ones((n_tasks, n), np.float32)
-    found = aj.statistics(jnp.ones(n), ones, ones)
-    assert (int(found.n_tasks), int(found.n_skipped)) == (n_tasks, 0)
-    assert (wide(found.distance) == 0).all()
-    assert (wide(found.grad_sq) == n_tasks).all()
-    assert (wide(found.theta_sum) == n_tasks).all()
-
-
 def test_a_task_that_is_not_finite_is_left_out_whole_and_counted(rng):
     phi, hat, squares = round_of(rng)
     hat[1, 3], squares[2, 0], hat[4, 0] = np.nan, np.inf, 3e38  # a square beyond float32

@@ -261,3 +261,27 @@ def test_with_a_smoothing_too(hyper, rng):
         np.testing.assert_allclose(inner.init(phi).g, rule.g, rtol=2e-7)
         move = np.asarray(inner.update(np.ones(9, np.float32), inner.init(phi))[0])
         np.testing.assert_allclose(-move, np.sqrt(rule.b / rule.g), rtol=4e-7)
+
+
+@pytest.mark.parametrize("hyper", [hyper for hyper, dtype in CASES if dtype == np.float32], ids=str)
+def test_a_learner_of_numpy_goes_on_with_it(hyper, rng, tmp_path):
+    """From a file, and back to the bit; its leaves are `tensors`."""
+    phi = parameters(rng)
+    state = aj.init(phi, learning_rate=0.5, **hyper)
+    for _ in range(2):
+        state = aj.apply(state, aj.statistics(state, *fake_round(rng, state.phi, 3)))
+    aj.to_learners(state)[0].save(tmp_path / "learner")
+    learner = af.MetaLearner.load(tmp_path / "learner")
+    assert ("tensors=(20, 1, 1400, 3)" in repr(learner)) == (hyper.get("isotropic") is not True)
+    again = aj.from_learners([learner], phi)
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    for one, other in zip(*map(jax.tree.leaves, (again, state)), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    hats, squares = fake_round(rng, state.phi, 5)
+    hats["table"][2] += 1e3
+    state = aj.apply(state, aj.statistics(state, hats, squares))
+    learner.update(af.TaskRun(rows(hats), rows(squares)))
+    assert_same(rates_of(state), learner.learning_rate, 1e-6)
+    np.testing.assert_allclose(flat(state.phi), learner.phi, rtol=1e-5, atol=1e-5)
+    assert aj.from_learners(aj.to_learners(aj.init(phi)), phi).limit == aj.init(phi).limit

@@ -10,6 +10,8 @@ from cases import smoothed
 from jax_models import aj, jax, jnp, smoothed_state
 from test_jax_task_errors import OTHER, PHI, SGD, changed, used
 
+import aruba_fast as af
+
 STATE = smoothed_state(PHI)
 HATS = jax.tree.map(lambda leaf: leaf[None], PHI)
 LEARNER = smoothed(np.ones(8, np.float32))
@@ -138,6 +140,26 @@ CALLS = [
         "apply: `meta_step` must be a real number: got 'FedAvg', a str",
     ),
     (
+        lambda: aj.init(PHI, bound="loose"),
+        ValueError,
+        "init: `bound` must be known: got 'loose', expected 'auto' or 'blog' or 'tight'",
+    ),
+    (
+        lambda: aj.init(PHI, train="all"),
+        ValueError,
+        "init: `train` must be known: got 'all', expected 'learned' or 'scalar'",
+    ),
+    (
+        lambda: aj.init(PHI, learning_rate="best"),
+        TypeError,
+        "init: `learning_rate` must be a real number: got 'best'",
+    ),
+    (
+        lambda: aj.rule(STATE, coef="best"),
+        TypeError,
+        "rule: `coef` must be a real number: got 'best'",
+    ),
+    (
         lambda: aj.rule(PHI),
         TypeError,
         "rule: `state` must be a MetaState: got dict, expected a MetaState",
@@ -161,6 +183,11 @@ CALLS = [
         lambda: aj.from_learners(LEARNER, PHI),
         TypeError,
         "from_learners: `learners` must be a list: got MetaLearner, expected a list of",
+    ),
+    (
+        lambda: aj.from_learners([af.MetaLearner(np.ones(8, np.float32), tensors=(4, 4))], PHI),
+        ValueError,
+        "from_learners: `phi` must have the leaves of the learner: got sizes [6, 2], expected",
     ),
     (
         lambda: aj.from_learners([], PHI),

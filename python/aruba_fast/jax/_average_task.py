@@ -75,11 +75,10 @@ def most_spread(b: Pair, g: Pair, rates: Any, held: Pair, per_distance: float) -
 
 def shortening(start: Any, hat: Any, square: Any, rates: Any, limit: Any) -> tuple[Any, Any]:
     """Returns by what each task is shortened, and whether its spread is a number."""
-    spreads = _spread(jnp.square(hat - start), square, rates)
+    spreads = _spread(jnp.square(hat - start), square, rates[None])
     beyond = spreads > limit
-    return jnp.where(beyond, jnp.sqrt(limit / jnp.where(beyond, spreads, 1)), 1), jnp.isfinite(
-        spreads
-    )
+    by = jnp.where(beyond, jnp.sqrt(limit / jnp.where(beyond, spreads, 1)), 1)
+    return by, jnp.isfinite(spreads)
 
 
 def recent_mean(of_round: Pair, weight: Pair, n_tasks: Any) -> Pair:

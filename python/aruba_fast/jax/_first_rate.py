@@ -84,8 +84,9 @@ def first_rate(state: MetaState, run: Callable[[Any], tuple[Any, Any]]) -> MetaS
     dtype = state.layout.dtype
     hyper = replace(state.hyper, learning_rate=float(dtype.type(rate)), function=_NAME)
     require_pairs(_NAME, hyper, dtype)
-    first = hyper.first_rate(dtype, _NAME)
-    return replace(state, hyper=hyper, rates=jnp.full(state.rates.shape, first))
+    rates = jax.device_put(np.full(state.rates.shape, hyper.first_rate(dtype, _NAME)))
+    # In memory of their own, as all that a state is made of.
+    return replace(jax.tree.map(jnp.copy, state), hyper=hyper, rates=rates)
 
 
 class _Tasks:
