@@ -4,6 +4,8 @@ Native core of aruba_fast.
 
 from __future__ import annotations
 import collections.abc
+import numpy
+import numpy.typing
 import typing
 
 __all__: list[str] = [
@@ -11,6 +13,7 @@ __all__: list[str] = [
     "MetaState",
     "adagrad_step",
     "adam_step",
+    "add_prior",
     "add_round",
     "aruba_step",
     "best_in_hindsight",
@@ -27,6 +30,7 @@ __all__: list[str] = [
     "set_num_threads",
     "step",
     "step_rules",
+    "tensor_table",
 ]
 
 class CudaError(RuntimeError):
@@ -50,6 +54,8 @@ class MetaState:
         max_learning_rate: typing.Any,
         average_task: typing.Any,
         tight: typing.Any,
+        n_tensors: typing.SupportsInt | typing.SupportsIndex = 0,
+        n_pieces: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> None: ...
     def apply(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
@@ -98,6 +104,17 @@ def adam_step(
 ) -> None:
     """
     What the function of this name in steps.py stands on.
+    """
+
+def add_prior(
+    b: typing.Any,
+    g: typing.Any,
+    table: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    held: typing.SupportsFloat | typing.SupportsIndex,
+    isotropic: bool,
+) -> bool:
+    """
+    Adds to b and g, in place, the prior of one of `held` tasks, for a rule; isotropic, they become the means of their tensors. False where they hold nothing.
     """
 
 def add_round(
@@ -253,4 +270,11 @@ def step(
 def step_rules() -> dict:
     """
     The names of the step functions, and how many parameters their rules have.
+    """
+
+def tensor_table(
+    sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    Where tensors of these sizes begin, and their pieces, [2, n_tensors + 1].
     """

@@ -42,6 +42,8 @@ class MetaState:
         max_learning_rate: typing.Any,
         average_task: typing.Any,
         tight: typing.Any,
+        n_tensors: typing.SupportsInt | typing.SupportsIndex = 0,
+        n_pieces: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> None: ...
     def apply(self, statistics: tuple, meta_step: typing.Any) -> None:
         """

@@ -1,7 +1,7 @@
 """`Diagnosis`: what a learner's rates have become, and what is odd about it."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +19,42 @@ _MOST_PRIOR = 0.5
 # How far from rest the ratio may be before more tasks would move the rates by much.
 _FAR_FROM_REST = 4.0
 _WIDTH = 80
+# Of the rates of a tensor.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Terms of the smoothing that are summed: the last ones, beside which those before are little.
 _TERMS = 1 << 16
+
+
+@dataclass(frozen=True)
+class TensorDiagnosis:
+    """What was learned of one tensor; a line of the table of a `Diagnosis`.
+
+    Args:
+        name: That of the parameter, or its number.
+        n: Number of its coordinates.
+        rates: 5, 25, 50, 75, 95 % of the coordinates have a learning rate of at most this.
+        rho: As `Diagnosis.rho`.
+        prior: As `Diagnosis.prior`.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> learner = af.MetaLearner(np.zeros(3), learning_rate=0.5, tensors=[1, 2])
+        >>> [(tensor.name, tensor.n) for tensor in learner.diagnose().tensors]
+        [('0', 1), ('1', 2)]
+    """
+
+    name: str
+    n: int
+    rates: tuple[float, ...]
+    rho: float
+    prior: float
+
+    def __str__(self) -> str:
+        low, _, middle, _, high = self.rates
+        return (
+            f"{self.n:>11}{middle:>10.3g} {f'{low:.3g} to {high:.3g}':<22}"
+            f"{self.rho:>7.3g}{100.0 * self.prior:>8.1f} %  {self.name}"
+        )
 
 
 @dataclass(frozen=True)
@@ -38,6 +72,7 @@ class Diagnosis:
         prior: Share of the prior in g, the median over the coordinates: near 1 while the data have
             said nothing, near 0 when they have outweighed it.
         findings: Sentences about what is odd, with what to do; empty where nothing is.
+        tensors: What was learned of each tensor; in the table where there are several.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -60,6 +95,7 @@ class Diagnosis:
     rest: float
     prior: float
     findings: tuple[str, ...]
+    tensors: tuple[TensorDiagnosis, ...]
 
     def __str__(self) -> str:
         least, median, most = self.rates
@@ -73,39 +109,80 @@ class Diagnosis:
             f"rho      {self.rho:.3g}, at rest {self.rest:g}",
             f"prior    {100.0 * self.prior:.1f} % of g",
         ]
+        if len(self.tensors) > 1:
+            lines.append(
+                f"{'coordinates':>11}{'rates':>10} {'5 to 95 %':<22}{'rho':>7}{'prior':>10}"
+            )
+            lines += map(str, self.tensors)
         lines += [
             textwrap.fill(f"- {text}", _WIDTH, subsequent_indent="  ") for text in self.findings
         ]
         return "\n".join(lines)
 
 
+# Arrays of a block of coordinates in host memory, and its hyperparameters.
+Block = tuple[Mapping[str, NDArray[Any]], Hyperparameters]
+
+
 def diagnosis(
-    arrays: Mapping[str, NDArray[Any]], hyper: Hyperparameters, *, diverged: bool
+    blocks: Sequence[Block], *, diverged: bool, tensors: Sequence[tuple[str, int]] | None = None
 ) -> Diagnosis:
-    """Looks at the arrays of a learner, in host memory; `diverged`: whether it was said to."""
+    """Looks at a learner, or at the blocks of one.
+
+    Args:
+        blocks: Arrays and hyperparameters, of tensors that are learned alike together.
+        diverged: Whether somebody was warned of it.
+        tensors: Names and sizes of all tensors.
+    """
+    arrays, hyper = blocks[0]
     n_tasks, n_skipped = (int(count) for count in arrays["counts"])
-    rates, rho = arrays["rate"].astype(np.float64), arrays["rho"]
-    known = rho[~np.isnan(rho)]
+    priors = [_prior(own["g"], n_tasks, each) for own, each in blocks]
+    rates, rho = (np.concatenate([own[key] for own, _ in blocks]) for key in ("rate", "rho"))
+    rates, prior = rates.astype(np.float64), np.concatenate(priors)
+    if tensors is None:
+        sizes = [n for own, each in blocks for n in each.tensors or (len(own["rate"]),)]
+        tensors = [(str(number), n) for number, n in enumerate(sizes)]
+    ends = np.cumsum([n for _, n in tensors])
+    parts = [
+        TensorDiagnosis(
+            name=name,
+            n=n,
+            rates=tuple(np.quantile(rates[part], QUANTILES).tolist()),
+            rho=_mean(rho[part]),
+            prior=float(np.median(prior[part])),
+        )
+        for (name, n), part in zip(tensors, np.split(np.arange(len(rates)), ends[:-1]), strict=True)
+    ]
     found = Diagnosis(
         n_tasks=n_tasks,
         n_skipped=n_skipped,
         first_rate=float(hyper.learning_rate) if hyper.knows_rate else None,
         rates=(float(rates.min()), float(np.median(rates)), float(rates.max())),
-        rho=float(known.mean()) if len(known) else np.nan,
+        rho=_mean(rho),
         rest=1.0 if hyper.bound == "tight" else 2.0,
-        prior=float(np.median(_prior(arrays["g"], n_tasks, hyper))),
+        prior=float(np.median(prior)),
         findings=(),
+        tensors=tuple(parts),
     )
-    return replace(found, findings=tuple(_findings(found, len(known), diverged)))
+    n_known = int(np.count_nonzero(~np.isnan(rho)))
+    return replace(found, findings=tuple(_findings(found, n_known, diverged)))
+
+
+def _mean(rho: Float64Array) -> float:
+    known = rho[~np.isnan(rho)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def _prior(g: Float64Array, n_tasks: int, hyper: Hyperparameters) -> Float64Array:
     """The share of the prior in g of every coordinate."""
     if not n_tasks or not g.any():
-        return np.ones(1)
+        return np.ones(len(g))
     if hyper.average_task:
-        own = float(g.mean()) / tasks_held(n_tasks, hyper.decay)
-        return own / (g + own)
+        held, parts = tasks_held(n_tasks, hyper.decay), []
+        for part in np.split(g, np.cumsum(hyper.tensors or (len(g),))[:-1]):
+            own = (float(part.mean()) or float(g.mean())) / held
+            parts.append(own / (part + own))
+        return np.concatenate(parts)
     t = np.arange(max(n_tasks - _TERMS, 0) + 2, n_tasks + 2, dtype=np.float64)
     kept = (1.0 - hyper.decay) ** (n_tasks + 1 - t)
     smoothing = float((kept * t**-hyper.p).sum()) + (1.0 - hyper.decay) ** n_tasks

@@ -1,7 +1,6 @@
 """What a meta-learner hands out: its first rate, the rules for tasks, and a diagnosis."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -109,7 +108,9 @@ class Ruled(Saved):
             host = [_arrays.host(v) for v in (b, g)]
             if smoothed:
                 host = [np.full(len(v), v.mean()) for v in host]
-            elif not _core.add_prior(*host, self._hyper.table(len(b)), held, self.isotropic):
+            elif not _core.add_prior(
+                host[0], host[1], self._hyper.table(len(b)), held, self.isotropic
+            ):
                 return OGD._of(learning_rate=self.learning_rate)
             b, g = (_arrays.moved(v, like) for v, like in zip(host, (b, g), strict=True))
         unit_b, unit_g = self._hyper.unit_of_b, self._hyper.unit_of_g
@@ -142,4 +143,4 @@ class Ruled(Saved):
         """
         names = ("g", "rate", "rho", "counts")
         copies = dict(zip(names, map(_arrays.host, self._read(*names)), strict=True))
-        return diagnosis(copies, self._hyper, diverged=_divergence.was_said(self))
+        return diagnosis([(copies, self._hyper)], diverged=_divergence.was_said(self))

@@ -57,7 +57,7 @@ class Search:
     @classmethod
     def restored(cls, stored: Float64Array) -> "Search":
         """Makes what `stored` was called of; a ValueError says that it never was."""
-        wanted = stored.ndim == 2 and stored.shape[1] == 3 and 0 < len(stored)
+        wanted = stored.ndim == 2 and stored.shape[1] == 3 and len(stored) > 0
         if not wanted or len(stored) > 1 + _PASSES * len(STEPS) or np.isnan(stored[1:]).any():
             raise ValueError(f"`search` is {stored.shape}, expected what a search has stored")
         search = cls(None if np.isnan(stored[0, 0]) else float(stored[0, 0]))

@@ -1,6 +1,6 @@
 """The state of a meta-learner: its hyperparameters, the arrays it starts with, and their checks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, fields
 from typing import Any
 
@@ -37,7 +37,7 @@ class Hyperparameters(Versioned):
     bound: str = "blog"
     train: str = "learned"
     # Numbers of coordinates of the parts that have a prior each, and isotropic a rate each.
-    tensors: tuple[int, ...] | None = None
+    tensors: Sequence[int] | None = None
     function: InitVar[str] = "MetaLearner"
 
     @classmethod
@@ -85,19 +85,21 @@ class Hyperparameters(Versioned):
                 )
 
     def _checked_tensors(self, function: str) -> tuple[int, ...] | None:
-        if self.tensors is None:
+        given: Any = self.tensors
+        if given is None:
             return None
-        if isinstance(self.tensors, str) or not isinstance(self.tensors, Iterable):
+        if isinstance(given, str) or not isinstance(given, Iterable):
             raise TypeError(
-                f"{function}: `tensors` must be sizes: got {type(self.tensors).__name__}, "
+                f"{function}: `tensors` must be sizes: got {type(given).__name__}, "
                 "expected a list of integers, or None"
             )
+        sizes = tuple(given)
         if self.zeta != AUTO:
             raise ValueError(
                 f"{function}: `tensors` must be None where `zeta` is a number, which is the prior "
-                f"of all: got {len(list(self.tensors))} of them, expected zeta='auto'"
+                f"of all: got {len(sizes)} of them, expected zeta='auto'"
             )
-        return tuple(_check.integer(function, "tensors", size, 1) for size in self.tensors)
+        return tuple(_check.integer(function, "tensors", size, 1) for size in sizes)
 
     @staticmethod
     def bound_of_network(bound: str, zeta: float | str) -> str:
@@ -127,7 +129,9 @@ class Hyperparameters(Versioned):
         In training one rate is that of all of them.
         """
         one = self.tensors is None or (training and self.train == "scalar")
-        return _core.tensor_table((n,) if one else self.tensors)
+        sizes = [n] if one else list(self.tensors or ())
+        result: Int64Array = _core.tensor_table(sizes)
+        return result
 
     @property
     def unit_of_b(self) -> float:

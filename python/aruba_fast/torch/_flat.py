@@ -120,7 +120,7 @@ class FlatState:
                 self.arrays["rate"][block] = rate
 
     def look_at_search(self) -> None:
-        """A task has ended that was run for the search alone: starts, if the first rate is known."""
+        """A task has ended that was run for the search alone: is the first rate known?"""
         assert self.search is not None
         self.n_searched += 1
         self.fill_searched(0.0)

@@ -67,5 +67,5 @@ def _joint(one: Hyperparameters, other: Hyperparameters) -> Hyperparameters | No
     if replace(one, tensors=None) != replace(other, tensors=None):
         return None
     if one.tensors and other.tensors and one.train == "learned":
-        return replace(one, tensors=one.tensors + other.tensors)
+        return replace(one, tensors=(*one.tensors, *other.tensors))
     return one if not one.isotropic and not one.average_task else None

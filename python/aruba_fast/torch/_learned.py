@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .. import _check
+from .. import _arrays, _check, _divergence
 from .._deprecated import CalledList, warn_renamed
+from .._diagnosis import Diagnosis, diagnosis
 from ..learner import MetaLearner
 from ._errors import warn
 from ._fixed import Fixed
@@ -176,6 +177,43 @@ class Learned(Fixed):
         """
         rho = self._parameters.views(tensor(self._flat.arrays["rho"]))
         return CalledList("MetaOptimizer.rho", [r.clone() for r in rho])
+
+    def diagnose(self) -> Diagnosis:
+        """Returns what the rates have become, and what is odd about it; `print` shows a table.
+
+        Returns:
+            As `MetaLearner.diagnose`, of all blocks together, with a line for each parameter, by
+            the names of `named_parameters()` where these were given.
+
+        Example:
+            >>> import torch, aruba_fast.torch
+            >>> model = torch.nn.Linear(3, 2)
+            >>> meta = aruba_fast.torch.MetaOptimizer(model.named_parameters(), learning_rate=0.1)
+            >>> print(meta.diagnose())
+            tasks    0, none skipped
+            rates    0.1 from 0.1 to 0.1; they began at 0.1
+            rho      nan, at rest 1
+            prior    100.0 % of g
+            coordinates     rates 5 to 95 %                  rho     prior
+                      6       0.1 0.1 to 0.1                nan   100.0 %  weight
+                      2       0.1 0.1 to 0.1                nan   100.0 %  bias
+        """
+        with self._parameters.beside():
+            blocks = [
+                ({name: _arrays.host(a) for name, a in learner._arrays.items()}, learner._hyper)
+                for learner in self._flat.learners
+            ]
+        named = {
+            id(p): name
+            for group in self.param_groups
+            for p, name in zip(group["params"], group.get("param_names", ()), strict=False)
+        }
+        tensors = [
+            (named.get(id(p), str(number)), p.numel())
+            for number, p in enumerate(self._parameters.tensors)
+            if p.numel()
+        ]
+        return diagnosis(blocks, diverged=_divergence.was_said(self), tensors=tensors)
 
     @property
     def n_tasks(self) -> int:

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ._errors import warn
 from ._parameters import tensor
 from .task import Closure, TaskOptimizer
 
@@ -62,27 +61,25 @@ class SearchingOptimizer(TaskOptimizer):
     def end(self, theta_hat: torch.Tensor) -> None:
         """The task has ended at `theta_hat`, as one vector: the next rate, or the one that is it.
 
+        A task of one step, whose gradient is the same at any rate, tells nothing, nor does one
+        without a gradient.
+
         Raises:
-            RuntimeError: It had one step.
+            RuntimeError: Many in turn have told nothing.
         """
-        if self._n_steps == 1:
-            raise RuntimeError(
-                f"{_NAME}: a task must have several steps where the first rate is to be found: got "
-                "1, which is the same gradient at any rate, expected more, or a number for "
-                "`learning_rate`"
-            )
         with torch.no_grad():
             moved = theta_hat.double() - tensor(self._flat.arrays["phi"]).double()
             distance, grad_sq = self._total(moved.square()), self._total(self._grad_sq)
         before = self._search.n_tasks
-        if self._n_steps and 0.0 < self._first_sq < float("inf"):
+        if self._n_steps > 1 and 0.0 < self._first_sq < float("inf"):
             self._search.add(grad_sq / self._n_steps / self._first_sq, distance, grad_sq)
         self._n_silent = 0 if self._search.n_tasks > before else self._n_silent + 1
         if self._n_silent == _MOST_SILENT:
-            warn(
-                f"{_NAME}: tasks must have finite gradients that are not zero, so that the first "
-                f"rate can be found: got {_MOST_SILENT} in turn without, expected other data, or "
-                "a number for `learning_rate`"
+            self._n_silent = 0
+            raise RuntimeError(
+                f"{_NAME}: tasks must tell the first rate: got {_MOST_SILENT} in turn of less than "
+                "2 steps, or without a finite gradient, expected several steps a task, or a number "
+                "for `learning_rate`"
             )
         self._flat.look_at_search()
 

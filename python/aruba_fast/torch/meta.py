@@ -263,7 +263,8 @@ class MetaOptimizer(Running):
         if result.device.type == "cpu" and not bool((result.isfinite() & (result > 0)).all()):
             raise ValueError(
                 f"{function}: `{name}` must be positive within {result.dtype}: got "
-                f"{values.min().item():g} to {values.max().item():g}, expected a loss of another scale"
+                f"{values.min().item():g} to {values.max().item():g}, expected another unit of the "
+                "loss"
             )
         return self._parameters.for_steps(self._parameters.views(result))
 

@@ -15,7 +15,7 @@ def main() -> None:
             "pip install 'aruba_fast[reproductions]'"
         )
     try:
-        from . import omniglot, shakespeare, theory  # noqa: F401  add their commands
+        from . import diagnose, omniglot, shakespeare, theory  # noqa: F401  add their commands
         from .app import app
         from .screen import any_screen
 

@@ -25,7 +25,7 @@ def shakespeare(
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Rounds of federated training; the scale's if absent.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of repetitions.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of repetitions.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     out: Annotated[
         Path, typer.Option(help="Folder of the runs, which are resumed from it; made if absent.")

@@ -48,7 +48,7 @@ class Method(NamedMethod):
     def meta(self, parameters: Any, settings: Settings) -> MetaOptimizer:
         """The meta-learner; where rates are not learned, it moves the initialization alone."""
         if self.kind not in (ISOTROPIC, ARUBA):
-            return MetaOptimizer(parameters)
+            return MetaOptimizer(parameters, learning_rate=1.0, zeta=1.0)
         return MetaOptimizer(
             parameters,
             learning_rate=settings.learning_rate,

@@ -1,15 +1,12 @@
 """Federated training of the character LSTM: FedAvg at a fixed rate, and FedAvg with ARUBA."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from aruba_fast.torch import MetaOptimizer
-
-from .methods import ISOTROPIC, Method
+from .methods import Method
 from .network import mean_loss, seeded_network
 from .roles import Roles
 from .settings import Settings
@@ -24,10 +21,7 @@ class Federated:
     With ARUBA eta is a rate for every weight, learned from what the roles leave behind; without it
     a number, and the statistics are collected all the same, but not used.
 
-    The gradients of a deep network are far from one, and with them the smoothing zeta that suits:
-    unless it is given, it is the root mean square of the coordinates of the first gradients, those
-    of the first batch of every role of the first round. It changes with the unit of the loss as it
-    must (loss times k, zeta times k), and nothing is tuned.
+    Nothing is chosen for it: the first roles find the first rate.
 
     Args:
         roles: The roles.
@@ -46,27 +40,8 @@ class Federated:
     ) -> None:
         self._roles, self.settings, self.method = roles, settings, method
         self.network = seeded_network(settings, seed).to(device)
-        self.meta = MetaOptimizer(
-            self.network.parameters(),
-            learning_rate=settings.learning_rate,
-            zeta=self._first_gradients() if settings.zeta is None else settings.zeta,
-            p=settings.p,
-            isotropic=method.kind == ISOTROPIC,
-        )
+        self.meta = method.meta(self.network.parameters())
         self._inner = method.inner(self.meta.parameters)
-
-    def _first_gradients(self) -> float:
-        """Root mean square of the coordinates of the gradients that the first round begins with."""
-        squares, n = 0.0, 0
-        for slot, role in enumerate(self._roles.of_round(0).tolist()):
-            part = self._roles.part(role, test=False)
-            order = self._roles.order(0, slot, len(part))
-            for x, y in part.batches(self.settings.batch_size, order[: self.settings.batch_size]):
-                loss = mean_loss(self.network, x, y)
-                for grad in torch.autograd.grad(loss, list(self.network.parameters())):
-                    squares += float(grad.double().square().sum())
-                    n += grad.numel()
-        return math.sqrt(squares / n)
 
     def round(self, number: int) -> None:
         """Does a round, by its number from 0."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..demo.figure import STYLE, save
-from .methods import ARUBA, FEDAVG, ISOTROPIC, LEARNED, PLUS, RATES, Method
+from .methods import ARUBA, FEDAVG, ISOTROPIC, LEARNED, PERSONAL_RATES, PLUS, Method
 from .result import BEFORE, Estimate, Result
 from .roles import KINDS
 
@@ -58,7 +58,8 @@ def _after(result: Result, method: Method, kind: str) -> list[tuple[str, str, Es
     if method.kind != FEDAVG:
         ways = [("D", "", LEARNED), ("o", "ARUBA++", PLUS)]
     else:
-        fixed = {f"{rate:g}": result.estimate(method.name, kind, f"{rate:g}") for rate in RATES}
+        names = [f"{rate:g}" for rate in PERSONAL_RATES]
+        fixed = {name: result.estimate(method.name, kind, name) for name in names}
         best = max(fixed, key=lambda way: fixed[way] or Estimate(-np.inf, np.nan))
         ways = [("o", f"at {best}", best)]
     found = [(m, label, result.estimate(method.name, kind, way)) for m, label, way in ways]
@@ -149,7 +150,7 @@ def _rates(axes: Axes, result: Result) -> None:
         axes.plot([lower, upper], [row, row], color=_OURS, linewidth=6, solid_capstyle="butt")
         axes.plot(middle, row, "o", color="white", markersize=4, markeredgecolor=_OURS)
     axes.set_yticks(range(len(names)), [_layer(name) for name in reversed(names)])
-    axes.axvline(runs[0]["about"]["learning_rate"], color="#8a909c", linestyle=(0, (1, 1.5)))
+    axes.axvline(runs[0]["first_rate"], color="#8a909c", linestyle=(0, (1, 1.5)))
     axes.set_xscale("log")
     axes.set_xlabel("rate η: 5, 25, 50, 75, 95 % of the weights")
     axes.grid(axis="x", color="#e8eaee", linewidth=0.8)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from aruba_fast import _arrays
 from aruba_fast.datasets import Shakespeare, load_shakespeare
 from aruba_fast.torch import MetaOptimizer
 
@@ -105,7 +106,7 @@ class ShakespeareJob:
             "torch": torch.__version__,
             "seconds": run.seconds,
             "cpu_seconds": run.cpu_seconds,
-            "zeta": meta.param_groups[0]["zeta"],
+            "first_rate": meta.learners[0].initial_learning_rate,
             "n_tasks": meta.n_tasks,
             "n_skipped": meta.n_skipped,
             "history": run.history,
@@ -135,12 +136,14 @@ class ShakespeareJob:
 
 def _rates(meta: MetaOptimizer, training: Federated) -> dict[str, list[float]]:
     """Quantiles of the learned rates of every layer, of the weights that ever had a gradient."""
-    # A rate is where it started, to the bit, if its weight never had a gradient: the embeddings of
-    # symbols that nobody says.
-    first, found = training.settings.learning_rate, {}
-    names = [name for name, _ in training.network.named_parameters()]
-    for name, rates in zip(names, meta.learning_rate, strict=True):
-        moved = rates[rates != first]
+    # Embeddings of symbols that nobody says have none.
+    found, (learner,) = {}, meta.learners
+    names, sizes = zip(
+        *((name, p.numel()) for name, p in training.network.named_parameters()), strict=True
+    )
+    squares = torch.from_numpy(_arrays.host(learner.g)).split(sizes)
+    for name, rates, g in zip(names, meta.learning_rate, squares, strict=True):
+        moved = rates.flatten()[g.to(rates.device) > 0.0]
         if len(moved):
             cuts = torch.quantile(moved.double(), torch.tensor(_QUANTILES, dtype=torch.float64))
             found[name] = [float(f"{cut:.4g}") for cut in cuts.tolist()]

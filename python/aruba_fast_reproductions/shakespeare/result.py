@@ -8,13 +8,13 @@ import numpy as np
 
 from aruba_fast.theory.transfer import standard_error
 
-from .methods import ARUBA, FEDAVG, LEARNED, PLUS, RATES, Method
+from .methods import ARUBA, FEDAVG, LEARNED, PERSONAL_RATES, PLUS, RATES, Method
 from .roles import KINDS
 
 BEFORE = "before"
 _NAMES = {LEARNED: "learned rates", PLUS: "ARUBA++"}
 # The columns of the table: how a role was personalized.
-WAYS = (BEFORE, *(f"{rate:g}" for rate in RATES), LEARNED, PLUS)
+WAYS = (BEFORE, *(f"{rate:g}" for rate in PERSONAL_RATES), LEARNED, PLUS)
 
 
 class Estimate(NamedTuple):
@@ -89,7 +89,7 @@ class Result:
 
         The rival's best rate is chosen on the very roles that are tested, in its favour.
         """
-        fixed = [f"{rate:g}" for rate in RATES]
+        fixed = [f"{rate:g}" for rate in PERSONAL_RATES]
         of_grid = [method.name for method in self.methods if method.rate in RATES]
         rivals = {
             "FedAvg, best of the grid, at its best rate": (of_grid, fixed),

@@ -26,8 +26,6 @@ class Settings:
         role_fraction: Share of the roles that are trained on: the seen ones.
         line_fraction: Share of a role's lines that are trained on, or personalized on.
         n_curve: Times that accuracy is measured while training goes on.
-        learning_rate, zeta, p: Where ARUBA starts, as `MetaOptimizer` names it; with None for zeta
-            it is the size of the first gradients (see `Federated`).
     """
 
     n_layers: int
@@ -42,21 +40,14 @@ class Settings:
     role_fraction: float = 0.8
     line_fraction: float = 0.8
     n_curve: int = 10
-    learning_rate: float = 1.0
-    zeta: float | None = None
-    p: float = 1.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and field.name in ("n_evaluated", "zeta"):
+            if value is None and field.name == "n_evaluated":
                 continue
             if field.name.endswith("_fraction"):
                 _check.fraction(_NAME, field.name, value)
-            elif field.name == "p":
-                _check.non_negative(_NAME, field.name, value)
-            elif field.name in ("learning_rate", "zeta"):
-                _check.positive(_NAME, field.name, value)
             else:
                 _check.integer(_NAME, field.name, value, 1)
         if self.stride > self.length:
