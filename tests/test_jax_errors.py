@@ -142,12 +142,12 @@ CALLS = [
     (
         lambda: aj.init(PHI, bound="loose"),
         ValueError,
-        "init: `bound` must be known: got 'loose', expected 'auto' or 'blog' or 'tight'",
+        "init: `bound` must be known: got 'loose', a str, expected 'auto'",
     ),
     (
         lambda: aj.init(PHI, train="all"),
         ValueError,
-        "init: `train` must be known: got 'all', expected 'learned' or 'scalar'",
+        "init: `train` must be known: got 'all', a str, expected 'learned' or",
     ),
     (
         lambda: aj.init(PHI, learning_rate="best"),

@@ -86,7 +86,8 @@ def first_rate(state: MetaState, run: Callable[[Any], tuple[Any, Any]]) -> MetaS
     require_pairs(_NAME, hyper, dtype)
     rates = jax.device_put(np.full(state.rates.shape, hyper.first_rate(dtype, _NAME)))
     # In memory of their own, as all that a state is made of.
-    return replace(jax.tree.map(jnp.copy, state), hyper=hyper, rates=rates)
+    own: MetaState = jax.tree.map(jnp.copy, state)
+    return replace(own, hyper=hyper, rates=rates)
 
 
 class _Tasks:
