@@ -153,6 +153,8 @@ LEARNERS = (
     {"max_learning_rate": 0.25, "learning_rate": 0.5, "zeta": 1.0},
     {"bound": "tight", "decay": 0.1},
     {"train": "scalar"},
+    {"tensors": (2, 530, 1, 67)},
+    {"tensors": (3, 4), "isotropic": True},
 )
 TRAINING = (
     {"round_size": 1, "n_passes": 2, "seed": 3},
@@ -165,10 +167,15 @@ def online(rng, put=as_is):
     for dtype in DTYPES:
         for loss in LOSSES:
             for d, hyper, how in zip(
-                (1, 8, 33, 100, 600, 5), LEARNERS, (*TRAINING, *TRAINING), strict=True
+                (1, 8, 33, 100, 600, 5, 600, 7),
+                LEARNERS,
+                (*TRAINING, *TRAINING, *TRAINING[:2]),
+                strict=True,
             ):
                 tasks = put(tasks_for(loss, rng, d, dtype, 60))
                 size = d * N_CLASSES if loss == "softmax" else d
+                if "tensors" in hyper:  # of every class
+                    hyper = hyper | {"tensors": hyper["tensors"] * (size // d)}
                 learner = af.MetaLearner(put(np.zeros(size, dtype)), **hyper)
                 history = af.meta_train(tasks, learner, loss=loss, **how)
                 yield (

@@ -15,6 +15,8 @@ _PASSES = 2
 _GROWN = 3.0
 # A pass ends after two tasks in turn whose gradients have grown by this: one may be odd by itself.
 _ENDED = 10.0
+# Where squared gradients have fallen to this, on the average over a task, it is as good as solved.
+_SOLVED = 0.75
 # Rates that are surely small: gradients there are what those at larger rates have grown from.
 N_SMALL = 4
 # Of the limit, that a first rate is at least.
@@ -33,13 +35,16 @@ class Search:
         limit = the rate where the mean of G / (m G_1) is 3 times that at small rates, between two
                 rates of the grid;
         rest  = argmin over the rates below the limit of the integral over log eta of
-                -1/2 (D^2 / (eta G) - eta),
-        first = the geometric mean of both, but at least limit / 20; without a limit, rest.
+                -1/2 (D^2 / (eta G) - eta)
+        done  = the least rate from which on, up to rest, the mean of G / (m G_1) is below 3/4 of
+                that at small rates: a task as good as solves itself
+        first = sqrt(rest limit), at most done, at least limit / 20; without a limit, rest for it.
 
     The integrand is the first-order derivative of the task's online loss by log eta over G: steps
-    within a task agree below `rest`, and turn around above. Where they neither do, `rest` is far
-    too low, and phi would not get far in a task; near the limit it gets too far. Loss and
-    parameters may have any unit.
+    within a task agree below `rest`, and turn around above. Where they do neither, `rest` is far
+    too low, and phi would not get far in a task; near the limit it gets too far. Where a task's
+    gradients vanish before that, larger steps are of no use to it, and they take phi to where it
+    may not come back from. Loss and parameters may have any unit.
 
     Args:
         scale: |phi| / |gradient at phi|, by which steps of the grid are rates; None until the first
@@ -142,10 +147,15 @@ def _has_ended(growth: list[float]) -> bool:
 def _first_step(growth: Float64Array, slopes: Float64Array) -> float:
     """The first rate per scale, by the growth and the slopes at the first rates of the grid."""
     last = int(np.flatnonzero(growth <= _GROWN)[-1])  # one of the small ones at least is below
-    rest = float(STEPS[np.argmin(np.cumsum(slopes[: last + 1]))])
+    rest = int(np.argmin(np.cumsum(slopes[: last + 1])))
+    # A median of three rates, of two tasks each: one may have small gradients by itself.
+    below = growth[: rest + 1]
+    middle = np.median([below[:-2], below[1:-1], below[2:]], axis=0) if rest > 1 else np.ones(1)
+    unsolved = int(np.flatnonzero(np.append(True, middle >= _SOLVED))[-1])
+    most = float(STEPS[unsolved + 1]) if unsolved < len(middle) else np.inf
     if last + 1 == len(growth):
-        return rest
+        return min(float(STEPS[rest]), most)
     low, high = np.log(growth[last]), np.log(min(growth[last + 1], 1e30))
     share = (np.log(_GROWN) - low) / (high - low)
     limit = float(STEPS[last] * (STEPS[1] / STEPS[0]) ** share)
-    return max(float(np.sqrt(rest * limit)), _LEAST * limit)
+    return max(min(float(np.sqrt(STEPS[rest] * limit)), most), _LEAST * limit)

@@ -18,8 +18,11 @@ from .entries import LOSSES, n_parameters, run_options, tasks_of
 FOLDER = Path(tempfile.gettempdir()) / f"aruba-fuzz-{os.getpid()}"
 
 
-def learner_options(draw):
+def learner_options(draw, n):
+    first = draw.integer(1, max(1, n - 1))
+    tensors = (None, None, [n], [first, n - first], [n, 1])
     return {
+        "tensors": draw.choice(tensors),
         "learning_rate": draw.choice(("auto", draw.positive(), draw.positive())),
         "zeta": draw.choice(("auto", draw.positive())),
         "p": draw.choice((0.0, 0.4, 1.0, 2.0)),
@@ -35,7 +38,7 @@ def learner_of(draw, n):
     """A learner that has seen a round, or none."""
     phi = draw.array(draw.rng.normal(size=n))
     try:
-        learner = af.MetaLearner(phi, **learner_options(draw))
+        learner = af.MetaLearner(phi, **learner_options(draw, n))
     except ValueError:
         learner = af.MetaLearner(phi)
     if draw.chance(0.5):
@@ -46,7 +49,8 @@ def learner_of(draw, n):
 
 
 def meta_learner(draw):
-    return Call(af.MetaLearner, [draw.normals(draw.size())], learner_options(draw))
+    n = draw.size()
+    return Call(af.MetaLearner, [draw.normals(n)], learner_options(draw, n))
 
 
 def task_run(draw):

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullFormatter
 
 from aruba_fast import Diagnosis
 
@@ -65,6 +66,10 @@ def _ratios(axes: Axes, found: Diagnosis) -> None:
     axes.axvline(found.rest, color=_GRAY, linestyle=(0, (1, 1.5)))
     if np.nanmin(np.append(ratios, found.rest)) > 0.0:
         axes.set_xscale("log")
+        # A decade to either side at least, whose numbers are enough.
+        shown = np.append(ratios, [found.rest / 10.0, found.rest * 10.0])
+        axes.set_xlim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("\u03c1; dotted: at rest")
 
 
