@@ -42,7 +42,13 @@ def whole_use(isotropic):
     state = aj.apply(state, part, 0.5)
     state = aj.apply(state, part + part, lambda n: jnp.reciprocal(n.astype(np.float32)))
     state = aj.apply(state, aj.statistics(state.phi, hats, hats, np.ones(4, np.float32)))
-    other = aj.first_rate(aj.init(phi, **hyper), lambda _: (hats, hats))
+
+    def run(rate):
+        """Beyond a rate of one there is no number."""
+        few = (rate <= rate.dtype.type(1)).astype(rate.dtype)
+        return jax.tree.map(lambda leaf: leaf / few, (hats, hats))
+
+    other = aj.first_rate(aj.init(phi, **hyper), run)
     other = aj.apply(other, aj.statistics(other, hats, hats))
     for rule in (aj.rule(state, coef=0.1), aj.rule(other)):
         rule.update(state.phi, rule.init(state.phi), state.phi)

@@ -28,11 +28,13 @@ def first_rate(state: MetaState, run: Callable[[Any], tuple[Any, Any]]) -> MetaS
                 step, are on the average 3 times those at small rates
         rest  = argmin over the rates below of the integral over log eta of
                 -1/2 (sum (theta_hat - phi)^2 / (eta sum grad_sq) - eta)
-        rate  = the geometric mean of both, but at least limit / 20
+        done  = the least rate from which on, up to rest, they are below 3/4 of those at small rates
+        rate  = sqrt(rest limit), at most done, at least limit / 20
 
-    `rest` is where, to first order, the steps of a task neither agree nor turn around. The rates
-    are searched by half decades, first steps of 1e-6 to 100 lengths of phi, where phi is zero of
-    one; so that loss and parameters may have any unit. Not under `jit`: what `run` does may be.
+    `rest` is where, to first order, the steps of a task neither agree nor turn around; from `done`
+    on a task as good as solves itself. The rates are searched by half decades, first steps of 1e-6
+    to 100 lengths of phi, where phi is zero of one; so that loss and parameters may have any unit.
+    Not under `jit`: what `run` does may be.
 
     Args:
         state: The meta-state, before its first task.
@@ -100,7 +102,9 @@ class _Tasks:
         """Returns sum (theta_hat - phi)^2 and sum grad_sq of every task."""
         layout, dtype = self._layout, self._layout.dtype
         with np.errstate(over="ignore", under="ignore"):
-            result = self._run(jax.device_put(dtype.type(rate)))
+            at = jax.device_put(dtype.type(rate))
+        with jax.debug_nans(False), jax.debug_infs(False):  # rates that are too large are tried
+            result = self._run(at)
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             raise TypeError(
                 f"{_NAME}: `run` must return theta_hat and grad_sq: got {type(result).__name__}, "
@@ -111,7 +115,8 @@ class _Tasks:
         squares = layout.leaves(_NAME, "grad_sq", result[1], "phi", lead)
         require_precision(_NAME, "theta_hat", hats, layout)
         require_precision(_NAME, "grad_sq", squares, layout)
-        spread = _sums_of_tasks(jax.tree.leaves(self._phi), hats, squares, wide_type(dtype))
+        with jax.debug_nans(False), jax.debug_infs(False):
+            spread = _sums_of_tasks(jax.tree.leaves(self._phi), hats, squares, wide_type(dtype))
         distance, grad_sq = (np.asarray(part, np.float64) for part in jax.device_get(spread))
         return distance, grad_sq
 
@@ -141,10 +146,10 @@ def _found(tasks: _Tasks) -> float:
         if n_rates < N_SMALL:
             among &= finite
         _require_some(among)
-        grown = np.full(len(start), np.inf)
-        np.divide(grad_sq, start, out=grown, where=finite & among)
         chosen = among & finite
-        search.add(grown[among].mean(), distance[chosen].sum(), grad_sq[chosen].sum())
+        with np.errstate(over="ignore"):
+            grown = np.divide(grad_sq, start, out=np.full(len(start), np.inf), where=chosen)
+            search.add(grown[among].mean(), distance[chosen].sum(), grad_sq[chosen].sum())
         _require_some(among & (search.n_tasks > n_rates))
     return found
 

@@ -56,7 +56,7 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
     wide = {name: _float64(pair) for name, pair in state.masters.items()}
     n, sizes = len(wide["phi"]), state.layout.sizes
     rates = np.asarray(state.rates)
-    if state.shared == "tensor":
+    if state._shared == "tensor":
         rates = np.repeat(rates, sizes)
     limit = float(state.limit)
     flat = {
@@ -140,8 +140,8 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
         for name in ("phi_master", "b", "g", "rate", "rho")
     }
     rates = flat["rate"]
-    if like.shared:
-        begins = np.cumsum([0, *sizes])[:-1] if like.shared == "tensor" else [0]
+    if like._shared:
+        begins = np.cumsum([0, *sizes])[:-1] if like._shared == "tensor" else [0]
         rates = rates[np.minimum(begins, len(rates) - 1)]
     names = {"phi": "phi_master", "b": "b", "g": "g"}
     high, low = first._arrays["weight"]

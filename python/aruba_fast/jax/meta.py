@@ -104,13 +104,13 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
         added = smoothing(state.n_tasks, statistics.n_tasks, hyper.p, wide)
     share = discount(hyper.decay, statistics.n_tasks, wide) if hyper.decay else one
     phi, b, g = (full(state.masters[name]) for name in ("phi", "b", "g"))
-    n = sum(state.layout.sizes) if state.shared or hyper.average_task else 1
+    n = sum(state.layout.sizes) if state._shared or hyper.average_task else 1
     per_distance = 2.0 if hyper.bound == "tight" else 1.0
     b, g = (
         _limited(
             fused(share, old, fused(settled(new), constant(times / (unit * unit), wide), added)),
             n * max(1.0, unit * unit),
-            hyper.average_task,
+            to_zero=hyper.average_task,
         )
         for old, new, times, unit in (
             (b, statistics.distance, per_distance, rate_unit(hyper) * hyper.unit_of_g),
@@ -125,7 +125,7 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
     learned = replace(
         state,
         masters=masters,
-        ratios=_rho(statistics, state.rate_of_each),
+        ratios=_rho(statistics, state._rate_of_each),
         n_tasks=n_tasks,
         weight=weight,
     )
@@ -141,15 +141,15 @@ def _with_rates(state: MetaState, b: Pair, g: Pair, per_distance: float) -> Meta
     """The state at the rates of its b and g."""
     hyper = state.hyper
     if not hyper.average_task:
-        if state.shared:
-            b, g = (settled(summed(state.layout, part, state.shared)) for part in (b, g))
+        if state._shared:
+            b, g = (settled(summed(state.layout, part, state._shared)) for part in (b, g))
         return replace(state, rates=_rates(state, b, g))
     held = tasks_held(state.n_tasks, hyper.decay, b.high.dtype)
-    over, under, is_known = with_prior(state.layout, b, g, held, state.shared)
+    over, under, is_known = with_prior(state.layout, b, g, held, state._shared)
     one = single(jnp.ones_like(over.high))
     rates = _rates(state, where(is_known, over, one), where(is_known, under, one))
     state = replace(state, rates=jnp.where(is_known, rates, state.rates))
-    return replace(state, limit=most_spread(b, g, state.rate_of_each, held, per_distance))
+    return replace(state, limit=most_spread(b, g, state._rate_of_each, held, per_distance))
 
 
 def _require(function: str, state: Any, statistics: Any) -> None:
@@ -178,7 +178,7 @@ def _step(function: str, meta_step: Any) -> Any:
     return _trees.number(function, "meta_step", meta_step, _check.non_negative)
 
 
-def _limited(pair: Pair, times: float, to_zero: bool) -> Pair:
+def _limited(pair: Pair, times: float, *, to_zero: bool) -> Pair:
     """Puts what overflows, now or multiplied, at the largest number, and what decayed at the least.
 
     So that a rate stays a number whatever happened, and 1 where b and g are the same. What is

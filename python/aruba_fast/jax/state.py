@@ -78,7 +78,7 @@ class MetaState(Versioned):
 
         Zero as long as the first one is "auto" and not known.
         """
-        if self.shared:
+        if self._shared:
             return self.layout.numbers(self.rates)
         return self.layout.tree(self.rates)
 
@@ -105,14 +105,14 @@ class MetaState(Versioned):
             return self.layout.tree(_with_nan(self.ratios))
 
     @property
-    def shared(self) -> bool | str:
+    def _shared(self) -> bool | str:
         """What has one rate in training: True for all, "tensor" for a leaf, or False."""
         return self.hyper.train == "scalar" or self.isotropic
 
     @property
-    def rate_of_each(self) -> Any:
+    def _rate_of_each(self) -> Any:
         """The rate of every coordinate, or one for all, flat."""
-        rates = spread(self.rates, self.layout) if self.shared == "tensor" else self.rates
+        rates = spread(self.rates, self.layout) if self._shared == "tensor" else self.rates
         return rates.astype(self.weight.high.dtype)
 
     def _in_units(self, name: str, unit: float) -> Any:

@@ -164,7 +164,7 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> T
     limits = None
     if isinstance(phi, MetaState):
         if phi.hyper.average_task:
-            limits = (phi.rate_of_each, phi.limit)
+            limits = (phi._rate_of_each, phi.limit)
         phi = phi.phi
     layout = Layout.of(name, "phi", phi)
     start = layout.leaves(name, "phi", phi, "phi")
