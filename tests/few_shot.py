@@ -17,14 +17,10 @@ SETTINGS = Settings(
     inner_batch=4,
     inner_steps=3,
     meta_batch=2,
-    meta_iterations=4,
-    learning_rate=0.2,
-    zeta=0.1,
+    meta_iterations=20,  # the first rate is found by the 17th
     n_train=6,
 )
-EVALUATION = EvaluationSettings(
-    shots=(1, 3), batch=2, steps=3, n_tasks=6, n_choosing=2, every=2, n_looking=2
-)
+EVALUATION = EvaluationSettings(shots=(1, 3), batch=2, steps=3, n_tasks=6, every=10, n_looking=2)
 DATA = small(np.random.default_rng(0))
 
 

@@ -304,7 +304,8 @@ class MetaLearner:
         rate, distance = self.learning_rate, theta_hat - start
         of_all = (2 / (1 + (self.bound == "tight")) * self.b / rate + rate * self.g).sum()
         spread = (distance**2 / rate + rate * grad_sq).sum(axis=1)
-        share = np.minimum(1.0, 10.0 * of_all / self.n_held / spread)[:, None]
+        with np.errstate(divide="ignore"):  # a task without a step spreads nothing
+            share = np.minimum(1.0, 10.0 * of_all / self.n_held / spread)[:, None]
         return start + np.sqrt(share) * distance, share * grad_sq
 
     def update(self, theta_hat, grad_sq, weights=None, meta_step=None, start=None):

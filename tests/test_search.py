@@ -50,15 +50,15 @@ def test_the_first_rate_is_stable_and_not_far_from_the_limit(curvature, noise, m
 
 def test_tasks_that_solve_themselves_ask_for_smaller_rates():
     """The limit is the same: many steps are at the end at a small rate, few ones are not."""
-    first = [Quadratics(np.random.default_rng(3), m=m).search().found() for m in (3, 30, 300)]
-    assert first[2] < first[1] / 2 < first[0] / 4
+    first = [Quadratics(np.random.default_rng(3), m=m).search().found() for m in (3, 100)]
+    assert first[1] < first[0] / 2
 
 
 def test_noise_asks_for_smaller_rates():
     """Steps that agree in nothing gain nothing by going further."""
     first = [
         Quadratics(np.random.default_rng(3), noise=noise, m=3).search().found()
-        for noise in (0.0, 100.0)
+        for noise in (0.0, 10.0)
     ]
     assert first[1] < first[0] / 2
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
-from roles import CPU, SMALL, federated, n_right, predictions, write_play
+from roles import CPU, SMALL, federated, n_right, predictions, searched, with_average, write_play
 from torch_models import flat, torch
 
 from aruba_fast.datasets import SYMBOLS, _draw, load_shakespeare, sequences
 from aruba_fast_reproductions.runs import Interrupted
-from aruba_fast_reproductions.shakespeare import (
-    Method,
-)
+from aruba_fast_reproductions.shakespeare import Method
 from aruba_fast_reproductions.shakespeare.methods import personal_optimizer
 from aruba_fast_reproductions.shakespeare.network import mean_loss, n_correct, seeded_network
 from aruba_fast_reproductions.shakespeare.personalization import Group, after, before
 from aruba_fast_reproductions.shakespeare.roles import Part, Roles
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -160,51 +160,57 @@ def move(network, theta):
 def test_rounds_against_the_equations(play, method):
     """FedAvg: an epoch from phi for each role, the mean weighted by predicted characters."""
     _, roles, training = federated(play, method)
-    network, fixed = seeded_network(SMALL, 0).double(), method == "fedavg-0.5"
-    number, meta = 0, training.meta
-    while not fixed and meta.n_tasks == 0:  # the first roles find the first rate
-        phi = flat(meta.parameters).copy()
-        training.round(number)
-        number += 1
-    searched = number
-    if not fixed:  # phi is where it was before the last roles of the last round
-        np.testing.assert_array_equal(phi, flat(seeded_network(SMALL, 0).parameters()))
-        number -= 1
-    own = (
-        {"learning_rate0": 0.5}
-        if fixed
-        else {"learning_rate0": meta.learners[0].initial_learning_rate, "zeta": None}
-        | {"bound": "tight", "isotropic": method == "isotropic"}
-    )
+    network, meta = seeded_network(SMALL, 0).double(), training.meta
+    start = flat(network.parameters())
+    learns, own = method != "fedavg-0.5", {"learning_rate0": 0.5}
+    first = searched(training) if learns else 0
+    if learns:
+        own = {"learning_rate0": meta.learners[0].initial_learning_rate, "zeta": None}
+        own |= {"bound": "tight", "isotropic": method == "isotropic"}
     if method == "aruba":
         own["tensors"] = [p.numel() for p in network.parameters()]
-    oracle = reference.MetaLearner(flat(network.parameters()), **own)
-    for number in range(number, searched + 3):
+    oracle = reference.MetaLearner(start, **own)
+    for number in range(first, first + 4):
+        if meta.n_tasks == oracle.n_tasks:
+            training.round(number)
         hats, squares, weights = [], [], []
+        rate = oracle.learning_rate if learns else 0.5
         of_round = list(enumerate(roles.of_round(number)))
-        if number < searched:
-            of_round = of_round[-meta.n_tasks :]
-        rate = 0.5 if fixed else oracle.learning_rate
-        for slot, role in of_round:
+        # Of the round in which the first rate is found, the roles after that are learned from.
+        for slot, role in of_round[oracle.n_tasks - meta.n_tasks :]:
             part = roles.part(role, test=False)
             theta, grad_sq = oracle.phi.copy(), np.zeros_like(oracle.phi)
             order = roles.order(number, slot, len(part)).tolist()
-            for start in range(0, len(order), SMALL.batch_size):
+            for begin in range(0, len(order), SMALL.batch_size):
                 move(network, theta)
-                grad = own_gradient(network, part, order[start : start + SMALL.batch_size])
+                grad = own_gradient(network, part, order[begin : begin + SMALL.batch_size])
                 theta, grad_sq = theta - rate * grad, grad_sq + grad**2
             hats.append(theta)
             squares.append(grad_sq)
             weights.append(float(part.n_predictions))
         oracle.update(np.array(hats), np.array(squares), weights=np.array(weights), meta_step=1.0)
-        if number >= searched:
-            training.round(number)
         assert meta.n_tasks == oracle.n_tasks
         np.testing.assert_allclose(flat(meta.parameters), oracle.phi, rtol=0, atol=2e-5)
-        if not fixed:
+        if learns:
             found = flat(meta.learning_rate)
             expected = np.broadcast_to(oracle.learning_rate, found.shape)
             np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert oracle.n_tasks >= 10
+    assert abs(oracle.phi - start).max() > 1e-2
+
+
+def test_roles_that_find_the_first_rate_are_not_learned_from(play):
+    _, _, training = federated(play)
+    start = flat(training.meta.parameters)
+    (learner,) = training.meta.learners
+    for number in range(SMALL.n_rounds):
+        assert not flat(training.meta.learning_rate).any()
+        np.testing.assert_array_equal(flat(training.network.parameters()), start)
+        training.round(number)
+        if learner.initial_learning_rate is not None:
+            break
+    assert 6 < number < SMALL.n_rounds - 1
+    assert (flat(training.meta.parameters) != start).any() == (training.meta.n_tasks > 0)
 
 
 # ---- personalization -----------------------------------------------------------------------------
@@ -213,7 +219,8 @@ def test_rounds_against_the_equations(play, method):
 @pytest.fixture
 def trained(play):
     plays, roles, training = federated(play)
-    for number in range(4):
+    first = searched(training)
+    for number in range(first + 1, first + 4):
         training.round(number)
     return plays, roles, training
 
@@ -244,17 +251,21 @@ def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how)
         np.testing.assert_array_equal(values, kept[name])
     network = seeded_network(SMALL, 0).double()
     (learner,) = training.meta.learners
+    n_tasks, sizes = training.meta.n_tasks, [p.numel() for p in network.parameters()]
+    b, g_phi = (with_average(v, sizes, n_tasks) for v in (learner.b, learner.g))
+    # ARUBA++ starts at the rates of the blog, which count half of the distances.
+    b = b / 2 if how == "aruba++" else b
     right = n = 0
     moved = False
     for own, text in zip(group.own, texts(plays, which, test=True), strict=True):
-        theta, g = learner.phi.astype(np.float64), learner.g.copy()
+        theta, g = learner.phi.astype(np.float64), g_phi
         for start in range(0, len(own), SMALL.batch_size):
             move(network, theta)
             rows = range(start, min(start + SMALL.batch_size, len(own)))
             grad = own_gradient(network, own, rows)
-            rate = float(how) if how == "0.1" else np.sqrt(learner.b / g)
+            rate = float(how) if how == "0.1" else np.sqrt(b / g)
             # ARUBA++: the old g' gives the rate; a task of training on the average has g / n.
-            g = g + training.meta.n_tasks * grad**2 * (how == "aruba++")
+            g = g + n_tasks * grad**2 * (how == "aruba++")
             theta = theta - rate * grad
         moved |= bool(np.abs(theta - learner.phi).max() > 1e-4)
         move(network, theta)
@@ -281,7 +292,8 @@ def test_a_stop_leaves_the_training_as_it_was(trained):
 
 def test_ways_to_personalize(trained):
     _, _, training = trained
-    assert Method.of("fedavg-0.1").personalizations == ("0.1", "0.01", "0.001")
-    ways = ("0.1", "0.01", "0.001", "learned", "aruba++")
-    assert Method.of("aruba").personalizations == Method.of("isotropic").personalizations == ways
+    fixed = ("1", "0.3", "0.1", "0.03", "0.01")
+    assert Method.of("fedavg-0.1").personalizations == fixed
+    for name in ("aruba", "isotropic"):
+        assert Method.of(name).personalizations == (*fixed, "learned", "aruba++")
     assert personal_optimizer(training.meta, "0.01").param_groups[0]["lr"] == 0.01

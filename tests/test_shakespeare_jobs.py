@@ -41,7 +41,7 @@ def without_time(result):
 
 @pytest.mark.parametrize(
     ("method", "stops"),
-    [("aruba", (2, 4)), ("aruba", (1, 2, 3, 4, 5, 6)), ("fedavg-0.1", (1, 5, 7))],
+    [("aruba", (6, 16)), ("aruba", (1, 9, 13, 14, 15, 16, 17, 20)), ("fedavg-0.1", (1, 17, 20))],
 )
 def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, play, method, stops):
     whole = job(tmp_path / "whole", play, method)(lambda *_: None, Stop())
@@ -95,16 +95,17 @@ def test_a_run_of_other_settings_or_another_text_is_refused(tmp_path, play):
 
 def test_what_a_job_measures(tmp_path, play):
     result = job(tmp_path / "runs", play)(lambda *_: None, Stop())
-    assert [point["round"] for point in result["history"]] == [2, 4]
+    assert [point["round"] for point in result["history"]] == [8, 16]
     last = result["history"][-1]
     assert {kind: last[kind] for kind in ("seen", "unseen")} == result["before"]
     assert result["n_roles"] == {"seen": 12, "unseen": 3}
-    assert result["n_tasks"] == 12
+    assert 3 < result["n_tasks"] <= 48 - 20, "those that find the first rate are not learned from"
     assert result["n_skipped"] == 0
+    assert result["first_rate"] > 0.0
     names = [name for name, _ in seeded_network(SMALL, 0).named_parameters()]
     assert list(result["rates"]) == names
     assert all(np.all(np.diff(cuts) >= 0) and cuts[0] > 0 for cuts in result["rates"].values())
-    # Symbols that nobody says keep the first rate, and are left out.
+    # Symbols that nobody says have the rate of the average weight, and are left out.
     assert result["rates"]["embedding.weight"][0] != result["rates"]["embedding.weight"][-1]
 
 
@@ -147,9 +148,6 @@ def test_the_paper_is_the_papers():
         ({"n_rounds": 1.5}, "`n_rounds` must be an integer: got 1.5, a float"),
         ({"stride": 8}, "`stride` must not skip characters: got 8, expected at most `length` = 7"),
         ({"line_fraction": 1.0}, "`line_fraction` must be a fraction: got 1.0"),
-        ({"learning_rate": 0.0}, "`learning_rate` must be positive: got 0.0"),
-        ({"zeta": -1.0}, "`zeta` must be positive: got -1.0"),
-        ({"p": -1.0}, "`p` must not be negative: got -1.0"),
         ({"n_evaluated": 0}, "`n_evaluated` must be at least 1: got 0"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,35 +10,37 @@ import re
 import numpy as np
 import pytest
 from documentation import ROOT
+from rich.console import Console
 from roles import write_play
 from test_cli import aruba_fast, failed_in_one_sentence
 
 from aruba_fast_reproductions.shakespeare import Result
 from aruba_fast_reproductions.shakespeare.result import Estimate
-from aruba_fast_reproductions.shakespeare.table import rows
+from aruba_fast_reproductions.shakespeare.table import render, rows
 
-BEFORE = {"fedavg-1": (0.30, 0.32), "fedavg-0.1": (0.2, 0.22), "aruba": (0.4, 0.44)}
-AFTER = {
-    "fedavg-1": {"0.1": (0.31, 0.35), "0.01": (0.30, 0.32), "0.001": (0.30, 0.32)},
-    "fedavg-0.1": {"0.1": (0.21, 0.25), "0.01": (0.20, 0.22), "0.001": (0.20, 0.22)},
-    "aruba": {
-        "0.1": (0.41, 0.45),
-        "0.01": (0.40, 0.44),
-        "0.001": (0.40, 0.44),
-        "learned": (0.42, 0.48),
-        "aruba++": (0.43, 0.47),
-    },
+BEFORE = {
+    "fedavg-3": (0.30, 0.32),  # outside of the grid
+    "fedavg-1": (0.10, 0.12),
+    "fedavg-0.1": (0.20, 0.22),
+    "aruba": (0.40, 0.44),
+}
+_BEST = {"fedavg-3": (0.31, 0.35), "fedavg-1": (0.11, 0.15), "fedavg-0.1": (0.21, 0.25)}
+_OTHERS = ("1", "0.3", "0.03", "0.01")
+AFTER = {name: {**dict.fromkeys(_OTHERS, BEFORE[name]), "0.1": _BEST[name]} for name in _BEST}
+AFTER["aruba"] = dict.fromkeys(_OTHERS, BEFORE["aruba"]) | {
+    "0.1": (0.41, 0.45),
+    "learned": (0.42, 0.48),
+    "aruba++": (0.43, 0.47),
 }
 
 
-def made(methods=("fedavg-1", "fedavg-0.1", "aruba"), n_seeds=2):
+def made(methods=tuple(BEFORE), n_seeds=2):
     """A result with the figures above; what seen roles have is a tenth of a percent more."""
     runs = []
     for seed in reversed(range(n_seeds)):
         for method in methods:
             about = {"method": method, "seed": seed, "n_layers": 1, "n_hidden": 6, "stride": 7}
             about |= {"n_rounds": 4, "n_clients": 3, "batch_size": 3, "length": 7}
-            about |= {"learning_rate": 1.0}
             shares = {"unseen": BEFORE[method][seed], "seen": BEFORE[method][seed] + 0.001}
             after = {
                 kind: {way: each[seed] + more for way, each in AFTER[method].items()}
@@ -56,6 +59,7 @@ def made(methods=("fedavg-1", "fedavg-0.1", "aruba"), n_seeds=2):
                     "n_predictions": {"seen": 900, "unseen": 200},
                     "most_frequent": {"seen": 0.16, "unseen": 0.15 + 0.02 * seed},
                     "history": [{"round": r, **shares} for r in (2, 4)],
+                    "first_rate": 1.0,
                     "rates": cuts if method == "aruba" else {},
                 }
             )
@@ -64,7 +68,7 @@ def made(methods=("fedavg-1", "fedavg-0.1", "aruba"), n_seeds=2):
 
 def test_means_and_standard_errors_are_over_seeds():
     result = made()
-    assert [method.name for method in result.methods] == ["fedavg-1", "fedavg-0.1", "aruba"]
+    assert [method.name for method in result.methods] == list(BEFORE)
     assert result.seeds == [0, 1]
     found = result.estimate("aruba", "unseen", "learned")
     assert found == pytest.approx((45.0, np.std([42, 48], ddof=1) / np.sqrt(2)))
@@ -74,11 +78,23 @@ def test_means_and_standard_errors_are_over_seeds():
     assert result.estimate("fedavg-1", "unseen", "learned") is None
     assert result.most_frequent("unseen").mean == pytest.approx(16.0)
     lines = rows(result, "unseen")
-    assert lines[0] == ["FedAvg", "before", "0.1", "0.01", "0.001", "learned", "ARUBA++"]
-    assert lines[2] == ["at 0.1", "21.00±1.00", "23.00±2.00", "21.00±1.00", "21.00±1.00", "", ""]
-    assert lines[3][0] == "ARUBA"
-    assert lines[3][-2:] == ["45.00±3.00", "45.00±2.00"]
-    assert rows(result, "seen")[3][1] == "42.10±2.00"
+    assert lines[0] == [
+        *("FedAvg", "before", "1", "0.3", "0.1", "0.03", "0.01", "learned", "ARUBA++")
+    ]
+    assert lines[3] == ["at 0.1", *3 * ["21.00±1.00"], "23.00±2.00", *2 * ["21.00±1.00"], "", ""]
+    assert lines[4][0] == "ARUBA"
+    assert lines[4][-2:] == ["45.00±3.00", "45.00±2.00"]
+    assert rows(result, "seen")[4][1] == "42.10±2.00"
+
+
+def test_the_table_is_whole_in_eighty_columns():
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(made()))
+    text = console.export_text()
+    assert "…" not in text
+    for line in rows(made(), "unseen"):
+        for cell in line:
+            assert all(part in text for part in re.split("(?=±)", cell))
 
 
 def test_claims_are_differences_by_seed_to_the_best_rival():
@@ -88,7 +104,7 @@ def test_claims_are_differences_by_seed_to_the_best_rival():
     same = "unseen, learned rates against the same φ, at its best rate"
     assert claims[same] == pytest.approx((2.0, 1.0))
     one = "unseen, ARUBA++ against FedAvg at rate 1, at its best rate"
-    assert claims[one] == pytest.approx((12.0, 0.0))
+    assert claims[one] == pytest.approx((32.0, 0.0))
     # A rival that has not been run with every seed is compared with on those that it has.
     result = made()
     part = [run for run in result.runs if run["about"]["seed"] or run["about"]["method"] == "aruba"]
@@ -120,9 +136,11 @@ def play(tmp_path_factory):
     return write_play(tmp_path_factory.mktemp("play") / "play.npz")
 
 
-def test_the_command_prints_writes_draws_and_goes_on(tmp_path, play):
+def test_the_command_prints_writes_draws_and_goes_on(tmp_path):
+    # Roles of several steps of four long windows; five rounds of ten find the first rate.
+    play = write_play(tmp_path / "play.npz", longer=12)
     (tmp_path / "figures").mkdir()
-    arguments = ["--data", play, "--rounds", 2, "--seeds", 1, "--methods", "fedavg-0.1,aruba"]
+    arguments = ["--data", play, "--rounds", 5, "--seeds", 1, "--methods", "fedavg-0.1,aruba"]
     arguments += ["--workers", 1, "--out", tmp_path / "runs", "--json", tmp_path / "a.json"]
     run = aruba_fast("shakespeare", *arguments, "--figures", tmp_path / "figures")
     assert run.returncode == 0, run.stderr

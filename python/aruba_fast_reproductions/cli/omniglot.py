@@ -41,10 +41,6 @@ def omniglot(
     test_tasks: Annotated[
         int | None, typer.Option(min=1, help="Tasks of the test, other than the scale has them.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Where ARUBA's rates start.")] = 1.0,
-    zeta: Annotated[
-        float, typer.Option(help="ARUBA's smoothing: what squared gradients must outweigh.")
-    ] = 1.0,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of every method.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     data: Annotated[
@@ -94,9 +90,7 @@ def omniglot(
                 transductive=transductive,
                 **{name: value for name, value in given.items() if value is not None},
             )
-            settings = replace(
-                settings, n_train=train_characters, learning_rate=learning_rate, zeta=zeta
-            )
+            settings = replace(settings, n_train=train_characters)
             if compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
                 typer.echo("There is no C++ compiler here: the network is not compiled.", err=True)
                 compiled = False

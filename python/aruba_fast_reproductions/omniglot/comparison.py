@@ -37,7 +37,6 @@ class Row:
         standard_error: Over the tasks of the test, of one seed; the mean of the seeds'.
         seeds: The accuracy of every seed.
         n_tasks: Tasks of the test.
-        coefs: Of ARUBA++: what was chosen, for every seed.
     """
 
     method: str
@@ -48,7 +47,6 @@ class Row:
     standard_error: float
     seeds: tuple[float, ...]
     n_tasks: int
-    coefs: tuple[float, ...]
 
 
 def compare(
@@ -167,7 +165,6 @@ def rows(result: dict[str, Any]) -> list[Row]:
                 float(np.mean([test["standard_error"] for test in of_seeds])),
                 tuple(accuracies),
                 n_tasks,
-                tuple(test["coef"] for test in of_seeds if test["coef"] is not None),
             )
         )
     order = [*_names(found)]

@@ -25,7 +25,7 @@ def evaluate(
     n_tasks: int,
     settings: EvaluationSettings,
     *,
-    coef: float | None = None,
+    coef: float | str | None = None,
     before_each: Callable[[], object] = lambda: None,
 ) -> Int64Array:
     """Counts the right answers on the first tasks of a sequence; the training is left as it was.
@@ -39,7 +39,7 @@ def evaluate(
         n_tasks: How many.
         settings: Size and number of the steps; and whether all queries of a task are predicted in
             one batch, whose statistics they share, or each in one with the support.
-        coef: For ARUBA++, how much the task's own gradients lower the learned rates.
+        coef: Of the rule, as `MetaOptimizer.rule` has it, where rates are learned.
         before_each: Called before every task; may raise to stop.
 
     Returns:
@@ -72,7 +72,7 @@ def _adapt(
     x: torch.Tensor,
     y: torch.Tensor,
     batches: torch.Tensor,
-    coef: float | None,
+    coef: float | str | None,
 ) -> None:
     optimizer: torch.optim.Optimizer
     if training.inner is None:

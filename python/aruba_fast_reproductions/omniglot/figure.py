@@ -106,7 +106,7 @@ def draw_rates(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
         parts: Any = figure.subfigures(1, 2, width_ratios=[1.0, 1.05])
         left, right = parts
         above, below = right.subfigures(2, 1, height_ratios=[1.25, 1.0])
-        _draw_layers(left.subplots(), weights, run["settings"]["learning_rate"])
+        _draw_layers(left.subplots(), weights, first_rate(run))
         _draw_movement(above.subplots(), weights)
         _draw_filters(below, weights)
         figure.suptitle(reading(weights), x=0.012, ha="left", fontsize=13, fontweight="bold")
@@ -129,9 +129,10 @@ def reading(weights: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def median(entry: dict[str, Any]) -> float:
-    """The median rate of a tensor."""
-    return float(entry["quantiles"][QUANTILES.index(0.5)])
+def first_rate(run: dict[str, Any]) -> float:
+    """Where the rates of a run start; in files of before it was found, what was given."""
+    found: float = run["first_rate"] if "first_rate" in run else run["settings"]["learning_rate"]
+    return found
 
 
 def _draw_layers(axes: Axes, weights: dict[str, dict[str, Any]], start: float) -> None:
@@ -154,7 +155,7 @@ def _draw_layers(axes: Axes, weights: dict[str, dict[str, Any]], start: float) -
         )
     axes.axhline(start, color=_FAINT, linewidth=1.2, linestyle=(0, (4, 2)), zorder=0)
     axes.annotate(
-        "start",
+        "first rate",
         (0.0, start),
         xycoords=("axes fraction", "data"),
         xytext=(3, 3),
@@ -163,7 +164,7 @@ def _draw_layers(axes: Axes, weights: dict[str, dict[str, Any]], start: float) -
         fontsize=8.5,
     )
     _along_the_network(axes, (1.0, 2.0, 5.0))
-    axes.set_ylabel("learned rate √(b / g) of a weight")
+    axes.set_ylabel("learned rate of a weight")
     axes.set_title("Learned rates, from the image to the head")
 
 

@@ -16,13 +16,13 @@ from ..logs import open_log
 from ..runs import Measurement, Progress, Run, Stop
 from ..workers import one_thread
 from .evaluation import evaluate
-from .methods import ARUBA, ARUBA_PLUS, COEFS, Method
+from .methods import ARUBA, ARUBA_PLUS, Method
 from .rates import rates_of
 from .settings import EvaluationSettings, Settings
 from .training import Images, OmniglotTraining
 
 # Seeds of the tasks: those of the test are the same for all methods and all seeds of training.
-_TEST_SEED, _CHOOSING_SEED, _LOOKING_SEED = 0, 1, 2
+_TEST_SEED, _LOOKING_SEED = 0, 2
 # An adaptation to 5 drawings costs about as much as two meta-iterations.
 _ROUNDS_A_TASK = 2
 
@@ -67,11 +67,13 @@ class OmniglotJob:
 
     @property
     def _n_tasks(self) -> int:
-        own = self.evaluation
-        a_test = own.n_tasks
-        if self.method.kind == ARUBA:
-            a_test += own.n_tasks + len(COEFS) * own.n_choosing
-        return a_test * len(own.shots)
+        return self.evaluation.n_tasks * len(self._coefs) * len(self.evaluation.shots)
+
+    @property
+    def _coefs(self) -> dict[str, str | None]:
+        """What the training is tested as, and the coefficient of its rule for new tasks."""
+        own: dict[str, str | None] = {self.method.name: None}
+        return {**own, ARUBA_PLUS: "auto"} if self.method.kind == ARUBA else own
 
     def __call__(self, progress: Progress, stop: Stop) -> dict[str, Any]:
         """Does what is left of it; returns what its JSON file holds."""
@@ -102,7 +104,7 @@ class OmniglotJob:
             )
         report = Counter(progress, self.settings.meta_iterations, self.size)
         tests = _Tests(self, training, data.images, test, stop)
-        return self._tested(run, of_data, training, tests, looks, report)
+        return self._tested(run, of_data, training, tests, report)
 
     def _tested(
         self,
@@ -110,7 +112,6 @@ class OmniglotJob:
         of_data: dict[str, str],
         training: OmniglotTraining,
         tests: "_Tests",
-        looks: "_Tests",
         report: "Counter",
     ) -> dict[str, Any]:
         path = self.folder / f"{self.stem}.json"
@@ -131,18 +132,27 @@ class OmniglotJob:
             "tests": found,
         }
         if training.inner is None:
+            result["first_rate"] = self._first_rate(training)
             result["rates"] = rates_of(training.meta, training.model)
-        kinds = [self.method.name] + [ARUBA_PLUS] * (self.method.kind == ARUBA)
         for shots in self.evaluation.shots:
-            for kind in kinds:
+            for kind, coef in self._coefs.items():
                 key = self._key(kind, shots)
                 if not any(all(test[k] == v for k, v in key.items()) for test in found):
-                    chosen = looks.choose(shots, report) if kind == ARUBA_PLUS else {}
-                    measured = tests.accuracy(shots, chosen.get("coef"), report)
-                    found.append({**key, "coef": None, **chosen, **measured})
+                    found.append({**key, **tests.accuracy(shots, coef, report)})
                     write_json(path, result)
         write_json(path, result)
         return result
+
+    def _first_rate(self, training: OmniglotTraining) -> float:
+        (learner,) = training.meta.learners
+        if (rate := learner.initial_learning_rate) is None or not learner.n_tasks:
+            own = self.settings
+            raise ValueError(
+                "omniglot: `meta_iterations` must be enough to learn rates: got "
+                f"{own.meta_iterations} of {own.meta_batch} tasks, expected more, of which the "
+                "first some tens find the first rate"
+            )
+        return rate
 
     def _key(self, kind: str, shots: int) -> dict[str, Any]:
         own = self.evaluation
@@ -187,7 +197,7 @@ class _Tests:
         shots: int,
         n_tasks: int,
         seed: int,
-        coef: float | None = None,
+        coef: str | None = None,
         count: Callable[[], object] = lambda: None,
     ) -> Int64Array:
         episodes = Episodes(
@@ -207,31 +217,28 @@ class _Tests:
         return evaluate(self._training, episodes, n_tasks, own, coef=coef, before_each=between)
 
     def look(self) -> Measurement:
-        """The accuracy on a few tasks, and where the rates are."""
-        own = self._job.evaluation
-        n_way = self._job.settings.n_way
-        found = {
-            f"accuracy {k}-shot": float(self._right(k, own.n_looking, _LOOKING_SEED).mean() / n_way)
-            for k in own.shots
-        }
+        """The accuracy on a few tasks, and where the rates are.
+
+        There is no rule while the first rate is searched, and no rho before rates are learned.
+        """
+        own, meta = self._job.evaluation, self._training.meta
+        found = {}
         if self._training.inner is None:
-            rates = torch.cat([r.flatten() for r in self._training.meta.learning_rate])
-            rho = torch.cat([r.flatten() for r in self._training.meta.rho])
-            found |= {"median rate": float(rates.median()), "mean rho": float(rho.nanmean())}
+            rates, rho = (
+                torch.cat([v.flatten() for v in vs]) for vs in (meta.learning_rate, meta.rho)
+            )
+            found["median rate"] = float(rates.median())
+            if meta.n_tasks:
+                found["mean rho"] = float(rho.nanmean())
+            if meta.learners[0].initial_learning_rate is None:
+                return found
+        for shots in own.shots:
+            right = self._right(shots, own.n_looking, _LOOKING_SEED)
+            found[f"accuracy {shots}-shot"] = float(right.mean() / self._job.settings.n_way)
         return found
 
-    def choose(self, shots: int, count: Callable[[], object]) -> dict[str, Any]:
-        """Chooses `coef` of ARUBA++; the smallest of those that are equally good."""
-        n_tasks, n_way = self._job.evaluation.n_choosing, self._job.settings.n_way
-        tried = {
-            coef: float(self._right(shots, n_tasks, _CHOOSING_SEED, coef, count).mean() / n_way)
-            for coef in COEFS
-        }
-        best = max(tried, key=lambda coef: tried[coef])
-        return {"coef": best, "tried": [list(pair) for pair in tried.items()]}
-
     def accuracy(
-        self, shots: int, coef: float | None, count: Callable[[], object]
+        self, shots: int, coef: str | None, count: Callable[[], object]
     ) -> dict[str, float]:
         """The accuracy on the tasks of the test, and its standard error over tasks."""
         own = self._job.evaluation

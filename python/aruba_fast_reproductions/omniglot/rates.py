@@ -26,9 +26,9 @@ def rates_of(meta: MetaOptimizer, model: torch.nn.Module) -> list[dict[str, Any]
         For every tensor: `layer`, such as "conv 2"; `parameter`, "weight" or "bias"; `quantiles` of
         its rates at `QUANTILES`; `size`, the root mean square of phi; `moved`, that of
         theta_hat - phi over all tasks, and `gradient`, the root of a task's mean sum of squared
-        gradients, both without the smoothing; `filter_rates`, for every filter the geometric mean
-        of the rates of its weights, and of the head's weights that it feeds; `filter_moved`,
-        `moved` in the same way.
+        gradients, both as learned from, without the prior; `filter_rates`, for every filter the
+        geometric mean of the rates of its weights, and of the head's weights that it feeds;
+        `filter_moved`, `moved` in the same way.
     """
     learned = zip(meta.parameters, meta.learning_rate, *_sums(meta), strict=True)
     of_tensor = {id(p): values for p, *values in learned}
@@ -72,15 +72,11 @@ def _short(values: torch.Tensor) -> list[float]:
 def _sums(meta: MetaOptimizer) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The means over tasks of (theta_hat - phi)^2 and of a task's grad_sq, for every tensor."""
     (learner,) = meta.learners
-    own = meta.param_groups[0]
-    prior = own["zeta"] ** 2 * (1.0 + (np.arange(2.0, learner.n_tasks + 2.0) ** -own["p"]).sum())
-    n_tasks = max(1, learner.n_tasks)
-    b, g = (_arrays.host(values) for values in (learner.b, learner.g))
-    moved = 2.0 * (b - own["learning_rate"] ** 2 * prior) / n_tasks
-    gradient = (g - prior) / n_tasks
     sizes = [p.numel() for p in meta.parameters]
-    shaped = [
-        [v.reshape(p.shape) for v, p in zip(parts.split(sizes), meta.parameters, strict=True)]
-        for parts in (torch.from_numpy(np.maximum(v, 0.0)) for v in (moved, gradient))
-    ]
-    return shaped[0], shaped[1]
+    # b of the tight bound, which networks are learned by, holds the whole D^2.
+    means = (torch.from_numpy(_arrays.host(v)) / learner.n_tasks for v in (learner.b, learner.g))
+    moved, gradient = (
+        [v.reshape(p.shape) for v, p in zip(mean.split(sizes), meta.parameters, strict=True)]
+        for mean in means
+    )
+    return moved, gradient

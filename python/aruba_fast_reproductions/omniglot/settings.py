@@ -1,4 +1,4 @@
-"""What an experiment on Omniglot is run with: Reptile's settings, and what ARUBA starts from."""
+"""What an experiment on Omniglot is run with: Reptile's settings, and how it is tested."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -22,9 +22,6 @@ class Settings:
         meta_iterations: Number of them; the step of the initialization falls from `meta_step` to 0.
         meta_step: First step of the initialization.
         adam_rate: Learning rate of Reptile with Adam.
-        learning_rate: Where ARUBA's rates start, as `MetaOptimizer` has it.
-        zeta: Its smoothing.
-        p: The exponent of that.
         n_train: Characters of meta-training; the others are for meta-testing.
         split_seed: Seed of that split.
     """
@@ -37,9 +34,6 @@ class Settings:
     meta_iterations: int = 100_000
     meta_step: float = 1.0
     adam_rate: float = 1e-3
-    learning_rate: float = 1.0
-    zeta: float = 1.0
-    p: float = 1.0
     n_train: int = 1200
     split_seed: int = 0
 
@@ -49,8 +43,6 @@ class Settings:
             if field.type is int:
                 least = 2 if field.name == "n_way" else 0 if field.name == "split_seed" else 1
                 _check.integer(_NAME, field.name, value, least)
-            elif field.name == "p":
-                _check.non_negative(_NAME, field.name, value)
             else:
                 _check.positive(_NAME, field.name, value)
 
@@ -65,7 +57,6 @@ class EvaluationSettings:
         batch: Size of the mini-batches of a task.
         steps: Number of them.
         n_tasks: Number of tasks, the same for all methods and seeds.
-        n_choosing: Number of tasks of training characters on which `coef` of ARUBA++ is chosen.
         every: Meta-iterations between two looks at the accuracy on the way; 0 for none.
         n_looking: Number of tasks of such a look, of training characters.
     """
@@ -75,7 +66,6 @@ class EvaluationSettings:
     batch: int = 5
     steps: int = 50
     n_tasks: int = 1000
-    n_choosing: int = 100
     every: int = 5000
     n_looking: int = 100
 
@@ -84,7 +74,7 @@ class EvaluationSettings:
             raise ValueError(f"{_NAME}: `shots` must not be empty: got none, expected 1 or 5, say")
         for shots in self.shots:
             _check.integer(_NAME, "shots", shots, 1)
-        for name in ("batch", "steps", "n_tasks", "n_choosing", "n_looking"):
+        for name in ("batch", "steps", "n_tasks", "n_looking"):
             _check.integer(_NAME, name, getattr(self, name), 1)
         _check.integer(_NAME, "every", self.every, 0)
         _check.boolean(_NAME, "transductive", self.transductive)
@@ -97,7 +87,7 @@ def of_scale(
 
     "paper" is Reptile's: 100 000 meta-iterations for 5-way tasks, 200 000 for 20-way ones with
     their own batches and rate, 10 000 test tasks. "laptop" is the same network, data and steps
-    with 4000 meta-iterations and 400 test tasks: eight trainings in half an hour on two cores.
+    with 4000 meta-iterations and 400 test tasks: six trainings in half an hour on two cores.
 
     Args:
         scale: "paper" or "laptop".
@@ -121,10 +111,9 @@ def of_scale(
     sizes: dict[str, Any] = {"n_tasks": 10_000, "batch": 10 if wide else 5}
     if scale == "laptop":
         training = replace(training, meta_iterations=4000)
-        sizes |= {"n_tasks": 400, "n_choosing": 60, "every": 1000, "n_looking": 40}
+        sizes |= {"n_tasks": 400, "every": 1000, "n_looking": 40}
     if meta_iterations is not None:
         training = replace(training, meta_iterations=meta_iterations)
     found = EvaluationSettings(**{**sizes, **test})
     # Who asks for few tasks does not wait for many on the way.
-    few = {name: min(found.n_tasks, getattr(found, name)) for name in ("n_choosing", "n_looking")}
-    return training, replace(found, **few)
+    return training, replace(found, n_looking=min(found.n_tasks, found.n_looking))

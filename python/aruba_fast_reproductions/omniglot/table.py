@@ -8,7 +8,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from .comparison import Row, rows
-from .methods import ARUBA_PLUS, SGD
+from .methods import SGD
+
+_LEGEND = (
+    "±: standard error over the tasks of the test, which are the same for all; characters that "
+    "meta-training has not seen. bold: the best fixed rate, chosen on the test itself."
+)
 
 
 def render(result: dict[str, Any]) -> RenderableType:
@@ -30,7 +35,7 @@ def render(result: dict[str, Any]) -> RenderableType:
             for test in tests
         ]
         table.add_row(next(iter(of_method.values())).title, *cells)
-    return Group(table, Text(_legend(found), style="dim"))
+    return Group(table, Text(_LEGEND, style="dim"))
 
 
 def best_rate(found: list[Row]) -> Row | None:
@@ -55,17 +60,3 @@ def _title(result: dict[str, Any]) -> str:
         f"Omniglot, {own['n_way']}-way, {own['meta_iterations']} meta-iterations, "
         f"{n_seeds} seed{'s' * (n_seeds > 1)}: accuracy in percent"
     )
-
-
-def _legend(found: list[Row]) -> str:
-    lines = [
-        "±: standard error over the tasks of the test, which are the same for all; characters that "
-        "meta-training has not seen. bold: the best fixed rate, chosen on the test itself.",
-    ]
-    coefs = [f"{c:g}" for row in found if row.method == ARUBA_PLUS for c in row.coefs]
-    if coefs:
-        lines.append(
-            f"ARUBA++: the same training as ARUBA; coef chosen on training characters: "
-            f"{', '.join(coefs)}."
-        )
-    return "\n".join(lines)

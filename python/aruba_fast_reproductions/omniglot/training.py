@@ -23,8 +23,8 @@ class OmniglotTraining:
     """Reptile on n-way tasks of training characters; a `Training` that `Run` advances.
 
     The initialization goes from phi to phi + (1 - i / n) (mean of theta_hat - phi) in
-    meta-iteration i of n, whatever the method; ARUBA's rates are learned beside it. Adam's state
-    goes on over tasks, as in Reptile's code.
+    meta-iteration i of n, whatever the method; ARUBA's rates are learned beside it, for which its
+    first tasks find the first rate. Adam's state goes on over tasks, as in Reptile's code.
 
     Args:
         images: Drawings [n_characters, n_drawings, 28, 28], 1 where there is ink.
@@ -51,7 +51,7 @@ class OmniglotTraining:
     ) -> None:
         self.method, self.settings, self.seed = method, settings, seed
         self.model = network(settings.n_way, seed).to(device)
-        self.meta = method.meta(self.model.parameters(), settings)
+        self.meta = method.meta(self.model.parameters())
         self.inner = method.inner(self.meta.parameters, settings)
         self._device = torch.device(device)
         self.loss: Compiled = self._loss

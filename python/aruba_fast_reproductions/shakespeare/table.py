@@ -40,7 +40,8 @@ def render(result: Result) -> RenderableType:
         for head in heads[1:]:
             table.add_column(head, justify="right")
         for line in lines:
-            table.add_row(*line)
+            # Nine columns are too wide for 80 characters unless errors stand below their means.
+            table.add_row(*(cell.replace("±", "\n±") for cell in line))
         parts.append(table)
     parts += [Text(f"{name}: {gain.signed}") for name, gain in result.claims().items()]
     return Group(*parts, Text(_legend(result), style="dim"))
