@@ -73,7 +73,7 @@ def test_it_is_stable_and_not_far_from_the_limit(curvature, m, rng):
     tasks = Quadratics(rng, curvature=curvature, m=m)
     state = aj.first_rate(aj.init(tasks.phi), tasks.at)
     rate = state.hyper.learning_rate
-    assert 1 / 20 < rate * curvature < 2
+    assert 1 / 40 < rate * curvature < 2
     assert set(rates_of(state).tolist()) == {rate}
 
 
