@@ -43,6 +43,7 @@ def whole_use(isotropic):
     state = aj.apply(state, part + part, lambda n: jnp.reciprocal(n.astype(np.float32)))
     state = aj.apply(state, aj.statistics(state.phi, hats, hats, np.ones(4, np.float32)))
 
+    @jax.jit
     def run(rate):
         """Beyond a rate of one there is no number."""
         few = (rate <= rate.dtype.type(1)).astype(rate.dtype)
