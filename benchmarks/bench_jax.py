@@ -79,7 +79,7 @@ def our_meta(round: Round) -> Entrant:
     def update(state: Any, theta_hat: Any, grad_sq: Any) -> Any:
         return aj.apply(state, aj.statistics(state.phi, theta_hat, grad_sq), 1.0)
 
-    state = aj.init(at.phi, learning_rate=RATE)
+    state = aj.init(at.phi, learning_rate=RATE, zeta=1.0)
 
     def run() -> Any:
         learned = update(state, at.theta_hat, at.grad_sq)

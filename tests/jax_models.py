@@ -116,6 +116,11 @@ def ulps(got, expected, beside=None):
     return float(np.where(both_nan, 0.0, away).max())
 
 
+def smoothed_state(phi, **hyper):
+    """As `smoothed`, a state of JAX."""
+    return aj.init(phi, **({"learning_rate": 1.0, "zeta": 1.0} | hyper))
+
+
 def assert_learned(state, learners, limit=2.0, largest=None):
     """State and learners agree within 2 ulp of the parameters' type, phi of what it came from."""
     whole = [np.concatenate([np.atleast_1d(getattr(x, key)) for x in learners]) for key in "bg"]

@@ -20,6 +20,7 @@ from jax_models import (
     parameters,
     rates_of,
     scanned,
+    smoothed_state,
     train,
     ulps,
 )
@@ -48,7 +49,7 @@ def assert_same_bits(one, other):
 def test_every_model_equals_numpy(name, rng):
     hyper = {"learning_rate": 0.25, "zeta": 0.5, "p": 0.4, "decay": 0.1}
     phi = parameters(name, rng)
-    state, _ = train(aj.init(phi, **hyper), name, rng, twin=Twin(phi, **hyper))
+    state, _ = train(smoothed_state(phi, **hyper), name, rng, twin=Twin(phi, **hyper))
     assert jax.tree.map(jnp.shape, state.learning_rate) == jax.tree.map(jnp.shape, phi)
     if name == "tied":
         assert (state.learning_rate["unused"] == np.float32(0.25)).all()
@@ -60,7 +61,7 @@ def test_isotropic_rates_equal_numpy(isotropic, rng):
     hyper = {"learning_rate": 0.1, "max_learning_rate": 0.1001}
     phi = parameters("mlp", rng)
     twin = Twin(phi, isotropic == "tensor", isotropic=True, **hyper)
-    state, _ = train(aj.init(phi, isotropic=isotropic, **hyper), "mlp", rng, twin=twin)
+    state, _ = train(smoothed_state(phi, isotropic=isotropic, **hyper), "mlp", rng, twin=twin)
     assert {rate.shape for rate in jax.tree.leaves(state.learning_rate)} == {()}
     assert len(set(rates_of(state).tolist())) == (1 if isotropic is True else 4)
 
@@ -70,7 +71,7 @@ def test_float64_equals_numpy_and_follows_the_equations(rng):
     """Accumulators of real float64: 2 ulp of them, and the reference's formulas to 1e-12."""
     hyper = {"learning_rate": 0.1, "zeta": 2.0, "p": 0.4}
     phi = parameters("mlp", rng, np.float64)
-    state = aj.init(phi, **hyper)
+    state = smoothed_state(phi, **hyper)
     assert state.masters["b"].low is None
     oracle = reference.MetaLearner(flat(phi), learning_rate0=0.1, zeta=2.0, p=0.4)
     twin = Twin(phi, **hyper)
@@ -104,7 +105,7 @@ def test_float64_equals_numpy_and_follows_the_equations(rng):
 @pytest.mark.usefixtures("x64")
 def test_float32_parameters_have_float64_masters(rng):
     phi = rng.standard_normal(50).astype(np.float32)
-    state, learner = aj.init(jnp.asarray(phi)), smoothed(phi)
+    state, learner = smoothed_state(jnp.asarray(phi)), smoothed(phi)
     for _ in range(3):
         hat, squares = (rng.standard_normal((4, 50)).astype(np.float32) for _ in range(2))
         state = aj.apply(state, aj.statistics(state.phi, hat, squares**2))
@@ -127,7 +128,7 @@ def round_of(rng, n=20, n_tasks=6):
 @pytest.mark.parametrize("meta_step", [None, 0.0, 0.3, lambda n: 1.0 / n])
 def test_the_step_of_the_initialization(meta_step, rng):
     phi, hat, squares = round_of(rng)
-    state, learner = aj.init(phi, p=0.0), smoothed(np.asarray(phi), p=0.0)
+    state, learner = smoothed_state(phi, p=0.0), smoothed(np.asarray(phi), p=0.0)
     weights = rng.random(len(hat)).astype(np.float32)
     for _ in range(2):
         state = aj.apply(state, aj.statistics(state.phi, hat, squares, weights), meta_step)
@@ -182,7 +183,7 @@ def test_a_task_that_is_not_finite_is_left_out_whole_and_counted(rng):
     some = aj.statistics(phi, hat, squares)
     assert (int(some.n_tasks), int(some.n_skipped)) == (3, 3)
     assert_same_bits(some.distance, aj.statistics(phi, hat[kept], squares[kept]).distance)
-    state = aj.init(phi)
+    state = smoothed_state(phi)
     none = aj.apply(state, aj.statistics(phi, hat[[1, 2]], squares[[1, 2]]), 1.0)
     assert (int(none.n_tasks), int(none.n_skipped)) == (0, 2)
     assert_same_bits(none.masters, state.masters)
@@ -191,7 +192,7 @@ def test_a_task_that_is_not_finite_is_left_out_whole_and_counted(rng):
 
 def test_where_all_weights_are_zero_phi_stays(rng):
     phi, hat, squares = round_of(rng)
-    state = aj.apply(aj.init(phi), aj.statistics(phi, hat, squares, np.zeros(6)))
+    state = aj.apply(smoothed_state(phi), aj.statistics(phi, hat, squares, np.zeros(6)))
     np.testing.assert_array_equal(state.phi, phi)
     assert int(state.n_tasks) == 6
     assert (state.b > 1).all()
@@ -199,7 +200,7 @@ def test_where_all_weights_are_zero_phi_stays(rng):
 
 def test_what_overflows_stays_a_number():
     """Of a task that went far the rate is the largest number, not a nan."""
-    state = aj.init(jnp.zeros(2), learning_rate=1e-6, max_learning_rate=0.5)
+    state = smoothed_state(jnp.zeros(2), learning_rate=1e-6, max_learning_rate=0.5)
     hat = jnp.array([1e17, 0.0])
     state = aj.apply(state, aj.statistics(state.phi, hat, jnp.array([1.0, 0.0])), 0.0)
     state = aj.apply(state, aj.statistics(state.phi, hat, jnp.array([1.0, 0.0])), 0.0)
@@ -220,7 +221,7 @@ def test_rounds_run_under_scan(rng):
         runs = jax.vmap(task, (None, None, 0))(state.phi, state.learning_rate, gradients)
         return aj.apply(state, aj.statistics(state.phi, *runs), meta_step=0.5), state.n_tasks
 
-    start = aj.init(phi, learning_rate=0.1, decay=0.05)
+    start = smoothed_state(phi, learning_rate=0.1, decay=0.05)
     scanned_state, counts = jax.jit(lambda s: lax.scan(round, s, data))(start)
     assert counts.tolist() == [0, 3, 6, 9]
     twin = Twin(phi, learning_rate=0.1, decay=0.05)
@@ -240,7 +241,7 @@ def test_rounds_run_under_scan(rng):
 @pytest.mark.parametrize("isotropic", [False, True, "tensor"])
 def test_the_rule_is_that_of_numpy(isotropic, rng, tmp_path):
     phi = {"a": jnp.asarray(rng.standard_normal((4, 5)).astype(np.float32)), "z": jnp.ones(3)}
-    state = aj.init(phi, isotropic=isotropic, learning_rate=0.5, max_learning_rate=0.6)
+    state = smoothed_state(phi, isotropic=isotropic, learning_rate=0.5, max_learning_rate=0.6)
     hat, squares = (
         {name: jnp.asarray(draw((3, *leaf.shape)), np.float32) for name, leaf in phi.items()}
         for draw in (rng.standard_normal, rng.random)
@@ -257,7 +258,7 @@ def test_the_rule_is_that_of_numpy(isotropic, rng, tmp_path):
     updates, _ = inner.update(grad, inner.init(phi), phi)
     rate = np.concatenate([np.sqrt(rule.b) / np.sqrt(rule.g) for rule in rules])
     np.testing.assert_allclose(-flat(updates), rate, rtol=1e-6)
-    plain = aj.rule(state)
+    plain = aj.rule(state, coef=None)
     updates, _ = plain.update(grad, plain.init(phi))
     np.testing.assert_array_equal(-flat(updates), rates_of(state))
     # What is saved goes on bit for bit.
@@ -284,7 +285,7 @@ def test_a_learner_of_numpy_goes_on_in_jax(rng):
 def test_leaves_without_a_coordinate_are_kept():
     phi = {"a": jnp.ones((0, 3)), "b": jnp.ones(2)}
     for isotropic in (False, True, "tensor"):
-        state = aj.init(phi, isotropic=isotropic, learning_rate=0.5)
+        state = smoothed_state(phi, isotropic=isotropic, learning_rate=0.5)
         state = aj.apply(state, aj.statistics(state.phi, phi, phi))
         assert jax.tree.map(jnp.shape, state.phi) == jax.tree.map(jnp.shape, phi)
         again = aj.from_learners(aj.to_learners(state), phi)

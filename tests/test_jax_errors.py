@@ -7,10 +7,12 @@ import re
 import numpy as np
 import pytest
 from cases import smoothed
-from jax_models import aj, jax, jnp
+from jax_models import aj, jax, jnp, smoothed_state
 from test_jax_task_errors import OTHER, PHI, SGD, changed, used
 
-STATE = aj.init(PHI)
+import aruba_fast as af
+
+STATE = smoothed_state(PHI)
 HATS = jax.tree.map(lambda leaf: leaf[None], PHI)
 LEARNER = smoothed(np.ones(8, np.float32))
 
@@ -63,7 +65,7 @@ CALLS = [
         "init: `zeta` must have a square within pairs of float32: got 10000000000000.0, expected",
     ),
     (
-        lambda: aj.init(PHI, learning_rate=1e-13),
+        lambda: aj.init(PHI, learning_rate=1e-13, zeta=1.0),
         ValueError,
         "init: `learning_rate` times `zeta` must have a square within pairs of float32: got 1e-13",
     ),
@@ -138,6 +140,26 @@ CALLS = [
         "apply: `meta_step` must be a real number: got 'FedAvg', a str",
     ),
     (
+        lambda: aj.init(PHI, bound="loose"),
+        ValueError,
+        "init: `bound` must be known: got 'loose', a str, expected 'auto'",
+    ),
+    (
+        lambda: aj.init(PHI, train="all"),
+        ValueError,
+        "init: `train` must be known: got 'all', a str, expected 'learned' or",
+    ),
+    (
+        lambda: aj.init(PHI, learning_rate="best"),
+        TypeError,
+        "init: `learning_rate` must be a real number: got 'best'",
+    ),
+    (
+        lambda: aj.rule(STATE, coef="best"),
+        TypeError,
+        "rule: `coef` must be a real number: got 'best'",
+    ),
+    (
         lambda: aj.rule(PHI),
         TypeError,
         "rule: `state` must be a MetaState: got dict, expected a MetaState",
@@ -161,6 +183,11 @@ CALLS = [
         lambda: aj.from_learners(LEARNER, PHI),
         TypeError,
         "from_learners: `learners` must be a list: got MetaLearner, expected a list of",
+    ),
+    (
+        lambda: aj.from_learners([af.MetaLearner(np.ones(8, np.float32), tensors=(4, 4))], PHI),
+        ValueError,
+        "from_learners: `phi` must have the leaves of the learner: got sizes [6, 2], expected",
     ),
     (
         lambda: aj.from_learners([], PHI),

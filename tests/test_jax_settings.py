@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from jax_models import aj, jax, jnp
+from jax_models import aj, jax, jnp, smoothed_state
 
 SWITCHES = {
     "jax_debug_nans": True,
@@ -33,31 +33,43 @@ def switch(request):
 def whole_use(isotropic):
     """Everything that there is, eagerly, from arrays that JAX was given explicitly."""
     phi, hats = jax.device_put((NUMPY, HATS))
-    state = aj.init(phi, isotropic=isotropic, max_learning_rate=0.5, decay=0.1, p=0.4)
-    for rule in (aj.rule(state), aj.ogd(0.1)):
+    hyper = {"isotropic": isotropic, "max_learning_rate": 0.5, "decay": 0.1}
+    state = smoothed_state(phi, p=0.4, **hyper)
+    for rule in (aj.rule(state, coef=None), aj.ogd(0.1)):
         updates, at = rule.update(state.phi, rule.init(state.phi), state.phi)
         rule.update(updates, at)
     part = aj.statistics(state.phi, hats, hats)
     state = aj.apply(state, part, 0.5)
     state = aj.apply(state, part + part, lambda n: jnp.reciprocal(n.astype(np.float32)))
     state = aj.apply(state, aj.statistics(state.phi, hats, hats, np.ones(4, np.float32)))
-    rule = aj.rule(state, coef=0.1)
-    rule.update(state.phi, rule.init(state.phi), state.phi)
-    return state
+
+    @jax.jit
+    def run(rate):
+        """Beyond a rate of one there is no number."""
+        few = (rate <= rate.dtype.type(1)).astype(rate.dtype)
+        return jax.tree.map(lambda leaf: leaf / few, (hats, hats))
+
+    other = aj.first_rate(aj.init(phi, **hyper), run)
+    other = aj.apply(other, aj.statistics(other, hats, hats))
+    for rule in (aj.rule(state, coef=0.1), aj.rule(other)):
+        rule.update(state.phi, rule.init(state.phi), state.phi)
+    return state, other
 
 
 @pytest.mark.parametrize("switch", SWITCHES, indirect=True)
 def test_every_switch_of_jax_leaves_the_answer(switch):
     """The rate of `b`, whose gradients are 0, grows; `rho` of it has no value."""
-    state = whole_use("tensor" if switch == "jax_numpy_rank_promotion" else False)
-    assert int(state.n_tasks) == 16
-    rates, rho = state.learning_rate, state.rho
-    assert np.isfinite(np.asarray(rates["b"])).all()
-    assert np.isnan(rho["b"]).all()
-    assert (np.asarray(rho["a"]) > 0).all()
-    with jax.transfer_guard("allow"):  # a learner is in host memory
-        again = aj.from_learners(aj.to_learners(state), NUMPY)
-    np.testing.assert_array_equal(again.ratios, state.ratios)
+    states = whole_use("tensor" if switch == "jax_numpy_rank_promotion" else False)
+    assert [int(state.n_tasks) for state in states] == [16, 4]
+    for state in states:
+        rates, rho = state.learning_rate, state.rho
+        assert np.isfinite(np.asarray(rates["b"])).all()
+        assert np.isnan(rho["b"]).all()
+        assert (np.asarray(rho["a"]) > 0).all()
+        with jax.transfer_guard("allow"):  # a learner is in host memory
+            again = aj.from_learners(aj.to_learners(state), NUMPY)
+        np.testing.assert_array_equal(again.ratios, state.ratios)
+        np.testing.assert_array_equal(again.limit, state.limit)
 
 
 def pointers(*trees):
@@ -65,17 +77,21 @@ def pointers(*trees):
 
 
 ONE = jnp.ones(5)
-STATE = aj.init(ONE)
+STATE = smoothed_state(ONE)
+AUTO = aj.init(ONE)
 PART = aj.statistics(ONE, ONE, ONE)
 # What makes a state, and what it must share no memory with.
 STATES = {
-    "init": (lambda: aj.init(ONE), ONE),
-    "init, isotropic": (lambda: aj.init({"a": ONE, "b": ONE}, isotropic=True), ONE),
+    "init": (lambda: smoothed_state(ONE), ONE),
+    "init, nothing given": (lambda: aj.init(ONE), ONE),
+    "first_rate": (lambda: aj.first_rate(AUTO, lambda _: (ONE + 1, ONE)), AUTO),
+    "init, isotropic": (lambda: smoothed_state({"a": ONE, "b": ONE}, isotropic=True), ONE),
     "ogd": (lambda: aj.ogd(0.1).init(ONE), ONE),
     "aruba_plus_plus": (lambda: aj.aruba_plus_plus(ONE, ONE, 0.1).init(ONE), ONE),
     "statistics": (lambda: aj.statistics(ONE, ONE, ONE), ONE),
     "sum of statistics": (lambda: PART + PART, PART),
     "apply": (lambda: aj.apply(STATE, PART), (STATE, PART)),
+    "apply, nothing given": (lambda: aj.apply(AUTO, PART), (AUTO, PART)),
     "from_learners": (lambda: aj.from_learners(aj.to_learners(STATE), ONE), STATE),
     "phi": (lambda: STATE.phi, STATE),
     "learning_rate": (lambda: STATE.learning_rate, STATE),
@@ -103,7 +119,9 @@ def test_states_can_be_donated(name):
         assert "<deleted>" not in repr(kept)
 
 
-@pytest.mark.parametrize("make", [lambda: aj.init(jnp.ones(3)), a_part], ids=["state", "part"])
+@pytest.mark.parametrize(
+    "make", [lambda: smoothed_state(jnp.ones(3)), a_part], ids=["state", "part"]
+)
 def test_pickles_of_every_version_are_read(make):
     """Those of before had none; those of a newer version are refused."""
     one = make()
@@ -119,12 +137,42 @@ def test_pickles_of_every_version_are_read(make):
         again.__setstate__(stored | {version: 2})
 
 
+def test_a_pickle_of_before_there_was_a_limit():
+    """It had a smoothing, and the bound of the blog."""
+    state = smoothed_state(jnp.ones(3), learning_rate=0.5)
+    hyper = type(state.hyper).__new__(type(state.hyper))
+    new = {"bound", "train", "tensors"}
+    hyper.__setstate__({k: v for k, v in vars(state.hyper).items() if k not in new})
+    again = aj.MetaState.__new__(aj.MetaState)
+    again.__setstate__({k: v for k, v in vars(state).items() if k != "limit"} | {"hyper": hyper})
+    part = (jnp.full((2, 3), 2.0), jnp.ones((2, 3)))
+    states = [aj.apply(one, aj.statistics(one, *part)) for one in (state, again)]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    for one, other in zip(*map(jax.tree.leaves, states), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
 def test_what_numpy_changes_later_does_not_change_a_state():
     """JAX reads aligned arrays of NumPy in place, unless it is told to copy them."""
-    phi = np.zeros(1 << 12, np.float32)
-    state = aj.init(phi)
-    phi[:] = 7
-    assert (np.asarray(state.phi) == 0).all()
+    for _ in range(100):  # aligned by chance
+        phi, weights = np.zeros(1 << 12, np.float32), np.ones(1 << 12, np.float32)
+        state = smoothed_state(phi)
+        part = aj.statistics(jnp.zeros(1), jnp.ones((1 << 12, 1)), jnp.ones((1 << 12, 1)), weights)
+        phi[:], weights[:] = 7, 7
+        assert (np.asarray(state.phi) == 0).all()
+        assert part.weight.high == 1 << 12
+
+
+@pytest.mark.parametrize(("n", "n_tasks"), [(1, 70_001), (30_000, 3), (20_000, 5)])
+def test_rows_that_are_not_full_add_nothing(n, n_tasks):
+    """Tasks that did not move are no distance away, wherever they are."""
+    ones = np.ones((n_tasks, n), np.float32)
+    found = aj.statistics(jnp.ones(n), ones, ones)
+    assert (int(found.n_tasks), int(found.n_skipped)) == (n_tasks, 0)
+    assert not found.distance.high.any()
+    assert (found.grad_sq.high == n_tasks).all()
+    assert (found.theta_sum.high == n_tasks).all()
 
 
 def test_reprs_are_short():
@@ -163,7 +211,7 @@ def test_tasks_beyond_the_numbers_are_left_out_and_counted(name):
     squares = jnp.array([[1.0, 1.0], [1.0, square]])
     part = aj.statistics(jnp.zeros(2), hats, squares, jnp.array([1.0, weight]))
     assert (int(part.n_tasks), int(part.n_skipped)) == ((1, 1) if skipped else (2, 0))
-    assert_finite(aj.apply(aj.init(jnp.zeros(2)), part))
+    assert_finite(aj.apply(smoothed_state(jnp.zeros(2)), part))
 
 
 def assert_finite(state):
@@ -191,7 +239,7 @@ ROUNDS = {
 @pytest.mark.parametrize("name", ROUNDS)
 def test_rounds_that_would_spoil_the_state_are_left_out_and_counted(name):
     before, weight, hat, step, skipped = ROUNDS[name]
-    state = aj.apply(aj.init(jnp.zeros(2)), round_of(1.0, before))
+    state = aj.apply(smoothed_state(jnp.zeros(2)), round_of(1.0, before))
     after = aj.apply(state, round_of(hat, weight), step)
     assert_finite(after)
     assert (int(after.n_tasks), int(after.n_skipped)) == ((1, 1) if skipped else (2, 0))
@@ -204,7 +252,7 @@ def test_rounds_that_would_spoil_the_state_are_left_out_and_counted(name):
 def test_what_is_forgotten_for_long_stays_a_rate(isotropic):
     """b and g of a coordinate without a gradient decay alike, far below the least number."""
     zeros = jnp.zeros((200, 2))
-    state = aj.init(jnp.zeros(2), learning_rate=0.5, decay=0.9, p=30.0, isotropic=isotropic)
+    state = smoothed_state(jnp.zeros(2), learning_rate=0.5, decay=0.9, p=30.0, isotropic=isotropic)
     for _ in range(3):
         state = aj.apply(state, aj.statistics(jnp.zeros(2), zeros, zeros))
         assert_finite(state)

@@ -87,6 +87,19 @@ def test_gradients_that_never_grow_have_no_limit(rng):
     assert 1.0 / 100 < rate < 1.0
 
 
+def test_one_pass_of_the_same_tasks_is_enough():
+    """Two of them have the same mean."""
+    first = []
+    for n_passes in (1, 2):
+        search = Search(scale=1.0, n_passes=n_passes)
+        while search.found() is None:
+            tasks = Quadratics(np.random.default_rng(7))
+            search.add(*tasks.task(search.step))
+        first.append(search.found())
+        assert len(search.growth) == n_passes
+    assert first[0] == pytest.approx(first[1], rel=1e-12)
+
+
 def test_tasks_that_tell_nothing():
     search = Search(scale=2.0)
     for growth, distance, grad_sq in ((np.nan, 1.0, 1.0), (1.0, np.inf, 1.0), (1.0, 0.0, 0.0)):

@@ -44,7 +44,7 @@ def in_jax():
     state = aj.init(PHI, learning_rate=RATE, zeta=1.0)
     theta_hat, grad_sq = PHI - RATE * GRAD, GRAD * GRAD
     state = aj.apply(state, aj.statistics(PHI, theta_hat, grad_sq), meta_step=0.5)
-    return {"state": state, "phi": PHI, "theta_hat": theta_hat, "grad_sq": grad_sq, "aj": aj}
+    return {"state": state, "theta_hat": theta_hat, "grad_sq": grad_sq, "aj": aj}
 
 
 def table():

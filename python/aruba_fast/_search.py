@@ -18,7 +18,7 @@ _ENDED = 10.0
 # Where squared gradients have fallen to this, on the average over a task, it is as good as solved.
 _SOLVED = 0.75
 # Rates that are surely small: gradients there are what those at larger rates have grown from.
-_N_SMALL = 4
+N_SMALL = 4
 # Of the limit, that a first rate is at least.
 _LEAST = 1.0 / 20.0
 
@@ -29,7 +29,8 @@ class Search:
 
     A task of m > 1 steps leaves, summed over its coordinates, the squared distance D^2 that it
     travelled, its squared gradients G, and those of its first step, G_1. A grid of rates eta is
-    passed through from below, a task a rate, until gradients have grown; twice. Then
+    passed through from below, a task a rate, until gradients have grown; twice, but once where all
+    rates are tried on the same tasks. Then
 
         limit = the rate where the mean of G / (m G_1) is 3 times that at small rates, between two
                 rates of the grid;
@@ -50,11 +51,13 @@ class Search:
             gradient is known.
         growth: For every pass and rate so far G / (m G_1); infinite where that is no number.
         slopes: For every pass and rate so far the integrand, per scale.
+        n_passes: Number of passes through the grid.
     """
 
     scale: float | None = None
     growth: list[list[float]] = field(default_factory=lambda: [[]])
     slopes: list[list[float]] = field(default_factory=lambda: [[]])
+    n_passes: int = _PASSES
 
     @classmethod
     def restored(cls, stored: Float64Array) -> "Search":
@@ -102,20 +105,20 @@ class Search:
         with np.errstate(all="ignore"):
             slope = -0.5 * (np.float64(distance) / (rate * grad_sq) - rate) / self.scale
         finite = np.isfinite(growth) and np.isfinite(slope)
-        if not finite and len(self.growth[-1]) < _N_SMALL:
+        if not finite and len(self.growth[-1]) < N_SMALL:
             return
         self.growth[-1].append(float(growth) if finite else np.inf)
         self.slopes[-1].append(float(slope) if finite else np.inf)
         self._begin_pass()
 
     def _begin_pass(self) -> None:
-        if len(self.growth) < _PASSES and _has_ended(self.growth[-1]):
+        if len(self.growth) < self.n_passes and _has_ended(self.growth[-1]):
             self.growth.append([])
             self.slopes.append([])
 
     def found(self) -> float | None:
         """Returns the first rate, or None as long as tasks are wanted."""
-        if len(self.growth) < _PASSES or not _has_ended(self.growth[-1]):
+        if len(self.growth) < self.n_passes or not _has_ended(self.growth[-1]):
             return None
         assert self.scale is not None
         # Where one pass went further the other one had ended: its gradients had grown.
@@ -129,13 +132,13 @@ class Search:
 
 def _relative(growth: Float64Array) -> Float64Array:
     """How often squared gradients are those at small rates."""
-    relative: Float64Array = growth / np.median(growth[:_N_SMALL])
+    relative: Float64Array = growth / np.median(growth[:N_SMALL])
     return relative
 
 
 def _has_ended(growth: list[float]) -> bool:
     """Whether a pass has no larger rate to try, or none that is of interest."""
-    if len(growth) <= _N_SMALL:
+    if len(growth) <= N_SMALL:
         return False
     last = _relative(np.array(growth))[-2:]
     return len(growth) == len(STEPS) or not np.isfinite(last[-1]) or bool((last > _ENDED).all())

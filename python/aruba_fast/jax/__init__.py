@@ -1,10 +1,11 @@
 """ARUBA for JAX: an initialization and a learning rate for every weight, as pure functions.
 
-    state = aruba_fast.jax.init(params, learning_rate=0.1)
+    state = aruba_fast.jax.init(params)                         # nothing to tune
+    state = first_rate(state, run)                              # where the rates start
     inner = ogd(state.learning_rate)                            # an optax GradientTransformation
     ...                                                         # theta_hat, grad_sq of every task
-    state = apply(state, statistics(state.phi, theta_hat, grad_sq), meta_step=1.0)
-    inner = rule(state, coef=0.1)                               # ARUBA++ at meta-test
+    state = apply(state, statistics(state, theta_hat, grad_sq))
+    inner = rule(state)                                         # ARUBA++ at meta-test
 
 Everything works on pytrees, under `jit`, `vmap` and `scan`, on every device that JAX knows. What is
 summed over tasks has float64's precision, also where `jax_enable_x64` is off. The native kernels
@@ -22,9 +23,11 @@ except ModuleNotFoundError:
     ) from None
 
 from .._deprecated import warn_renamed
-from . import _learners, meta, state, task
+from . import _first_rate, _learners, _rule, meta, state, task
 from . import statistics as _statistics  # before its function takes the name
+from ._first_rate import *  # noqa: F403
 from ._learners import *  # noqa: F403
+from ._rule import *  # noqa: F403
 from .meta import *  # noqa: F403
 from .state import *  # noqa: F403
 from .statistics import *  # noqa: F403
@@ -33,7 +36,9 @@ from .task import *  # noqa: F403
 _RENAMED = {"Statistics": "TaskStatistics", "WithinTaskState": "OGDState", "within_task": "ogd"}
 
 __all__ = [
+    *_first_rate.__all__,
     *_learners.__all__,
+    *_rule.__all__,
     *meta.__all__,
     *state.__all__,
     *_statistics.__all__,

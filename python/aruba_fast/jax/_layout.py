@@ -88,3 +88,15 @@ def _numbers(values: Any, n: int) -> list[Any]:
 def joined(leaves: list[Any], n_lead: int = 0) -> Any:
     """Returns leaves as one vector, or as [..., n] behind leading axes."""
     return jnp.concatenate([leaf.reshape(*leaf.shape[:n_lead], -1) for leaf in leaves], n_lead)
+
+
+def spread(values: Any, layout: Layout) -> Any:
+    """Returns one value for every leaf as one for each of its coordinates."""
+    sizes = layout.sizes
+    if len(sizes) == 1:
+        return jnp.broadcast_to(values, sizes[0])
+    # Searched for when it runs: XLA would fold the indices of a `jnp.repeat` into a constant, which
+    # takes 15 s to compile for a million coordinates in 512 leaves instead of 0.2.
+    ends = jnp.asarray(np.cumsum(sizes))
+    at = jnp.arange(sum(sizes), dtype=ends.dtype)
+    return values[jnp.searchsorted(ends, at, side="right")]

@@ -11,19 +11,30 @@ from jax import numpy as jnp
 from ..learner import MetaLearner
 from ._layout import Layout
 from ._pairs import Pair
-from .state import MetaState, init, kept
+from .state import MetaState, init, kept, no_limit
 
 __all__ = ["from_learners", "to_learners"]
 
 # What `init` is given.
-_GIVEN = ("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate")
+_GIVEN = (
+    "learning_rate",
+    "zeta",
+    "p",
+    "decay",
+    "isotropic",
+    "max_learning_rate",
+    "bound",
+    "train",
+)
 
 
 def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
-    """Returns NumPy's learners of the same state: one, or with `isotropic="tensor"` one a leaf.
+    """Returns NumPy's learners of the same state: one, or one a leaf.
 
-    A learner is over the concatenation of the leaves, each flattened row by row, in JAX's order of
-    leaves; `save` writes it to a file. Pairs of float32 fit into its float64.
+    One a leaf where `isotropic` is "tensor" and `zeta` a number; where it is "auto", the sizes of
+    several leaves are the learner's `tensors`. A learner is over the concatenation of the leaves,
+    each flattened row by row, in JAX's order of leaves; `save` writes it to a file. Pairs of
+    float32 fit into its float64.
 
     Args:
         state: The meta-state.
@@ -43,10 +54,11 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
             "expected a MetaState"
         )
     wide = {name: _float64(pair) for name, pair in state.masters.items()}
-    n = len(wide["phi"])
+    n, sizes = len(wide["phi"]), state.layout.sizes
     rates = np.asarray(state.rates)
-    if state.isotropic == "tensor":
-        rates = np.repeat(rates, state.layout.sizes)
+    if state._shared == "tensor":
+        rates = np.repeat(rates, sizes)
+    limit = float(state.limit)
     flat = {
         "phi_master": wide["phi"],
         "phi": wide["phi"].astype(state.layout.dtype),
@@ -58,9 +70,13 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
     small = {
         "counts": np.array([int(state.n_tasks), int(state.n_skipped)], np.int64),
         "weight": np.array([float(state.weight.high), float(state.weight.low)]),
-        "limit": np.full(1, np.inf),
+        "limit": np.full(1, np.inf if limit == float(no_limit(state.limit.dtype)) else limit),
     }
-    blocks = state.layout.sizes if state.isotropic == "tensor" else [n]
+    hyper, blocks = state.hyper, [n]
+    if hyper.average_task:
+        hyper = replace(hyper, tensors=_tensors(sizes, state.isotropic))
+    elif state.isotropic == "tensor":
+        blocks = sizes
     ends = np.cumsum(blocks)
     result = []
     for size, end in zip(blocks, ends, strict=True):
@@ -68,7 +84,7 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
             continue
         arrays = {name: array[end - size : end].copy() for name, array in flat.items()}
         learner = MetaLearner.__new__(MetaLearner)
-        learner._hold(state.hyper, arrays | {name: a.copy() for name, a in small.items()})
+        learner._hold(hyper, arrays | {name: a.copy() for name, a in small.items()})
         result.append(learner)
     return tuple(result)
 
@@ -77,10 +93,11 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
     """Returns the meta-state of NumPy's learners, as `MetaLearner.load` reads them.
 
     What `to_learners` made comes back bit for bit. Where `jax_enable_x64` is off, the 53 digits of
-    another learner's b and g become the 48 of a pair.
+    another learner's b and g become the 48 of a pair. A learner whose prior is one for all
+    coordinates goes on with one for every leaf.
 
     Args:
-        learners: What `to_learners` gave: one learner, or more for `isotropic="tensor"`.
+        learners: What `to_learners` gave: one learner, or one for every leaf.
         phi: A tree that tells structure and shapes; its values are of no interest.
 
     Raises:
@@ -109,7 +126,6 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
     sizes = Layout.of("from_learners", "phi", zeros).sizes
     isotropic = _isotropic_of(learners, sizes)
     first = learners[0]
-    first._hyper.require_numbers("from_learners")
     hyper = asdict(first._hyper) | {"isotropic": isotropic}
     like = init(zeros, **{name: hyper[name] for name in _GIVEN})
     if like.layout.dtype != first.phi.dtype:
@@ -118,13 +134,14 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
             f"expected {first.phi.dtype}"
         )
     wide = like.ratios.dtype
+    limit = float(first._arrays["limit"][0])
     flat = {
         name: np.concatenate([learner._arrays[name] for learner in learners])
         for name in ("phi_master", "b", "g", "rate", "rho")
     }
     rates = flat["rate"]
-    if isotropic:
-        begins = np.cumsum([0, *sizes])[:-1] if isotropic == "tensor" else [0]
+    if like._shared:
+        begins = np.cumsum([0, *sizes])[:-1] if like._shared == "tensor" else [0]
         rates = rates[np.minimum(begins, len(rates) - 1)]
     names = {"phi": "phi_master", "b": "b", "g": "g"}
     high, low = first._arrays["weight"]
@@ -136,6 +153,7 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
         weight=_pair(high, wide, low),
         n_tasks=jnp.asarray(first.n_tasks, like.n_tasks.dtype),
         n_skipped=jnp.asarray(first.n_skipped, like.n_tasks.dtype),
+        limit=jnp.asarray(limit, wide) if limit < float(like.limit) else like.limit,
     )
 
 
@@ -157,7 +175,21 @@ def _isotropic_of(learners: list[MetaLearner], sizes: list[int]) -> bool | str:
             f"from_learners: `learners` must be one, or isotropic: got {len(learners)} with a rate "
             "a coordinate, expected 1"
         )
-    return "tensor" if len(learners) > 1 else learners[0].isotropic
+    own = learners[0]._hyper.tensors
+    if own is not None and list(own) != tensors:
+        raise ValueError(
+            f"from_learners: `phi` must have the leaves of the learner: got sizes {tensors}, "
+            f"expected {list(own)}"
+        )
+    if len(learners) > 1 or (own and learners[0].isotropic):
+        return "tensor"
+    return learners[0].isotropic
+
+
+def _tensors(sizes: list[int], isotropic: bool | str) -> tuple[int, ...] | None:
+    """The parts that have a prior each, where that is not one for all."""
+    found = tuple(size for size in sizes if size)
+    return None if isotropic is True or len(found) == 1 else found
 
 
 def _rho_or_nan(ratios: Any) -> Any:

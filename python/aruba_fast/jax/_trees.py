@@ -24,9 +24,9 @@ def array(function: str, name: str, leaf: Any) -> Any:
     if isinstance(leaf, jax.Array):
         return leaf
     try:
-        # Explicit, for those who let JAX move nothing by itself; and a copy: `jnp.asarray` would go
-        # on reading the caller's memory.
-        return jax.device_put(np.asarray(leaf))
+        # Explicit, for those who let JAX move nothing by itself; and of a copy: JAX would go on
+        # reading the caller's memory.
+        return jax.device_put(np.array(leaf))
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{function}: `{name}` must have arrays as leaves: got {type(leaf).__name__} "

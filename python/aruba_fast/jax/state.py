@@ -9,10 +9,10 @@ import numpy as np
 from jax import numpy as jnp
 
 from .. import _check
-from .._state import Hyperparameters
+from .._state import AUTO, BOUNDS, Hyperparameters
 from .._version import Versioned
 from . import _trees
-from ._layout import Layout, joined
+from ._layout import Layout, joined, spread
 from ._pairs import Pair, constant, multiply, rounded, single, within_float64
 
 __all__ = ["MetaState", "init"]
@@ -20,7 +20,7 @@ __all__ = ["MetaState", "init"]
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["masters", "rates", "ratios", "weight", "n_tasks", "n_skipped"],
+    data_fields=["masters", "rates", "ratios", "weight", "n_tasks", "n_skipped", "limit"],
     meta_fields=["hyper", "isotropic", "layout"],
 )
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,9 +28,10 @@ class MetaState(Versioned):
     """The meta-state: made by `init`, learned by `apply`; a pytree that is never changed.
 
     Args:
-        masters: phi, b / eps^2 and g / zeta^2 in float64's precision, as `Pair` of flat vectors
-            over all coordinates, in JAX's order of leaves and each leaf row by row.
-        rates: The learning rates, flat; isotropic [1] or [n_leaves].
+        masters: phi, b and g in float64's precision, where `zeta` is a number b / eps^2 and
+            g / zeta^2, as `Pair` of flat vectors over all coordinates, in JAX's order of leaves
+            and each leaf row by row.
+        rates: The learning rates, flat; [1] or [n_leaves] where one is for all or for a leaf.
         ratios: `rho`, flat; -1 where it is nan.
         weight: Sum of the weights of all rounds, as `Pair`.
         n_tasks: Number of tasks learned from, an integer array.
@@ -38,6 +39,8 @@ class MetaState(Versioned):
         hyper: What `init` was given, checked; with the next two the static part.
         isotropic: False, True or "tensor".
         layout: Structure, shapes and type of the parameters.
+        limit: The most that a task may spread before it is shortened; the largest number where
+            there is none.
 
     Example:
         >>> import jax.numpy as jnp, aruba_fast.jax as aj
@@ -57,6 +60,12 @@ class MetaState(Versioned):
     hyper: Hyperparameters
     isotropic: bool | str
     layout: Layout
+    limit: Any = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.limit is None:  # a pickle of before there was one
+            object.__setattr__(self, "limit", no_limit(self.weight.high.dtype))
 
     @property
     def phi(self) -> Any:
@@ -65,19 +74,25 @@ class MetaState(Versioned):
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rates, a tree as `phi`; of shape () where isotropic."""
-        if self.isotropic:
+        """The learning rates, a tree as `phi`; of shape () where one is for a leaf, or for all.
+
+        Zero as long as the first one is "auto" and not known.
+        """
+        if self._shared:
             return self.layout.numbers(self.rates)
         return self.layout.tree(self.rates)
 
     @property
     def b(self) -> Any:
-        """Accumulated 1/2 squared distances with smoothing, a tree of float64 if JAX has it."""
+        """Accumulated squared distances, half of them for "blog": a tree of float64 if JAX has it.
+
+        With the smoothing of `zeta`, but without the prior of one average task.
+        """
         return self._in_units("b", self.hyper.unit_of_b)
 
     @property
     def g(self) -> Any:
-        """Accumulated squared gradients with smoothing, as `b`."""
+        """Accumulated squared gradients, as `b`."""
         return self._in_units("g", self.hyper.unit_of_g)
 
     @property
@@ -88,6 +103,17 @@ class MetaState(Versioned):
         """
         with jax.debug_nans(False):  # here a nan is the answer
             return self.layout.tree(_with_nan(self.ratios))
+
+    @property
+    def _shared(self) -> bool | str:
+        """What has one rate in training: True for all, "tensor" for a leaf, or False."""
+        return self.hyper.train == "scalar" or self.isotropic
+
+    @property
+    def _rate_of_each(self) -> Any:
+        """The rate of every coordinate, or one for all, flat."""
+        rates = spread(self.rates, self.layout) if self._shared == "tensor" else self.rates
+        return rates.astype(self.weight.high.dtype)
 
     def _in_units(self, name: str, unit: float) -> Any:
         master = full(self.masters[name])
@@ -105,28 +131,43 @@ class MetaState(Versioned):
 def init(
     phi: Any,
     *,
-    learning_rate: float = 1.0,
-    zeta: float = 1.0,
+    learning_rate: float | str = AUTO,
+    zeta: float | str = AUTO,
     p: float = 1.0,
     decay: float = 0.0,
     isotropic: bool | str = False,
     max_learning_rate: float | None = None,
+    bound: str = AUTO,
+    train: str = "learned",
 ) -> MetaState:
-    """Returns the meta-state before the first task.
+    """Returns the meta-state before the first task; nothing has to be chosen.
 
-    The equations are those of `aruba_fast.MetaLearner` on the concatenation of all parameters. b
-    and g start at eps^2 and zeta^2, eps = learning_rate * zeta, so that the first rate is
-    `learning_rate`; a coordinate that never gets a gradient keeps it exactly.
+        eta = sqrt(b') / sqrt(g'),    b' = b + mean(b) / w,    g' = g + mean(g) / w
+
+    where w is the number of tasks so far and the means are over the coordinates of the leaf: the
+    prior is one average task. A leaf that did not move, or had no gradient, has the means of all.
+    No task weighs more than ten average ones (`statistics`). `first_rate` finds the first rate.
+
+    With a number for `zeta`, the equations are those of `aruba_fast.MetaLearner` with that number,
+    on the concatenation of all parameters: b and g start at eps^2 and zeta^2, eps = learning_rate *
+    zeta, so that the first rate is `learning_rate`; a coordinate that never gets a gradient keeps
+    it exactly, and no task is shortened.
 
     Args:
         phi: First parameters: a tree of float32 with bfloat16 and float16, which are learned as
             float32, or of float64.
-        learning_rate: First learning rate, > 0.
-        zeta: Smoothing of the squared gradients, > 0.
-        p: Exponent of the smoothing schedule, >= 0.
+        learning_rate: First learning rate, > 0; "auto" for that of `first_rate`.
+        zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
+            > 0.
+        p: Exponent of the smoothing schedule, >= 0; of no interest where `zeta` is "auto".
         decay: Share of the past that every task discounts, in [0, 1).
         isotropic: False for a rate a coordinate, True for one rate, "tensor" for one a leaf.
         max_learning_rate: Upper limit of the learning rate, > 0, or None.
+        bound: "blog" for half of the squared distances in b, "tight" for all of them, which makes
+            rates rest where the gradients of a task are uncorrelated. "auto" for "tight" where
+            `zeta` is "auto", and "blog" where it is a number.
+        train: "learned" for tasks that are trained with a rate for each coordinate, "scalar" for
+            one rate, sqrt(sum b) / sqrt(sum g), beside which b and g are learned all the same.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -150,13 +191,14 @@ def init(
             f"init: `isotropic` must be known: got {isotropic!r}, expected False, True or 'tensor'"
         )
     one_rate: Any = isotropic == "tensor" or isotropic
+    chosen = _check.one_of("init", "bound", bound, (AUTO, *BOUNDS))
+    if chosen == AUTO:
+        chosen = "tight" if isinstance(zeta, str) else "blog"
     hyper = Hyperparameters(
-        learning_rate, zeta, p, decay, one_rate, max_learning_rate, function="init"
+        learning_rate, zeta, p, decay, one_rate, max_learning_rate, chosen, train, function="init"
     )
-    hyper.require_numbers("init")
     rate = float(hyper.first_rate(dtype, "init"))
-    if wide_type(dtype) == np.float32:
-        _require_pairs(hyper)
+    require_pairs("init", hyper, dtype)
     state: MetaState = _first(leaves, rate, hyper, isotropic, layout, wide_type(dtype))
     return state
 
@@ -173,14 +215,16 @@ def _first(
     wide: np.dtype[Any],
 ) -> MetaState:
     n = sum(layout.sizes)
-    n_rates = {False: n, True: 1, "tensor": len(layout.shapes)}[isotropic]
+    shared = hyper.train == "scalar" or isotropic
+    n_rates = {False: n, True: 1, "tensor": len(layout.shapes)}[shared]
+    first = 0 if hyper.average_task else 1
     phi = joined([leaf.astype(wide) for leaf in leaves])
     count = jax.dtypes.canonicalize_dtype(int)
     return MetaState(
         masters={
             "phi": kept(single(phi)),
-            "b": kept(single(jnp.ones(n, wide))),
-            "g": kept(single(jnp.ones(n, wide))),
+            "b": kept(single(jnp.full(n, first, wide))),
+            "g": kept(single(jnp.full(n, first, wide))),
         },
         rates=jnp.full(n_rates, rate, layout.dtype),
         ratios=jnp.full(n, -1, wide),
@@ -190,6 +234,7 @@ def _first(
         hyper=hyper,
         isotropic=isotropic,
         layout=layout,
+        limit=no_limit(wide),
     )
 
 
@@ -224,14 +269,27 @@ def kept(pair: Pair) -> Pair:
     return Pair(pair.high, None) if pair.high.dtype == np.float64 else within_float64(pair)
 
 
-def _require_pairs(hyper: Hyperparameters) -> None:
+def rate_unit(hyper: Hyperparameters) -> float:
+    """Returns eps / zeta, what rates are in units of; 1 while that is not known, as NumPy's."""
+    given = hyper.knows_rate and not hyper.average_task
+    return float(hyper.learning_rate) if given else 1.0
+
+
+def no_limit(wide: Any) -> Any:
+    """Returns a limit that no spread is beyond: not infinity, which `jax_debug_infs` refuses."""
+    return jnp.asarray(jnp.finfo(wide).max, wide)
+
+
+def require_pairs(function: str, hyper: Hyperparameters, dtype: np.dtype[Any]) -> None:
     """Refuses scales whose squares leave no room for the low part of a pair of float32."""
-    for factor, text in (
-        (hyper.unit_of_g, "`zeta`"),
-        (hyper.unit_of_b, "`learning_rate` times `zeta`"),
-    ):
+    if wide_type(dtype) == np.float64 or hyper.average_task:
+        return
+    factors = [(hyper.unit_of_g, "`zeta`")]
+    if hyper.knows_rate:
+        factors.append((hyper.unit_of_b, "`learning_rate` times `zeta`"))
+    for factor, text in factors:
         if not (1e-12 <= factor <= 1e12):
             raise ValueError(
-                f"init: {text} must have a square within pairs of float32: got {factor}, "
+                f"{function}: {text} must have a square within pairs of float32: got {factor}, "
                 "expected 1e-12 to 1e12, or jax_enable_x64"
             )

@@ -12,9 +12,22 @@ from jax import numpy as jnp
 from .. import _check
 from .._version import Versioned
 from . import _trees
+from ._average_task import shortening
 from ._layout import Layout, joined
-from ._pairs import Pair, add, multiply, settled, single, total, two_product, two_sum, where
-from .state import shown, wide_type
+from ._pairs import (
+    Pair,
+    add,
+    fused,
+    multiply,
+    negative,
+    settled,
+    single,
+    total,
+    two_product,
+    two_sum,
+    where,
+)
+from .state import MetaState, shown, wide_type
 
 __all__ = ["TaskStatistics", "merge", "statistics"]
 
@@ -116,8 +129,14 @@ def merge(stacked: TaskStatistics) -> TaskStatistics:
 def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> TaskStatistics:
     """Sums a round of tasks, or a single one, into what `apply` needs.
 
+    No task decides the rates of all: how far one spreads, sum_j (theta_hat_j - phi_j)^2 / eta_j +
+    eta_j grad_sq_j, may be ten times the mean of the tasks before, as b and g of the state tell it.
+    A longer one is shortened to that: theta_hat comes nearer to phi by a factor, and grad_sq is
+    multiplied by its square.
+
     Args:
-        phi: Where the tasks started, `MetaState.phi`: a tree of float32 or float64.
+        phi: Where the tasks started: the `MetaState`; or its `phi`, a tree of float32 or float64,
+            which tells no limit, so that no task is shortened.
         theta_hat: Last iterates, a tree of the same type; every leaf leads with [n_tasks], as
             `vmap` gives it, or has the shape of that of `phi` for a single task.
         grad_sq: Sums of squared gradients, as `theta_hat`.
@@ -127,8 +146,8 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> T
             1e-150 and 1e150.
 
     Returns:
-        TaskStatistics. Tasks that are not finite, of an infinite square, of squares below 0 or of a
-        weight that is out of range, are left out whole, and counted.
+        TaskStatistics. Tasks that are not finite, of an infinite square or spread, of squares below
+        0 or of a weight that is out of range, are left out whole, and counted.
 
     Raises:
         TypeError: A type is wrong.
@@ -142,25 +161,36 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> T
         (Array(1, dtype=int32), Array(1, dtype=int32))
     """
     name = "statistics"
+    limits = None
+    if isinstance(phi, MetaState):
+        if phi.hyper.average_task:
+            limits = (phi._rate_of_each, phi.limit)
+        phi = phi.phi
     layout = Layout.of(name, "phi", phi)
-    dtype = layout.dtype
     start = layout.leaves(name, "phi", phi, "phi")
-    lead = _leading(theta_hat, layout)
+    require_precision(name, "phi", start, layout)
+    lead = leading(theta_hat, layout)
     hats = layout.leaves(name, "theta_hat", theta_hat, "phi", lead)
     squares = layout.leaves(name, "grad_sq", grad_sq, "phi", lead)
-    for key, leaves in (("phi", start), ("theta_hat", hats), ("grad_sq", squares)):
-        for leaf in leaves:
-            if leaf.dtype != dtype:
-                raise TypeError(
-                    f"{name}: `{key}` must have the full precision of what is learned: "
-                    f"got {leaf.dtype}, expected {dtype}, as `MetaState.phi`"
-                )
-    each = _weights(weights, lead, wide_type(dtype))
-    result: TaskStatistics = _summed(start, hats, squares, each, wide_type(dtype))
+    require_precision(name, "theta_hat", hats, layout)
+    require_precision(name, "grad_sq", squares, layout)
+    wide = wide_type(layout.dtype)
+    each = _weights(weights, lead, wide)
+    result: TaskStatistics = _summed(start, hats, squares, each, limits, wide)
     return result
 
 
-def _leading(theta_hat: Any, layout: Layout) -> tuple[int, ...]:
+def require_precision(function: str, name: str, leaves: list[Any], layout: Layout) -> None:
+    """Refuses leaves that are not of the type that is learned."""
+    for leaf in leaves:
+        if leaf.dtype != layout.dtype:
+            raise TypeError(
+                f"{function}: `{name}` must have the full precision of what is learned: "
+                f"got {leaf.dtype}, expected {layout.dtype}, as `MetaState.phi`"
+            )
+
+
+def leading(theta_hat: Any, layout: Layout) -> tuple[int, ...]:
     """Returns (n_tasks,) of stacked tasks, () of a single one, as the first leaf has it."""
     shape = next((np.shape(leaf) for leaf in jax.tree.leaves(theta_hat)), ())
     return shape[:1] if len(shape) == len(layout.shapes[0]) + 1 else ()
@@ -172,22 +202,34 @@ def _weights(weights: Any, lead: tuple[int, ...], wide: Any) -> Any:
     if not isinstance(weights, jax.Array):
         values = _check.real_array("statistics", "weights", weights)
         _check.finite("statistics", "weights", values, at_least=0.0)
-        weights = jax.device_put(values)
+        weights = jax.device_put(np.array(values))  # a copy, as in `_trees.array`
     _trees.shapes("statistics", "weights", [weights], [lead])
     return weights.astype(wide)
 
 
-def _terms(hat: Any, square: Any, start: Any, weight: Any, wide: Any) -> tuple[Pair, Pair, Pair]:
+def _terms(
+    hat: Any, square: Any, start: Any, weight: Any, by: Any, wide: Any
+) -> tuple[Pair, Pair, Pair]:
     """What tasks add: 1/2 (theta_hat - phi)^2, the squares, w theta_hat; exact but for 2^-45."""
     hat, start, weight = hat.astype(wide), start.astype(wide)[None], weight[:, None]
     moved = settled(two_sum(hat, -start))
+    squares, weighted = single(square.astype(wide)), two_product(weight, hat)
+    if by is not None:
+        shorter, factor = (by < 1)[:, None], single(by[:, None])
+        at = fused(factor, moved, single(start))
+        moved = where(shorter, settled(add(at, negative(single(start)))), moved)
+        less = settled(multiply(settled(multiply(factor, factor)), squares))
+        squares = where(shorter, less, squares)
+        weighted = where(shorter, multiply(single(weight), at), weighted)
     distance = multiply(moved, Pair(moved.high / 2, moved.low / 2))
-    return settled(distance), single(square.astype(wide)), settled(two_product(weight, hat))
+    return settled(distance), squares, settled(weighted)
 
 
 @partial(jax.jit, static_argnames="wide")
-def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> TaskStatistics:
-    """The sums over all tasks, those that are not finite left out."""
+def _summed(
+    starts: Any, hats: Any, squares: Any, weight: Any, limits: Any, wide: Any
+) -> TaskStatistics:
+    """The sums over all tasks, those that are not finite left out, those beyond the limit less."""
     n_lead = weight.ndim
     start = joined(starts)
     hat, square = (joined(leaves, n_lead) for leaves in (hats, squares))
@@ -197,14 +239,21 @@ def _summed(starts: Any, hats: Any, squares: Any, weight: Any, wide: Any) -> Tas
     lanes = max(1, min(n_tasks, _ELEMENTS // start.size))
 
     def rows(values: Any) -> Any:
+        # What fills the last row has no weight that is one, and so is left out.
         padding = [(0, -n_tasks % lanes)] + [(0, 0)] * (values.ndim - 1)
-        return jnp.pad(values, padding).reshape(-1, lanes, *values.shape[1:])
+        padded = jnp.pad(values, padding, constant_values=-1)
+        return padded.reshape(-1, lanes, *values.shape[1:])
 
     def body(sums: Any, row: Any) -> tuple[Any, Any]:
         hat, square, weight = row
-        terms = _terms(hat, square, start, weight, wide)
         least, most = _WEIGHTS[wide]
         finite = (weight == 0) | ((weight >= least) & (weight <= most))
+        by = None
+        if limits is not None:
+            ends = (part.astype(wide) for part in (start[None], hat, square))
+            by, is_number = shortening(*ends, *limits)
+            finite &= is_number
+        terms = _terms(hat, square, start, weight, by, wide)
         distance, squares = terms[0].high, terms[1].high
         finite &= (distance <= _MOST[wide][0]).all(1)
         finite &= ((squares >= 0) & (squares <= _MOST[wide][1])).all(1)
