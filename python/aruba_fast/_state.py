@@ -153,20 +153,6 @@ class Hyperparameters(Versioned):
                 f"{sum(self.tensors)} coordinates in {len(self.tensors)}, expected {n}"
             )
 
-    def require_numbers(self, function: str) -> None:
-        """Refuses what only the NumPy learner knows."""
-        for name, given, known in (
-            ("learning_rate", self.learning_rate, self.knows_rate),
-            ("zeta", self.zeta, not self.average_task),
-            ("bound", self.bound, self.bound == BOUNDS[0]),
-            ("train", self.train, self.train == TRAIN[0]),
-        ):
-            if not known:
-                expected = "a number" if given == AUTO else repr(getattr(Hyperparameters, name))
-                raise ValueError(
-                    f"{function}: `{name}` must be known here: got {given!r}, expected {expected}"
-                )
-
     def native(self) -> dict[str, Any]:
         """The same for the native state."""
         return {

@@ -15,7 +15,7 @@ from .result import BEFORE, Estimate, Result
 from .roles import KINDS
 
 _WIDTH, _HEIGHT = 15.5, 4.8  # inches
-_OURS, _ISOTROPIC, _FIXED = "#0b3c7d", "#5fa3cf", ("#8a3a20", "#c9622f", "#e5a06a", "#efcba6")
+_OURS, _ISOTROPIC = "#0b3c7d", "#5fa3cf"
 _TITLES = {
     "embedding.weight": "embedding",
     "weight_ih": "input weights",
@@ -49,7 +49,8 @@ def draw(result: Result, path: str | os.PathLike[str]) -> None:
 
 def _colors(methods: list[Method]) -> dict[str, str]:
     fixed = sorted((m for m in methods if m.kind == FEDAVG), key=lambda m: -(m.rate or 0.0))
-    found = {m.name: _FIXED[k % len(_FIXED)] for k, m in enumerate(fixed)}
+    shades = mpl.colormaps["YlOrBr"](np.linspace(0.3, 0.95, len(fixed)))
+    found = {m.name: mpl.colors.to_hex(shade) for m, shade in zip(fixed, shades, strict=True)}
     return {**found, ISOTROPIC: _ISOTROPIC, ARUBA: _OURS}
 
 
@@ -122,7 +123,7 @@ def _way(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     axes.set_ylabel("accuracy, %")
     axes.set_title("Unseen roles, before personalization")
     axes.grid(color="#e8eaee", linewidth=0.8)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _layer(name: str) -> str:
@@ -152,5 +153,5 @@ def _rates(axes: Axes, result: Result) -> None:
     axes.set_yticks(range(len(names)), [_layer(name) for name in reversed(names)])
     axes.axvline(runs[0]["first_rate"], color="#8a909c", linestyle=(0, (1, 1.5)))
     axes.set_xscale("log")
-    axes.set_xlabel("rate η: 5, 25, 50, 75, 95 % of the weights")
+    axes.set_xlabel("rate η: 5, 25, 50, 75, 95 %")
     axes.grid(axis="x", color="#e8eaee", linewidth=0.8)
