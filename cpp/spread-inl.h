@@ -58,8 +58,7 @@ void rates(const RatesCall& call) {
   T* rates = static_cast<T*>(call.rates);
   *call.spread = segment_sum(call.n, [&](std::int64_t i, int lanes) {
     const Doubles b = load_lanes(call.b + i, lanes), g = load_lanes(call.g + i, lanes);
-    if (!call.stay)
-      store_lanes(rates + i, rate_by_prior(b, g, call.prior, call.step), lanes);
+    if (!call.stay) store_lanes(rates + i, rate_by_prior(b, g, call.prior, call.step), lanes);
     const Doubles rate = load_lanes(rates + i, lanes);
     return aruba_fast::spread(Doubles(2 / call.per_distance) * b, g, rate, reciprocal_rate(rate));
   });

@@ -208,13 +208,11 @@ __global__ void __launch_bounds__(kSumLanes)
     total_segments(const Twofold<double>* segments, std::int64_t n_segments, MetaWork* work) {
   if (work->is_idle()) return;
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
-  double totals[2];
-  for (int which = 0; which < 2; ++which) {
-    const Twofold<double>* of = segments + which * n_segments;
-    totals[which] =
-        block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes).value();
-  }
-  if (threadIdx.x == 0) work->eta = learning_rate(totals[0], totals[1], work->step);
+  const auto total = [&](const Twofold<double>* of) {
+    return block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes).value();
+  };
+  const double b = total(segments), g = total(segments + n_segments);
+  if (threadIdx.x == 0) work->eta = learning_rate(b, g, work->step);
 }
 
 template <class T>

@@ -103,12 +103,12 @@ template <class T>
 void apply_average_task(const MetaState& state, MetaWork* work, double* memory,
                         const Stream& stream) {
   const TensorSums sums(memory, state.tensors);
-  double* spreads = sums.of_pieces[0];  // which the tensors' sums have made superfluous
+  double* spreads = sums.b_of_pieces;  // which the tensors' sums have made superfluous
   const auto warps = [](std::int64_t n, std::int64_t n_rows = 1) {
     return Shape{blocks_for(n * kWarp, kMetaThreads), kMetaThreads, 0, n_rows};
   };
   launch(stream, warps(state.tensors.n_pieces, 2), sum_pieces, state, work, sums);
-  launch(stream, warps(state.tensors.n), sum_tensors, state, work, sums);
+  launch(stream, warps(state.tensors.n, 2), sum_tensors, state, work, sums);
   launch(stream, {1, kWarp}, sum_all, state, work, sums);
   launch(stream, warps(state.tensors.n_pieces), find_rates<T>, state, work, sums, spreads);
   launch(stream, {1, kWarp}, find_limit, state, work, spreads);
@@ -164,9 +164,8 @@ void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int
 }
 
 std::size_t apply_workspace_bytes(const MetaState& state) {
-  const auto doubles = state.parameters.average_task
-                           ? TensorSums::size(state.tensors)
-                           : 2 * divide_up(state.n, kSumSegment) * 2;
+  const auto doubles = state.parameters.average_task ? TensorSums::size(state.tensors)
+                                                     : 2 * divide_up(state.n, kSumSegment) * 2;
   return sizeof(MetaWork) + static_cast<std::size_t>(doubles) * sizeof(double);
 }
 

@@ -2,8 +2,6 @@
 // learner: the rates by its prior, and what it spreads, which is the limit of the next round.
 #pragma once
 
-#include <utility>
-
 #include "dot-inl.cuh"
 #include "meta-inl.cuh"
 #include "reduce-inl.cuh"
@@ -44,14 +42,15 @@ __global__ void __launch_bounds__(kReduceThreads)
 
 // ---- of a learner's average task, and the rates by it ----
 
-// What b and g sum to: rows of as many numbers as there are pieces, and tensors.
+// What b and g sum to, of every piece and of every tensor.
 struct TensorSums {
-  double *of_pieces[2], *of_tensors[2];
+  double *b_of_pieces, *g_of_pieces, *b_of_tensors, *g_of_tensors;
 
-  TensorSums(double* memory, const Tensors& tensors) {
-    for (double*& row : of_pieces) row = std::exchange(memory, memory + tensors.n_pieces);
-    for (double*& row : of_tensors) row = std::exchange(memory, memory + tensors.n);
-  }
+  TensorSums(double* memory, const Tensors& tensors)
+      : b_of_pieces(memory),
+        g_of_pieces(b_of_pieces + tensors.n_pieces),
+        b_of_tensors(g_of_pieces + tensors.n_pieces),
+        g_of_tensors(b_of_tensors + tensors.n) {}
   static std::int64_t size(const Tensors& tensors) { return 2 * (tensors.n_pieces + tensors.n); }
 };
 
@@ -62,36 +61,32 @@ __global__ void __launch_bounds__(kMetaThreads)
   if (i >= state.tensors.n_pieces || work->is_idle()) return;
   const Piece piece = state.tensors.piece(i);
   const double* values = blockIdx.y == 0 ? state.b : state.g;
-  const double sum =
-      warp_sum(piece.begin, piece.end, [&](std::int64_t j) { return values[j]; });
-  if (threadIdx.x % kWarp == 0) sums.of_pieces[blockIdx.y][i] = sum;
+  const double sum = warp_sum(piece.begin, piece.end, [&](std::int64_t j) { return values[j]; });
+  double* of_pieces = blockIdx.y == 0 ? sums.b_of_pieces : sums.g_of_pieces;
+  if (threadIdx.x % kWarp == 0) of_pieces[i] = sum;
 }
 
-// A tensor a warp.
+// A tensor a warp, likewise.
 __global__ void __launch_bounds__(kMetaThreads)
     sum_tensors(MetaState state, const MetaWork* work, TensorSums sums) {
   const std::int64_t t = global_index() / kWarp;
   if (t >= state.tensors.n || work->is_idle()) return;
-  const std::int64_t first = state.tensors.first_pieces[t],
-                     last = state.tensors.first_pieces[t + 1];
-  for (int which = 0; which < 2; ++which) {
-    const double* of = sums.of_pieces[which];
-    const double sum = warp_sum(0, last - first, [&](std::int64_t i) { return of[first + i]; });
-    if (threadIdx.x % kWarp == 0) sums.of_tensors[which][t] = sum;
-  }
+  const double* of_pieces = blockIdx.y == 0 ? sums.b_of_pieces : sums.g_of_pieces;
+  const double sum = warp_sum(state.tensors.first_pieces[t], state.tensors.first_pieces[t + 1],
+                              [&](std::int64_t i) { return of_pieces[i]; });
+  double* of_tensors = blockIdx.y == 0 ? sums.b_of_tensors : sums.g_of_tensors;
+  if (threadIdx.x % kWarp == 0) of_tensors[t] = sum;
 }
 
 // One warp.
-__global__ void __launch_bounds__(kWarp)
-    sum_all(MetaState state, MetaWork* work, TensorSums sums) {
+__global__ void __launch_bounds__(kWarp) sum_all(MetaState state, MetaWork* work, TensorSums sums) {
   if (work->is_idle()) return;
-  double all[2];
-  for (int which = 0; which < 2; ++which) {
-    const double* of = sums.of_tensors[which];
-    all[which] = warp_sum(0, state.tensors.n, [&](std::int64_t t) { return of[t]; });
-  }
+  const double b = warp_sum(0, state.tensors.n,
+                            [&](std::int64_t t) { return sums.b_of_tensors[t]; }),
+               g = warp_sum(0, state.tensors.n,
+                            [&](std::int64_t t) { return sums.g_of_tensors[t]; });
   if (threadIdx.x != 0) return;
-  work->all = {all[0], all[1], state.n};
+  work->all = {b, g, state.n};
   work->held = tasks_held(*state.n_tasks, state.parameters.decay);
 }
 
@@ -103,7 +98,7 @@ __global__ void __launch_bounds__(kMetaThreads)
   if (i >= state.tensors.n_pieces || work->is_idle()) return;
   const Piece piece = state.tensors.piece(i);
   const std::int64_t t = piece.tensor;
-  const SumsOfTensor own = {sums.of_tensors[0][t], sums.of_tensors[1][t],
+  const SumsOfTensor own = {sums.b_of_tensors[t], sums.g_of_tensors[t],
                             state.tensors.begins[t + 1] - state.tensors.begins[t]};
   const Prior prior = prior_of(own, work->all, work->held, state.parameters.isotropic);
   const MetaStep<double> step = work->step;

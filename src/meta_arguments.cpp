@@ -145,9 +145,8 @@ PyMetaState::PyMetaState(Arrays& arrays, const py::dict& own, const MetaParamete
             .parameters = parameters,
             .tensors = {}};
   if (parameters.average_task)
-    state_.tensors = {
-        arrays.integers<std::int64_t>(own["tensors"], "tensors", 2 * (n_tensors + 1)), n_tensors,
-        n_pieces};
+    state_.tensors = {arrays.integers<std::int64_t>(own["tensors"], "tensors", 2 * (n_tensors + 1)),
+                      n_tensors, n_pieces};
   initialization_ = own["phi"];
   for (const auto& [name, array] : own) kept_.push_back(py::reinterpret_borrow<py::object>(array));
 }

@@ -44,7 +44,8 @@ using Copy = std::function<void(void* to, const void* from, std::size_t size)>;
 // or copies them holds the lock meanwhile, and not the interpreter.
 class PyMetaState {
  public:
-  // `own`: the arrays by name; where the prior is one average task, the table of `tensor_table` too.
+  // `own`: the arrays by name; where the prior is one average task, the table of `tensor_table`
+  // too.
   PyMetaState(Arrays& arrays, const py::dict& own, const MetaParameters& parameters,
               std::int64_t n_tensors, std::int64_t n_pieces);
   MetaState& state() { return state_; }

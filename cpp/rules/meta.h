@@ -153,10 +153,12 @@ struct Prior {
 
 ARUBA_RULE Prior prior_of(const SumsOfTensor& tensor, const SumsOfTensor& all, double held,
                           bool isotropic) {
-  const SumsOfTensor& of = tensor.is_known() ? tensor : all;
-  if (isotropic) return {0, of.b, of.g};
-  const double per = 1 / (static_cast<double>(of.n) * held);
-  return {1, of.b * per, of.g * per};
+  // By value: a device would keep what is referred to in memory.
+  const bool own = tensor.is_known();
+  const double b = own ? tensor.b : all.b, g = own ? tensor.g : all.g;
+  if (isotropic) return {0, b, g};
+  const double per = 1 / (static_cast<double>(own ? tensor.n : all.n) * held);
+  return {1, b * per, g * per};
 }
 
 template <class V, class T>

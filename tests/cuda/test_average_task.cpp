@@ -54,9 +54,10 @@ struct Case {
   std::vector<std::int64_t> tensors;
 
   std::string text() const {
-    return "n " + std::to_string(n) + " of " + std::to_string(tensors.size()) + " tasks " + std::to_string(n_tasks) + " isotropic " +
-           std::to_string(parameters.isotropic) + " tight " + std::to_string(parameters.tight) +
-           " decay " + std::to_string(parameters.decay) + " sums " + std::to_string(sums);
+    return "n " + std::to_string(n) + " of " + std::to_string(tensors.size()) + " tasks " +
+           std::to_string(n_tasks) + " isotropic " + std::to_string(parameters.isotropic) +
+           " tight " + std::to_string(parameters.tight) + " decay " +
+           std::to_string(parameters.decay) + " sums " + std::to_string(sums);
   }
 
   void test() const {

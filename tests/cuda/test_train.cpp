@@ -74,7 +74,8 @@ void test_table(const How& how, const TaskTable& host, const std::string& what) 
   std::int64_t reported = 0;
   training.progress = [&](std::int64_t done, std::int64_t) { reported = done; };
   const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
-      cuda::meta_train_workspace_bytes(device.table, how.options, learner.device, how.round_size), 0xff));
+      cuda::meta_train_workspace_bytes(device.table, how.options, learner.device, how.round_size),
+      0xff));
   each_pass([&] {
     cuda::meta_train(device.table, how.options, learner.device, training, watch, workspace.data(),
                      kStream);
@@ -142,8 +143,8 @@ void test_synchronizations() {
   Learner<float> learner(5, kPlain, numbers, 0.1);
   const DeviceArray<double> losses(std::vector<double>(20));
   const DeviceArray<std::uint8_t> skipped(std::vector<std::uint8_t>(20));
-  const DeviceArray<unsigned char> workspace(
-      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, learner.device, 4)));
+  const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
+      cuda::meta_train_workspace_bytes(device.table, options, learner.device, 4)));
   Watch watch(nullptr);
   cuda_on_cpu::reset_counts();
   const auto began = std::chrono::steady_clock::now();
@@ -167,8 +168,8 @@ void test_interrupt() {
   const DeviceArray<double> losses(std::vector<double>(static_cast<std::size_t>(n_tasks)));
   const DeviceArray<std::uint8_t> skipped(
       std::vector<std::uint8_t>(static_cast<std::size_t>(n_tasks)));
-  const DeviceArray<unsigned char> workspace(
-      std::vector<unsigned char>(cuda::meta_train_workspace_bytes(device.table, options, learner.device, 1)));
+  const DeviceArray<unsigned char> workspace(std::vector<unsigned char>(
+      cuda::meta_train_workspace_bytes(device.table, options, learner.device, 1)));
   Watch watch([] { return true; });
   const std::int64_t before = *learner.device.n_tasks;
   expect_throw<Interrupted>("meta_train: interrupted", [&] {
