@@ -85,7 +85,7 @@ __device__ __forceinline__ Twofold<double> block_lane_sum(std::int64_t n, Term t
 // What the kernels of one meta-update tell each other.
 struct MetaWork {
   MetaStep<double> step;
-  double eta;                       // of an isotropic learner
+  double eta, totals[2];            // of an isotropic learner: its rate, the sums that make it
   SumsOfTensor all;                 // all of its tensors, after the round
   double held;                      // tasks, then
   std::int64_t n_tasks, n_skipped;  // of the round
@@ -208,11 +208,13 @@ __global__ void __launch_bounds__(kSumLanes)
     total_segments(const Twofold<double>* segments, std::int64_t n_segments, MetaWork* work) {
   if (work->is_idle()) return;
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
-  const auto total = [&](const Twofold<double>* of) {
-    return block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes).value();
-  };
-  const double b = total(segments), g = total(segments + n_segments);
-  if (threadIdx.x == 0) work->eta = learning_rate(b, g, work->step);
+  for (int which = 0; which < 2; ++which) {
+    const Twofold<double>* of = segments + which * n_segments;
+    const Twofold<double> sum =
+        block_lane_sum(n_segments, [&](std::int64_t i) { return of[i]; }, lanes);
+    if (threadIdx.x == 0) work->totals[which] = sum.value();
+  }
+  if (threadIdx.x == 0) work->eta = learning_rate(work->totals[0], work->totals[1], work->step);
 }
 
 template <class T>
