@@ -256,7 +256,7 @@ def test_a_model_says_so_too():
     import aruba_fast.torch
 
     weight = torch.nn.Parameter(torch.zeros(1))
-    meta = aruba_fast.torch.MetaOptimizer([weight])
+    meta = aruba_fast.torch.MetaOptimizer([weight], learning_rate=1.0)
 
     def a_round():
         for value in (NAN, NAN, 1.0):
