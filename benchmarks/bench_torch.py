@@ -75,7 +75,7 @@ def our_step(net: Network) -> Entrant:
 
     made = parameters(net)
     grads = [p.grad for p in made]
-    meta = MetaOptimizer(made, learning_rate=RATE)
+    meta = MetaOptimizer(made, learning_rate=RATE, zeta=1.0)
     with meta.task() as optimizer:
         pass
     # The task is opened again by hand and stays open: only its steps are of interest.
@@ -135,7 +135,7 @@ def our_meta(net: Network) -> Entrant:
     from aruba_fast.torch import MetaOptimizer
 
     made = parameters(net)
-    meta = MetaOptimizer(made, learning_rate=RATE)
+    meta = MetaOptimizer(made, learning_rate=RATE, zeta=1.0)
     flat = meta._flat
     theta, grad = torch.from_numpy(joined(made)), torch.from_numpy(joined([p.grad for p in made]))
     for _ in range(N_TASKS):
