@@ -10,6 +10,7 @@
 
 #include "lane_sum.h"
 #include "ops_prior.h"
+#include "parallel.h"
 
 namespace aruba_fast {
 namespace {

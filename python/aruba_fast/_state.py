@@ -101,13 +101,6 @@ class Hyperparameters(Versioned):
             )
         return tuple(_check.integer(function, "tensors", size, 1) for size in sizes)
 
-    @staticmethod
-    def bound_of_network(bound: str, zeta: float | str) -> str:
-        """What "auto" stands for in a network: the tight bound, unless there are units."""
-        if bound != AUTO:
-            return bound
-        return "tight" if zeta == AUTO else BOUNDS[0]
-
     @property
     def knows_rate(self) -> bool:
         """Whether the first learning rate was given, or found."""
@@ -182,6 +175,21 @@ class Hyperparameters(Versioned):
                 f"expected {limits.tiny:g} to {limits.max:g}"
             )
         return result
+
+
+def bound_of_network(function: str, bound: str, zeta: float | str) -> str:
+    """What "auto" stands for in a network: the tight bound, unless there are units."""
+    chosen = _check.one_of(function, "bound", bound, (AUTO, *BOUNDS))
+    if chosen != AUTO:
+        return chosen
+    return "tight" if isinstance(zeta, str) else "blog"
+
+
+def block_of(
+    arrays: Mapping[str, NDArray[Any]], number: int, block: slice
+) -> dict[str, NDArray[Any]]:
+    """The arrays of one of several learners, views of those that hold all."""
+    return {name: array[number if name in SIZES else block] for name, array in arrays.items()}
 
 
 def tasks_held(n_tasks: int, decay: float) -> float:

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from ._replace import checked_path, replace, told
 from ._version import FORMAT, require_readable
 
-__all__ = ["KIND", "checked_path", "read", "replace", "require_whole", "write"]
+__all__ = ["KIND", "OtherKindError", "checked_path", "read", "replace", "require_whole", "write"]
 
 KIND = "MetaLearner"
+
+
+class OtherKindError(ValueError):
+    """A checkpoint is one of another class."""
 
 
 def write(
@@ -87,7 +91,8 @@ def read(
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is not a checkpoint of this kind and version; the message gives the reason.
+        OtherKindError: It is a checkpoint of another kind.
+        ValueError: It is not a checkpoint, or of a newer version; the message gives the reason.
     """
     name = checked_path(f"{kind}.load", path)
     try:
@@ -127,7 +132,7 @@ def _header(metadata: dict[str, str], expected: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"damaged metadata ({type(error).__name__}: {error})") from None
     if kind != expected:
-        raise ValueError(f"holds {kind!r}, expected {expected!r}")
+        raise OtherKindError(f"holds {kind!r}, expected {expected!r}")
     require_readable(version)
     if not isinstance(header.get("hyperparameters"), dict) or "sha256" not in header:
         raise ValueError("damaged metadata (no hyperparameters or no checksum)")

@@ -9,7 +9,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from .. import _check
-from .._state import AUTO, BOUNDS, Hyperparameters
+from .._state import AUTO, Hyperparameters, bound_of_network
 from .._version import Versioned
 from . import _trees
 from ._layout import Layout, joined, spread
@@ -191,9 +191,7 @@ def init(
             f"init: `isotropic` must be known: got {isotropic!r}, expected False, True or 'tensor'"
         )
     one_rate: Any = isotropic == "tensor" or isotropic
-    chosen = _check.one_of("init", "bound", bound, (AUTO, *BOUNDS))
-    if chosen == AUTO:
-        chosen = "tight" if isinstance(zeta, str) else "blog"
+    chosen = bound_of_network("init", bound, zeta)
     hyper = Hyperparameters(
         learning_rate, zeta, p, decay, one_rate, max_learning_rate, chosen, train, function="init"
     )

@@ -7,7 +7,15 @@ import numpy as np
 
 from .. import _arrays
 from .._search import Search
-from .._state import ARRAYS, SIZES, Hyperparameters, check_arrays, completed, initial_arrays
+from .._state import (
+    ARRAYS,
+    SIZES,
+    Hyperparameters,
+    block_of,
+    check_arrays,
+    completed,
+    initial_arrays,
+)
 from ..learner import MetaLearner
 from ..statistics import TaskStatistics
 
@@ -38,7 +46,7 @@ class FlatState:
         for k, (n, hyper) in enumerate(self.blocks):
             block = slice(begin, begin + n)
             learner = MetaLearner.__new__(MetaLearner)
-            learner._hold(hyper, _block(self.arrays, k, block))
+            learner._hold(hyper, block_of(self.arrays, k, block))
             self.learners.append(learner)
             self.slices.append(block)
             begin += n
@@ -235,7 +243,7 @@ class FlatState:
                 got = "nothing" if found is None else f"{found.dtype} {found.shape}"
                 raise ValueError(f"`{name}` is {got}, expected {now.dtype} {now.shape}")
         for k, (block, (_, hyper)) in enumerate(zip(self.slices, self.blocks, strict=True)):
-            check_arrays(_block(host, k, block), hyper)
+            check_arrays(block_of(host, k, block), hyper)
         for name, now in zip(names, self._round(), strict=True):
             found = given.get(name)
             if given and (
@@ -267,8 +275,3 @@ class FlatState:
         own = {name: _arrays.empty(a.shape, a.dtype, a) for name, a in like.items()}
         self.__init__(own, blocks)  # type: ignore[misc]
         self.restore(exported)
-
-
-def _block(arrays: Mapping[str, Any], number: int, block: slice) -> dict[str, Any]:
-    """The arrays of one learner, views of the flat ones."""
-    return {name: array[number if name in SIZES else block] for name, array in arrays.items()}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .._state import Hyperparameters
+from .._state import Hyperparameters, bound_of_network
 from ._flat import Block
 
 HYPERPARAMETERS = (
@@ -58,7 +58,7 @@ def _hyperparameters(group: dict[str, Any]) -> tuple[Hyperparameters, bool]:
                 "expected False, True or 'tensor'"
             )
         given["isotropic"] = True
-    given["bound"] = Hyperparameters.bound_of_network(given["bound"], given["zeta"])
+    given["bound"] = bound_of_network("MetaOptimizer", given["bound"], given["zeta"])
     return Hyperparameters(**given, function="MetaOptimizer"), by_tensor
 
 

@@ -44,6 +44,15 @@ class Learned(Fixed):
     def _require_no_task(self, function: str) -> None:
         raise NotImplementedError
 
+    def _names(self) -> list[str] | None:
+        """The names of the parameters that are learned, where they were given."""
+        named = {
+            id(p): name
+            for group in self.param_groups
+            for p, name in zip(group["params"], group.get("param_names", ()), strict=False)
+        }
+        return [named[id(p)] for p in self._parameters.tensors] if named else None
+
     def restore(self) -> None:
         """Loads phi into the parameters, and puts back `buffers` if they were given.
 
@@ -203,16 +212,9 @@ class Learned(Fixed):
                 ({name: _arrays.host(a) for name, a in learner._arrays.items()}, learner._hyper)
                 for learner in self._flat.learners
             ]
-        named = {
-            id(p): name
-            for group in self.param_groups
-            for p, name in zip(group["params"], group.get("param_names", ()), strict=False)
-        }
-        tensors = [
-            (named.get(id(p), str(number)), p.numel())
-            for number, p in enumerate(self._parameters.tensors)
-            if p.numel()
-        ]
+        own = self._parameters
+        names = self._names() or map(str, range(len(own.sizes)))
+        tensors = [(name, n) for name, n in zip(names, own.sizes, strict=True) if n]
         return diagnosis(blocks, diverged=_divergence.was_said(self), tensors=tensors)
 
     @property

@@ -46,7 +46,6 @@ class Persistent(Learned):
     def _layout(self) -> dict[str, Any]:
         """What a state must agree in to be this optimizer's."""
         given = [p for group in self.param_groups for p in group["params"]]
-        names = [name for group in self.param_groups for name in group.get("param_names", ())]
         ours = {id(p) for p in self._tensors}
         which = [i for i, p in enumerate(given) if id(p) in ours]
         return {
@@ -55,7 +54,7 @@ class Persistent(Learned):
             "parameters": {
                 "of": len(given),
                 "numbers": which,
-                "names": [names[i] for i in which] if names else None,
+                "names": self._names(),
             },
         }
 

@@ -1,6 +1,7 @@
 """The comparison as a picture: the learned rates, the errors, and how the rates came about."""
 
 import os
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ def draw(result: Result, path: str | os.PathLike[str]) -> None:
         _draw_errors(errors, result, _LINE / height)
         _draw_path(path_axes, result, shown, colors, names, _LINE / height)
         save(figure, Path(path))
+
+
+def quantile_bar(axes: Axes, row: int, quantiles: Sequence[float], color: str) -> None:
+    """Draws 5, 25, 50, 75, 95 % of a distribution: a thin line, a thick one, a dot."""
+    low, lower, middle, upper, high = quantiles
+    axes.plot([low, high], [row, row], color=color, linewidth=1.2)
+    axes.plot([lower, upper], [row, row], color=color, linewidth=6, solid_capstyle="butt")
+    axes.plot(middle, row, "o", color="white", markersize=4, markeredgecolor=color)
 
 
 def save(figure: Figure, path: Path) -> None:

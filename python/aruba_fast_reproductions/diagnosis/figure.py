@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter
 
 from aruba_fast import Diagnosis
 
-from ..demo.figure import STYLE, save
+from ..demo.figure import STYLE, quantile_bar, save
 from ..demo.names import families, labels
 
 _OURS, _GRAY = "#0b3c7d", "#8a909c"
@@ -49,10 +49,7 @@ def draw(found: Diagnosis, path: Path) -> None:
 
 def _rates(axes: Axes, found: Diagnosis) -> None:
     for row, tensor in enumerate(found.tensors):
-        low, lower, middle, upper, high = tensor.rates
-        axes.plot([low, high], [row, row], color=_OURS, linewidth=1.2)
-        axes.plot([lower, upper], [row, row], color=_OURS, linewidth=6, solid_capstyle="butt")
-        axes.plot(middle, row, "o", color="white", markersize=4, markeredgecolor=_OURS)
+        quantile_bar(axes, row, tensor.rates, _OURS)
     if found.first_rate is not None:
         axes.axvline(found.first_rate, color=_GRAY, linestyle=(0, (1, 1.5)))
     if all(tensor.rates[0] > 0.0 for tensor in found.tensors):

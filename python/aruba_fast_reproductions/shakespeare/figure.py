@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ..demo.figure import STYLE, save
+from ..demo.figure import STYLE, quantile_bar, save
 from .methods import ARUBA, FEDAVG, ISOTROPIC, LEARNED, PERSONAL_RATES, PLUS, Method
 from .result import BEFORE, Estimate, Result
 from .roles import KINDS
@@ -146,10 +146,7 @@ def _rates(axes: Axes, result: Result) -> None:
     for row, name in enumerate(reversed(names)):
         # Quantiles of every seed, averaged as the rates are spread: by their logarithms.
         logs = np.log([run["rates"][name] for run in runs])
-        low, lower, middle, upper, high = np.exp(logs.mean(axis=0))
-        axes.plot([low, high], [row, row], color=_OURS, linewidth=1.2)
-        axes.plot([lower, upper], [row, row], color=_OURS, linewidth=6, solid_capstyle="butt")
-        axes.plot(middle, row, "o", color="white", markersize=4, markeredgecolor=_OURS)
+        quantile_bar(axes, row, np.exp(logs.mean(axis=0)), _OURS)
     axes.set_yticks(range(len(names)), [_layer(name) for name in reversed(names)])
     axes.axvline(runs[0]["first_rate"], color="#8a909c", linestyle=(0, (1, 1.5)))
     axes.set_xscale("log")

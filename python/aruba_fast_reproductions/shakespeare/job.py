@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from aruba_fast import _arrays
+from aruba_fast._diagnosis import QUANTILES
 from aruba_fast.datasets import Shakespeare, load_shakespeare
 from aruba_fast.torch import MetaOptimizer
 
@@ -20,8 +21,6 @@ from .methods import Method
 from .personalization import Group, after, before
 from .roles import KINDS, Roles
 from .settings import Settings
-
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -138,13 +137,12 @@ def _rates(meta: MetaOptimizer, training: Federated) -> dict[str, list[float]]:
     """Quantiles of the learned rates of every layer, of the weights that ever had a gradient."""
     # Embeddings of symbols that nobody says have none.
     found, (learner,) = {}, meta.learners
-    names, sizes = zip(
-        *((name, p.numel()) for name, p in training.network.named_parameters()), strict=True
-    )
+    names = [name for name, _ in training.network.named_parameters()]
+    sizes = [p.numel() for p in meta.parameters]
     squares = torch.from_numpy(_arrays.host(learner.g)).split(sizes)
     for name, rates, g in zip(names, meta.learning_rate, squares, strict=True):
         moved = rates.flatten()[g.to(rates.device) > 0.0]
         if len(moved):
-            cuts = torch.quantile(moved.double(), torch.tensor(_QUANTILES, dtype=torch.float64))
+            cuts = torch.quantile(moved.double(), torch.tensor(QUANTILES, dtype=torch.float64))
             found[name] = [float(f"{cut:.4g}") for cut in cuts.tolist()]
     return found
