@@ -6,8 +6,8 @@ import numpy as np
 from torch_models import torch
 
 from aruba_fast.datasets import SYMBOLS, load_shakespeare
+from aruba_fast_reproductions.adaptation import Training
 from aruba_fast_reproductions.shakespeare import Method, Settings
-from aruba_fast_reproductions.shakespeare.federated import Federated
 from aruba_fast_reproductions.shakespeare.roles import Roles
 
 SMALL = Settings(
@@ -55,7 +55,7 @@ def federated(path, method="aruba", settings=SMALL, seed=0):
     """The play, the roles and a training."""
     plays = load_shakespeare(path)
     roles = Roles(plays, settings, seed, CPU)
-    return plays, roles, Federated(roles, settings, Method.of(method), seed, CPU)
+    return plays, roles, Training(roles, Method.of(method))
 
 
 def searched(training):

@@ -11,8 +11,8 @@ from few_shot import DATA, EVALUATION, NAMES, SETTINGS, Rule, adapt, forward, pa
 from torch_models import flat, torch
 
 from aruba_fast.datasets import Episodes
+from aruba_fast_reproductions.batches import mini_batches
 from aruba_fast_reproductions.omniglot import EvaluationSettings, Settings, compare, of_scale
-from aruba_fast_reproductions.omniglot.batches import mini_batches
 from aruba_fast_reproductions.omniglot.evaluation import evaluate, predict
 from aruba_fast_reproductions.omniglot.methods import Method
 from aruba_fast_reproductions.omniglot.network import LAYERS, network

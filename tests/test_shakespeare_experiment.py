@@ -11,12 +11,11 @@ from roles import CPU, SMALL, federated, n_right, predictions, searched, with_av
 from torch_models import flat, torch
 
 from aruba_fast.datasets import SYMBOLS, _draw, load_shakespeare, sequences
+from aruba_fast_reproductions.adaptation.testing import mean_score
 from aruba_fast_reproductions.runs import Interrupted
 from aruba_fast_reproductions.shakespeare import Method
-from aruba_fast_reproductions.shakespeare.methods import personal_optimizer
 from aruba_fast_reproductions.shakespeare.network import mean_loss, n_correct, seeded_network
-from aruba_fast_reproductions.shakespeare.personalization import Group, after, before
-from aruba_fast_reproductions.shakespeare.roles import Part, Roles
+from aruba_fast_reproductions.shakespeare.roles import Part, Roles, most_frequent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -229,24 +228,24 @@ def trained(play):
 def test_accuracy_against_a_reader_of_single_characters(trained, kind):
     plays, roles, training = trained
     which = roles.evaluated()[kind]
-    group = Group.of(roles, which)
+    group = roles.group(which)
     spoken = texts(plays, which, test=True)
     n = sum(len(text) - 1 for text in spoken)
-    assert group.n_predictions == n, "weighted by characters"
+    assert group.total == n, "weighted by characters"
     right = sum(n_right(training.network, text, SMALL.length, SMALL.stride) for text in spoken)
     assert 0 < right < n
-    assert before(training, group) == right / n
+    assert mean_score(training, group, "before") == right / n
     symbols = "".join(text[1:] for text in spoken)
-    assert group.most_frequent == max(symbols.count(s) for s in set(symbols)) / n
+    assert most_frequent(group) == max(symbols.count(s) for s in set(symbols)) / n
 
 
 @pytest.mark.parametrize("how", ["0.1", "learned", "aruba++"])
 def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how):
     plays, roles, training = trained
     which = [*roles.evaluated()["unseen"], *roles.evaluated()["seen"]]
-    group = Group.of(roles, which)
+    group = roles.group(which)
     kept = training.state()[0]
-    found = after(training, group, how)
+    found = mean_score(training, group, how)
     for name, values in training.state()[0].items():
         np.testing.assert_array_equal(values, kept[name])
     network = seeded_network(SMALL, 0).double()
@@ -257,7 +256,7 @@ def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how)
     b = b / 2 if how == "aruba++" else b
     right = n = 0
     moved = False
-    for own, text in zip(group.own, texts(plays, which, test=True), strict=True):
+    for own, text in zip([t.own for t in group.tests], texts(plays, which, test=True), strict=True):
         theta, g = learner.phi.astype(np.float64), g_phi
         for start in range(0, len(own), SMALL.batch_size):
             move(network, theta)
@@ -278,7 +277,7 @@ def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how)
 def test_a_stop_leaves_the_training_as_it_was(trained):
     _, roles, training = trained
     phi = flat(training.meta.parameters)
-    group = Group.of(roles, roles.evaluated()["seen"])
+    group = roles.group(roles.evaluated()["seen"])
     visits = iter([None, None])
 
     def before_each():
@@ -286,14 +285,14 @@ def test_a_stop_leaves_the_training_as_it_was(trained):
             raise Interrupted("now")
 
     with pytest.raises(Interrupted):
-        after(training, group, "0.1", before_each)
+        mean_score(training, group, "0.1", before_each)
     np.testing.assert_array_equal(flat(training.network.parameters()), phi)
 
 
 def test_ways_to_personalize(trained):
     _, _, training = trained
     fixed = ("1", "0.3", "0.1", "0.03", "0.01")
-    assert Method.of("fedavg-0.1").personalizations == fixed
+    assert Method.of("fedavg-0.1").ways == fixed
     for name in ("aruba", "isotropic"):
-        assert Method.of(name).personalizations == (*fixed, "learned", "aruba++")
-    assert personal_optimizer(training.meta, "0.01").param_groups[0]["lr"] == 0.01
+        assert Method.of(name).ways == (*fixed, "learned", "aruba++")
+    assert training.method.adapting(training.meta, None, "0.01").param_groups[0]["lr"] == 0.01

@@ -11,11 +11,9 @@ from roles import SMALL, write_play
 
 from aruba_fast_reproductions.runs import Interrupted, Stop
 from aruba_fast_reproductions.shakespeare import (
-    DEFAULT_METHODS,
     SCALES,
     Method,
     ShakespeareJob,
-    planned,
 )
 from aruba_fast_reproductions.shakespeare.network import seeded_network
 from aruba_fast_reproductions.workers import run_all
@@ -113,8 +111,8 @@ def test_what_a_job_measures(tmp_path, play):
 
 
 def test_names_of_methods():
-    assert [method.name for method in planned(None)] == list(DEFAULT_METHODS)
-    assert [m.name for m in planned("aruba, fedavg-0.10,aruba")] == ["aruba", "fedavg-0.1"]
+    assert [method.name for method in Method.planned(None)] == list(Method.default)
+    assert [m.name for m in Method.planned("aruba, fedavg-0.10,aruba")] == ["aruba", "fedavg-0.1"]
     for name in (
         "adam",
         "fedavg",

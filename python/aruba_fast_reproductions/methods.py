@@ -10,34 +10,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NamedMethod:
-    """One way to train: a kind, and a rate for the kind whose rate is fixed.
+    """One way to train: a kind, and a rate for a kind whose rate is fixed.
 
     Attributes:
-        kind: One of `kinds`, or `fixed`.
-        rate: Learning rate of `fixed`.
+        kind: One of `kinds`, or of `fixed`.
+        rate: Learning rate of one of `fixed`.
         command: Name of the command that reads it.
         kinds: The kinds without a rate.
-        fixed: The kind with one.
+        fixed: The kinds with one.
     """
 
     kind: str
     rate: float | None = None
     command: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
-    fixed: ClassVar[str]
+    fixed: ClassVar[tuple[str, ...]]
 
     @classmethod
     def of(cls, name: str) -> "Self":
-        """Reads a name: a kind, or `fixed`-RATE as in sgd-0.1."""
+        """Reads a name: a kind, or one of `fixed` with its rate as in sgd-0.1."""
         kind, _, rate = name.partition("-")
         if name in cls.kinds:
             return cls(name)
         with suppress(ValueError):
-            if kind == cls.fixed and 0.0 < float(rate) < float("inf"):
+            if kind in cls.fixed and 0.0 < float(rate) < float("inf"):
                 return cls(kind, float(rate))
+        *others, last = (*cls.kinds, *(f"{kind}-RATE" for kind in cls.fixed))
         raise ValueError(
             f"{cls.command}: `methods` must be known: got {name!r}, expected "
-            f"{', '.join(cls.kinds)} or {cls.fixed}-RATE, such as {cls.fixed}-0.1"
+            f"{', '.join(others)} or {last}, such as {cls.fixed[0]}-0.1"
         )
 
     @property

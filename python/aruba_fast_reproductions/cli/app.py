@@ -10,7 +10,7 @@ from rich.text import Text
 
 from aruba_fast import _core
 
-from . import outputs
+from . import options, outputs
 from .screen import deliver, in_one_sentence, progress_bar, show
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ def demo(
             "aside, or about half, if absent.",
         ),
     ] = None,
-    json_file: outputs.JsonFile = None,
+    json_file: options.JsonFile = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the result into this file.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
 ) -> None:

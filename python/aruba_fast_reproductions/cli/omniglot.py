@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import outputs, screen
+from . import options, outputs, screen
 from .app import app
 from .screen import deliver, in_one_sentence, progress_bar
 
@@ -62,7 +62,7 @@ def omniglot(
         Path | None,
         typer.Option(help="Show the numbers of this file, written by --json; train nothing."),
     ] = None,
-    json_file: outputs.JsonFile = None,
+    json_file: options.JsonFile = None,
     figures: Annotated[
         Path | None, typer.Option(help="Draw accuracy.png and rates.png into this folder.")
     ] = None,

@@ -2,13 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from aruba_fast import _paths
-
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")]
 
 
 def require(

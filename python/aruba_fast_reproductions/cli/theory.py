@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..files import write_json
 from ..theory.report import Report
-from . import outputs
+from . import options, outputs
 from .app import app
 from .screen import deliver, in_one_sentence, progress_bar, show
 
@@ -27,7 +27,7 @@ def theory(
         list[Path] | None,
         typer.Option(help="Tables .npz for `guarantee`, beside the wages of 595 people."),
     ] = None,
-    json_file: outputs.JsonFile = None,
+    json_file: options.JsonFile = None,
     figures: Annotated[
         Path | None, typer.Option(help="Draw each experiment into this folder, as NAME.png.")
     ] = None,

@@ -11,7 +11,7 @@ from aruba_fast._check import Int64Array
 from aruba_fast.datasets import Episodes
 from aruba_fast.torch._parameters import array
 
-from .batches import mini_batches
+from ..batches import mini_batches
 from .settings import EvaluationSettings
 from .training import OmniglotTraining, paper, tensor
 

@@ -8,6 +8,7 @@ import torch
 from aruba_fast.torch import MetaOptimizer
 
 from ..methods import NamedMethod
+from ..networks import adam
 from .settings import Settings
 
 ADAM, SGD, ISOTROPIC, ARUBA, ARUBA_PLUS = "adam", "sgd", "isotropic", "aruba", "aruba++"
@@ -25,7 +26,7 @@ _TITLES = {
 class Method(NamedMethod):
     """One way to train."""
 
-    command, kinds, fixed = "omniglot", (ADAM, ISOTROPIC, ARUBA), SGD
+    command, kinds, fixed = "omniglot", (ADAM, ISOTROPIC, ARUBA), (SGD,)
 
     @property
     def title(self) -> str:
@@ -50,8 +51,7 @@ class Method(NamedMethod):
     ) -> torch.optim.Optimizer | None:
         """The optimizer within a task; None for learned rates."""
         if self.kind == ADAM:
-            betas = (0.0, 0.999)  # no momentum, as Reptile has it
-            return torch.optim.Adam(parameters, lr=settings.adam_rate, betas=betas)
+            return adam(parameters, settings.adam_rate)
         if self.kind == SGD:
             assert self.rate is not None
             return torch.optim.SGD(parameters, lr=self.rate)

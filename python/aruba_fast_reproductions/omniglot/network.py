@@ -2,6 +2,8 @@
 
 import torch
 
+from ..networks import first_weights
+
 # Layers of the network in their order, the last the head.
 LAYERS = ("conv 1", "conv 2", "conv 3", "conv 4", "head")
 FILTERS = 64
@@ -18,15 +20,14 @@ def network(n_way: int, seed: int) -> torch.nn.Sequential:
 
     Args:
         n_way: Number of classes.
-        seed: Seed of the weights; PyTorch's own generator is left as it was.
+        seed: Seed of the weights.
 
     Returns:
         A model from [n, 1, 28, 28] to [n, n_way].
 
     Source: Vinyals et al. (2016); with strides and their sizes as Nichol et al. (2018).
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with first_weights(seed):
         layers: list[torch.nn.Module] = []
         for n_in in (1, FILTERS, FILTERS, FILTERS):
             convolution = torch.nn.Conv2d(n_in, FILTERS, 3, stride=2, padding=1, bias=False)

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from aruba_fast.datasets import Episodes
-from aruba_fast.torch._parameters import array
 
-from .batches import mini_batches
+from ..batches import mini_batches
+from ..networks import restore, state_of
 from .methods import Method
 from .network import network
 from .settings import Settings
@@ -93,32 +93,11 @@ class OmniglotTraining:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Returns the meta-state, and that of Adam."""
-        meta = self.meta.state_dict()
-        arrays = {f"meta.{name}": array(value.cpu()) for name, value in meta["state"].items()}
-        if self.inner is not None:
-            for number, own in self.inner.state_dict()["state"].items():
-                for name, value in own.items():
-                    if isinstance(value, torch.Tensor):
-                        arrays[f"inner.{number}.{name}"] = array(value.cpu().reshape(-1))
-        return arrays, {"layout": meta["layout"]}
+        return state_of(self.meta, self.inner)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """Takes what `state` gave."""
-        meta = {name: value for name, value in arrays.items() if name.startswith("meta.")}
-        state = {name.removeprefix("meta."): torch.from_numpy(v) for name, v in meta.items()}
-        self.meta.load_state_dict({"state": state, "layout": facts["layout"]})
-        if self.inner is None:
-            return
-        inner = self.inner.state_dict()
-        inner["state"] = {}
-        for key, value in arrays.items():
-            if key.startswith("inner."):
-                _, number, name = key.split(".")
-                like = self.meta.parameters[int(number)]
-                shape = () if name == "step" else like.shape
-                own = inner["state"].setdefault(int(number), {})
-                own[name] = torch.from_numpy(value).reshape(shape)
-        self.inner.load_state_dict(inner)
+        restore(self.meta, self.inner, arrays, facts)
 
 
 def paper(ink: NDArray[Any], device: torch.device) -> torch.Tensor:

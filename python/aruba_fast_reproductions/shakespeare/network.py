@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from aruba_fast.datasets.text import PADDING, SYMBOLS
 
+from ..networks import first_weights
 from .settings import Settings
 
 
@@ -38,8 +39,7 @@ class CharacterLSTM(nn.Module):
 
 def seeded_network(settings: Settings, seed: int) -> CharacterLSTM:
     """A network whose first weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with first_weights(seed):
         return CharacterLSTM(settings)
 
 

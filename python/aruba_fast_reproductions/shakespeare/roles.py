@@ -1,15 +1,20 @@
-"""What the roles say as tensors, and the random choices of federated training."""
+"""What the roles say as tensors, who of them takes part, and what they are tested on."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aruba_fast._check import Int64Array
 from aruba_fast.datasets import Sequences, Shakespeare, _draw, sequences
 
+from ..adaptation.problem import Clients, Group, Task
+from ..files import fingerprint
+from .network import mean_loss, n_correct, seeded_network
 from .settings import Settings
 
 KINDS = ("seen", "unseen")
@@ -56,30 +61,67 @@ class Part:
             yield x[start : start + size].long(), y[start : start + size].long()
 
 
-class Roles:
+# Windows that are predicted at once: more are no faster on one core.
+_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines to test on.
+
+    Attributes:
+        test: Their windows.
+    """
+
+    test: Part
+
+    def score(self, network: nn.Module) -> float:
+        """Returns how many characters are predicted rightly."""
+        return float(sum(int(n_correct(network, x, y)) for x, y in self.test.batches(_AT_ONCE)))
+
+
+@dataclass(frozen=True)
+class Role(Lines):
+    """A role to personalize: an epoch, a step a batch, in the order of the play.
+
+    Attributes:
+        own: Windows of the lines to train on.
+        batch_size: Windows of a step.
+    """
+
+    own: Part
+    batch_size: int
+
+    def losses(self, network: nn.Module, order: Int64Array | None = None) -> Iterator[Tensor]:
+        """Yields the loss of every batch, in the order of the play or in another."""
+        for x, y in self.own.batches(self.batch_size, order):
+            yield mean_loss(network, x, y)
+
+
+class Roles(Clients):
     """The roles of one seed: who is seen and who is not, who takes part in which round.
 
     Args:
         plays: What they say.
         settings: Fractions, sizes.
-        seed: Of the split and of all that is drawn.
-        device: Where the windows go.
+        seed: Of the split, the network, and all that is drawn.
+        device: Where the windows and the network go.
 
     Attributes:
         seen: Roles of federated training, rising.
         unseen: The others, rising.
+        network: The LSTM.
+        about: What tells these plays from others.
     """
 
     def __init__(
         self, plays: Shakespeare, settings: Settings, seed: int, device: torch.device
     ) -> None:
-        self._plays, self._settings, self._seed, self._device = plays, settings, seed, device
+        self._plays, self._settings, self._device = plays, settings, device
         self.seen, self.unseen = plays.split_roles(settings.role_fraction, seed=seed)
-        if len(self.seen) < settings.n_clients:
-            raise ValueError(
-                f"shakespeare: `data` must have roles for a round: got {len(self.seen)} to train "
-                f"on, expected at least {settings.n_clients}"
-            )
+        super().__init__("shakespeare", "roles", self.seen, settings.n_clients, seed)
+        self.network: nn.Module = seeded_network(settings, seed).to(device)
+        self.about = {"data": fingerprint(plays.text, plays.offsets)}
 
     def part(self, role: int, *, test: bool) -> Part:
         """The lines of a role to train on, or those to test on."""
@@ -87,15 +129,36 @@ class Roles:
         lines = self._plays.lines(role, chosen.line_fraction)[test]
         return Part.of(sequences(lines, chosen.length, chosen.stride), self._device)
 
-    def of_round(self, number: int) -> Int64Array:
-        """The distinct roles that take part in a round."""
-        order = _draw.shuffled(len(self.seen), self._seed, _draw.CLIENTS, number)
-        return self.seen[order[: self._settings.n_clients]]
+    def tasks(self, number: int) -> Iterator[Task]:
+        """An epoch of each role of a round, weighted by the characters that it predicts."""
+        for slot, role in enumerate(self.of_round(number).tolist()):
+            own = self.part(role, test=False)
+            order = self.order(number, slot, len(own))
+            lesson = Role(own, own, self._settings.batch_size)
+            yield Task(own.n_predictions, partial(lesson.losses, order=order))
 
-    def order(self, number: int, slot: int, n: int) -> Int64Array:
-        """The order of the n windows of the role in this slot of a round."""
-        task = number * self._settings.n_clients + slot
-        return _draw.shuffled(n, self._seed, _draw.WINDOWS, task)
+    def meta_step(self, _number: int, /) -> float:
+        """FedAvg: phi becomes the mean."""
+        return 1.0
+
+    def group(self, which: list[int]) -> Group:
+        """The tests of some roles, weighted by characters."""
+        own, test = ([self.part(role, test=t) for role in which] for t in (False, True))
+        size, everything = self._settings.batch_size, Part.joined(test)
+        roles = [Role(*parts, size) for parts in zip(test, own, strict=True)]
+        return Group(roles, Lines(everything), everything.n_predictions)
+
+    def groups(self) -> dict[str, Group]:
+        """The tests of each of `KINDS`."""
+        return {kind: self.group(which) for kind, which in self.evaluated().items()}
+
+    def facts(self, groups: dict[str, Group]) -> dict[str, Any]:
+        """How many roles and characters, and the accuracy of always saying the most frequent."""
+        return {
+            "n_roles": {kind: len(group.tests) for kind, group in groups.items()},
+            "n_predictions": {kind: group.total for kind, group in groups.items()},
+            "most_frequent": {kind: most_frequent(group) for kind, group in groups.items()},
+        }
 
     def evaluated(self) -> dict[str, list[int]]:
         """The roles of each of `KINDS` whose accuracy is measured, drawn by the seed."""
@@ -104,3 +167,10 @@ class Roles:
             order = _draw.shuffled(len(roles), self._seed, _draw.EVALUATED, number)
             found[kind] = np.sort(roles[order[:most]]).tolist()
         return found
+
+
+def most_frequent(group: Group) -> float:
+    """The accuracy of always saying the character that is most frequent there."""
+    assert isinstance(group.everything, Lines)
+    counts = group.everything.test.y.flatten().bincount()
+    return int(counts[1:].max()) / group.total
