@@ -8,7 +8,7 @@ from .job import AdaptationJob
 from .methods import Method
 from .problem import Group, Problem, Task
 from .result import Result
-from .study import ACCURACY, ERROR, Study
+from .study import ACCURACY, ERROR, Study, layer
 from .training import Training
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "Study",
     "Task",
     "Training",
+    "layer",
 ]

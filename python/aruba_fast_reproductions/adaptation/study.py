@@ -57,3 +57,9 @@ class Study:
     def name(self) -> str:
         """The name of its command, and of its files."""
         return self.method.command
+
+
+def layer(name: str) -> str:
+    """What people call a parameter: "conv 1.weight" is "conv 1: weights"."""
+    where, _, what = name.rpartition(".")
+    return f"{where}: {'biases' if what == 'bias' else 'weights'}"

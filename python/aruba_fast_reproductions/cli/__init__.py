@@ -15,7 +15,14 @@ def main() -> None:
             "pip install 'aruba_fast[reproductions]'"
         )
     try:
-        from . import diagnose, omniglot, shakespeare, theory  # noqa: F401  add their commands
+        from . import (  # noqa: F401  add their commands
+            diagnose,
+            omniglot,
+            shakespeare,
+            sine,
+            theory,
+            writers,
+        )
         from .app import app
         from .screen import any_screen
 
