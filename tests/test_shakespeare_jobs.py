@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from adaptations import ends_like_one_that_was_not_stopped, without_time
 from roles import SMALL, write_play
 
-from aruba_fast_reproductions.runs import Interrupted, Stop
+from aruba_fast_reproductions.runs import Stop
 from aruba_fast_reproductions.shakespeare import (
     SCALES,
     Method,
@@ -31,33 +31,12 @@ def job(folder, play, method="aruba", seed=0, **settings):
     return ShakespeareJob(Method.of(method), seed, replace(SMALL, **settings), folder, play)
 
 
-def without_time(result):
-    kept = {name: value for name, value in result.items() if not name.endswith("seconds")}
-    assert all(value >= 0 for name, value in result.items() if name.endswith("seconds"))
-    return kept
-
-
 @pytest.mark.parametrize(
     ("method", "stops"),
     [("aruba", (6, 16)), ("aruba", (1, 9, 13, 14, 15, 16, 17, 20)), ("fedavg-0.1", (1, 17, 20))],
 )
 def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, play, method, stops):
-    whole = job(tmp_path / "whole", play, method)(lambda *_: None, Stop())
-    part = job(tmp_path / "part", play, method)
-    for at in stops:
-        stop = Stop()
-
-        def progress(done, total, stop=stop, at=at):
-            assert done <= total == part.size
-            stop.requested = done >= at
-
-        with pytest.raises(Interrupted):
-            part(progress, stop)
-    resumed = part(lambda *_: None, Stop())
-    assert without_time(resumed) == without_time(whole)
-    for folder in ("whole", "part"):
-        saved = json.loads((tmp_path / folder / f"{part.stem}.json").read_text())
-        assert without_time(saved) == without_time(whole)
+    ends_like_one_that_was_not_stopped(lambda folder: job(folder, play, method), tmp_path, stops)
 
 
 def test_two_processes_give_the_bits_of_one(tmp_path, play):

@@ -1,15 +1,13 @@
-"""What `aruba-fast shakespeare` prints, writes and draws, how it fails; docs/results.md is its."""
+"""What `aruba-fast shakespeare` prints, writes and draws, and how it fails."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
 
 import numpy as np
 import pytest
-from documentation import ROOT
 from rich.console import Console
 from roles import write_play
 from test_cli import aruba_fast, failed_in_one_sentence
@@ -175,42 +173,3 @@ def test_bad_input_is_one_sentence(tmp_path, play):
 def test_without_pytorch_there_is_one_sentence():
     run = aruba_fast("shakespeare", before="import sys; sys.modules['torch'] = None;")
     failed_in_one_sentence(run, "shakespeare: PyTorch must be installed")
-
-
-# ---- docs/results.md -----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def page():
-    path = ROOT / "docs" / "results.md"
-    if not path.exists() and not os.environ.get("CI"):
-        pytest.skip("tests are run without the source tree around them")
-    return path.read_text(encoding="utf-8").split("\n## Shakespeare")[1].split("\n## ")[0]
-
-
-@pytest.fixture(scope="module")
-def measured():
-    path = ROOT / "docs" / "results" / "shakespeare.json"
-    if not path.exists() and not os.environ.get("CI"):
-        pytest.skip("tests are run without the source tree around them")
-    saved = json.loads(path.read_text(encoding="utf-8"))
-    return Result(STUDY, saved["scale"], saved["runs"])
-
-
-@pytest.mark.parametrize("kind", ["unseen", "seen"])
-def test_the_tables_of_the_page_are_what_was_measured(page, measured, kind):
-    table = page.split(f"\n### {kind.capitalize()} roles")[1].split("\n### ")[0]
-    found = [
-        [cell.strip(" *") for cell in line.strip("|").split("|")]
-        for line in table.splitlines()
-        if line.startswith("|") and "---" not in line
-    ]
-    assert found == rows(measured, kind)
-
-
-def test_the_differences_on_the_page_are_what_was_measured(page, measured):
-    claims = measured.claims()
-    quoted = re.findall(r"^\| ((?:un)?seen, .+?) \| (.+?) \|$", page, re.MULTILINE)
-    assert len(quoted) >= 4
-    for name, text in quoted:
-        assert text == claims[name].signed

@@ -7,7 +7,7 @@ from ..adaptation.methods import ADAM, ARUBA, ISOTROPIC
 from .sines import LONG, SHORT
 
 _SGD = "sgd"
-_RATES = (0.003, 0.01, 0.02, 0.05, 0.1)
+_RATES = (0.005, 0.01, 0.02, 0.05)
 _ADAM_RATES = (0.001, 0.003, 0.01)
 
 
@@ -15,7 +15,7 @@ class Method(adaptation.Method):
     """One way to train."""
 
     command, fixed, scheme = "sine", (_SGD, ADAM), "Reptile"
-    rates, test_rates, usual = _RATES, (0.05, 0.02, 0.01, 0.003), 0.02
+    rates, test_rates, usual = _RATES, (0.05, 0.02, 0.01, 0.005), 0.02
     default = (
         *(f"{_SGD}-{rate:g}" for rate in _RATES),
         *(f"{ADAM}-{rate:g}" for rate in _ADAM_RATES),
