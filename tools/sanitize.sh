@@ -33,8 +33,8 @@ esac
 # tests (make cuda-emulated), where every CUDA thread is a thread to TSan.
 marks="not slow"
 if [ $# -eq 0 ]; then
-  for subject in cli cuda_gates data_docs datasets demo diagnose_command download episodes gpu_paper "jax*" \
-    "omniglot*" real_data reference runs "shakespeare*" theory writers; do
+  for subject in adaptation cli cuda_gates data_docs datasets demo diagnose_command download episodes gpu_paper "jax*" \
+    "omniglot*" real_data reference results_page runs "shakespeare*" "sine*" theory "writers*"; do
     set -- "$@" "--ignore-glob=*/test_$subject.py"
   done
 fi
