@@ -111,7 +111,7 @@ void MetaState::finish(const PreparedRound& round, const Statistics& statistics)
   *n_skipped += statistics.n_skipped;
   *weight_high = round.weight.high;
   *weight_low = round.weight.low;
-  if (parameters.average_task) find_rates(round.step);
+  if (parameters.average_task) find_rates();
   else if (parameters.isotropic) fill_rates(learning_rate(sum_of(b, n), sum_of(g, n), round.step));
 }
 
@@ -121,7 +121,10 @@ void MetaState::fill_rates(double eta) {
 }
 
 // A learner whose tasks did not move, or had no gradient, keeps its rates.
-void MetaState::find_rates(const MetaStep<double>& step) {
+void MetaState::find_rates() {
+  MetaStep<double> step = {};
+  step.learning_rate = restraint(*n_tasks, *n_skipped);
+  step.cap = rate_cap();
   const double held = tasks_held(*n_tasks, parameters.decay);
   const std::vector<SumsOfTensor> sums = sums_of_tensors(b, g, tensors);
   const SumsOfTensor& all = sums.back();
@@ -156,6 +159,7 @@ void MetaState::apply(const char* function, const Statistics& statistics, const 
 void MetaState::commit(const Statistics& statistics, const double* meta_step) {
   if (statistics.n_tasks == 0) {
     *n_skipped += statistics.n_skipped;
+    if (parameters.average_task && statistics.n_skipped > 0) find_rates();
     return;
   }
   const PreparedRound round = prepare(statistics, meta_step);

@@ -55,7 +55,7 @@ struct MetaState {
   void update(const PreparedRound& round, const SumsOfColumns& columns);
   void finish(const PreparedRound& round, const Statistics& statistics);
   void fill_rates(double eta);
-  void find_rates(const MetaStep<double>& step);
+  void find_rates();
 };
 
 }  // namespace aruba_fast

@@ -93,6 +93,8 @@ struct MetaWork {
   unsigned unsound;                 // the update would leave no state to go on from
 
   __device__ bool is_idle() const { return n_tasks == 0 || unsound; }
+  // Of what follows the counts too, whoever they count.
+  __device__ bool is_empty() const { return n_tasks + n_skipped == 0; }
 };
 
 // The part that is the same for every coordinate; one block. `rate_cap`: that of the state.
@@ -108,6 +110,7 @@ __global__ void __launch_bounds__(kSumLanes)
   work->n_tasks = k;
   work->n_skipped = round.counts[1];
   work->unsound = 0;
+  work->step.cap = rate_cap;
   if (k == 0) return;
   const PreparedRound prepared =
       prepare(state.parameters, rate_cap, {*state.weight_high, *state.weight_low},

@@ -58,7 +58,7 @@ struct TensorSums {
 __global__ void __launch_bounds__(kMetaThreads)
     sum_pieces(MetaState state, const MetaWork* work, TensorSums sums) {
   const std::int64_t i = global_index() / kWarp;
-  if (i >= state.tensors.n_pieces || work->is_idle()) return;
+  if (i >= state.tensors.n_pieces || work->is_empty()) return;
   const Piece piece = state.tensors.piece(i);
   const double* values = blockIdx.y == 0 ? state.b : state.g;
   const double sum = warp_sum(piece.begin, piece.end, [&](std::int64_t j) { return values[j]; });
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kMetaThreads)
 __global__ void __launch_bounds__(kMetaThreads)
     sum_tensors(MetaState state, const MetaWork* work, TensorSums sums) {
   const std::int64_t t = global_index() / kWarp;
-  if (t >= state.tensors.n || work->is_idle()) return;
+  if (t >= state.tensors.n || work->is_empty()) return;
   const double* of_pieces = blockIdx.y == 0 ? sums.b_of_pieces : sums.g_of_pieces;
   const double sum = warp_sum(state.tensors.first_pieces[t], state.tensors.first_pieces[t + 1],
                               [&](std::int64_t i) { return of_pieces[i]; });
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kMetaThreads)
 
 // One warp.
 __global__ void __launch_bounds__(kWarp) sum_all(MetaState state, MetaWork* work, TensorSums sums) {
-  if (work->is_idle()) return;
+  if (work->is_empty()) return;
   const double b = warp_sum(0, state.tensors.n,
                             [&](std::int64_t t) { return sums.b_of_tensors[t]; }),
                g = warp_sum(0, state.tensors.n,
@@ -88,6 +88,7 @@ __global__ void __launch_bounds__(kWarp) sum_all(MetaState state, MetaWork* work
   if (threadIdx.x != 0) return;
   work->all = {b, g, state.n};
   work->held = tasks_held(*state.n_tasks, state.parameters.decay);
+  work->step.learning_rate = restraint(*state.n_tasks, *state.n_skipped);
 }
 
 // A piece a warp. A learner whose tasks did not move, or had no gradient, keeps its rates.
@@ -95,7 +96,7 @@ template <class T>
 __global__ void __launch_bounds__(kMetaThreads)
     find_rates(MetaState state, const MetaWork* work, TensorSums sums, double* spreads) {
   const std::int64_t i = global_index() / kWarp;
-  if (i >= state.tensors.n_pieces || work->is_idle()) return;
+  if (i >= state.tensors.n_pieces || work->is_empty()) return;
   const Piece piece = state.tensors.piece(i);
   const std::int64_t t = piece.tensor;
   const SumsOfTensor own = {sums.b_of_tensors[t], sums.g_of_tensors[t],
@@ -116,7 +117,7 @@ __global__ void __launch_bounds__(kMetaThreads)
 
 __global__ void __launch_bounds__(kWarp)
     find_limit(MetaState state, const MetaWork* work, const double* spreads) {
-  if (work->is_idle()) return;
+  if (work->is_empty()) return;
   const double sum =
       warp_sum(0, state.tensors.n_pieces, [&](std::int64_t i) { return spreads[i]; });
   if (threadIdx.x == 0) *state.limit = spread_limit(sum, work->held);

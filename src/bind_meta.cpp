@@ -128,6 +128,8 @@ void bind_meta(py::module_& module) {
              py::arg("isotropic"),
              "Adds to b and g, in place, the prior of one of `held` tasks, for a rule; isotropic, "
              "they become the means of their tensors. False where they hold nothing.");
+  module.def("restraint", restraint, py::arg("n_tasks"), py::arg("n_skipped"),
+             "What all rates are multiplied by after so many tasks that count and were left out.");
   bind_meta_state<Arrays>(module, with_statistics<&MetaState::apply>, read, start)
       .def("learn", learn, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("weights"),
            py::arg("meta_step"), "`add_round` from nothing and `apply`, in one pass.")

@@ -286,6 +286,13 @@ class MetaLearner:
         return b, g
 
     @property
+    def restraint(self):
+        """A task that was left out counts as ten whose gradients moved nothing."""
+        if self.zeta is not None or not self.n_tasks:
+            return 1.0
+        return max(np.exp(-5.0 * self.n_skipped / self.n_tasks), 2.0**-20)
+
+    @property
     def learning_rate(self):
         b, g = self.with_prior()
         if self.train == "scalar" or (self.isotropic and self.zeta is not None):
@@ -294,6 +301,8 @@ class MetaLearner:
             rate = np.sqrt(np.divide(*self.means()))
         else:
             rate = np.sqrt(b) / np.sqrt(g)
+        if self.b.any() and self.g.any():
+            rate = self.restraint * rate
         return rate if self.max_learning_rate is None else np.minimum(rate, self.max_learning_rate)
 
     def shortened(self, theta_hat, grad_sq, start):
@@ -313,11 +322,11 @@ class MetaLearner:
         start = self.phi if start is None else start
         theta_hat, grad_sq = self.shortened(theta_hat, grad_sq, start)
         half, squares, weighted, weight, n, skipped = statistics(theta_hat, grad_sq, start, weights)
-        self.n_skipped += skipped
+        rate, self.n_skipped = self.learning_rate, self.n_skipped + skipped
         if n == 0:
             return
         with np.errstate(divide="ignore", invalid="ignore"):
-            rho = 2.0 * half / (self.learning_rate**2 * squares)
+            rho = 2.0 * half / (rate**2 * squares)
         self.rho = np.where(squares > 0, rho, np.nan)
         discount = (1.0 - self.decay) ** n
         # The first task has t = 1, so the task after n_tasks others has t + 1 = n_tasks + 2.

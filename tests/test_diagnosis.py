@@ -83,6 +83,20 @@ def test_a_learner_that_has_seen_nothing_says_so():
     ]
 
 
+@pytest.mark.parametrize("hyper", [{}, {"zeta": 1.0}], ids=str)
+def test_tasks_that_are_left_out_hold_the_rates(hyper):
+    learner = learned(60, **hyper)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", af.DivergenceWarning)
+        learner.update(af.TaskRun(np.full((30, 40), np.nan), np.ones((30, 40))))
+    (said,) = (text for text in learner.diagnose().findings if "left out" in text)
+    held = "; they hold all rates at 8.2% of the others'" if not hyper else ""
+    assert said == (
+        "30 of 90 tasks were left out: rows that are not finite, or rates at which tasks "
+        f"diverge{held}."
+    )
+
+
 def test_tensors_have_a_line_each(rng):
     sizes = (4, 1, 35)
     learner = learned(50, tensors=sizes, bound="tight")

@@ -16,10 +16,12 @@
 // Or, where no unit is given, the prior is one average task (w tasks so far, n coordinates of a
 // tensor):
 //
-//   b' = b + sum(b) / (n w),  g' = g + sum(g) / (n w),  eta = sqrt(b') / sqrt(g')
+//   b' = b + sum(b) / (n w),  g' = g + sum(g) / (n w),  eta = e^(-5 s/w) sqrt(b') / sqrt(g')
 //
 // and no task weighs more than ten average ones: one whose spread, sum_j D_j^2 / eta_j + eta_j G_j,
-// is beyond ten times the mean, taken from b and g, is shortened to that.
+// is beyond ten times the mean, taken from b and g, is shortened to that. One that is not finite
+// cannot be, and yet has to say that it went too far: each of s such tasks counts as ten average
+// ones that had gradients and did not move, (1 + 10/w)^s = e^(10 s/w) times g.
 #pragma once
 
 #include "exp.h"
@@ -126,7 +128,8 @@ ARUBA_RULE double power(double base, std::int64_t exponent) {
 
 // ---- the prior of one average task, and the task that weighs too much ----
 
-constexpr double kMostAverageTasks = 10;  // that one may weigh; 5 and 30 learn the same
+constexpr double kMostAverageTasks = 10;     // that one may weigh; 5 and 30 learn the same
+constexpr double kLeastRestraint = 0x1p-20;  // rows that are no numbers are not mended by rates
 // phi remembers as if every task had weight t^9: an average that forgets its first tenths.
 constexpr double kRecent = 9;
 
@@ -186,6 +189,15 @@ ARUBA_RULE V reciprocal_rate(V rate) {
 ARUBA_RULE double spread_limit(double of_all, double held) {
   const double limit = kMostAverageTasks * of_all / held;
   return limit > 0 && is_finite(limit) ? limit : __builtin_inf();
+}
+
+// What all rates are multiplied by after so many tasks that count and that were left out: a number
+// of the state, so that it is forgotten as tasks count again.
+ARUBA_RULE double restraint(std::int64_t n_tasks, std::int64_t n_skipped) {
+  if (n_skipped == 0 || n_tasks == 0) return 1;
+  const double share = static_cast<double>(n_skipped) / static_cast<double>(n_tasks),
+               found = exp_nonpositive(-kMostAverageTasks / 2 * share);
+  return found < kLeastRestraint ? kLeastRestraint : found;
 }
 
 // By what a task is shortened; nan: it is left out.

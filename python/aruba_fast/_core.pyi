@@ -26,6 +26,7 @@ __all__: list[str] = [
     "meta_train",
     "on_cuda",
     "regret_upper_bound",
+    "restraint",
     "run_tasks",
     "set_num_threads",
     "step",
@@ -229,6 +230,14 @@ def regret_upper_bound(
 ) -> None:
     """
     The bound on the regret of every task, into the output arrays.
+    """
+
+def restraint(
+    n_tasks: typing.SupportsInt | typing.SupportsIndex,
+    n_skipped: typing.SupportsInt | typing.SupportsIndex,
+) -> float:
+    """
+    What all rates are multiplied by after so many tasks that count and were left out.
     """
 
 def run_tasks(table: tuple, phi: typing.Any, rule: tuple, options: tuple, outputs: tuple) -> None:

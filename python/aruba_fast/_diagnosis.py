@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _core
 from ._check import Float64Array
 from ._state import Hyperparameters, tasks_held
 
@@ -165,7 +166,8 @@ def diagnosis(
         tensors=tuple(parts),
     )
     n_known = int(np.count_nonzero(~np.isnan(rho)))
-    return replace(found, findings=tuple(_findings(found, n_known, diverged)))
+    by = _core.restraint(n_tasks, n_skipped) if hyper.average_task else 1.0
+    return replace(found, findings=tuple(_findings(found, n_known, diverged, by)))
 
 
 def _mean(rho: Float64Array) -> float:
@@ -189,7 +191,7 @@ def _prior(g: Float64Array, n_tasks: int, hyper: Hyperparameters) -> Float64Arra
     return np.minimum(smoothing / g, 1.0)
 
 
-def _findings(found: Diagnosis, n_known: int, diverged: bool) -> Iterator[str]:
+def _findings(found: Diagnosis, n_known: int, diverged: bool, restraint: float) -> Iterator[str]:
     n_seen = found.n_tasks + found.n_skipped
     if diverged:
         yield (
@@ -197,9 +199,10 @@ def _findings(found: Diagnosis, n_known: int, diverged: bool) -> Iterator[str]:
             "a radius."
         )
     if found.n_skipped > _MANY_SKIPPED * n_seen:
+        held = f"; they hold all rates at {restraint:.1%} of the others'" if restraint < 1 else ""
         yield (
             f"{found.n_skipped} of {n_seen} tasks were left out: rows that are not finite, or "
-            "rates at which tasks diverge."
+            f"rates at which tasks diverge{held}."
         )
     if found.n_tasks < _FEW:
         return
@@ -210,7 +213,8 @@ def _findings(found: Diagnosis, n_known: int, diverged: bool) -> Iterator[str]:
         )
     if n_known < _FEW:
         return
-    if found.rho > _FAR_FROM_REST * found.rest:
+    rest = found.rest / restraint**2
+    if found.rho > _FAR_FROM_REST * rest:
         yield "Tasks go further than at rest: the rates still rise, and want more tasks."
-    if found.rho < found.rest / _FAR_FROM_REST:
+    if found.rho < rest / _FAR_FROM_REST:
         yield "Tasks turn around more than at rest: the rates still fall, and want more tasks."

@@ -99,8 +99,12 @@ class Ruled(Saved):
         b, g, counts = self._read("b", "g", "counts")  # of one moment
         # Read of a device only where it has to be: a graph that is captured cannot wait.
         smoothed, held = not self._hyper.average_task, 0.0
+        share = 0.5 if self.bound == "tight" else 1.0  # of b
         if coef == AUTO or not smoothed:
-            held = tasks_held(int(_arrays.host(counts)[0]), self.decay)
+            n_tasks, n_skipped = (int(count) for count in _arrays.host(counts))
+            held = tasks_held(n_tasks, self.decay)
+            if not smoothed:
+                share *= _core.restraint(n_tasks, n_skipped) ** 2
         if coef == AUTO and not held:
             return OGD._of(learning_rate=self.learning_rate)
         if not smoothed or self.isotropic:
@@ -114,9 +118,8 @@ class Ruled(Saved):
                 return OGD._of(learning_rate=self.learning_rate)
             b, g = (_arrays.moved(v, like) for v, like in zip(host, (b, g), strict=True))
         unit_b, unit_g = self._hyper.unit_of_b, self._hyper.unit_of_g
-        half = 0.5 if self.bound == "tight" else 1.0
         with _arrays.beside(b):
-            b, g = half * unit_b * unit_b * b, unit_g * unit_g * g
+            b, g = share * unit_b * unit_b * b, unit_g * unit_g * g
         if self.max_learning_rate is not None:
             with _arrays.beside(b):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)

@@ -41,7 +41,9 @@ class MetaLearner(Ruled):
     One task that diverges must not decide the rates of all: how far a task spreads,
     sum_j (theta_hat_j - phi_j)^2 / eta_j + eta_j grad_sq_j, may be ten times the mean of the tasks
     before, as b and g tell it. A longer one is shortened to that: theta_hat comes nearer to phi by
-    a factor, and grad_sq is multiplied by its square.
+    a factor, and grad_sq is multiplied by its square. One that is not finite is left out, and tells
+    that rates are too high: after s of them all rates are e^(-5 s/w) of the above, until others
+    count.
 
     With a number for `zeta`, b and g start at eps^2 and zeta^2, eps = learning_rate * zeta, and get
     eps^2 / (t + k)^p and zeta^2 / (t + k)^p with every task, the first being t + k = 2; there is no

@@ -27,6 +27,7 @@ from ._sums import sums_of_leaves
 
 # Average tasks that one may weigh, and what phi remembers beyond a round.
 _MOST, _RECENT = 10.0, 9.0
+_LEAST_RESTRAINT = 2.0**-20
 
 
 def tasks_held(n_tasks: Any, decay: float, wide: Any) -> Pair:
@@ -71,6 +72,12 @@ def most_spread(b: Pair, g: Pair, rates: Any, held: Pair, per_distance: float) -
     """Returns the most that a task may spread, by the spread of all before; else what is finite."""
     limit = _MOST * _spread(2 / per_distance * b.high, g.high, rates) / held.high
     return jnp.where((limit > 0) & jnp.isfinite(limit), limit, jnp.finfo(limit.dtype).max)
+
+
+def restraint(n_tasks: Any, n_skipped: Any, wide: Any) -> Any:
+    """Returns what rates are multiplied by after so many tasks that count and were left out."""
+    share = n_skipped.astype(wide) / jnp.maximum(n_tasks, 1).astype(wide)
+    return jnp.maximum(jnp.exp(-_MOST / 2 * share), _LEAST_RESTRAINT)
 
 
 def shortening(start: Any, hat: Any, square: Any, rates: Any, limit: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from jax import numpy as jnp
 from .. import _check
 from .._state import AUTO
 from . import _trees
-from ._average_task import tasks_held, with_prior
+from ._average_task import restraint, tasks_held, with_prior
 from ._pairs import constant, divide, multiply, rounded, single, where
 from ._sums import summed
 from .state import MetaState, full, rate_unit
@@ -75,6 +75,8 @@ def _accumulated(state: MetaState, coef: Any) -> tuple[Any, Any, Any]:
     if hyper.average_task:
         b, g, moved = with_prior(state.layout, b, g, held, state.isotropic)
         is_known &= moved
+        by = jnp.square(restraint(state.n_tasks, state.n_skipped, wide))
+        b = multiply(b, single(by))
     elif state.isotropic:
         sizes = state.layout.sizes if state.isotropic == "tensor" else [sum(state.layout.sizes)]
         n = single(jnp.asarray([max(1, size) for size in sizes], wide))

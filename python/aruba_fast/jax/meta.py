@@ -9,7 +9,7 @@ from jax import numpy as jnp
 
 from .. import _check
 from . import _trees
-from ._average_task import most_spread, recent_mean, tasks_held, with_prior
+from ._average_task import most_spread, recent_mean, restraint, tasks_held, with_prior
 from ._pairs import (
     Pair,
     add,
@@ -55,8 +55,9 @@ def apply(state: MetaState, statistics: TaskStatistics, meta_step: Any = None) -
             included.
 
     Returns:
-        The new MetaState. A round without a finite task changes `n_skipped` alone; so does a round
-        that would make phi or the weight infinite, whose tasks are counted there.
+        The new MetaState. A round without a finite task changes `n_skipped` alone, and the rates,
+        which tasks that were left out lower where `zeta` is no number; so does a round that would
+        make phi or the weight infinite, whose tasks are counted there.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -105,7 +106,6 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
     share = discount(hyper.decay, statistics.n_tasks, wide) if hyper.decay else one
     phi, b, g = (full(state.masters[name]) for name in ("phi", "b", "g"))
     n = sum(state.layout.sizes) if state._shared or hyper.average_task else 1
-    per_distance = 2.0 if hyper.bound == "tight" else 1.0
     b, g = (
         _limited(
             fused(share, old, fused(settled(new), constant(times / (unit * unit), wide), added)),
@@ -113,7 +113,7 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
             to_zero=hyper.average_task,
         )
         for old, new, times, unit in (
-            (b, statistics.distance, per_distance, rate_unit(hyper) * hyper.unit_of_g),
+            (b, statistics.distance, _per_distance(state), rate_unit(hyper) * hyper.unit_of_g),
             (g, statistics.grad_sq, 1.0, hyper.unit_of_g),
         )
     )
@@ -129,27 +129,36 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
         n_tasks=n_tasks,
         weight=weight,
     )
-    learned = _with_rates(learned, full(masters["b"]), full(masters["g"]), per_distance)
+    if not hyper.average_task:
+        learned = _with_rates(learned)
     chosen: MetaState = jax.tree.map(
         lambda new, old: jnp.where(fits & (statistics.n_tasks > 0), new, old), learned, state
     )
     n_skipped = statistics.n_skipped + jnp.where(fits, 0, statistics.n_tasks)
-    return replace(chosen, n_skipped=state.n_skipped + n_skipped)
+    chosen = replace(chosen, n_skipped=state.n_skipped + n_skipped)
+    # The prior's rates follow the tasks that were left out, too.
+    return _with_rates(chosen) if hyper.average_task else chosen
 
 
-def _with_rates(state: MetaState, b: Pair, g: Pair, per_distance: float) -> MetaState:
+def _per_distance(state: MetaState) -> float:
+    return 2.0 if state.hyper.bound == "tight" else 1.0
+
+
+def _with_rates(state: MetaState) -> MetaState:
     """The state at the rates of its b and g."""
     hyper = state.hyper
+    b, g = (full(state.masters[name]) for name in ("b", "g"))
     if not hyper.average_task:
         if state._shared:
             b, g = (settled(summed(state.layout, part, state._shared)) for part in (b, g))
-        return replace(state, rates=_rates(state, b, g))
+        return replace(state, rates=_rates(state, b, g, constant(rate_unit(hyper), b.high.dtype)))
     held = tasks_held(state.n_tasks, hyper.decay, b.high.dtype)
     over, under, is_known = with_prior(state.layout, b, g, held, state._shared)
     one = single(jnp.ones_like(over.high))
-    rates = _rates(state, where(is_known, over, one), where(is_known, under, one))
+    by = restraint(state.n_tasks, state.n_skipped, b.high.dtype)
+    rates = _rates(state, where(is_known, over, one), where(is_known, under, one), single(by))
     state = replace(state, rates=jnp.where(is_known, rates, state.rates))
-    return replace(state, limit=most_spread(b, g, state._rate_of_each, held, per_distance))
+    return replace(state, limit=most_spread(b, g, state._rate_of_each, held, _per_distance(state)))
 
 
 def _require(function: str, state: Any, statistics: Any) -> None:
@@ -204,9 +213,9 @@ def _rho(statistics: TaskStatistics, rate: Any) -> Any:
     return jnp.where(seen & (ratio.high >= 0), ratio.high, -1)
 
 
-def _rates(state: MetaState, b: Pair, g: Pair) -> Any:
+def _rates(state: MetaState, b: Pair, g: Pair, unit: Pair) -> Any:
     hyper, dtype = state.hyper, state.layout.dtype
     ratio = settled(divide(settled(square_root(b)), settled(square_root(g))))
-    rates = rounded(multiply(ratio, constant(rate_unit(hyper), b.high.dtype)), dtype)
+    rates = rounded(multiply(ratio, unit), dtype)
     largest = float(np.finfo(dtype).max)
     return jnp.minimum(rates, dtype.type(min(hyper.max_learning_rate or largest, largest)))

@@ -102,7 +102,7 @@ class Running(Persistent):
 
         An exception that leaves the context drops the task: phi comes back, and nothing else has
         changed but what the model and `optimizer` keep for themselves. A task that is not finite is
-        left out of the round and counted in `n_skipped`.
+        left out of the round and counted in `n_skipped`, which lowers all rates until others count.
 
         Args:
             weight: Weight of the task in the mean of the round, finite and >= 0: 1 for Reptile, the

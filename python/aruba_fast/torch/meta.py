@@ -36,7 +36,8 @@ class MetaOptimizer(Running):
     Nothing has to be chosen. The first tasks, 20 to 34 of them, find the first rate: they run at
     the rates of a grid, from far below what moves a weight up to where gradients begin to grow, and
     nothing else is learned from them. b and g then have the prior of one average task for each
-    parameter, and a task that spreads more than ten average ones is shortened, as a whole.
+    parameter, and a task that spreads more than ten average ones is shortened, as a whole. One that
+    is not finite lowers all rates, until others count again: no model locks where its loss bends.
 
     Args:
         params: Parameters, named parameters or parameter groups, as every optimizer's. A group may
