@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ..demo.figure import STYLE, quantile_bar, save
+from ..demo.figure import STYLE, plain_ticks, quantile_bar, save
 from .methods import ADAM, ARUBA, BEFORE, ISOTROPIC, LEARNED, PLUS, Method
 from .result import Estimate, Result
 
@@ -104,6 +104,9 @@ def _tests(axes: Axes, result: Result, colors: dict[str, str]) -> None:
         place = (trivial, ticks[-1][0])
         axes.annotate(study.trivial[1], place, (4, 8), textcoords="offset points", fontsize=8)
     axes.margins(x=0.14)
+    if study.measure.sign < 0:
+        axes.set_xscale("log")
+        plain_ticks(axes.xaxis, axes.get_xlim())
     markers = "filled: after, diamond: learned rates as they are"
     opened = "open: before, " * (study.measure.sign > 0)
     axes.set_xlabel(f"{study.measure.name}; {opened}{markers}")
@@ -128,6 +131,7 @@ def _way(axes: Axes, result: Result, colors: dict[str, str]) -> None:
         )
     if measure.sign < 0:
         axes.set_yscale("log")
+        plain_ticks(axes.yaxis, axes.get_ylim())
     axes.set_xlabel("rounds of training")
     axes.set_ylabel(measure.name)
     axes.set_title(result.study.curve)
@@ -152,5 +156,5 @@ def _rates(axes: Axes, result: Result) -> None:
     firsts = np.log([run["first_rate"] for run in runs])
     axes.axvline(np.exp(firsts.mean()), color=_FAINT, linestyle=(0, (1, 1.5)))
     axes.set_xscale("log")
-    axes.set_xlabel("rate η: 5, 25, 50, 75, 95 %; dotted: the first rate")
+    axes.set_xlabel("rate η, quantiles; dotted: the first")
     axes.grid(axis="x", color=_GRID, linewidth=0.8)

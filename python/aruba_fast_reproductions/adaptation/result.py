@@ -135,7 +135,7 @@ class Result:
                         [of(of.fixed[0], of.usual).name],
                         ways,
                     ),
-                    f"{of.scheme} with Adam, best of its grid": (adams, [ADAM]),
+                    f"{of.scheme} with Adam, best of its grid, at its best": (adams, [ADAM, *ways]),
                     "isotropic ARUBA, likewise": ([ISOTROPIC], [way]),
                     "the same φ, at its best rate": ([ARUBA], ways),
                     f"the same φ, not {self.study.adapted}": ([ARUBA], [BEFORE]),

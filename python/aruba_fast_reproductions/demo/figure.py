@@ -142,7 +142,7 @@ def _draw_rates(
     axes.axvline(first, color=_FAINT, linewidth=1.2, linestyle=(0, (4, 2)), zorder=0)
     _note(axes, "start", first, side="left")
     axes.set_xscale("log")
-    _plain_ticks(axes.xaxis, axes.get_xlim(), room=0.6)
+    plain_ticks(axes.xaxis, axes.get_xlim(), room=0.6)
     axes.set_yticks(rows, [names[j] for j in shown])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -184,7 +184,7 @@ def _draw_errors(axes: Axes, result: Result, gap: float) -> None:
     axes.set_yscale("log")
     if drawn:
         axes.set_ylim(0.85 * np.min(drawn), 1.12 * np.max(drawn))
-    _plain_ticks(axes.yaxis, axes.get_ylim())
+    plain_ticks(axes.yaxis, axes.get_ylim())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(-0.02 * counts[-1], 1.02 * counts[-1])  # room for the markers at the ends
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
@@ -210,7 +210,7 @@ def _draw_path(
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(0.5, x[-1])
-    _plain_ticks(axes.yaxis, axes.get_ylim())
+    plain_ticks(axes.yaxis, axes.get_ylim())
     axes.xaxis.set_major_locator(LogLocator(numticks=8))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -229,7 +229,7 @@ def _draw_path(
     _name_ends(axes, chosen, ends[named], [colors[k] for k in named], gap)
 
 
-def _plain_ticks(axis: Axis, limits: tuple[float, float], room: float = 1.0) -> None:
+def plain_ticks(axis: Axis, limits: tuple[float, float], room: float = 1.0) -> None:
     """Marks a logarithmic axis in plain numbers: the fewer decades, the more of them."""
     decades = np.log10(limits[1] / limits[0]) / room
     subs = next(

@@ -8,7 +8,7 @@ from .sines import LONG, SHORT
 
 _SGD = "sgd"
 _RATES = (0.005, 0.01, 0.02, 0.05)
-_ADAM_RATES = (0.001, 0.003, 0.01)
+_ADAM_RATES = (0.003, 0.01, 0.03)
 
 
 class Method(adaptation.Method):
