@@ -139,10 +139,6 @@ def test_the_command_prints_writes_draws_and_shows(tmp_path):
             assert all(each in run.stdout for each in line)
     again = aruba_fast("sine", "--show", tmp_path / "a.json")
     assert again.stdout == run.stdout
-    for wrong, sentence in (
-        (["--methods", "fedavg-1"], "sine: `methods` must be known: got 'fedavg-1', expected"),
-        (["--device", "abacus"], "sine: `device` must be one of PyTorch's: got"),
-        (["--show", tmp_path / "sine.png"], "sine: `show` must be a file that this command wrote"),
-    ):
-        failed_in_one_sentence(aruba_fast("sine", *wrong, "--out", tmp_path / "none"), sentence)
+    run = aruba_fast("sine", "--methods", "fedavg-1", "--out", tmp_path / "none")
+    failed_in_one_sentence(run, "sine: `methods` must be known: got 'fedavg-1', expected aruba,")
     assert not (tmp_path / "none").exists()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from adaptations import SMALL, ends_like_one_that_was_not_stopped, without_time, write_digits
+from adaptations import SMALL, ends_like_one_that_was_not_stopped, write_digits
 from test_cli import aruba_fast, failed_in_one_sentence
 from torch_models import torch
 
@@ -14,7 +14,6 @@ from aruba_fast.datasets import load_mnist_writers
 from aruba_fast_reproductions.adaptation import Result, Training
 from aruba_fast_reproductions.adaptation.table import rows
 from aruba_fast_reproductions.adaptation.testing import mean_score
-from aruba_fast_reproductions.workers import run_all
 from aruba_fast_reproductions.writers import STUDY, Method, WritersJob
 from aruba_fast_reproductions.writers.people import People
 
@@ -120,18 +119,6 @@ def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, digits, method,
     assert found["n_skipped"] == 0
 
 
-def test_two_processes_give_the_bits_of_one(tmp_path, digits):
-    results = []
-    for n_workers in (1, 2):
-        folder = tmp_path / str(n_workers)
-        folder.mkdir()
-        own = replace(SMALL, n_rounds=3)
-        jobs = [WritersJob(Method.of("fedavg-0.1"), s, own, folder, digits) for s in range(2)]
-        results.append(run_all(jobs, [each.size for each in jobs], n_workers))
-    assert [without_time(r) for r in results[0]] == [without_time(r) for r in results[1]]
-    assert results[0][0]["before"] != results[0][1]["before"]
-
-
 # ---- the command ---------------------------------------------------------------------------------
 
 
@@ -151,18 +138,16 @@ def test_the_command_prints_writes_draws_and_shows(tmp_path):
 
 
 def test_bad_input_is_one_sentence(tmp_path, digits):
-    data = ["--data", digits]
-    for arguments, sentence in (
-        ([*data, "--methods", "adam"], "writers: `methods` must be known: got 'adam', expected"),
-        ([*data, "--rounds", 1, "--shots", 16], "writers: `shots` must leave images to test on: "),
-        (["--data", tmp_path], "load_mnist_writers: `path` "),
-        (["--show", digits], "writers: `show` must be a file that this command wrote: got"),
+    run = aruba_fast("writers", "--data", digits, "--methods", "adam", "--out", tmp_path / "runs")
+    failed_in_one_sentence(run, "writers: `methods` must be known: got 'adam', expected aruba, iso")
+    assert not (tmp_path / "runs").exists()
+    few = write_digits(tmp_path / "few.npz", n_writers=3)
+    for path, shots, sentence in (
+        (digits, 16, r"`shots` must leave images to test on: got 16, expected less than 1\d, the"),
+        (few, 6, "`data` must have writers for a round: got 2 to train on, expected at least 3"),
     ):
-        run = aruba_fast("writers", *arguments, "--workers", 1, "--out", tmp_path / "runs")
-        failed_in_one_sentence(run, sentence)
-    few = write_digits(tmp_path / "few.npz", n_writers=5)
-    run = aruba_fast("writers", "--data", few, "--workers", 1, "--out", tmp_path / "runs")
-    failed_in_one_sentence(run, "writers: `data` must have writers for a round: got 4 to train on")
+        with pytest.raises(ValueError, match=f"writers: {sentence}"):
+            People(load_mnist_writers(path), replace(SMALL, shots=shots), 0, CPU)
     for name in vars(SMALL):
         with pytest.raises(ValueError, match=f"writers: `{name}` must be"):
             replace(SMALL, **{name: 0})
