@@ -13,6 +13,7 @@ from torch_models import flat, torch
 
 from aruba_fast_reproductions.adaptation import Result, Training
 from aruba_fast_reproductions.adaptation.figure import draw
+from aruba_fast_reproductions.adaptation.result import Estimate
 from aruba_fast_reproductions.adaptation.table import render, rows
 from aruba_fast_reproductions.adaptation.testing import mean_score
 from aruba_fast_reproductions.sine import STUDY, Method, Settings
@@ -155,6 +156,7 @@ def test_less_error_is_better_and_who_diverged_has_none():
     assert short[5] == [
         *("ARUBA", "4.000±.000", "", "0.600±.100", "", "", "", "0.400±.100", "0.300±.100")
     ]
+    assert str(Estimate.of(np.array([3e27, 5e27]), 3)) == "4e+27"
     assert result.best_rate("sgd-0.05", "short") == "0.005"
     assert result.best_rate("sgd-0.01", "short") == "0.02"
     claims = result.claims()

@@ -14,6 +14,8 @@ from aruba_fast.theory.transfer import standard_error
 from .methods import ADAM, ARUBA, BEFORE, ISOTROPIC, LEARNED, PLUS, Method
 from .study import Study
 
+# From here on a mean tells no more than its order: tests have all but diverged.
+_FAR = 1e4
 _NAMES = {LEARNED: "learned rates", PLUS: "ARUBA++"}
 
 
@@ -37,6 +39,8 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         if np.isnan(self.mean):
             return "–"
+        if abs(self.mean) >= _FAR:
+            return f"{self.mean:.0e}"
         error = "" if np.isnan(self.error) else f"±{self.error:.{self.digits}f}"
         return f"{self.mean:.{self.digits}f}{error}".replace("±0.", "±.")
 
