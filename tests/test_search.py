@@ -83,7 +83,7 @@ def test_gradients_that_never_grow_have_no_limit(rng):
             theta = theta - rate * grads[-1]
         distance = (rate * np.sum(grads, axis=0)) ** 2
         search.add(1.0, float(distance.sum()), float(n * size))
-    assert search.n_tasks == 2 * len(STEPS)
+    assert search.n_tasks == 3 * len(STEPS)
     assert 1.0 / 100 < rate < 1.0
 
 

@@ -22,8 +22,8 @@ TABLE = Path(__file__).with_name("cuda_resources.txt")
 # Kernels whose time is memory's: every one has a path of 16-byte loads and stores.
 ELEMENTWISE = re.compile(r"^(step|merge_sums|update_meta)")
 # Kernels whose rules (rules/meta.h: TwoSum, distances) have no fma: one there is a contraction. A
-# task is shortened by one.
-WITHOUT_FMA = re.compile(r"^(sum_(?!\w+<\w+, true>)|merge|commit|find_not_finite)")
+# task is shortened by one, and the restraint of all rates is an exp.
+WITHOUT_FMA = re.compile(r"^(sum_(?!all$|\w+<\w+, true>)|merge|commit|find_not_finite)")
 # Kernels whose state lies in shared memory or in global, which is known at run time only.
 EITHER_MEMORY = re.compile(r"^run_wide_tasks")
 _BITS = r"(8|16|32|64)"

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ._check import Float64Array
 
 # Rates of the grid times |gradient| / |phi|, by half decades: how far the first step of a task
 # goes, in lengths of phi.
 STEPS: Float64Array = 10.0 ** (np.arange(-12, 5) / 2.0)
-_PASSES = 2
+_PASSES = 3
 # Beyond what is stable squared gradients grow by orders of magnitude from one rate to the next;
 # below it they differ from task to task, but on the average by less than this.
 _GROWN = 3.0
@@ -29,14 +30,14 @@ class Search:
 
     A task of m > 1 steps leaves, summed over its coordinates, the squared distance D^2 that it
     travelled, its squared gradients G, and those of its first step, G_1. A grid of rates eta is
-    passed through from below, a task a rate, until gradients have grown; twice, but once where all
+    passed through from below, a task a rate, until gradients have grown; three times, but once where all
     rates are tried on the same tasks. Then
 
         limit = the rate where the mean of G / (m G_1) is 3 times that at small rates, between two
                 rates of the grid;
         rest  = argmin over the rates below the limit of the integral over log eta of
                 -1/2 (D^2 / (eta G) - eta)
-        done  = the least rate from which on, up to rest, the mean of G / (m G_1) is below 3/4 of
+        done  = the least rate from which on, up to rest, the median of G / (m G_1) is below 3/4 of
                 that at small rates: a task as good as solves itself
         first = sqrt(rest limit), at most done, at least limit / 20; without a limit, rest for it.
 
@@ -124,33 +125,34 @@ class Search:
         # Where one pass went further the other one had ended: its gradients had grown.
         longest = max(map(len, self.growth))
         growth, slopes = (
-            np.mean([one + [np.inf] * (longest - len(one)) for one in passes], axis=0)
+            np.array([one + [np.inf] * (longest - len(one)) for one in passes])
             for passes in (self.growth, self.slopes)
         )
-        return self.scale * _first_step(_relative(growth), slopes)
+        return self.scale * _first_step(growth / _at_small(growth.mean(axis=0)), slopes.mean(axis=0))
 
 
-def _relative(growth: Float64Array) -> Float64Array:
-    """How often squared gradients are those at small rates."""
-    relative: Float64Array = growth / np.median(growth[:N_SMALL])
-    return relative
+def _at_small(growth: Float64Array) -> float:
+    return float(np.median(growth[:N_SMALL]))
 
 
 def _has_ended(growth: list[float]) -> bool:
     """Whether a pass has no larger rate to try, or none that is of interest."""
     if len(growth) <= N_SMALL:
         return False
-    last = _relative(np.array(growth))[-2:]
+    last = np.array(growth[-2:]) / _at_small(np.array(growth))
     return len(growth) == len(STEPS) or not np.isfinite(last[-1]) or bool((last > _ENDED).all())
 
 
 def _first_step(growth: Float64Array, slopes: Float64Array) -> float:
-    """The first rate per scale, by the growth and the slopes at the first rates of the grid."""
+    """The first rate per scale, by every pass' growth, relative, and the mean slopes."""
+    passes, growth = growth, growth.mean(axis=0)
     last = int(np.flatnonzero(growth <= _GROWN)[-1])  # one of the small ones at least is below
     rest = int(np.argmin(np.cumsum(slopes[: last + 1])))
-    # A median of three rates, of two tasks each: one may have small gradients by itself.
-    below = growth[: rest + 1]
-    middle = np.median([below[:-2], below[1:-1], below[2:]], axis=0) if rest > 1 else np.ones(1)
+    # The median of the tasks at three rates: one may have small or large gradients by itself.
+    middle = np.ones(1)
+    if rest > 1:
+        below = sliding_window_view(passes[:, : rest + 1], 3, axis=1)
+        middle = np.median(below, axis=(0, 2))
     unsolved = int(np.flatnonzero(np.append(True, middle >= _SOLVED))[-1])
     most = float(STEPS[unsolved + 1]) if unsolved < len(middle) else np.inf
     if last + 1 == len(growth):

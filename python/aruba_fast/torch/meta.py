@@ -33,7 +33,7 @@ class MetaOptimizer(Running):
     when the model is initialized, and on its device. Like the model, it belongs to one thread at a
     time.
 
-    Nothing has to be chosen. The first tasks, 20 to 34 of them, find the first rate: they run at
+    Nothing has to be chosen. The first tasks, 30 to 51 of them, find the first rate: they run at
     the rates of a grid, from far below what moves a weight up to where gradients begin to grow, and
     nothing else is learned from them. b and g then have the prior of one average task for each
     parameter, and a task that spreads more than ten average ones is shortened, as a whole. One that
