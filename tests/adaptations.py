@@ -10,7 +10,7 @@ import pytest
 from aruba_fast_reproductions.runs import Interrupted, Stop
 from aruba_fast_reproductions.writers import Settings
 
-SMALL = Settings(n_rounds=16, n_clients=3, batch_size=4, shots=6, n_epochs=2, n_curve=2)
+SMALL = Settings(n_rounds=24, n_clients=3, batch_size=4, shots=6, n_epochs=2, n_curve=2)
 
 
 def write_digits(path, n_writers=15, fewest=8):

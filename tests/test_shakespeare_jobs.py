@@ -33,7 +33,7 @@ def job(folder, play, method="aruba", seed=0, **settings):
 
 @pytest.mark.parametrize(
     ("method", "stops"),
-    [("aruba", (6, 16)), ("aruba", (1, 9, 13, 14, 15, 16, 17, 20)), ("fedavg-0.1", (1, 17, 20))],
+    [("aruba", (6, 24)), ("aruba", (1, 9, 19, 20, 21, 24, 25, 28)), ("fedavg-0.1", (1, 25, 28))],
 )
 def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, play, method, stops):
     ends_like_one_that_was_not_stopped(lambda folder: job(folder, play, method), tmp_path, stops)
@@ -72,11 +72,11 @@ def test_a_run_of_other_settings_or_another_text_is_refused(tmp_path, play):
 
 def test_what_a_job_measures(tmp_path, play):
     result = job(tmp_path / "runs", play)(lambda *_: None, Stop())
-    assert [point["round"] for point in result["history"]] == [8, 16]
+    assert [point["round"] for point in result["history"]] == [12, 24]
     last = result["history"][-1]
     assert {kind: last[kind] for kind in ("seen", "unseen")} == result["before"]
     assert result["n_roles"] == {"seen": 12, "unseen": 3}
-    assert 3 < result["n_tasks"] <= 48 - 20, "those that find the first rate are not learned from"
+    assert 3 < result["n_tasks"] <= 72 - 30, "those that find the first rate are not learned from"
     assert result["n_skipped"] == 0
     assert result["first_rate"] > 0.0
     names = [name for name, _ in seeded_network(SMALL, 0).named_parameters()]

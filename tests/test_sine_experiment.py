@@ -128,7 +128,7 @@ def test_a_test_that_diverges_has_no_error(tmp_path, monkeypatch):
 
 
 def test_the_command_prints_writes_draws_and_shows(tmp_path):
-    arguments = ["--rounds", 10, "--test-tasks", 3, "--seeds", 1, "--methods", "adam-0.01,aruba"]
+    arguments = ["--rounds", 12, "--test-tasks", 3, "--seeds", 1, "--methods", "adam-0.01,aruba"]
     arguments += ["--workers", 1, "--out", tmp_path / "runs", "--json", tmp_path / "a.json"]
     run = aruba_fast("sine", *arguments, "--figures", tmp_path)
     assert run.returncode == 0, run.stderr
