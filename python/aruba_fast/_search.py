@@ -128,7 +128,9 @@ class Search:
             np.array([one + [np.inf] * (longest - len(one)) for one in passes])
             for passes in (self.growth, self.slopes)
         )
-        return self.scale * _first_step(growth / _at_small(growth.mean(axis=0)), slopes.mean(axis=0))
+        return self.scale * _first_step(
+            growth / _at_small(growth.mean(axis=0)), slopes.mean(axis=0)
+        )
 
 
 def _at_small(growth: Float64Array) -> float:
