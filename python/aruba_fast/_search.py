@@ -30,8 +30,8 @@ class Search:
 
     A task of m > 1 steps leaves, summed over its coordinates, the squared distance D^2 that it
     travelled, its squared gradients G, and those of its first step, G_1. A grid of rates eta is
-    passed through from below, a task a rate, until gradients have grown; three times, but once where all
-    rates are tried on the same tasks. Then
+    passed through from below, a task a rate, until gradients have grown; three times, but once
+    where all rates are tried on the same tasks. Then
 
         limit = the rate where the mean of G / (m G_1) is 3 times that at small rates, between two
                 rates of the grid;
