@@ -64,12 +64,13 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
         b, g = oracle.with_prior()
         if hyper.get("isotropic"):
             b, g = (mean * (1 + 1 / oracle.n_held) for mean in oracle.means())
-        b = oracle.restraint**2 * b / (2 if hyper.get("bound") == "tight" else 1)
+        b = oracle.restraint**2 * b
         if cap := hyper.get("max_learning_rate"):
             b = np.minimum(b, cap**2 * g)
         np.testing.assert_allclose(rule.b, b, rtol=20 * eps)
         np.testing.assert_allclose(rule.g, g, rtol=20 * eps)
-        assert rule.coef == pytest.approx(oracle.n_held, rel=1e-14)
+        twice = 2 if hyper.get("bound") == "tight" else 1
+        assert rule.coef == pytest.approx(twice * oracle.n_held, rel=1e-14)
     one_tensor = len(hyper.get("tensors", [d])) == 1
     one_rate = (hyper.get("isotropic") and one_tensor) or hyper.get("train") == "scalar"
     assert np.isscalar(learner.learning_rate) == one_rate

@@ -198,7 +198,8 @@ def _findings(found: Diagnosis, n_known: int, diverged: bool, restraint: float) 
             "Tasks diverged, as a warning said: columns of one scale, a smaller learning_rate or "
             "a radius."
         )
-    if found.n_skipped > _MANY_SKIPPED * n_seen:
+    many_skipped = found.n_skipped > _MANY_SKIPPED * n_seen
+    if many_skipped:
         held = f"; they hold all rates at {restraint:.1%} of the others'" if restraint < 1 else ""
         yield (
             f"{found.n_skipped} of {n_seen} tasks were left out: rows that are not finite, or "
@@ -211,10 +212,9 @@ def _findings(found: Diagnosis, n_known: int, diverged: bool, restraint: float) 
             "The prior outweighs the data, and the rates stay where they began: "
             'zeta="auto", or a zeta of the size of a gradient.'
         )
-    if n_known < _FEW:
+    if n_known < _FEW or many_skipped:
         return
-    rest = found.rest / restraint**2
-    if found.rho > _FAR_FROM_REST * rest:
+    if found.rho > _FAR_FROM_REST * found.rest:
         yield "Tasks go further than at rest: the rates still rise, and want more tasks."
-    if found.rho < rest / _FAR_FROM_REST:
+    if found.rho < found.rest / _FAR_FROM_REST:
         yield "Tasks turn around more than at rest: the rates still fall, and want more tasks."

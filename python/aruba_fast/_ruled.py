@@ -71,9 +71,10 @@ class Ruled(Saved):
 
         Args:
             coef: "auto" for ARUBA++, the rule for new tasks, with the number of tasks that b and g
-                hold: a task's own squared gradients then count as those of an average one. A float
-                >= 0 for another weight of them. None for OGD at `learning_rate`, which tasks are
-                trained with.
+                hold, twice that for the tight bound: rates start at `learning_rate`, and a task's
+                own squared gradients count as those of an average one, or two. A float >= 0 for
+                another weight of them. None for OGD at `learning_rate`, which tasks are trained
+                with.
 
         Returns:
             `ArubaPlusPlus(b, g, coef)` or `OGD(learning_rate)`. For ARUBA++, b and g are those with
@@ -99,12 +100,12 @@ class Ruled(Saved):
         b, g, counts = self._read("b", "g", "counts")  # of one moment
         # Read of a device only where it has to be: a graph that is captured cannot wait.
         smoothed, held = not self._hyper.average_task, 0.0
-        share = 0.5 if self.bound == "tight" else 1.0  # of b
+        share = 1.0  # of b
         if coef == AUTO or not smoothed:
             n_tasks, n_skipped = (int(count) for count in _arrays.host(counts))
             held = tasks_held(n_tasks, self.decay)
             if not smoothed:
-                share *= _core.restraint(n_tasks, n_skipped) ** 2
+                share = _core.restraint(n_tasks, n_skipped) ** 2
         if coef == AUTO and not held:
             return OGD._of(learning_rate=self.learning_rate)
         if not smoothed or self.isotropic:
@@ -123,7 +124,7 @@ class Ruled(Saved):
         if self.max_learning_rate is not None:
             with _arrays.beside(b):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
-        weight = held if isinstance(coef, str) else coef
+        weight = self._hyper.per_distance * held if isinstance(coef, str) else coef
         return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=weight)
 
     def _require_rate(self, function: str) -> None:

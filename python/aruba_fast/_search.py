@@ -30,8 +30,8 @@ class Search:
 
     A task of m > 1 steps leaves, summed over its coordinates, the squared distance D^2 that it
     travelled, its squared gradients G, and those of its first step, G_1. A grid of rates eta is
-    passed through from below, a task a rate, until gradients have grown; three times, but once where all
-    rates are tried on the same tasks. Then
+    passed through from below, a task a rate, until gradients have grown; three times, but once
+    where all rates are tried on the same tasks. Then
 
         limit = the rate where the mean of G / (m G_1) is 3 times that at small rates, between two
                 rates of the grid;
@@ -128,7 +128,9 @@ class Search:
             np.array([one + [np.inf] * (longest - len(one)) for one in passes])
             for passes in (self.growth, self.slopes)
         )
-        return self.scale * _first_step(growth / _at_small(growth.mean(axis=0)), slopes.mean(axis=0))
+        return self.scale * _first_step(
+            growth / _at_small(growth.mean(axis=0)), slopes.mean(axis=0)
+        )
 
 
 def _at_small(growth: Float64Array) -> float:

@@ -112,6 +112,11 @@ class Hyperparameters(Versioned):
         return self.zeta == AUTO
 
     @property
+    def per_distance(self) -> float:
+        """What b counts a halved squared distance for."""
+        return 2.0 if self.bound == "tight" else 1.0
+
+    @property
     def one_rate(self) -> bool:
         """Whether tasks are trained at one learning rate for all coordinates."""
         return self.train == "scalar" or (self.isotropic and len(self.tensors or (1,)) == 1)

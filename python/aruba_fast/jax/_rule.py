@@ -23,14 +23,15 @@ def rule(state: MetaState, coef: Any = AUTO) -> GradientTransformation:
     Args:
         state: The meta-state.
         coef: "auto" for `aruba_plus_plus`, the rule for new tasks, with the number of tasks that b
-            and g hold: a task's own squared gradients then count as those of an average one. A
-            number >= 0 for another weight of them. None for `ogd` at the learned rates, which tasks
-            are trained with.
+            and g hold, twice that for the tight bound: rates start at the learned ones, and a
+            task's own squared gradients count as those of an average one, or two. A number >= 0
+            for another weight of them. None for `ogd` at the learned rates, which tasks are trained
+            with.
 
     Returns:
-        A `GradientTransformation`. For ARUBA++, b, halved for the tight bound, and g are those with
-        their prior; isotropic states hand out their means, and b is lowered where its rate would
-        exceed `max_learning_rate`. As long as nothing is known of them, it keeps to the rates.
+        A `GradientTransformation`. For ARUBA++, b and g are those with their prior; isotropic
+        states hand out their means, and b is lowered where its rate would exceed
+        `max_learning_rate`. As long as nothing is known of them, it keeps to the rates.
 
     Raises:
         TypeError: `state` is not a MetaState, or `coef` not a real number.
@@ -81,16 +82,16 @@ def _accumulated(state: MetaState, coef: Any) -> tuple[Any, Any, Any]:
         sizes = state.layout.sizes if state.isotropic == "tensor" else [sum(state.layout.sizes)]
         n = single(jnp.asarray([max(1, size) for size in sizes], wide))
         b, g = (divide(summed(state.layout, part, state.isotropic), n) for part in (b, g))
-    half, zeta = 0.5 if hyper.bound == "tight" else 1.0, hyper.unit_of_g
+    zeta = hyper.unit_of_g
     b, g = (
-        multiply(pair, constant(share * (unit * unit), wide))
-        for pair, share, unit in ((b, half, rate_unit(hyper) * zeta), (g, 1.0, zeta))
+        multiply(pair, constant(unit * unit, wide))
+        for pair, unit in ((b, rate_unit(hyper) * zeta), (g, zeta))
     )
     if hyper.max_learning_rate is not None:
         most = multiply(g, constant(hyper.max_learning_rate * hyper.max_learning_rate, wide))
         b = where(b.high > most.high, most, b)
     # The root of a square is the number, so that ARUBA++ of these is OGD to the bit.
-    weight = held.high if coef is None else coef.astype(wide)
+    weight = hyper.per_distance * held.high if coef is None else coef.astype(wide)
     return (
         jnp.where(is_known, rounded(b, dtype), jnp.square(state.rates)),
         jnp.where(is_known, rounded(g, dtype), 1),

@@ -113,7 +113,7 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
             to_zero=hyper.average_task,
         )
         for old, new, times, unit in (
-            (b, statistics.distance, _per_distance(state), rate_unit(hyper) * hyper.unit_of_g),
+            (b, statistics.distance, hyper.per_distance, rate_unit(hyper) * hyper.unit_of_g),
             (g, statistics.grad_sq, 1.0, hyper.unit_of_g),
         )
     )
@@ -140,10 +140,6 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
     return _with_rates(chosen) if hyper.average_task else chosen
 
 
-def _per_distance(state: MetaState) -> float:
-    return 2.0 if state.hyper.bound == "tight" else 1.0
-
-
 def _with_rates(state: MetaState) -> MetaState:
     """The state at the rates of its b and g."""
     hyper = state.hyper
@@ -158,7 +154,7 @@ def _with_rates(state: MetaState) -> MetaState:
     by = restraint(state.n_tasks, state.n_skipped, b.high.dtype)
     rates = _rates(state, where(is_known, over, one), where(is_known, under, one), single(by))
     state = replace(state, rates=jnp.where(is_known, rates, state.rates))
-    return replace(state, limit=most_spread(b, g, state._rate_of_each, held, _per_distance(state)))
+    return replace(state, limit=most_spread(b, g, state._rate_of_each, held, hyper.per_distance))
 
 
 def _require(function: str, state: Any, statistics: Any) -> None:

@@ -1,13 +1,13 @@
 """ARUBA for PyTorch: an initialization and a learning rate for every weight of a network.
 
-    meta = aruba_fast.torch.MetaOptimizer(model.parameters(), learning_rate=0.1)
+    meta = aruba_fast.torch.MetaOptimizer(model.parameters())
     for round in rounds:
         for task in round:
             with meta.task(weight=len(task)) as optimizer:
                 for x, y in task:
                     optimizer.zero_grad(); loss(model(x), y).backward(); optimizer.step()
         meta.step(meta_step=1.0)
-    optimizer = meta.rule(coef=0.1)  # ARUBA++ at meta-test
+    optimizer = meta.rule()  # ARUBA++ at meta-test
 
 PyTorch computes gradients; the step with its statistics, the sums of a round and the meta-update
 are one native call each for the whole model. The steps are also operators,
