@@ -252,8 +252,6 @@ def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how)
     (learner,) = training.meta.learners
     n_tasks, sizes = training.meta.n_tasks, [p.numel() for p in network.parameters()]
     b, g_phi = (with_average(v, sizes, n_tasks) for v in (learner.b, learner.g))
-    # ARUBA++ starts at the rates of the blog, which count half of the distances.
-    b = b / 2 if how == "aruba++" else b
     right = n = 0
     moved = False
     for own, text in zip([t.own for t in group.tests], texts(plays, which, test=True), strict=True):
@@ -263,8 +261,9 @@ def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how)
             rows = range(start, min(start + SMALL.batch_size, len(own)))
             grad = own_gradient(network, own, rows)
             rate = float(how) if how == "0.1" else np.sqrt(b / g)
-            # ARUBA++: the old g' gives the rate; a task of training on the average has g / n.
-            g = g + n_tasks * grad**2 * (how == "aruba++")
+            # ARUBA++: the old g' gives the rate; a task's own gradients count twice those of an
+            # average task of training, which has g / n.
+            g = g + 2 * n_tasks * grad**2 * (how == "aruba++")
             theta = theta - rate * grad
         moved |= bool(np.abs(theta - learner.phi).max() > 1e-4)
         move(network, theta)
