@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ._check import Float64Array
 
@@ -14,14 +13,14 @@ _PASSES = 3
 # Beyond what is stable squared gradients grow by orders of magnitude from one rate to the next;
 # below it they differ from task to task, but on the average by less than this.
 _GROWN = 3.0
+# A task of so large ones takes phi to where it does not come back from: dead ReLUs, say.
+_RUINED = 30.0
 # A pass ends after two tasks in turn whose gradients have grown by this: one may be odd by itself.
 _ENDED = 10.0
-# Where squared gradients have fallen to this, on the average over a task, it is as good as solved.
-_SOLVED = 0.75
 # Rates that are surely small: gradients there are what those at larger rates have grown from.
 N_SMALL = 4
-# Of the limit, that a first rate is at least.
-_LEAST = 1.0 / 20.0
+# Of the limit and of ruin, that a first rate is at least and at most.
+_LEAST, _MOST = 1.0 / 20.0, 1.0 / 3.0
 
 
 @dataclass
@@ -34,18 +33,17 @@ class Search:
     where all rates are tried on the same tasks. Then
 
         limit = the rate where the mean of G / (m G_1) is 3 times that at small rates, between two
-                rates of the grid;
+                rates of the grid
+        ruin  = likewise, 30 times
         rest  = argmin over the rates below the limit of the integral over log eta of
                 -1/2 (D^2 / (eta G) - eta)
-        done  = the least rate from which on, up to rest, the median of G / (m G_1) is below 3/4 of
-                that at small rates: a task as good as solves itself
-        first = sqrt(rest limit), at most done, at least limit / 20; without a limit, rest for it.
+        first = sqrt(rest limit), at least limit / 20, at most ruin / 3; without ruin, rest.
 
     The integrand is the first-order derivative of the task's online loss by log eta over G: steps
     within a task agree below `rest`, and turn around above. Where they do neither, `rest` is far
-    too low, and phi would not get far in a task; near the limit it gets too far. Where a task's
-    gradients vanish before that, larger steps are of no use to it, and they take phi to where it
-    may not come back from. Loss and parameters may have any unit.
+    too low, and phi would not get far in a task. Gradients of one model grow slowly beyond the
+    limit, and it learns best there; those of another explode, and it must not come near. Loss and
+    parameters may have any unit.
 
     Args:
         scale: |phi| / |gradient at phi|, by which steps of the grid are rates; None until the first
@@ -125,41 +123,41 @@ class Search:
         # Where one pass went further the other one had ended: its gradients had grown.
         longest = max(map(len, self.growth))
         growth, slopes = (
-            np.array([one + [np.inf] * (longest - len(one)) for one in passes])
+            np.mean([one + [np.inf] * (longest - len(one)) for one in passes], axis=0)
             for passes in (self.growth, self.slopes)
         )
-        return self.scale * _first_step(
-            growth / _at_small(growth.mean(axis=0)), slopes.mean(axis=0)
-        )
+        return self.scale * _first_step(_relative(growth), slopes)
 
 
-def _at_small(growth: Float64Array) -> float:
-    return float(np.median(growth[:N_SMALL]))
+def _relative(growth: Float64Array) -> Float64Array:
+    """How often squared gradients are those at small rates."""
+    relative: Float64Array = growth / np.median(growth[:N_SMALL])
+    return relative
 
 
 def _has_ended(growth: list[float]) -> bool:
     """Whether a pass has no larger rate to try, or none that is of interest."""
     if len(growth) <= N_SMALL:
         return False
-    last = np.array(growth[-2:]) / _at_small(np.array(growth))
+    last = _relative(np.array(growth))[-2:]
     return len(growth) == len(STEPS) or not np.isfinite(last[-1]) or bool((last > _ENDED).all())
 
 
 def _first_step(growth: Float64Array, slopes: Float64Array) -> float:
-    """The first rate per scale, by every pass' growth, relative, and the mean slopes."""
-    passes, growth = growth, growth.mean(axis=0)
-    last = int(np.flatnonzero(growth <= _GROWN)[-1])  # one of the small ones at least is below
-    rest = int(np.argmin(np.cumsum(slopes[: last + 1])))
-    # The median of the tasks at three rates: one may have small or large gradients by itself.
-    middle = np.ones(1)
-    if rest > 1:
-        below = sliding_window_view(passes[:, : rest + 1], 3, axis=1)
-        middle = np.median(below, axis=(0, 2))
-    unsolved = int(np.flatnonzero(np.append(True, middle >= _SOLVED))[-1])
-    most = float(STEPS[unsolved + 1]) if unsolved < len(middle) else np.inf
+    """The first rate per scale, by the relative growth and the slopes at the rates of the grid."""
+    limit, most = _rate_of(_GROWN, growth), _MOST * _rate_of(_RUINED, growth)
+    below = np.flatnonzero(growth <= _GROWN)[-1]  # one of the small ones at least is
+    rest = float(STEPS[np.argmin(np.cumsum(slopes[: below + 1]))])
+    if most == np.inf:
+        return rest
+    return max(min(float(np.sqrt(rest * limit)), most), _LEAST * limit)
+
+
+def _rate_of(wanted: float, growth: Float64Array) -> float:
+    """The rate per scale from which on gradients have grown so, between two rates of the grid."""
+    last = int(np.flatnonzero(growth <= wanted)[-1])
     if last + 1 == len(growth):
-        return min(float(STEPS[rest]), most)
+        return np.inf
     low, high = np.log(growth[last]), np.log(min(growth[last + 1], 1e30))
-    share = (np.log(_GROWN) - low) / (high - low)
-    limit = float(STEPS[last] * (STEPS[1] / STEPS[0]) ** share)
-    return max(min(float(np.sqrt(STEPS[rest] * limit)), most), _LEAST * limit)
+    share = (np.log(wanted) - low) / (high - low)
+    return float(STEPS[last] * (STEPS[1] / STEPS[0]) ** share)

@@ -26,15 +26,14 @@ def first_rate(state: MetaState, run: Callable[[Any], tuple[Any, Any]]) -> MetaS
 
         limit = the rate where the squared gradients of the tasks, each over its own without a
                 step, are on the average 3 times those at small rates
+        ruin  = likewise, 30 times
         rest  = argmin over the rates below of the integral over log eta of
                 -1/2 (sum (theta_hat - phi)^2 / (eta sum grad_sq) - eta)
-        done  = the least rate from which on, up to rest, they are below 3/4 of those at small rates
-        rate  = sqrt(rest limit), at most done, at least limit / 20
+        rate  = sqrt(rest limit), at least limit / 20, at most ruin / 3; without ruin, rest
 
-    `rest` is where, to first order, the steps of a task neither agree nor turn around; from `done`
-    on a task as good as solves itself. The rates are searched by half decades, first steps of 1e-6
-    to 100 lengths of phi, where phi is zero of one; so that loss and parameters may have any unit.
-    Not under `jit`: what `run` does may be.
+    `rest` is where, to first order, the steps of a task neither agree nor turn around. The rates
+    are searched by half decades, first steps of 1e-6 to 100 lengths of phi, where phi is zero of
+    one; so that loss and parameters may have any unit. Not under `jit`: what `run` does may be.
 
     Args:
         state: The meta-state, before its first task.
