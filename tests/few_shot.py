@@ -17,10 +17,10 @@ SETTINGS = Settings(
     inner_batch=4,
     inner_steps=3,
     meta_batch=2,
-    meta_iterations=20,  # the first rate is found by the 17th
+    meta_iterations=30,  # the first rate is found by the 25th
     n_train=6,
 )
-EVALUATION = EvaluationSettings(shots=(1, 3), batch=2, steps=3, n_tasks=6, every=10, n_looking=2)
+EVALUATION = EvaluationSettings(shots=(1, 3), batch=2, steps=3, n_tasks=6, every=15, n_looking=2)
 DATA = small(np.random.default_rng(0))
 
 

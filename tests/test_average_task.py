@@ -69,8 +69,8 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
             b = np.minimum(b, cap**2 * g)
         np.testing.assert_allclose(rule.b, b, rtol=20 * eps)
         np.testing.assert_allclose(rule.g, g, rtol=20 * eps)
-        twice = 2 if hyper.get("bound") == "tight" else 1
-        assert rule.coef == pytest.approx(twice * oracle.n_held, rel=1e-14)
+        weight = 4 if hyper.get("bound") == "tight" else 1
+        assert rule.coef == pytest.approx(weight * oracle.n_held, rel=1e-14)
     one_tensor = len(hyper.get("tensors", [d])) == 1
     one_rate = (hyper.get("isotropic") and one_tensor) or hyper.get("train") == "scalar"
     assert np.isscalar(learner.learning_rate) == one_rate

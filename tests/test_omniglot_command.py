@@ -29,7 +29,7 @@ from aruba_fast_reproductions.runs import KIND
 
 ROOT = Path(__file__).parent.parent
 # 8 meta-iterations are 40 tasks, of which at most 34 find the first rate.
-TINY = ("--partial", "--train-characters", "6", "--ways", "2", "--meta-iterations", "8")
+TINY = ("--partial", "--train-characters", "6", "--ways", "2", "--meta-iterations", "11")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_command_trains_tests_prints_and_draws(tmp_path, data):
     few = ("--shots", "1", "--test-tasks", "1", "--workers", "1", "--figures", tmp_path)
     run = invoke(*TINY, *own, *few, "--methods", "sgd-0.1, aruba", "--seeds", "2", "--inductive")
     assert run.exit_code == 0, run.output
-    for part in ("2-way, 8 meta-iterations", "1-shot, inductive", "SGD 0.1", "ARUBA++"):
+    for part in ("2-way, 11 meta-iterations", "1-shot, inductive", "SGD 0.1", "ARUBA++"):
         assert part in run.output
     result = json.loads((tmp_path / "all.json").read_text())
     assert result == json.loads((tmp_path / "runs" / "omniglot.json").read_text())
@@ -79,7 +79,7 @@ def test_the_command_trains_tests_prints_and_draws(tmp_path, data):
         _, facts, _ = checkpoint.read(
             tmp_path / "runs" / f"{one['method']}-seed{one['seed']}.safetensors", KIND
         )
-        assert facts["n_done"] == one["settings"]["meta_iterations"] == 8
+        assert facts["n_done"] == one["settings"]["meta_iterations"] == 11
     sgd, aruba = result["runs"][:2]
     assert [test["method"] for test in sgd["tests"] + aruba["tests"]] == [
         *("sgd-0.1", "aruba", "aruba++")

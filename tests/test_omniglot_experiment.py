@@ -178,8 +178,7 @@ def _rule(training, coef):
         n_tasks = training.meta.n_tasks
         parts = (shaped(values, training.model) for values in (learner.b, learner.g))
         b, g = ([v + v.mean() / n_tasks for v in part] for part in parts)
-        # ARUBA++ starts at the rates of the blog, which count half of the distances.
-        return Rule("aruba++", b=[v / 2 for v in b], g=g, coef=n_tasks)
+        return Rule("aruba++", b=b, g=g, coef=4 * n_tasks)  # the bound is the tight one
     if training.method.kind == "adam":
         state = training.inner.state_dict()["state"]
         assert state[0]["step"] == 6  # two tasks of three steps: it is kept over tasks

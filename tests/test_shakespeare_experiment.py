@@ -261,9 +261,9 @@ def test_a_role_takes_an_epoch_of_single_steps_and_is_then_counted(trained, how)
             rows = range(start, min(start + SMALL.batch_size, len(own)))
             grad = own_gradient(network, own, rows)
             rate = float(how) if how == "0.1" else np.sqrt(b / g)
-            # ARUBA++: the old g' gives the rate; a task's own gradients count twice those of an
-            # average task of training, which has g / n.
-            g = g + 2 * n_tasks * grad**2 * (how == "aruba++")
+            # ARUBA++: the old g' gives the rate; a task's own gradients count four times those of
+            # an average task of training, which has g / n.
+            g = g + 4 * n_tasks * grad**2 * (how == "aruba++")
             theta = theta - rate * grad
         moved |= bool(np.abs(theta - learner.phi).max() > 1e-4)
         move(network, theta)

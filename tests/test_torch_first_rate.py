@@ -104,7 +104,7 @@ def test_what_follows_is_numpys_learner_bit_for_bit(name, hyper):
     b, g = (flat(meta._active._rates), flat(meta._active._sums))
     np.testing.assert_array_equal(b, rule.b.astype(b.dtype))
     np.testing.assert_array_equal(g, rule.g.astype(g.dtype))
-    assert meta._active._coef == rule.coef == 2 * meta.n_tasks  # the tight bound
+    assert meta._active._coef == rule.coef == 4 * meta.n_tasks  # the tight bound
 
 
 def iterates(unit, scale):

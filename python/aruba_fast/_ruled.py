@@ -71,10 +71,10 @@ class Ruled(Saved):
 
         Args:
             coef: "auto" for ARUBA++, the rule for new tasks, with the number of tasks that b and g
-                hold, twice that for the tight bound: rates start at `learning_rate`, and a task's
-                own squared gradients count as those of an average one, or two. A float >= 0 for
-                another weight of them. None for OGD at `learning_rate`, which tasks are trained
-                with.
+                hold, four times that for the tight bound: rates start at `learning_rate`, and a
+                task's own squared gradients count as those of an average one, or of four. A float
+                >= 0 for another weight of them. None for OGD at `learning_rate`, which tasks are
+                trained with.
 
         Returns:
             `ArubaPlusPlus(b, g, coef)` or `OGD(learning_rate)`. For ARUBA++, b and g are those with
@@ -124,7 +124,7 @@ class Ruled(Saved):
         if self.max_learning_rate is not None:
             with _arrays.beside(b):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
-        weight = self._hyper.per_distance * held if isinstance(coef, str) else coef
+        weight = self._hyper.own_weight * held if isinstance(coef, str) else coef
         return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=weight)
 
     def _require_rate(self, function: str) -> None:

@@ -117,6 +117,11 @@ class Hyperparameters(Versioned):
         return 2.0 if self.bound == "tight" else 1.0
 
     @property
+    def own_weight(self) -> float:
+        """For how many average tasks a task's own squared gradients count in ARUBA++."""
+        return 4.0 if self.bound == "tight" else 1.0
+
+    @property
     def one_rate(self) -> bool:
         """Whether tasks are trained at one learning rate for all coordinates."""
         return self.train == "scalar" or (self.isotropic and len(self.tensors or (1,)) == 1)

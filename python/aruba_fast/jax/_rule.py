@@ -23,8 +23,8 @@ def rule(state: MetaState, coef: Any = AUTO) -> GradientTransformation:
     Args:
         state: The meta-state.
         coef: "auto" for `aruba_plus_plus`, the rule for new tasks, with the number of tasks that b
-            and g hold, twice that for the tight bound: rates start at the learned ones, and a
-            task's own squared gradients count as those of an average one, or two. A number >= 0
+            and g hold, four times that for the tight bound: rates start at the learned ones, and a
+            task's own squared gradients count as those of an average one, or of four. A number >= 0
             for another weight of them. None for `ogd` at the learned rates, which tasks are trained
             with.
 
@@ -91,7 +91,7 @@ def _accumulated(state: MetaState, coef: Any) -> tuple[Any, Any, Any]:
         most = multiply(g, constant(hyper.max_learning_rate * hyper.max_learning_rate, wide))
         b = where(b.high > most.high, most, b)
     # The root of a square is the number, so that ARUBA++ of these is OGD to the bit.
-    weight = hyper.per_distance * held.high if coef is None else coef.astype(wide)
+    weight = hyper.own_weight * held.high if coef is None else coef.astype(wide)
     return (
         jnp.where(is_known, rounded(b, dtype), jnp.square(state.rates)),
         jnp.where(is_known, rounded(g, dtype), 1),

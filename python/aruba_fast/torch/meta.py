@@ -199,10 +199,10 @@ class MetaOptimizer(Running):
         Nothing is learned from that task.
 
         Args:
-            coef: "auto" for ARUBA++ with the number of tasks learned from, twice that for the tight
-                bound: it starts at the learned rates and lowers them within the task by its own
-                squared gradients, which count as those of an average task, or of two. A float >= 0
-                for another weight of them; None for the learned rates, which tasks are trained
+            coef: "auto" for ARUBA++ with the number of tasks learned from, four times that for the
+                tight bound: it starts at the learned rates and lowers them within the task by its
+                own squared gradients, which count as those of an average task, or of four. A float
+                >= 0 for another weight of them; None for the learned rates, which tasks are trained
                 with.
 
         Returns:
