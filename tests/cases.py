@@ -250,3 +250,22 @@ def pack(pieces, dtype):
     offsets = np.cumsum([0] + [len(y) for _, y in pieces])
     x = np.concatenate([x for x, _ in pieces]).astype(dtype)
     return af.Tasks(x, np.concatenate([y for _, y in pieces]).astype(dtype), offsets)
+
+
+# Learners whose prior is one average task, of 19 coordinates.
+HYPERPARAMETERS = (
+    {},
+    {"learning_rate": 0.25},
+    {"bound": "tight"},
+    {"train": "scalar"},
+    {"train": "scalar", "bound": "tight"},
+    {"isotropic": True},
+    {"tensors": (4, 1, 14)},
+    {"tensors": (19,), "isotropic": True},
+    {"tensors": (4, 1, 14), "isotropic": True, "bound": "tight"},
+    {"tensors": (4, 1, 14), "train": "scalar", "bound": "tight"},
+    {"decay": 0.25},
+    {"decay": 1e-20},
+    {"max_learning_rate": 0.4},
+    {"isotropic": True, "decay": 0.5, "max_learning_rate": 0.5, "bound": "tight"},
+)
