@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from cases import HYPERPARAMETERS, dtypes, fake_run, single
 from real_data import people
 
@@ -26,7 +26,7 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
     phi = single(rng.standard_normal(d))
     learner = af.MetaLearner(phi.astype(dtype), **({"learning_rate": 0.5} | hyper))
     renamed = {"learning_rate0" if k == "learning_rate" else k: v for k, v in hyper.items()}
-    oracle = reference.MetaLearner(phi, **({"learning_rate0": 0.5, "zeta": None} | renamed))
+    oracle = reference_meta.MetaLearner(phi, **({"learning_rate0": 0.5, "zeta": None} | renamed))
     for n_tasks in (1, 5, 2, 1, 17, 3):
         run = fake_run(rng, n_tasks, d, dtype)
         run.theta_hat[-1] *= 1e3 if n_tasks == 3 else 1.0

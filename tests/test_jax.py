@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from cases import smoothed
 from jax_models import (
     SHAPES,
@@ -73,7 +73,7 @@ def test_float64_equals_numpy_and_follows_the_equations(rng):
     phi = parameters("mlp", rng, np.float64)
     state = smoothed_state(phi, **hyper)
     assert state.masters["b"].low is None
-    oracle = reference.MetaLearner(flat(phi), learning_rate0=0.1, zeta=2.0, p=0.4)
+    oracle = reference_meta.MetaLearner(flat(phi), learning_rate0=0.1, zeta=2.0, p=0.4)
     twin = Twin(phi, **hyper)
     for _ in range(2):
         inner, runs = aj.ogd(state.learning_rate), []
@@ -168,7 +168,7 @@ def test_many_small_tasks_are_summed_side_by_side(rng):
     """More tasks than one row of the sums holds, against exact sums."""
     hat = rng.standard_normal((70_001, 1)).astype(np.float32)
     found = aj.statistics(jnp.zeros(1), hat, hat * hat)
-    distance, squares, thetas, weight, n, _ = reference.statistics(hat, hat * hat, np.zeros(1))
+    distance, squares, thetas, weight, n, _ = reference_meta.statistics(hat, hat * hat, np.zeros(1))
     assert (float(found.weight.high), int(found.n_tasks)) == (weight, n)
     np.testing.assert_allclose(wide(found.distance), distance, rtol=2.0**-44)
     np.testing.assert_allclose(wide(found.grad_sq), squares, rtol=2.0**-44)

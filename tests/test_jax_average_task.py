@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from cases import single
 from jax_models import aj, flat, jax, jnp, lax, rates_of
 
@@ -53,7 +53,7 @@ def rows(tree):
 def twin(phi, **hyper):
     """The reference with the leaves as its tensors."""
     isotropic = hyper.pop("isotropic", False)
-    return reference.MetaLearner(
+    return reference_meta.MetaLearner(
         flat(phi),
         zeta=None,
         learning_rate0=hyper.pop("learning_rate", 0.5),

@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from cases import DTYPES, LOSSES, dtypes, n_parameters, pack, single, smoothed, task_data
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +56,7 @@ def test_many_rounds_follow_the_equations(hyper, how, dtype, rng):
     phi = single(rng.standard_normal(d))
     learner = smoothed(phi.astype(dtype), **hyper)
     renamed = {"learning_rate0" if k == "learning_rate" else k: v for k, v in hyper.items()}
-    oracle = reference.MetaLearner(phi, **renamed)
+    oracle = reference_meta.MetaLearner(phi, **renamed)
     for n_tasks in (1, 5, 2, 1, 16, 3):
         run = fake_run(rng, n_tasks, d, dtype)
         options = dict(UPDATES[how])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from cases import LOSSES, dtypes, n_parameters, pack, smoothed, task_data
 
 import aruba_fast as af
@@ -61,11 +61,11 @@ def test_meta_train_against_the_oracle(loss, rng):
     d = 4
     pieces = [task_data(loss, rng, n, d) for n in (5, 9, 2, 14, 7, 1, 6)] * 3
     learner = smoothed(np.zeros(n_parameters(loss, d)), learning_rate=0.25, p=0.4)
-    oracle = reference.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate0=0.25, p=0.4)
+    oracle = reference_meta.MetaLearner(np.zeros(n_parameters(loss, d)), learning_rate0=0.25, p=0.4)
     history = af.meta_train(
         pack(pieces, np.float64), learner, loss=loss, round_size=4, weights="rows", batch_size=3
     )
-    losses = reference.meta_train(
+    losses = reference_meta.meta_train(
         pieces,
         oracle,
         order=range(len(pieces)),

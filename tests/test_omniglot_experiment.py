@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from few_shot import DATA, EVALUATION, NAMES, SETTINGS, Rule, adapt, forward, passes, predictions
 from torch_models import flat, torch
 
@@ -79,7 +79,7 @@ def test_training_is_reptile(name):
     adam.second = [torch.zeros_like(p) for p in model.parameters()]
     learns = name in ("isotropic", "aruba")
     first = searched(training, start) if learns else 0
-    oracle = reference.MetaLearner(start, **_own(training, model) if learns else {})
+    oracle = reference_meta.MetaLearner(start, **_own(training, model) if learns else {})
     for number in range(first, first + 4):
         if training.meta.n_tasks == oracle.n_tasks:
             training.round(number)

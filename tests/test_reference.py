@@ -7,6 +7,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 import reference
+import reference_meta
 from cases import labels
 from scipy.optimize import minimize
 
@@ -68,7 +69,7 @@ def test_one_task_by_hand():
 
 
 def test_two_tasks_of_the_meta_learner_by_hand():
-    learner = reference.MetaLearner(np.zeros(1), learning_rate0=2.0, zeta=3.0, p=1.0)
+    learner = reference_meta.MetaLearner(np.zeros(1), learning_rate0=2.0, zeta=3.0, p=1.0)
     learner.update(np.array([[4.0]]), np.array([[7.0]]))
     assert (learner.b, learner.g) == (36.0 + 8.0 + 36.0 / 2, 9.0 + 7.0 + 9.0 / 2)
     assert (learner.phi, learner.rho) == (4.0, 16.0 / (4.0 * 7.0))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from roles import CPU, SMALL, federated, n_right, predictions, searched, with_average, write_play
 from torch_models import flat, torch
 
@@ -168,7 +168,7 @@ def test_rounds_against_the_equations(play, method):
         own |= {"bound": "tight", "isotropic": method == "isotropic"}
     if method == "aruba":
         own["tensors"] = [p.numel() for p in network.parameters()]
-    oracle = reference.MetaLearner(start, **own)
+    oracle = reference_meta.MetaLearner(start, **own)
     for number in range(first, first + 4):
         if meta.n_tasks == oracle.n_tasks:
             training.round(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
+import reference_meta
 from cases import smoothed
 from torch_models import (
     MODELS,
@@ -49,7 +49,7 @@ def test_float64_follows_the_equations(name):
     """The reference's formulas: theta - eta grad, sums of squares, b, g and phi of a round."""
     model, kind = made(name, torch.float64)
     meta = smoothed_optimizer(model.parameters(), learning_rate=0.1, zeta=2.0, p=0.4)
-    oracle = reference.MetaLearner(flat(trainable(model)), learning_rate0=0.1, zeta=2.0, p=0.4)
+    oracle = reference_meta.MetaLearner(flat(trainable(model)), learning_rate0=0.1, zeta=2.0, p=0.4)
     for _ in range(3):
         hats, squares = [], []
         for _ in range(3):
