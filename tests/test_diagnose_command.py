@@ -44,7 +44,7 @@ def test_the_command_shows_and_draws_a_model(tmp_path):
         {"params": layers[1].named_parameters()},
     ]
     meta = MetaOptimizer(groups)
-    for _ in range(40):
+    for _ in range(55):
         with meta.task() as optimizer:
             for _ in range(3):
                 optimizer.zero_grad()
