@@ -160,7 +160,7 @@ def diagnosis(
         first_rate=float(hyper.learning_rate) if hyper.knows_rate else None,
         rates=(float(rates.min()), float(np.median(rates)), float(rates.max())),
         rho=_mean(rho),
-        rest=1.0 if hyper.bound == "tight" else 2.0,
+        rest=2.0 / hyper.per_distance,
         prior=float(np.median(prior)),
         findings=(),
         tensors=tuple(parts),

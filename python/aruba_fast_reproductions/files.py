@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+@contextmanager
+def own_file(command: str, rule: str, path: Path) -> Iterator[None]:
+    """Refuses in one sentence, in which `rule` stands, a file that cannot be read as intended."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{command}: {rule} that this command wrote: got {str(path)!r}, which is refused: "
+            f"{type(error).__name__}: {error}"
+        ) from None
+
+
 def read_json(command: str, path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
     """Reads what an earlier run has left, if it is of this very one, else nothing.
 
@@ -42,14 +55,9 @@ def read_json(command: str, path: Path, own: Mapping[str, Any]) -> dict[str, Any
     """
     if not path.is_file():
         return {}
-    try:
+    with own_file(command, "`out` must hold files", path):
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found if all(found.get(name) == value for name, value in own.items()) else {}
-    except (ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{command}: `out` must hold files that this command wrote: got {str(path)!r}, "
-            f"which is refused: {type(error).__name__}: {error}"
-        ) from None
 
 
 def fingerprint(*arrays: NDArray[Any]) -> str:

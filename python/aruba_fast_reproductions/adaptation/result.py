@@ -11,6 +11,7 @@ import numpy as np
 from aruba_fast._check import Float64Array
 from aruba_fast.theory.transfer import standard_error
 
+from ..files import own_file
 from .methods import ADAM, ARUBA, BEFORE, ISOTROPIC, LEARNED, PLUS, Method
 from .study import Study
 
@@ -67,16 +68,11 @@ class Result:
             OSError: The file cannot be read.
             ValueError: It is not such a file.
         """
-        try:
+        with own_file(study.name, "`show` must be a file", path):
             saved = json.loads(path.read_text(encoding="utf-8"))
             result = cls(study, saved["scale"], saved["runs"])
             if saved != result.as_json():
                 raise ValueError("its differences are not those of its runs")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{study.name}: `show` must be a file that this command wrote: got {str(path)!r}, "
-                f"which is refused: {type(error).__name__}: {error}"
-            ) from None
         return result
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 
 from aruba_fast import _check, _paths
 
-from ..files import write_json
+from ..files import own_file, write_json
 from ..logs import require_tensorboard
 from ..needs import require_device
 from ..runs import Progress
@@ -131,14 +131,9 @@ def read_result(path: Path) -> dict[str, Any]:
         OSError: The file cannot be read.
         ValueError: It is not such a file.
     """
-    try:
+    with own_file("omniglot", "`show` must be a file", path):
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         rows(result)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"omniglot: `show` must be a file that this command wrote: got {str(path)!r}, which is "
-            f"refused: {type(error).__name__}: {error}"
-        ) from None
     return result
 
 

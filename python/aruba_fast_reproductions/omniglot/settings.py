@@ -1,9 +1,11 @@
 """What an experiment on Omniglot is run with: Reptile's settings, and how it is tested."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aruba_fast import _check
+
+from ..settings import check_fields
 
 _NAME = "omniglot"
 SCALES = ("laptop", "paper")
@@ -38,13 +40,8 @@ class Settings:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int:
-                least = 2 if field.name == "n_way" else 0 if field.name == "split_seed" else 1
-                _check.integer(_NAME, field.name, value, least)
-            else:
-                _check.positive(_NAME, field.name, value)
+        least = {"n_way": 2, "split_seed": 0}
+        check_fields(_NAME, self, number=_check.positive, least=least)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The settings of the Shakespeare experiment: the paper's, and those that two cores can do."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from aruba_fast import _check
+from ..settings import check_fields
 
 _NAME = "shakespeare"
 
@@ -42,14 +42,7 @@ class Settings:
     n_curve: int = 10
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None and field.name == "n_evaluated":
-                continue
-            if field.name.endswith("_fraction"):
-                _check.fraction(_NAME, field.name, value)
-            else:
-                _check.integer(_NAME, field.name, value, 1)
+        check_fields(_NAME, self)
         if self.stride > self.length:
             raise ValueError(
                 f"{_NAME}: `stride` must not skip characters: got {self.stride}, "

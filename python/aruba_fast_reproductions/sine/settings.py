@@ -1,10 +1,8 @@
 """The settings of the regression of sines."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from aruba_fast import _check
-
-_NAME = "sine"
+from ..settings import check_fields
 
 
 @dataclass(frozen=True)
@@ -34,5 +32,4 @@ class Settings:
     n_curve: int = 10
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check.integer(_NAME, field.name, getattr(self, field.name), 1)
+        check_fields("sine", self)

@@ -1,10 +1,8 @@
 """The settings of the experiment on MNIST by writer."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from aruba_fast import _check
-
-_NAME = "writers"
+from ..settings import check_fields
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,4 @@ class Settings:
     n_curve: int = 10
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int:
-                _check.integer(_NAME, field.name, value, 1)
-            else:
-                _check.fraction(_NAME, field.name, value)
+        check_fields("writers", self)
