@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from optional import need
 
-from aruba_fast_reproductions.runs import Interrupted, Stop
-from aruba_fast_reproductions.writers import Settings
+need("torch")
+from aruba_fast_reproductions.runs import Interrupted, Stop  # noqa: E402
+from aruba_fast_reproductions.writers import Settings  # noqa: E402
 
 SMALL = Settings(n_rounds=24, n_clients=3, batch_size=4, shots=6, n_epochs=2, n_curve=2)
 

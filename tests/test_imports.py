@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from functools import cache
@@ -118,3 +119,28 @@ def test_a_framework_is_imported_by_its_name_alone_and_else_asked_for_in_one_sen
         f"aruba_fast.{name}: {title} must be installed: got no module named '{name}', "
         f"expected it from pip install 'aruba_fast[{name}]'"
     )
+
+
+# A user has none of them, CI all.
+WITHOUT_FRAMEWORKS = """
+import sys
+import pytest
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "jax", "jaxlib", "optax"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+raise SystemExit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", sys.argv[1]]))
+"""
+
+
+@pytest.mark.slow
+def test_the_tests_are_collected_without_frameworks():
+    env = {name: value for name, value in os.environ.items() if name != "CI"}
+    command = [sys.executable, "-c", WITHOUT_FRAMEWORKS, str(Path(__file__).parent)]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert "no torch" in run.stdout
+    assert "no jax" in run.stdout
