@@ -146,8 +146,8 @@ struct ProximalCall {
   double* scratch = nullptr;
 };
 
-// The rows of an n by n matrix of float64: whole registers, and as many numbers again, for a block's
-// columns end in padding that reaches into the next block.
+// The rows of an n by n matrix of float64: whole registers, and as many numbers again, for a
+// block's columns end in padding that reaches into the next block.
 constexpr std::int64_t matrix_stride(std::int64_t n) { return (n + 7) / 8 * 8 + 8; }
 
 // What the tasks of a block leave behind, in the coordinates v; of matrices the lower triangle.
@@ -176,8 +176,8 @@ struct ProximalSums {
   }
 };
 
-// phi [n] and L, the lower triangle in rows of matrix_stride numbers or its diagonal, as the sums of
-// all tasks ask for them.
+// phi [n] and L, the lower triangle in rows of matrix_stride numbers or its diagonal, as the sums
+// of all tasks ask for them.
 struct ProximalUpdate {
   const double* sums;
   std::int64_t n;

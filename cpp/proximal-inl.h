@@ -74,8 +74,7 @@ class ProximalTask {
   bool has_scale() const { return p_.facts.is_of_distance; }
   double residual() const {
     double sum = dot(p_.v, p_.v, p_.n);
-    for (std::int64_t i = 0; i < p_.m; ++i)
-      sum = aruba_fast::fma(p_.slope[i], p_.slope[i], sum);
+    for (std::int64_t i = 0; i < p_.m; ++i) sum = aruba_fast::fma(p_.slope[i], p_.slope[i], sum);
     return sum;
   }
   double curvature() const {
@@ -160,8 +159,7 @@ class ProximalTask {
       });
     } else {
       over(p_.m, [&](std::int64_t i) {
-        store(p_.value + i,
-              one_output_loss(call_loss(), load(p_.start + i), load(p_.y + i)).loss);
+        store(p_.value + i, one_output_loss(call_loss(), load(p_.start + i), load(p_.y + i)).loss);
       });
     }
     double sum = 0;
@@ -200,16 +198,15 @@ class ProximalTask {
       for (std::int64_t i = 0; i < p_.m; ++i) {
         const double own = p_.curvature[c * p_.mp + i],
                      other = p_.facts.has_classes ? p_.curvature[of_class * p_.mp + i] : 0;
-        p_.alpha[c * p_.m + i] = aruba_fast::sqrt(own) * ((c == of_class ? 1 : 0) - other) *
-                                 p_.x[i * p_.dp + j % p_.d];
+        p_.alpha[c * p_.m + i] =
+            aruba_fast::sqrt(own) * ((c == of_class ? 1 : 0) - other) * p_.x[i * p_.dp + j % p_.d];
       }
     if (newton_.by_rows()) {
       solve_lower(p_.matrix, rows, matrix_stride(rows), p_.alpha);
       return dot(p_.alpha, p_.alpha, rows);
     }
     fill(p_.n, 0, p_.step);
-    for (std::int64_t r = 0; r < rows; ++r)
-      axpy(p_.n, p_.alpha[r], p_.scaled + r * p_.np, p_.step);
+    for (std::int64_t r = 0; r < rows; ++r) axpy(p_.n, p_.alpha[r], p_.scaled + r * p_.np, p_.step);
     solve_lower(p_.matrix, p_.n, matrix_stride(p_.n), p_.step);
     const double left = dot(p_.alpha, p_.alpha, rows) - dot(p_.step, p_.step, p_.n);
     return left > 0 ? left : 0;
@@ -227,8 +224,7 @@ void proximal(const ProximalCall& call) {
     const std::int64_t block = __atomic_fetch_add(call.next, 1, __ATOMIC_RELAXED),
                        first = block * call.block;
     if (first >= call.n_tasks) return;
-    const std::int64_t last =
-        first + call.block < call.n_tasks ? first + call.block : call.n_tasks;
+    const std::int64_t last = first + call.block < call.n_tasks ? first + call.block : call.n_tasks;
     const std::int64_t size = ProximalSums(nullptr, n, call.n_features, call.diagonal).size;
     double* const base = call.sums ? call.sums + block * size : nullptr;
     if (base) fill(size, 0, base);

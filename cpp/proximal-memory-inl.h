@@ -10,11 +10,11 @@ namespace aruba_fast::ARUBA_ISA {
 // Laid out over `base`; with a null base it only counts the numbers. A row has a score for each of
 // the q classes; vectors over scores are [q, padded rows], of designs [q * rows, padded(n)].
 struct ProximalMemory {
-  double *x, *y;                                            // [rows, features], [rows]
-  double *design, *scaled;                                  // A; a root of A^T W A, and its factor's
-  double *start, *z, *dz, *slope, *curvature, *value;       // start: the scores of phi
-  double *v, *gradient, *step, *trial, *mean, *alpha;       // [max(n, scores)]
-  double *matrix, *column, *diagonal;                       // [k, k], k = min(n, scores)
+  double *x, *y;                                       // [rows, features], [rows]
+  double *design, *scaled;                             // A; a root of A^T W A, and its factor's
+  double *start, *z, *dz, *slope, *curvature, *value;  // start: the scores of phi
+  double *v, *gradient, *step, *trial, *mean, *alpha;  // [max(n, scores)]
+  double *matrix, *column, *diagonal;                  // [k, k], k = min(n, scores)
   std::int64_t size;
 
   ProximalMemory(double* base, std::int64_t m, std::int64_t d, std::int64_t q) {

@@ -74,9 +74,10 @@ py::tuple learn_population(const py::tuple& table_given, const std::string& loss
 void bind_proximal(py::module_& module) {
   module.def("run_proximal", run_proximal, py::arg("table"), py::arg("phi"),
              py::arg("learning_rate"), py::kw_only(), py::arg("loss"), py::arg("n_classes"),
-             py::arg("outputs"), "Tasks under the proximal rule, into theta_hat, grad_sq and loss.");
-  module.def("learn_population", learn_population, py::arg("table"), py::kw_only(),
-             py::arg("loss"), py::arg("n_classes"), py::arg("phi"), py::arg("learning_rate"),
+             py::arg("outputs"),
+             "Tasks under the proximal rule, into theta_hat, grad_sq and loss.");
+  module.def("learn_population", learn_population, py::arg("table"), py::kw_only(), py::arg("loss"),
+             py::arg("n_classes"), py::arg("phi"), py::arg("learning_rate"),
              "The parameters of the proximal rule that the tasks ask for, into phi and "
              "learning_rate; returns scale, evidence, n_iterations, n_tasks and n_skipped.");
 }
