@@ -1,0 +1,46 @@
+"""`python -m league`: plays what is asked for and is not done, and prints the standings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+import aruba_fast as af
+
+from . import season, standings, tables
+from .methods import ENTRANTS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="league", description=__doc__)
+    parser.add_argument("--tables", default=",".join(tables.NAMES), help="names, with commas")
+    parser.add_argument("--methods", default=";".join(ENTRANTS), help="names, with semicolons")
+    parser.add_argument("--seeds", type=int, default=10, help="splits: seeds 0, 1, ...")
+    parser.add_argument("--out", type=Path, default=Path("build/league"), help="folder of results")
+    args = parser.parse_args()
+    names, methods = args.tables.split(","), args.methods.split(";")
+    for given, known in ((names, tables.NAMES), (methods, ENTRANTS)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"{', '.join(unknown)}: unknown, expected of {', '.join(known)}")
+
+    af.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    console, notes = Console(), Console(stderr=True)
+    entrants = {name: ENTRANTS[name] for name in methods}
+    results = {}
+    with threadpool_limits(1):
+        for name in names:
+            path = args.out / f"{name}.json"
+            table, yes_no = tables.load(name), name in tables.YES_NO
+            results[name] = season.play(
+                table, yes_no, entrants, range(args.seeds), path, notes.print
+            )
+    for grid in standings.grids(results):
+        console.print(grid)
+
+
+if __name__ == "__main__":
+    main()
