@@ -1,4 +1,4 @@
-"""`python -m league`: plays what is asked for and is not done, and prints the standings."""
+"""`python -m league`: plays what is asked for and is not done, and prints who won."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ import aruba_fast as af
 
 from . import season, standings, tables
 from .methods import ENTRANTS
+from .protocol import SHOTS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="league", description=__doc__)
     parser.add_argument("--tables", default=",".join(tables.NAMES), help="names, with commas")
-    parser.add_argument("--methods", default=";".join(ENTRANTS), help="names, with semicolons")
+    parser.add_argument("--methods", default=",".join(ENTRANTS), help="names, with commas")
     parser.add_argument("--seeds", type=int, default=10, help="splits: seeds 0, 1, ...")
     parser.add_argument("--out", type=Path, default=Path("build/league"), help="folder of results")
     args = parser.parse_args()
-    names, methods = args.tables.split(","), args.methods.split(";")
+    names, methods = args.tables.split(","), args.methods.split(",")
     for given, known in ((names, tables.NAMES), (methods, ENTRANTS)):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"{', '.join(unknown)}: unknown, expected of {', '.join(known)}")
+    if args.seeds < 1:
+        parser.error(f"--seeds must be at least 1: got {args.seeds}")
 
     af.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -35,11 +38,13 @@ def main() -> None:
         for name in names:
             path = args.out / f"{name}.json"
             table, yes_no = tables.load(name), name in tables.YES_NO
-            results[name] = season.play(
-                table, yes_no, entrants, range(args.seeds), path, notes.print
-            )
-    for grid in standings.grids(results):
-        console.print(grid)
+            seeds = range(args.seeds)
+            results[name] = season.play(table, yes_no, entrants, seeds, path, notes.print)
+    for shots in SHOTS:
+        console.print(standings.grid(results, shots))
+    console.print(standings.times(results))
+    for sentence in standings.summary(results):
+        console.print(sentence, highlight=False)
 
 
 if __name__ == "__main__":

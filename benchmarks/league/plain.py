@@ -7,6 +7,8 @@ the other half best: the task that it will be given.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,19 +53,7 @@ class Alone:
     """A ridge for each person, around zero, the intercept too; one strength for all."""
 
     def fit(self, train: Rows, seed: int) -> None:
-        rank = np.arange(len(train.y)) - train.offsets[train.person]
-        sizes = np.diff(train.offsets)[train.person]
-        order = np.lexsort((np.random.default_rng(seed).random(len(train.y)), train.person))
-        first = rank < sizes // 2
-        offsets = train.offsets
-        given, asked = (
-            moments(
-                train.x[order[rows]],
-                train.y[order[rows]],
-                np.append(0, np.cumsum(np.add.reduceat(rows.astype(np.int64), offsets[:-1]))),
-            )
-            for rows in (first, ~first)
-        )
+        given, asked = (moments(part.x, part.y, part.offsets) for part in halves(train, seed))
 
         def error(strength: float) -> float:
             w = _ridge(given, strength)
@@ -76,6 +66,18 @@ class Alone:
     def adapt_predict(self, seen: Rows, x: Floats, person: NDArray[np.int64]) -> Floats:
         w = _ridge(moments(seen.x, seen.y, seen.offsets), self.strength)
         return (x * w[person]).sum(axis=1)
+
+
+def halves(train: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Half of everybody's rows to learn from, and the others to be tested on."""
+    order = np.lexsort((np.random.default_rng(seed).random(len(train.y)), train.person))
+    rank = np.arange(len(train.y)) - train.offsets[train.person]
+    first = rank < (np.diff(train.offsets) // 2)[train.person]
+    parts = (order[first], order[~first])
+    given, asked = (
+        replace(train, x=train.x[p], y=train.y[p], person=train.person[p]) for p in parts
+    )
+    return given, asked
 
 
 def _ridge(data: Moments, strength: float) -> Floats:

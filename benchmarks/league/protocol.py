@@ -72,6 +72,10 @@ class Split:
     y: Floats
 
 
+class NotConvergedError(Exception):
+    """A rival's own optimizer says that it did not find what it looks for."""
+
+
 class Method(Protocol):
     """A rival: fitted once on the training people, then asked for each number of shots."""
 
@@ -147,6 +151,12 @@ def judge(predicted: Floats, data: Split) -> dict[str, float]:
     return min(scores, key=lambda score: score["people"])
 
 
+def log_loss(probability: Floats, y: Floats) -> Floats:
+    """Minus the logarithm of the probability that was given to what happened."""
+    p = np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return -np.where(y == 1, np.log(p), np.log1p(-p))
+
+
 def _score(predicted: Floats, data: Split) -> dict[str, float]:
     sizes = np.bincount(data.person)
 
@@ -160,9 +170,8 @@ def _score(predicted: Floats, data: Split) -> dict[str, float]:
         if not data.train.yes_no:
             error = (predicted - data.y) ** 2
             return {"people": over_people(error), "rows": float(error.mean())}
-    p = np.clip(predicted, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    error = -np.where(data.y == 1, np.log(p), np.log1p(-p))
-    wrong = ((p > 0.5) != (data.y == 1)).astype(np.float64)
+    error = log_loss(predicted, data.y)
+    wrong = ((predicted > 0.5) != (data.y == 1)).astype(np.float64)
     return {
         "people": over_people(error),
         "rows": float(error.mean()),

@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aruba_fast.datasets import Table
 
 from .methods import Entrant
-from .protocol import Split, judge, split, thinned
+from .protocol import Method, NotConvergedError, Split, judge, split, thinned
 
 # {"splits": {seed: {method: outcome}}}, and what the table is.
 Results = dict[str, Any]
+TOO_LONG, NOT_CONVERGED = "took too long", "did not converge"
 
 
 def read(path: Path) -> Results:
@@ -35,6 +34,8 @@ def play(
 ) -> Results:
     """Adds to the file of a table what it lacks; written after every split.
 
+    A method that takes too long on one split is not tried on others.
+
     Args:
         table: The table.
         yes_no: Whether the answer is yes or no.
@@ -46,35 +47,51 @@ def play(
     results = read(path)
     results |= {"yes_no": yes_no, "people": len(table.sizes), "rows": len(table.y)}
     results["features"] = table.x.shape[1]
-    able = {n: e for n, e in entrants.items() if (e.yes_no if yes_no else e.regression)}
+    able = {name: e for name, e in entrants.items() if _make(e, yes_no) is not None}
     for seed in seeds:
         done = results["splits"].setdefault(str(seed), {})
         todo = [name for name in able if name not in done]
         if not todo:
             continue
         data = split(table, seed, yes_no)
+        report(f"{path.stem}, split {seed}: {', '.join(todo)}")
         for name in todo:
-            report(f"{path.stem}, split {seed}: {name}")
-            done[name] = outcome(able[name], data, seed)
-        path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            splits = results["splits"].values()
+            if any(one.get(name, {}).get("failed") == TOO_LONG for one in splits):
+                done[name] = {"failed": TOO_LONG}
+            else:
+                done[name] = outcome(able[name], data, seed)
+        temporary = path.with_suffix(".part")
+        temporary.write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
+        temporary.replace(path)
     return results
+
+
+def _make(entrant: Entrant, yes_no: bool) -> Callable[[], Method] | None:
+    return entrant.answer if yes_no else entrant.number
 
 
 def outcome(entrant: Entrant, data: Split, seed: int) -> dict[str, Any]:
     """One method on one split: its errors, null where they are infinite, and its seconds.
 
     Returns:
-        "errors": of every number of shots, as `judge` has them; "fit" and "adapt": seconds; and
-        where it was given fewer people than there were, "people": how many.
+        "errors": of every number of shots, as `judge` has them; "fit" and "adapt": seconds; where
+        it was given fewer people than there were, "people": how many. Or "failed": why.
     """
-    n_people = len(data.train.offsets) - 1
     result: dict[str, Any] = {}
-    if entrant.most_people is not None and n_people > entrant.most_people:
-        data = thinned(data, entrant.most_people, seed)
-        result["people"] = entrant.most_people
-    method = entrant.make()
+    most = entrant.most_people
+    if most is not None and len(data.train.offsets) - 1 > most:
+        data = thinned(data, most, seed)
+        result["people"] = most
+    make = _make(entrant, data.train.yes_no)
+    assert make is not None
+    method = make()
     start = time.perf_counter()
-    method.fit(data.train, seed)
+    try:
+        method.fit(data.train, seed)
+    except (TimeoutError, NotConvergedError) as why:
+        failed = TOO_LONG if isinstance(why, TimeoutError) else NOT_CONVERGED
+        return result | {"failed": failed}
     result["fit"] = time.perf_counter() - start
     start = time.perf_counter()
     predicted = {
@@ -86,19 +103,3 @@ def outcome(entrant: Entrant, data: Split, seed: int) -> dict[str, Any]:
         for shots, p in predicted.items()
     }
     return result
-
-
-def errors(results: Results, method: str, shots: str, kind: str = "people") -> np.ndarray:
-    """The errors of a method, nan on the splits that it did not play, infinite as they were."""
-    values = []
-    for played in results["splits"].values():
-        of_method = played.get(method, {})
-        value = of_method["errors"][shots][kind] if "errors" in of_method else math.nan
-        values.append(math.inf if value is None else value)
-    return np.array(values)
-
-
-def seconds(results: Results, method: str) -> np.ndarray:
-    """Seconds of the fits of a method, of the splits that it played."""
-    played = (split.get(method, {}) for split in results["splits"].values())
-    return np.array([one["fit"] for one in played if "fit" in one])
