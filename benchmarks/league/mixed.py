@@ -176,6 +176,8 @@ def _leap(start: Model, first: Model, second: Model) -> Model | None:
     if not 1.0 < length < np.inf:
         return None
     free = a + 2 * length * r + length**2 * v
+    if free[-1] < c[-1] + np.log(np.finfo(float).eps):
+        return None  # rows without noise: there is no limit to what it would leap to
     q = len(start.cov)
     root = np.zeros((q, q))
     root[np.tril_indices(q)] = free[:-1]

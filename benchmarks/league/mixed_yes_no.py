@@ -2,9 +2,9 @@
 
 Where only the intercept differs, its distribution is summed over at the nodes of a quadrature, and
 the likelihood is exact. Where all coefficients do, EM by Laplace's approximation (Breslow and
-Clayton's penalized quasi-likelihood, JASA 88, 1993): at everybody's mode the model is a linear mixed
-one, whose iteration is `mixed.iterate`. Of people with a handful of answers it knows too little, and
-then underestimates the covariance: the three answers of muscatine's children are for the exact one.
+Clayton's penalized quasi-likelihood, JASA 88, 1993): at everybody's mode the model is a linear
+mixed one, whose iteration is `mixed.iterate`. Where people have a handful of answers that
+underestimates the covariance: muscatine's children with their three are for the exact one.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 from .mixed import Mixed, Model, independent
 from .protocol import NotConvergedError, Rows
 
-SECONDS = 120
+SECONDS = 120.0
 
 
 @dataclass
@@ -39,7 +39,10 @@ class PackagedMixed(Mixed):
         with warnings.catch_warnings(), _limit(SECONDS):
             warnings.simplefilter("ignore")  # of what it tried; whether it converged, it tells
             model = MixedLM(train.y, x, groups=train.person, exog_re=x[:, columns])
-            found = model.fit(reml=True, method="lbfgs", maxiter=1000, free=free)
+            try:
+                found = model.fit(reml=True, method="lbfgs", maxiter=1000, free=free)
+            except np.linalg.LinAlgError as why:  # a covariance that became singular on the way
+                raise NotConvergedError from why
         if not (found.converged and np.isfinite(found.params).all()):
             raise NotConvergedError
         self.model = Model(
@@ -48,16 +51,16 @@ class PackagedMixed(Mixed):
 
 
 @contextmanager
-def _limit(seconds: int) -> Iterator[None]:
+def _limit(seconds: float) -> Iterator[None]:
     """Raises TimeoutError in a block that takes longer."""
 
     def stop(*_: object) -> None:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

