@@ -166,13 +166,13 @@ def test_modes_are_where_the_slope_is_nothing(rng):
 
 
 def test_intercepts_maximize_the_integral(rng):
-    rows = people(rng, 60, 4, np.array([0.5, -1.0]), np.diag([0.0, 2.0]), True)
+    rows = people(rng, 25, 4, np.array([0.5, -1.0]), np.diag([0.0, 2.0]), True)
     model = mixed_yes_no.MixedIntercept()
     model.fit(rows, 0)
 
     def likelihood(free):
         total = 0.0
-        for k in range(60):
+        for k in range(25):
             x, sign = rows.x[rows.person == k], 2 * rows.y[rows.person == k] - 1
 
             def joint(u, x=x, sign=sign):

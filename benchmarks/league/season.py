@@ -47,7 +47,7 @@ def play(
     results = read(path)
     results |= {"yes_no": yes_no, "people": len(table.sizes), "rows": len(table.y)}
     results["features"] = table.x.shape[1]
-    able = {name: e for name, e in entrants.items() if _make(e, yes_no) is not None}
+    able = {name: e for name, e in entrants.items() if maker(e, yes_no) is not None}
     for seed in seeds:
         done = results["splits"].setdefault(str(seed), {})
         todo = [name for name in able if name not in done]
@@ -65,7 +65,8 @@ def play(
     return results
 
 
-def _make(entrant: Entrant, yes_no: bool) -> Callable[[], Method] | None:
+def maker(entrant: Entrant, yes_no: bool) -> Callable[[], Method] | None:
+    """What makes the method for answers of this kind; None where it has none."""
     return entrant.answer if yes_no else entrant.number
 
 
@@ -82,7 +83,7 @@ def outcome(entrant: Entrant, data: Split, seed: int) -> dict[str, Any]:
     if most is not None and len(data.train.offsets) - 1 > most:
         data = thinned(data, most, seed)
         result["people"] = most
-    make = _make(entrant, data.train.yes_no)
+    make = maker(entrant, data.train.yes_no)
     assert make is not None
     method = make()
     start = time.process_time()
