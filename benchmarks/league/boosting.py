@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +15,9 @@ MOST_PEOPLE = 255
 
 
 class Boosting:
-    """HistGradientBoosting as it comes; the person is a category, of the first 255 people or fewer.
+    """HistGradientBoosting as it comes; the person is a category, as long as trees take so many.
 
-    Where there are more, a column holds the mean target of the person, out of fold (TargetEncoder).
+    Where they do not, a column holds the person's mean target, out of fold (TargetEncoder).
     """
 
     def fit(self, train: Rows, seed: int) -> None:
@@ -35,25 +38,25 @@ class Boosting:
         )
         return predicted
 
-    def _fitted(self, x, y, person, n_people):
+    def _fitted(
+        self, x: Floats, y: Floats, person: NDArray[np.int64], n_people: int
+    ) -> tuple[Any, Callable[[NDArray[np.int64]], Floats]]:
         """A model, and the function that makes its last column of numbers of people."""
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
         from sklearn.model_selection import KFold
         from sklearn.preprocessing import TargetEncoder
 
-        few = n_people <= MOST_PEOPLE
-        column = person[:, None]
-        if few:
-            encode = lambda numbers: numbers  # noqa: E731
-        else:
-            kind = "binary" if self.train.yes_no else "continuous"
-            folds = KFold(5, shuffle=True, random_state=self.seed)
-            encoder = TargetEncoder(target_type=kind, cv=folds)
-            column = encoder.fit_transform(column, y)
-            encode = lambda numbers: encoder.transform(numbers[:, None])  # noqa: E731
         trees = (
             HistGradientBoostingClassifier if self.train.yes_no else HistGradientBoostingRegressor
         )
-        categories = [x.shape[1] - 1] if few else None
-        model = trees(categorical_features=categories, random_state=self.seed)
-        return model.fit(np.column_stack([x[:, :-1], column]), y), encode
+        if n_people <= MOST_PEOPLE:
+            model = trees(categorical_features=[x.shape[1] - 1], random_state=self.seed)
+            return model.fit(np.column_stack([x[:, :-1], person]), y), lambda numbers: numbers
+        encoder = TargetEncoder(
+            target_type="binary" if self.train.yes_no else "continuous",
+            cv=KFold(5, shuffle=True, random_state=self.seed),
+        )
+        column = encoder.fit_transform(person[:, None], y)
+        model = trees(random_state=self.seed)
+        model.fit(np.column_stack([x[:, :-1], column]), y)
+        return model, lambda numbers: encoder.transform(numbers[:, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,14 +15,18 @@ from aruba_fast.datasets import Table
 from .methods import Entrant
 from .protocol import Method, NotConvergedError, Split, judge, split, thinned
 
-# {"splits": {seed: {method: outcome}}}, and what the table is.
+# {"splits": {seed: {method: outcome}}, "seconds": {method: of its fits}}, and what the table is.
 Results = dict[str, Any]
 TOO_LONG, NOT_CONVERGED = "took too long", "did not converge"
 
 
 def read(path: Path) -> Results:
     """The results of a file, without any where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"splits": {}}
+    return (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.exists()
+        else {"splits": {}, "seconds": {}}
+    )
 
 
 def play(
@@ -59,10 +64,21 @@ def play(
             tried = [one.get(name, {}) for one in results["splits"].values()]
             failure = next((one for one in tried if "failed" in one), None)
             done[name] = failure or outcome(able[name], data, seed)
+        results["seconds"] = _seconds(results)
         temporary = path.with_suffix(".part")
         temporary.write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
         temporary.replace(path)
     return results
+
+
+def _seconds(results: Results) -> dict[str, dict[str, float]]:
+    """The least and the median of every method's seconds to fit."""
+    fits: dict[str, list[float]] = {}
+    for played in results["splits"].values():
+        for name, one in played.items():
+            if "fit" in one:
+                fits.setdefault(name, []).append(one["fit"])
+    return {n: {"least": min(f), "median": statistics.median(f)} for n, f in fits.items()}
 
 
 def maker(entrant: Entrant, yes_no: bool) -> Callable[[], Method] | None:

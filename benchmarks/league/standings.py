@@ -86,12 +86,6 @@ def _mean(results: Results, method: str | None, shots: str) -> str:
     return "" if values is None else f"{values.mean():.4f}"
 
 
-def seconds(results: Results, method: str) -> list[float]:
-    """Seconds of the fits of a method."""
-    played = (split.get(method, {}) for split in results["splits"].values())
-    return [one["fit"] for one in played if "fit" in one]
-
-
 def summary(results: dict[str, Results]) -> Iterator[str]:
     """Sentences about all tables."""
     for shots in SHOTS:
@@ -107,24 +101,34 @@ def summary(results: dict[str, Results]) -> Iterator[str]:
     ratios = []
     for of_table in results.values():
         mixed = best(of_table, MIXED, "half")
-        if mixed is not None and seconds(of_table, OURS):
-            ratios.append(np.median(seconds(of_table, mixed)) / np.median(seconds(of_table, OURS)))
+        if mixed is not None and OURS in of_table["seconds"]:
+            theirs, ours = (of_table["seconds"][name]["median"] for name in (mixed, OURS))
+            ratios.append(theirs / ours)
     if ratios:
         yield (
             "seconds to fit, the best mixed model's over ours (medians over splits): from "
             f"{min(ratios):.3g} to {max(ratios):.3g}, in the middle {np.median(ratios):.3g}"
         )
+    notes: dict[str, list[str]] = {}
+    for name, of_table in results.items():
+        for method, one in next(iter(of_table["splits"].values()), {}).items():
+            if "people" in one:
+                notes.setdefault(f"{method}, given {one['people']} people", []).append(name)
+            if "failed" in one:
+                notes.setdefault(f"{method} {one['failed']}", []).append(name)
+    for note, names in notes.items():
+        yield f"{note}: {', '.join(names)}"
 
 
 def times(results: dict[str, Results]) -> Grid:
     """Seconds of a fit, the median over the splits."""
     methods = (OURS, POOLED, REPTILE, ALONE, BOOSTING, *MIXED)
-    playing = [m for m in methods if any(seconds(r, m) for r in results.values())]
+    playing = [m for m in methods if any(m in r["seconds"] for r in results.values())]
     shown = Grid(title="seconds to fit, median, one thread", header_style="bold")
     shown.add_column("table")
     for method in playing:
         shown.add_column(method.replace("-", " "), justify="right")
     for name, of_table in results.items():
-        cells = (seconds(of_table, method) for method in playing)
-        shown.add_row(name, *(f"{np.median(c):.3g}" if c else "" for c in cells))
+        cells = (of_table["seconds"].get(method) for method in playing)
+        shown.add_row(name, *(f"{c['median']:.3g}" if c else "" for c in cells))
     return shown
