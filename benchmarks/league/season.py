@@ -36,6 +36,7 @@ def play(
     seeds: Sequence[int],
     path: Path,
     report: Callable[[str], None],
+    again: bool = False,
 ) -> Results:
     """Adds to the file of a table what it lacks; written after every split.
 
@@ -48,6 +49,10 @@ def play(
         seeds: Of the splits.
         path: The file.
         report: Told what is being done.
+        again: Whether what the file has of these methods is to be replaced.
+
+    Returns:
+        The results of these splits, of all methods in the file.
     """
     results = read(path)
     results |= {"yes_no": yes_no, "people": len(table.sizes), "rows": len(table.y)}
@@ -55,6 +60,8 @@ def play(
     able = {name: e for name, e in entrants.items() if maker(e, yes_no) is not None}
     for seed in seeds:
         done = results["splits"].setdefault(str(seed), {})
+        for name in able if again else ():
+            done.pop(name, None)
         todo = [name for name in able if name not in done]
         if not todo:
             continue
@@ -68,7 +75,7 @@ def play(
         temporary = path.with_suffix(".part")
         temporary.write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
         temporary.replace(path)
-    return results
+    return results | {"splits": {str(seed): results["splits"][str(seed)] for seed in seeds}}
 
 
 def _seconds(results: Results) -> dict[str, dict[str, float]]:

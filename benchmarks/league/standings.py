@@ -109,13 +109,13 @@ def summary(results: dict[str, Results]) -> Iterator[str]:
             "seconds to fit, the best mixed model's over ours (medians over splits): from "
             f"{min(ratios):.3g} to {max(ratios):.3g}, in the middle {np.median(ratios):.3g}"
         )
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, dict[str, None]] = {}
     for name, of_table in results.items():
-        for method, one in next(iter(of_table["splits"].values()), {}).items():
+        for method, one in ((m, o) for s in of_table["splits"].values() for m, o in s.items()):
             if "people" in one:
-                notes.setdefault(f"{method}, given {one['people']} people", []).append(name)
+                notes.setdefault(f"{method}, given {one['people']} people", {})[name] = None
             if "failed" in one:
-                notes.setdefault(f"{method} {one['failed']}", []).append(name)
+                notes.setdefault(f"{method} {one['failed']}", {})[name] = None
     for note, names in notes.items():
         yield f"{note}: {', '.join(names)}"
 
