@@ -127,7 +127,10 @@ def test_losses_are_beyond_the_margin_and_two_errors():
     wide["splits"]["0"]["statsmodels-full"] = {"failed": season.TOO_LONG}
     wide["splits"]["0"]["mixed-full"]["people"] = 500
     said = list(standings.summary({"here": wide}))
-    assert "after 1: our error over the best mixed model's, mean of 1 tables: 0.650" in said
+    assert (
+        "after 1: our error over the best mixed model's, mean of 1 tables: 0.650, geometric 0.650"
+        in said
+    )
     assert "after 1: lost by more than 3 %: here" in said
     assert said[-2:] == [
         "mixed-full, given 500 people: here",
