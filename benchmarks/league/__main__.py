@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="league", description=__doc__)
     parser.add_argument("--tables", help="names, with commas; all that are at hand if absent")
     parser.add_argument("--methods", default=",".join(ENTRANTS), help="names, with commas")
-    parser.add_argument("--seeds", type=int, default=10, help="splits: seeds 0, 1, ...")
+    parser.add_argument("--seeds", type=int, default=10, help="number of splits")
+    # Those below 100 were seen when the library's own rule was made.
+    parser.add_argument("--first", type=int, default=100, help="seed of the first (default 100)")
     parser.add_argument("--out", type=Path, default=Path("build/league"), help="folder of results")
     parser.add_argument("--again", action="store_true", help="play the methods anew")
     args = parser.parse_args(arguments)
@@ -32,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     absent = [name for name in tables.NAMES if name not in tables.at_hand()]
     if wanted := [name for name in names if name in absent]:
         parser.error(f"{', '.join(wanted)}: not in the folder ARUBA_FAST_DATA")
-    if args.seeds < 1:
-        parser.error(f"--seeds must be at least 1: got {args.seeds}")
+    for option, least in (("seeds", 1), ("first", 0)):
+        if getattr(args, option) < least:
+            parser.error(f"--{option} must be at least {least}: got {getattr(args, option)}")
 
     af.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in names:
             path = args.out / f"{name}.json"
             table, yes_no = tables.load(name), name in tables.YES_NO
-            seeds = range(args.seeds)
+            seeds = range(args.first, args.first + args.seeds)
             results[name] = season.play(
                 table, yes_no, entrants, seeds, path, notes.print, args.again
             )

@@ -11,18 +11,19 @@ import aruba_fast as af
 from aruba_fast_reproductions.demo.methods import HEAVY, RATES
 from aruba_fast_reproductions.demo.protocol import Settings
 
-from .ours import N_EPOCHS, N_PASSES, loss, predicted, tasks
+from .ours import loss, predicted, tasks
 from .protocol import Floats, Rows
 
 # The ball that the rivals of the demo are kept in, without which one outlier can spoil a rate.
 RADIUS = Settings.radius
+N_PASSES, N_EPOCHS = Settings.n_passes, Settings.n_epochs
 
 
 class Reptile:
     """One rate within a task; eleven learners, each with a rate of the demo's grid."""
 
     def fit(self, train: Rows, seed: int) -> None:
-        start = np.zeros(train.x.shape[1], np.float32)
+        start = np.zeros(train.x.shape[1])
         self.learners = [af.MetaLearner(start, learning_rate=r, zeta=HEAVY) for r in RATES]
         n_visits = N_PASSES * (len(train.offsets) - 1)
         people = tasks(train)
