@@ -79,7 +79,7 @@ def test_other_parameters_are_less_likely(rng):
         for factor in (0.5, 2.0):
             rates = fit.learning_rate.copy()
             rates[j] *= factor
-            other = af.MetaFit(fit.phi, rates, fit.scale, 0.0, 0, 0, 0)
+            other = af.MetaFit(fit.phi, rates, 1.0, fit.scale, 0.0, 0, 0, 0)
             assert likelihood(other, pieces) < best + 0.5
 
 
@@ -187,6 +187,34 @@ def test_tables_that_say_little(rng, loss, what):
     assert np.linalg.eigvalsh(fit.learning_rate).min() > -1e-9 * np.abs(fit.learning_rate).max()
     run = af.run_tasks(pack(pieces, np.float64), fit.phi, fit.rule(), loss=loss)
     assert np.isfinite(run.theta_hat).all()
+
+
+def test_people_of_few_answers_go_further(rng):
+    """Three answers of yes or no each, and people who differ much: the fitted rates are small."""
+    z = 4.0 * rng.standard_normal((600, 1)) + 0.5
+    y = (rng.random((600, 4)) < 1 / (1 + np.exp(-z))) * 1.0
+    fit = af.meta_fit(af.Tasks(np.ones((600, 4, 1)), y), loss="logistic")
+    assert fit.coef in (2.0, 4.0, 8.0)
+    assert fit.rule() == af.Proximal(fit.learning_rate, fit.coef)
+    theta = 4.0 * rng.standard_normal((600, 1)) + 0.5
+    new = af.Tasks(np.ones((600, 4, 1)), (rng.random((600, 4)) < 1 / (1 + np.exp(-theta))) * 1.0)
+    seen, unseen = new.shots(3)
+    errors = []
+    for coef in (1.0, fit.coef):
+        run = af.run_tasks(seen, fit.phi, fit.rule(coef), loss="logistic")
+        errors.append(af.evaluate(unseen, run.theta_hat, loss="logistic").mean())
+    assert errors[1] < 0.98 * errors[0]
+
+
+def test_squares_and_few_people_go_as_far_as_was_fitted(rng):
+    for loss, n_people in (("squared", 60), ("huber", 60), ("logistic", 20)):
+        fit = af.meta_fit(pack(people(loss, rng, n_people), np.float64), loss=loss)
+        assert fit.coef == 1.0
+
+
+def test_one_row_a_person_is_no_test(rng):
+    x, y = rng.standard_normal((50, 1, 2)), np.tile([[0.0], [1.0]], (25, 1))
+    assert af.meta_fit(af.Tasks(x, y), loss="logistic").coef == 1.0
 
 
 TASKS = af.Tasks(np.ones((4, 2, 3)), np.ones((4, 2)))

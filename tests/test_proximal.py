@@ -80,6 +80,27 @@ def test_the_gradient_vanishes_at_the_minimizer(rng, loss, kind):
         np.testing.assert_allclose(theta, by_scipy, 0, 1e-5)
 
 
+@pytest.mark.parametrize("loss", SMOOTH)
+@pytest.mark.parametrize("reach", [0.3, 30.0])
+def test_tasks_that_take_many_steps(rng, loss, reach):
+    """Far starts, outliers, rates from 1e-3 to 1e3: rows of a Huber loss change their piece."""
+    d = 5
+    n = n_parameters(loss, d)
+    pieces = pieces_of(loss, rng, d, (10,) * 100)
+    if loss in ("squared", "huber"):
+        pieces = [(x, y + 5 * reach * (rng.random(len(y)) < 0.2)) for x, y in pieces]
+    far = 0.1 * reach if loss == "poisson" else reach
+    phi = far * rng.standard_normal((len(pieces), n)) / np.sqrt(n)
+    rates = 10.0 ** rng.uniform(-3, 3, n)
+    run = af.run_tasks(pack(pieces, np.float64), phi, af.Proximal(rates), loss=loss)
+    for (x, y), start, theta in zip(pieces, phi, run.theta_hat, strict=True):
+        slope = reference.LOSSES[loss](reference.scores(theta, x, loss), y)[1]
+        gradient = (slope.T @ x).reshape(-1) if loss == "softmax" else slope @ x
+        # In units of the roots of the rates: half its square bounds what is above the least.
+        left = (theta - start) / np.sqrt(rates) + np.sqrt(rates) * gradient
+        assert left @ left < 1e-16 * (1 + reach**2)
+
+
 @pytest.mark.parametrize("kind", ["number", "vector", "matrix"])
 @pytest.mark.parametrize("loss", KINKED)
 def test_no_dual_point_allows_a_lower_objective(rng, loss, kind):

@@ -1,19 +1,22 @@
 """Where to start and how far to go, fitted to all tasks at once: `meta_fit`."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from . import _coef, _core
 from ._arrays import frozen
-from ._check import FloatArray
+from ._check import Float64Array, FloatArray
 from .proximal import Proximal
 from .run import check_loss, check_on_host, check_tasks, classes_of
 from .tasks import Tasks
 
 # A matrix of more rows is slow, for a task costs their number squared; and of more parameters.
 _FULL, _MOST_FULL, _MOST = 128, 512, 1024
+# Of which the fit is no approximation, or nearly.
+_SQUARES = ("squared", "huber")
 _KINKED = {"absolute": "huber", "hinge": "logistic"}
 
 
@@ -25,6 +28,8 @@ class MetaFit:
         phi: Start of every task, [n_parameters] of the type of the tasks.
         learning_rate: How far tasks differ from it in units of the losses, float64
             [n_parameters, n_parameters] or, diagonal, [n_parameters]; read-only.
+        coef: How far new tasks go at these rates: one; of losses that are no squares, for which the
+            fit is an approximation, what held-out tasks say, .5 to 8.
         scale: Of the losses: for squared and Huber ones the variance of what is left of a label,
             so that `scale * learning_rate` is the covariance of the tasks' parameters; else one.
         evidence: Log-likelihood of the tasks under it, up to a constant, for losses that are not
@@ -46,17 +51,18 @@ class MetaFit:
 
     phi: FloatArray
     learning_rate: NDArray[np.float64]
+    coef: float
     scale: float
     evidence: float
     n_iterations: int
     n_tasks: int
     n_skipped: int
 
-    def rule(self, coef: float = 1.0) -> Proximal:
+    def rule(self, coef: float | None = None) -> Proximal:
         """The rule for new tasks.
 
         Args:
-            coef: How far to go, beside how far the tasks went that this was fitted to, > 0.
+            coef: How far to go at the learned rates, > 0; None for `self.coef`.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -64,7 +70,7 @@ class MetaFit:
             >>> af.meta_fit(af.Tasks(x, y), loss="squared").rule(2.0)
             Proximal(learning_rate=float64[1, 1], coef=2)
         """
-        return Proximal(self.learning_rate, coef)
+        return Proximal(self.learning_rate, self.coef if coef is None else coef)
 
     def __repr__(self) -> str:
         shape = list(self.learning_rate.shape)
@@ -88,6 +94,10 @@ def meta_fit(
     the best diagonal as if by a task for every sixteen of its correlations. Each phi_j has a prior
     about zero of its own, as wide as what is known of phi_j makes it: that leaves alone what the
     tasks determine, and holds features that nearly repeat each other.
+
+    For other losses than squares the likelihood is Laplace's approximation, which underestimates
+    how far people with a handful of answers differ; three folds of the tasks then say how far new
+    tasks should go (`coef`), which takes four times as long.
 
     Every iteration is a pass over the tasks in native code, in parallel, with the same bits for
     every number of threads and instruction set. In units of any feature and any target the result
@@ -147,25 +157,42 @@ def meta_fit(
             f"{name}: `tasks` must have at most {_MOST_FULL if full else _MOST} parameters: got "
             f"{n}, expected {remedy}"
         )
-    phi, rates = np.empty(n), np.empty((n, n) if full else n)
-    scale, evidence, n_iterations, n_tasks, n_skipped = _core.learn_population(
-        (tasks._x, tasks._y, tasks._starts, tasks._stops),
-        loss=loss,
-        n_classes=classes,
-        phi=phi,
-        learning_rate=rates,
-    )
-    if not n_tasks:
+
+    def fitted(some: Tasks) -> _Fitted:
+        phi, rates = np.empty(n), np.empty((n, n) if full else n)
+        told = _core.learn_population(
+            (some._x, some._y, some._starts, some._stops),
+            loss=loss,
+            n_classes=classes,
+            phi=phi,
+            learning_rate=rates,
+        )
+        return _Fitted(phi, rates, *told)
+
+    found = fitted(tasks)
+    if not found.n_tasks:
         raise ValueError(
             f"{name}: `tasks` must have a task that is finite: got {len(tasks)} tasks, each with a "
             "row that is not, expected numbers"
         )
+    coef = 1.0
+    if loss not in _SQUARES:
+        coef = _coef.chosen(tasks, loss, lambda some: fitted(some)[:2])
     return MetaFit(
-        frozen(phi.astype(tasks.dtype)),
-        frozen(rates),
-        scale,
-        evidence,
-        n_iterations,
-        n_tasks,
-        n_skipped,
+        frozen(found.phi.astype(tasks.dtype)),
+        frozen(found.learning_rate),
+        coef,
+        *found[2:],
     )
+
+
+class _Fitted(NamedTuple):
+    """What native code finds."""
+
+    phi: Float64Array
+    learning_rate: Float64Array
+    scale: float
+    evidence: float
+    n_iterations: int
+    n_tasks: int
+    n_skipped: int
