@@ -16,12 +16,13 @@ from .steps import adagrad_step, adam_step, aruba_step, step
 if TYPE_CHECKING:
     from ._diagnosis import Diagnosis
     from ._divergence import DivergenceWarning
+    from ._history import History
     from .learner import MetaLearner
     from .rules import EG, OGD, AdaGrad, Adam, ArubaPlusPlus
     from .run import evaluate, run_tasks
     from .statistics import TaskRun, TaskStatistics
     from .tasks import Tasks
-    from .train import History, meta_train
+    from .train import meta_train
 
 _core.join_process()
 
@@ -61,7 +62,7 @@ _HOMES = {
     "ArubaPlusPlus": "rules",
     "Diagnosis": "_diagnosis",
     "DivergenceWarning": "_divergence",
-    "History": "train",
+    "History": "_history",
     "MetaLearner": "learner",
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
