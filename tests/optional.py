@@ -5,7 +5,15 @@ import os
 
 import pytest
 
-FROM = {"torch": "'aruba_fast[torch]'", "jax": "'aruba_fast[jax]'", "optax": "optax"}
+FROM = {
+    "torch": "'aruba_fast[torch]'",
+    "jax": "'aruba_fast[jax]'",
+    "optax": "optax",
+    "narwhals": "'aruba_fast[tables]'",
+    "pyarrow": "'aruba_fast[tables]'",
+    "polars": "polars",
+    "pandas": "pandas",
+}
 
 
 def need(module):

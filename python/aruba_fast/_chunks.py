@@ -1,7 +1,6 @@
 """Tasks that need not be in memory together: an iterable of `Tasks`, each of them a chunk."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import _check
@@ -28,8 +27,9 @@ class Chunks:
         """
         self._function = function
         self._check: Check | None = None
+        self._close: Callable[[], object] | None = None
         self.n_tasks: int | None = None
-        self.is_read_once = isinstance(tasks, Iterator)
+        self.is_read_once = False
         self._source: Iterable[Any]
         if isinstance(tasks, Tasks):
             self._source = (tasks,)
@@ -38,7 +38,7 @@ class Chunks:
         else:
             if not isinstance(tasks, Iterable) or hasattr(tasks, "__array__"):
                 check_tasks(function, tasks)
-            self._source = tasks
+            self._source, self.is_read_once = tasks, isinstance(tasks, Iterator)
 
     def require(self, check: Check) -> None:
         """Has every chunk checked: those that are there now, others when they come.
@@ -47,32 +47,41 @@ class Chunks:
             check: Refuses a chunk, on behalf of what it is given as the function's name.
         """
         self._check = check
-        if isinstance(self._source, tuple):
-            for _ in self:
-                pass
-            self._check = None
+        if not isinstance(self._source, tuple):
+            return
+        for number, chunk in enumerate(self._source):
+            self._require(chunk, number)
+        self.n_tasks = sum(map(len, self._source))
+        if not self.n_tasks:
+            raise self._empty()
 
-    def __iter__(self) -> Generator[Tasks, None, None]:
+    def __iter__(self) -> Iterator[Tasks]:
         """A pass; what is no chunk is refused when it comes, and a pass of another length too."""
+        return iter(self._source) if isinstance(self._source, tuple) else self._coming()
+
+    def _coming(self) -> Iterator[Tasks]:
         chunks = self._begun()
         # An iterator of ours may hold files and a thread; one of the caller's is the caller's.
-        close = not self.is_read_once and hasattr(chunks, "close")
+        self._close = None if self.is_read_once else getattr(chunks, "close", None)
         n_seen = 0
-        with closing(chunks) if close else nullcontext():  # type: ignore[type-var]
-            for number, chunk in enumerate(chunks):
-                self._require(chunk, number)
-                n_seen += len(chunk)
-                if self.n_tasks is not None and n_seen > self.n_tasks:
-                    raise self._unlike(f"{n_seen} or more")
-                yield chunk
+        for number, chunk in enumerate(chunks):
+            self._require(chunk, number)
+            n_seen += len(chunk)
+            if self.n_tasks is not None and n_seen > self.n_tasks:
+                raise self._unlike(f"{n_seen} or more")
+            yield chunk
         if not n_seen:
-            raise ValueError(
-                f"{self._function}: `tasks` must hold a task: got an iterable of no chunk, "
-                "expected at least one af.Tasks"
-            )
+            raise self._empty()
         if self.n_tasks is not None and n_seen != self.n_tasks:
             raise self._unlike(str(n_seen))
         self.n_tasks = n_seen
+
+    def __enter__(self) -> None:
+        """Within, an exception ends the pass that was begun, too."""
+
+    def __exit__(self, *_: object) -> None:
+        if self._close is not None:
+            self._close()
 
     def _begun(self) -> Iterator[Any]:
         try:
@@ -84,12 +93,17 @@ class Chunks:
             ) from error
 
     def _require(self, chunk: Any, number: int) -> None:
-        if self._check is None:
-            return
+        assert self._check is not None
         alone = isinstance(self._source, tuple) and len(self._source) == 1
         name = self._function if alone else f"{self._function} (chunk {number} of `tasks`)"
         check_tasks(name, chunk)
         self._check(name, chunk)
+
+    def _empty(self) -> ValueError:
+        return ValueError(
+            f"{self._function}: `tasks` must hold a task: got an iterable of no chunk, "
+            "expected at least one af.Tasks"
+        )
 
     def _unlike(self, got: str) -> ValueError:
         return ValueError(
@@ -107,31 +121,44 @@ class Chunks:
         self._source = _joined(chunk, chunks)
         return (chunk,)
 
-    def count(self, n_tasks: int | None, *, needed: bool, wanted: bool) -> None:
-        """Finds the number of tasks in a pass: as given, the iterable's own, or by a pass over it.
+    def tell(self, n_tasks: int | None, *, needed: bool) -> None:
+        """Takes the number of tasks in a pass from the caller; an iterator may have it, too.
 
         Args:
             n_tasks: What the caller gave, or None.
             needed: Whether there is nothing to be done without it.
-            wanted: Whether it is worth to ask the iterable, which may have to look for it.
         """
-        if n_tasks is None and self.n_tasks is None and (needed or wanted):
+        if self.is_read_once and n_tasks is None:
             n_tasks = getattr(self._source, "n_tasks", None)
         if n_tasks is not None:
-            given = _check.integer(self._function, "n_tasks", n_tasks, 1)
-            counted, self.n_tasks = self.n_tasks, given
-            if counted not in (None, given):
-                raise self._unlike(str(counted))
-        if self.n_tasks is not None or not needed:
-            return
-        if self.is_read_once:
+            self._take(n_tasks)
+        elif needed and self.is_read_once:
             raise ValueError(
                 f"{self._function}: `n_tasks` must be given where `tasks` is read once, for the "
                 "steps of phi fall to nothing over all of them: got None, expected the number of "
                 "tasks, or a `meta_step`"
             )
-        for _ in self:
-            pass
+
+    def count(self, *, needed: bool, wanted: bool) -> None:
+        """Finds the number of tasks, if nobody knows it: the iterable's own, or by a pass over it.
+
+        Args:
+            needed: Whether there is nothing to be done without it.
+            wanted: Whether it is worth to ask the iterable, which may have to look for it.
+        """
+        if self.n_tasks is None and not self.is_read_once and (needed or wanted):
+            n_tasks = getattr(self._source, "n_tasks", None)
+            if n_tasks is not None:
+                self._take(n_tasks)
+            elif needed:
+                for _ in self:
+                    pass
+
+    def _take(self, n_tasks: int) -> None:
+        given = _check.integer(self._function, "n_tasks", n_tasks, 1)
+        counted, self.n_tasks = self.n_tasks, given
+        if counted not in (None, given):
+            raise self._unlike(str(counted))
 
 
 def _joined(first: Tasks, others: Iterator[Tasks]) -> Iterator[Tasks]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 _NARROW = ("Boolean", "Int8", "Int16", "UInt8", "UInt16", "Float16", "Float32")
 
 
-def narwhals(function: str) -> ModuleType:
+def narwhals(function: str) -> Any:
     """Returns the library that reads frames of all libraries alike."""
     try:
         import narwhals

@@ -56,6 +56,13 @@ def _as_given(group: Sequence[Any], ids: NDArray[Any]) -> bool:
     return True
 
 
+def without_id(ids: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the ids stand for none."""
+    if ids.dtype.kind == "O":
+        return np.array([_is_missing(value) for value in ids], bool)
+    return _lost(ids)
+
+
 def _lost(ids: NDArray[Any]) -> NDArray[np.bool_]:
     """Which rows have no id, of an array that holds no objects."""
     kind = ids.dtype.kind
@@ -93,7 +100,9 @@ def _coded_objects(function: str, ids: NDArray[Any]) -> tuple[NDArray[Any], Int6
         ) from None
     counts = np.bincount(codes, minlength=len(numbered))
     keys = list(numbered)
-    absent = np.array([_is_missing(key) for key in keys], bool)
+    labels = np.empty(len(keys), object)
+    labels[:] = keys
+    absent = without_id(labels)
     if absent.any():
         row = int(absent[codes].argmax())
         raise _without_id(function, ids[row], row, int(counts[absent].sum()))
@@ -103,8 +112,6 @@ def _coded_objects(function: str, ids: NDArray[Any]) -> tuple[NDArray[Any], Int6
         raise _unsortable(function, _types(ids), error) from None
     rank = np.empty(len(keys), np.int64)
     rank[order] = np.arange(len(keys))
-    labels = np.empty(len(keys), object)
-    labels[:] = keys
     return labels[order], rank[codes], counts[order]
 
 

@@ -133,7 +133,7 @@ class Labelled(Rows):
 def _of_type(key: Any, dtype: np.dtype[Any]) -> Any:
     """A date or a duration as NumPy's own of that unit, or None if there is none; else `key`."""
     if dtype.kind not in "mM":
-        return key
+        return key.item() if isinstance(key, np.void) else key
     try:
         given = dtype.type(key)
     except (TypeError, ValueError):

@@ -77,7 +77,8 @@ class Tasks(Framed):
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
         view = object.__new__(Tasks)
         view._fill(self._x, self._y, starts, stops, checked=self._checked)
-        view._name(self._names)
+        if self._names is not None:
+            view._name(self._names)
         return view
 
     @classmethod

@@ -1,7 +1,7 @@
 """The online loop over tasks in native code: `meta_train`, its `History` and progress reports."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -132,14 +132,15 @@ def meta_train(
             f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
             "your own go with the loop over tasks.rounds, to learner.update(run, weights=...)"
         )
+    anneals = meta_step is None and learner._hyper.average_task
+    chunks.tell(n_tasks, needed=anneals)
     record = Record(keeps=_check.boolean(name, "history", history))
     # Nothing else learns until the last round is done.
     total = None if chunks.n_tasks is None else passes * chunks.n_tasks
-    with _reports(progress, total) as report, learner._lock:
-        anneals = meta_step is None and learner._hyper.average_task
+    with chunks, _reports(progress, total) as report, learner._lock:
         if not learner._hyper.knows_rate and not learner.n_tasks:
             learner.first_rate(chunks.first() if chunks.is_read_once else chunks, loss=loss)
-        chunks.count(n_tasks, needed=anneals, wanted=report is not None)
+        chunks.count(needed=anneals, wanted=report is not None)
         total = None if chunks.n_tasks is None else passes * chunks.n_tasks
         if ball is not None:
             _check_in_ball(name, learner, ball)
@@ -147,36 +148,35 @@ def meta_train(
         for _ in range(passes):
             before = done
             # One native call a chunk, for a round never crosses into the next.
-            with closing(iter(chunks)) as coming:
-                for chunk in coming:
-                    order = np.arange(len(chunk)) if rng is None else rng.permutation(len(chunk))
-                    losses, numbers, skipped = record.room(chunk, total)
-                    numbers[:] = order + (done - before)
-                    starts, stops, _ = chunk._beside_rows()
-                    _arrays.native(chunk._x).meta_train(
-                        (chunk._x, chunk._y, starts, stops),
-                        _arrays.moved(order, chunk._x),
-                        learner._state,
-                        (loss, n_batch, epochs, ball),
-                        (
-                            n_round,
-                            weights == "rows",
-                            meta_step,
-                            None if report is None else _shifted(report, done, total),
-                            (done, total) if anneals else None,
-                        ),
-                        (losses, skipped.view(np.uint8)),
+            for chunk in chunks:
+                order = np.arange(len(chunk)) if rng is None else rng.permutation(len(chunk))
+                losses, numbers, skipped = record.room(chunk, total)
+                numbers[:] = order + (done - before)
+                starts, stops, _ = chunk._beside_rows()
+                _arrays.native(chunk._x).meta_train(
+                    (chunk._x, chunk._y, starts, stops),
+                    _arrays.moved(order, chunk._x),
+                    learner._state,
+                    (loss, n_batch, epochs, ball),
+                    (
+                        n_round,
+                        weights == "rows",
+                        meta_step,
+                        None if report is None else _shifted(report, done, total),
+                        (done, total) if anneals else None,
+                    ),
+                    (losses, skipped.view(np.uint8)),
+                )
+                done += len(chunk)
+                if isinstance(chunk._x, np.ndarray):
+                    _divergence.look_through(
+                        name,
+                        learner,
+                        n_round,
+                        skipped,
+                        losses,
+                        shortens=learner._hyper.average_task,
                     )
-                    done += len(chunk)
-                    if isinstance(chunk._x, np.ndarray):
-                        _divergence.look_through(
-                            name,
-                            learner,
-                            n_round,
-                            skipped,
-                            losses,
-                            shortens=learner._hyper.average_task,
-                        )
     return record.history()
 
 
