@@ -118,6 +118,14 @@ def test_numbers_of_other_kinds_are_numbers():
     assert (tasks.x.tolist(), tasks.feature_names) == ([[1.0], [4.0]], (1,))
 
 
+def test_the_index_of_pandas_is_no_feature():
+    frame = pd.DataFrame(COLUMNS).sort_values("who")
+    rows = pa.Table.from_pandas(frame)
+    assert "__index_level_0__" in rows.column_names
+    same(of(rows), of(frame))
+    assert of(rows).feature_names == of(frame).feature_names == ("age", "height", "member")
+
+
 def test_a_frame_is_not_held():
     frame = pd.DataFrame({"who": [1, 1], "y": [0.0, 1.0], "x": [1.0, 2.0]})
     tasks = of(frame)

@@ -95,7 +95,9 @@ def columns_of(
     for name, value in (("target", target), ("group", group)):
         _require_column(function, name, value, known)
     if features is None:
-        chosen = tuple(name for name in known if name not in (target, group))
+        own = (name for name in known if name not in (target, group))
+        # The numbers of rows, which pandas writes to Parquet beside its columns.
+        chosen = tuple(name for name in own if not str(name).startswith("__index_level_"))
     else:
         if isinstance(features, (str, bytes)) or not isinstance(features, Sequence):
             raise TypeError(
@@ -163,7 +165,7 @@ class Framed(Labelled):
             target: Name of the column of labels.
             group: Name of the column that tells the task: numbers, strings, dates, categories.
             features: Names of the columns of features, numbers or booleans; None for all columns
-                but `target` and `group`.
+                but `target` and `group`, and but pandas' own index in a table of Arrow.
 
         Returns:
             Tasks in the order of the values of `group`, which are their `keys`, with rows in their
@@ -177,7 +179,7 @@ class Framed(Labelled):
             ImportError: narwhals is not installed.
 
         Example:
-            >>> import pandas as pd, aruba_fast as af  # doctest: +SKIP
+            >>> import pandas as pd, aruba_fast as af
             >>> frame = pd.DataFrame({"who": ["eve", "bob"], "age": [7, 9], "y": [0.5, 1.5]})
             >>> tasks = af.Tasks.from_frame(frame, target="y", group="who")
             >>> tasks["eve"].x, tasks.feature_names

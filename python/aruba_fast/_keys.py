@@ -68,9 +68,13 @@ class Labelled(Rows):
         """Names of the columns of `x`, of `from_frame`; None where they are not known."""
         return None if self._names is None else self._names.features
 
-    @cached_property
+    @property
     def keys(self) -> NDArray[Any] | None:
         """The label of every task, [n_tasks], read-only; None where tasks are numbered only."""
+        return self._own_keys
+
+    @cached_property
+    def _own_keys(self) -> NDArray[Any] | None:
         if self._names is None or self._names.keys is None:
             return None
         groups = np.searchsorted(self._names.begins, self._starts, side="right") - 1

@@ -58,10 +58,12 @@ class ParquetTasks:
         ImportError: pyarrow or narwhals is not installed.
 
     Example:
-        >>> import aruba_fast as af  # doctest: +SKIP
-        >>> people = af.datasets.ParquetTasks("people/", target="y", group="person")
-        >>> learner = af.MetaLearner(np.zeros(people.n_features, people.dtype))
-        >>> af.meta_train(people, learner, loss="squared", history=False)
+        >>> import numpy as np, aruba_fast as af
+        >>> from aruba_fast.datasets import ParquetTasks
+        >>> people = ParquetTasks("people/", target="y", group="person")  # doctest: +SKIP
+        >>> learner = af.MetaLearner(np.zeros(people.n_features))  # doctest: +SKIP
+        >>> af.meta_train(people, learner, loss="squared", history=False)  # doctest: +SKIP
+        History(n_tasks=0, n_skipped=0)
     """
 
     def __init__(
