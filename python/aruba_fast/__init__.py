@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ._diagnosis import Diagnosis
     from ._divergence import DivergenceWarning
     from ._history import History
+    from .fit import MetaFit, meta_fit
     from .learner import MetaLearner
+    from .proximal import Proximal
     from .rules import EG, OGD, AdaGrad, Adam, ArubaPlusPlus
     from .run import evaluate, run_tasks
     from .statistics import TaskRun, TaskStatistics
@@ -36,7 +38,9 @@ __all__ = [
     "Diagnosis",
     "DivergenceWarning",
     "History",
+    "MetaFit",
     "MetaLearner",
+    "Proximal",
     "TaskRun",
     "TaskStatistics",
     "Tasks",
@@ -46,6 +50,7 @@ __all__ = [
     "evaluate",
     "get_num_threads",
     "info",
+    "meta_fit",
     "meta_train",
     "run_tasks",
     "set_num_threads",
@@ -63,11 +68,14 @@ _HOMES = {
     "Diagnosis": "_diagnosis",
     "DivergenceWarning": "_divergence",
     "History": "_history",
+    "MetaFit": "fit",
     "MetaLearner": "learner",
+    "Proximal": "proximal",
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
     "Tasks": "tasks",
     "evaluate": "run",
+    "meta_fit": "fit",
     "meta_train": "train",
     "run_tasks": "run",
 }
