@@ -63,6 +63,14 @@ def test_features_are_the_chosen_ones_in_their_order(make):
     assert tasks.feature_names == ("member", "age")
     assert tasks["ann"].x.tolist() == [[1, 3]]
     assert of(make(COLUMNS), target="age", features=("y",)).y.tolist() == [3, 9, 1, 7, 8]
+    for names in (
+        pd.Index(["member", "age"]),
+        np.array(["member", "age"]),
+        iter(["member", "age"]),
+    ):
+        again = of(make(COLUMNS), features=names)
+        same(again, tasks)
+        assert list(map(type, again.feature_names)) == [str, str]
 
 
 @every_library

@@ -1,6 +1,6 @@
 """Tasks of a data frame, pandas', Polars' or Arrow's: its columns by their names, as numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,21 +98,19 @@ def columns_of(
         features: The columns of features; None for all others.
     """
     known = frame.columns
-    for name, value in (("target", target), ("group", group)):
-        _require_column(function, name, value, known)
+    target = _column(function, "target", target, known)
+    group = _column(function, "group", group, known)
     if features is None:
         own = (name for name in known if name not in (target, group))
         # The numbers of rows, which pandas writes to Parquet beside its columns.
         chosen = tuple(name for name in own if not str(name).startswith("__index_level_"))
     else:
-        if isinstance(features, (str, bytes)) or not isinstance(features, Sequence):
+        if isinstance(features, (str, bytes)) or not isinstance(features, Iterable):
             raise TypeError(
                 f"{function}: `features` must be a list of columns: got "
                 f"{_check.shown(features)}, expected their names in a list, or None for all others"
             )
-        chosen = tuple(features)
-    for name in chosen:
-        _require_column(function, "features", name, known)
+        chosen = tuple(_column(function, "features", name, known) for name in features)
     doubled = [name for name in chosen if chosen.count(name) > 1 or name == target]
     if doubled or not chosen:
         got = f"{doubled[0]!r} twice" if doubled else "none"
@@ -134,16 +132,15 @@ def columns_of(
     return Columns(function, argument, target, group, chosen, dtype)
 
 
-def _require_column(function: str, name: str, value: Any, known: Sequence[Any]) -> None:
+def _column(function: str, argument: str, name: Any, known: list[Any]) -> Any:
+    """The frame's own name of a column: pandas' and NumPy's scalars are equal to it."""
     try:
-        found = value in known
-    except Exception:  # of an object's own comparison
-        found = False
-    if not found:
+        return known[known.index(name)]
+    except Exception:  # there is none, or of an object's own comparison
         raise ValueError(
-            f"{function}: `{name}` must name a column: got {_check.shown(value)}, "
-            f"expected {like(value, known)}"
-        )
+            f"{function}: `{argument}` must name a column: got {_check.shown(name)}, "
+            f"expected {like(name, known)}"
+        ) from None
 
 
 class Framed(Labelled):
@@ -160,7 +157,7 @@ class Framed(Labelled):
         *,
         target: Any,
         group: Any,
-        features: Sequence[Any] | None = None,
+        features: Iterable[Any] | None = None,
     ) -> "Self":
         """Makes one task of all rows of a data frame that share a value of a column.
 

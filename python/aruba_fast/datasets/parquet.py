@@ -1,7 +1,7 @@
 """Tasks of Parquet files that are sorted by task: chunk after chunk, for what exceeds memory."""
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -65,7 +65,7 @@ class ParquetTasks:
         *,
         target: str,
         group: str,
-        features: Sequence[str] | None = None,
+        features: Iterable[str] | None = None,
         batch_rows: int = 1 << 20,
     ) -> None:
         self._files = found(path)
@@ -73,7 +73,7 @@ class ParquetTasks:
         empty = frame(schema.empty_table())
         self._columns = columns_of(NAME, "path", empty, target, group, features)
         self._batch_rows = _check.integer(NAME, "batch_rows", batch_rows, 1)
-        require_alike(self._files, [*self._columns.features, target, group])
+        require_alike(self._files, [*self.feature_names, self._columns.target, self._columns.group])
         self._n_tasks: int | None = None
 
     @property
