@@ -16,7 +16,10 @@ PAGES = {
     "docs/theory.md": ([], []),
     "docs/torch.md": (["torch"], []),
     "docs/jax.md": (["jax", "optax"], []),
-    "docs/data.md": ([], ["omniglot28.npz", "shakespeare_bosak.npz", "mnist_writers14.npz"]),
+    "docs/data.md": (
+        ["pandas", "narwhals", "pyarrow"],
+        ["omniglot28.npz", "shakespeare_bosak.npz", "mnist_writers14.npz"],
+    ),
 }
 
 

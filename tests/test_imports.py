@@ -128,7 +128,7 @@ import pytest
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "jax", "jaxlib", "optax"):
+        if name.partition(".")[0] in ("torch", "jax", "jaxlib", "optax", "pyarrow", "polars"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -144,3 +144,14 @@ def test_the_tests_are_collected_without_frameworks():
     assert run.returncode == 0, run.stdout[-2000:]
     assert "no torch" in run.stdout
     assert "no jax" in run.stdout
+    assert "no pyarrow" in run.stdout
+
+
+def test_importing_needs_numpy_alone():
+    code = (
+        "import sys, aruba_fast as af; [getattr(af, name) for name in dir(af)]; af.datasets.Table; "
+        "known = {'numpy', 'safetensors', 'aruba_fast'} | set(sys.stdlib_module_names); "
+        "print(sorted({name.partition('.')[0] for name in sys.modules if not name.startswith('_')}"
+        " - known))"
+    )
+    assert printed(code) == "[]"

@@ -16,6 +16,7 @@ from .steps import adagrad_step, adam_step, aruba_step, step
 if TYPE_CHECKING:
     from ._diagnosis import Diagnosis
     from ._divergence import DivergenceWarning
+    from ._history import History
     from .fit import MetaFit, meta_fit
     from .learner import MetaLearner
     from .proximal import Proximal
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .run import evaluate, run_tasks
     from .statistics import TaskRun, TaskStatistics
     from .tasks import Tasks
-    from .train import History, meta_train
+    from .train import meta_train
 
 _core.join_process()
 
@@ -66,7 +67,7 @@ _HOMES = {
     "ArubaPlusPlus": "rules",
     "Diagnosis": "_diagnosis",
     "DivergenceWarning": "_divergence",
-    "History": "train",
+    "History": "_history",
     "MetaFit": "fit",
     "MetaLearner": "learner",
     "Proximal": "proximal",

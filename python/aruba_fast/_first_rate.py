@@ -1,5 +1,6 @@
 """The first learning rate of a linear model, from the rows of its tasks."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,15 @@ _MOST_SCORE = 30.0
 _NEAR = 0.99
 
 
-def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
+def first_rate(tasks: Iterable[Tasks], loss: str, phi: NDArray[Any]) -> float:
     """Returns the largest rate at which no single row's step from `phi` goes too far.
 
     `MetaLearner.first_rate` tells by which equations. Whatever the processor, the same bits: sums
-    are over a leading axis, which NumPy takes in order.
+    are over a leading axis, which NumPy takes in order, and over blocks of rows that do not depend
+    on the chunks in which the tasks come.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
-    for x, y in tasks._blocks(max(_NUMBERS // tasks.n_features, 1)):
-        rows, labels = _arrays.host(x), _arrays.host(y)
+    for rows, labels in _blocks(tasks):
         with np.errstate(all="ignore"):
             if loss in _CURVATURE:
                 bend = _CURVATURE[loss] * _squared_lengths(_longest(rows))
@@ -43,11 +44,29 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
         way = way[np.isfinite(way)]
         distance += float(np.add.accumulate(way)[-1]) if len(way) else 0.0
         n_rows += len(way)
-    limits = np.finfo(tasks.dtype)
+    limits = np.finfo(phi.dtype)
     mean = distance / n_rows if n_rows and distance > 0.0 else 1.0
     rate = mean / steepest if steepest > 0.0 else 1.0
     # A rate of the parameters' type: whatever is found is what the tasks are run with.
-    return float(tasks.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
+    return float(phi.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
+
+
+def _blocks(tasks: Iterable[Tasks]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """The rows of all chunks in their order, so many at a time, in host memory."""
+    left: tuple[NDArray[Any], NDArray[Any]] | None = None
+    for chunk in tasks:
+        size = max(_NUMBERS // chunk.n_features, 1)
+        for block in chunk._blocks(size):
+            x, y = map(_arrays.host, block)
+            if left is not None:
+                x, y = np.concatenate([left[0], x]), np.concatenate([left[1], y])
+            if len(x) >= size:
+                yield x[:size], y[:size]
+                x, y = x[size:], y[size:]
+            # Copies: the chunk itself is let go before the next one comes.
+            left = (x.copy(), y.copy()) if len(x) else None
+    if left is not None:
+        yield left
 
 
 def _columns(rows: NDArray[Any]) -> Float64Array:

@@ -16,12 +16,14 @@ _MISSING_TEXTS = ("nan", "NaT", "<NA>")
 _EXACT = 2**53
 
 
-def grouped(function: str, group: ArrayLike, n_rows: int) -> tuple[Int64Array | None, Int64Array]:
+def grouped(
+    function: str, group: ArrayLike, n_rows: int
+) -> tuple[Int64Array | None, Int64Array, NDArray[Any]]:
     """Divides rows by the value of `group`.
 
     Returns:
-        `(order, offsets)`: the stable order of rows that brings each group together, None where
-        it is the given one, and the offsets of the groups in it, in the order of their values.
+        `(order, offsets, keys)`: the stable order of rows that brings each group together, None
+        where it is the given one, the offsets of the groups in it, and their values, which rise.
     """
     ids = _arrays.host(_check.array(function, "group", group))
     _check.shape(function, "group", ids, (n_rows,))
@@ -31,16 +33,16 @@ def grouped(function: str, group: ArrayLike, n_rows: int) -> tuple[Int64Array | 
     if ids.dtype.kind == "T":  # strings of variable length, whose missing value is any object
         ids = ids.astype(object)
     if ids.dtype.kind == "O":
-        codes, counts = _coded_objects(function, ids)
+        keys, codes, counts = _coded_objects(function, ids)
     else:
         lost = _lost(ids)
         if lost.any():
             row = int(lost.argmax())
             raise _without_id(function, ids[row], row, int(lost.sum()))
-        codes, counts = _coded(function, ids)
+        keys, codes, counts = _coded(function, ids)
     mixed = bool((codes[1:] < codes[:-1]).any())
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return (np.argsort(codes, kind="stable") if mixed else None), offsets
+    return (np.argsort(codes, kind="stable") if mixed else None), offsets, keys
 
 
 def _as_given(group: Sequence[Any], ids: NDArray[Any]) -> bool:
@@ -52,6 +54,13 @@ def _as_given(group: Sequence[Any], ids: NDArray[Any]) -> bool:
         whole = {kind for kind in types if issubclass(kind, numbers.Integral)}
         return not whole or all(abs(int(v)) <= _EXACT for v in group if type(v) in whole)
     return True
+
+
+def without_id(ids: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the ids stand for none."""
+    if ids.dtype.kind == "O":
+        return np.array([_is_missing(value) for value in ids], bool)
+    return _lost(ids)
 
 
 def _lost(ids: NDArray[Any]) -> NDArray[np.bool_]:
@@ -70,16 +79,16 @@ def _lost(ids: NDArray[Any]) -> NDArray[np.bool_]:
     return lost
 
 
-def _coded(function: str, ids: NDArray[Any]) -> tuple[Int64Array, Int64Array]:
-    """The number of every row's id among the sorted ones, and how often each occurs."""
+def _coded(function: str, ids: NDArray[Any]) -> tuple[NDArray[Any], Int64Array, Int64Array]:
+    """The sorted ids, the number of every row's among them, and how often each occurs."""
     try:
-        _, codes, counts = np.unique(ids, return_inverse=True, return_counts=True)
+        keys, codes, counts = np.unique(ids, return_inverse=True, return_counts=True)
     except TypeError as error:
         raise _unsortable(function, str(ids.dtype), error) from None
-    return codes, counts
+    return keys, codes, counts
 
 
-def _coded_objects(function: str, ids: NDArray[Any]) -> tuple[Int64Array, Int64Array]:
+def _coded_objects(function: str, ids: NDArray[Any]) -> tuple[NDArray[Any], Int64Array, Int64Array]:
     """The same of Python's objects: equal ones are one id, as in a dict."""
     numbered: dict[Any, int] = {}
     try:
@@ -91,7 +100,9 @@ def _coded_objects(function: str, ids: NDArray[Any]) -> tuple[Int64Array, Int64A
         ) from None
     counts = np.bincount(codes, minlength=len(numbered))
     keys = list(numbered)
-    absent = np.array([_is_missing(key) for key in keys], bool)
+    labels = np.empty(len(keys), object)
+    labels[:] = keys
+    absent = without_id(labels)
     if absent.any():
         row = int(absent[codes].argmax())
         raise _without_id(function, ids[row], row, int(counts[absent].sum()))
@@ -101,7 +112,7 @@ def _coded_objects(function: str, ids: NDArray[Any]) -> tuple[Int64Array, Int64A
         raise _unsortable(function, _types(ids), error) from None
     rank = np.empty(len(keys), np.int64)
     rank[order] = np.arange(len(keys))
-    return rank[codes], counts[order]
+    return labels[order], rank[codes], counts[order]
 
 
 def _is_missing(value: Any) -> bool:

@@ -1,23 +1,25 @@
 """What a meta-learner hands out: its first rate, the rules for tasks, and a diagnosis."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from . import _arrays, _check, _core, _divergence
+from ._chunks import Chunks
 from ._diagnosis import Diagnosis, diagnosis
 from ._first_rate import first_rate
 from ._saved import Saved
 from ._state import AUTO, tasks_held
 from .rules import OGD, ArubaPlusPlus
-from .run import check_loss, check_tasks, check_type
+from .run import check_loss, check_type
 from .tasks import Tasks
 
 
 class Ruled(Saved):
     """A meta-learner that tasks can be run by."""
 
-    def first_rate(self, tasks: Tasks, *, loss: str) -> float:
+    def first_rate(self, tasks: Tasks | Iterable[Tasks], *, loss: str) -> float:
         """Finds the first learning rate from the rows of tasks, and starts with it if it may.
 
             rate = mean_i |d_i| / max_i c_i |x_i|^2
@@ -29,8 +31,8 @@ class Ruled(Saved):
         there; twice or half of it learn the same.
 
         Args:
-            tasks: Tasks to be trained on. Rows that are not finite are left out; rows on a CUDA
-                device are read back.
+            tasks: Tasks to be trained on, or an iterable of `Tasks`, as in `meta_train`. Rows that
+                are not finite are left out; rows on a CUDA device are read back.
             loss: Name of the loss, as in `run_tasks`.
 
         Returns:
@@ -48,10 +50,15 @@ class Ruled(Saved):
             0.04
         """
         name = "MetaLearner.first_rate"
-        check_tasks(name, tasks)
         phi = self._arrays["phi"]
-        check_type(name, tasks, "self", phi.dtype)
-        check_loss(name, tasks, loss, "self", len(phi))
+
+        def check(function: str, chunk: Tasks) -> None:
+            check_type(function, chunk, "self", phi.dtype)
+            check_loss(function, chunk, loss, "self", len(phi))
+
+        if not isinstance(tasks, Chunks):  # of meta_train, which has its own check
+            tasks = Chunks(name, tasks)
+            tasks.require(check)
         with self._lock:
             rate = first_rate(tasks, loss, self.phi)
             if not self._hyper.knows_rate and not self.n_tasks:

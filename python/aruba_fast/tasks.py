@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arrays, _check
 from ._check import FloatArray, Int64Array
+from ._frames import Framed
 from ._ids import grouped
+from ._keys import Names
 from ._layout import checked_index, checked_offsets
-from ._rows import Rows
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Tasks(Rows):
+class Tasks(Framed):
     """Tasks of different sizes, as a frozen view of one table of rows.
 
     Task t consists of the rows `starts[t]:stops[t]` of `x` and `y`, in their order. Indexing,
@@ -35,6 +36,8 @@ class Tasks(Rows):
         y: Labels of these tasks, [n_rows] of the dtype of `x`, read-only.
         starts: Where the rows of every task begin in `x` and `y`, int64 [n_tasks], read-only.
         stops: Where they end, int64 [n_tasks], read-only.
+        keys: The label of every task, of `from_groups` and `from_frame`, else None.
+        feature_names: The names of the columns of `x`, of `from_frame`, else None.
 
     Raises:
         TypeError: `x` is not float32 or float64 in native byte order, `y` not real, `offsets` not
@@ -74,6 +77,8 @@ class Tasks(Rows):
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
         view = object.__new__(Tasks)
         view._fill(self._x, self._y, starts, stops, checked=self._checked)
+        if self._names is not None:
+            view._name(self._names)
         return view
 
     @classmethod
@@ -88,7 +93,7 @@ class Tasks(Rows):
                 their order; rows are copied only if tasks are mixed.
 
         Returns:
-            Tasks, one for each value of `group`.
+            Tasks, one for each value of `group`, which is its label: `keys`.
 
         Raises:
             TypeError: As `Tasks`, or the values of `group` cannot be hashed or sorted.
@@ -103,13 +108,25 @@ class Tasks(Rows):
             >>> len(tasks), tasks.y
             (2, array([2., 1., 3.]))
         """
-        name = "Tasks.from_groups"
-        features, labels = _checked_rows(name, x, y, "[n_rows, n_features]")
-        order, offsets = grouped(name, group, len(features))
+        return cls._of_groups("Tasks.from_groups", x, y, group)
+
+    @classmethod
+    def _of_groups(
+        cls,
+        function: str,
+        x: ArrayLike,
+        y: ArrayLike,
+        group: ArrayLike,
+        names: tuple[Any, ...] | None = None,
+    ) -> "Tasks":
+        features, labels = _checked_rows(function, x, y, "[n_rows, n_features]")
+        order, offsets, keys = grouped(function, group, len(features))
         if order is not None:
             order = _arrays.moved(order, features)
             features, labels = features[order], labels[order]
-        return cls(features, labels, offsets)
+        tasks = cls(features, labels, offsets)
+        tasks._name(Names(keys, offsets[:-1], names))
+        return tasks
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -120,8 +137,10 @@ class Tasks(Rows):
             f"n_features={self.n_features}, dtype={self.dtype}{_arrays.shown(self._x)})"
         )
 
-    def __getitem__(self, index: int | slice | ArrayLike) -> "Tasks":
-        """Selects tasks by number, slice, boolean mask or array of numbers, as a view."""
+    def __getitem__(self, index: int | str | slice | ArrayLike) -> "Tasks":
+        """Selects tasks by number, slice, mask, numbers, or a label that is a string, as a view."""
+        if isinstance(index, str) and self.keys is not None:
+            index = self._numbered("Tasks", "index", index)
         chosen = checked_index(index, len(self))
         starts, stops = (np.ascontiguousarray(rows[chosen]) for rows in (self._starts, self._stops))
         if not len(starts):
@@ -254,6 +273,7 @@ class Tasks(Rows):
         rows = _arrays.all_moved("Tasks.to", {"x": self.x, "y": self.y}, device)
         copy = object.__new__(Tasks)
         copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked))
+        copy._name(self._own_names())
         return copy
 
 

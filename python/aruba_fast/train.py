@@ -1,47 +1,24 @@
 """The online loop over tasks in native code: `meta_train`, its `History` and progress reports."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _arrays, _check, _divergence
-from ._check import Float64Array, Int64Array
+from ._chunks import Chunks
+from ._history import History, Record
 from .learner import MetaLearner, MetaStep
-from .run import check_loss, check_tasks, check_type
+from .run import check_loss, check_type
 from .tasks import Tasks
 
-Report: TypeAlias = Callable[[int, int], object]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class History:
-    """What `meta_train` saw, task after task.
-
-    Attributes:
-        loss: Sum over the task's steps of the mini-batch's mean loss at the iterate before the
-            update, as `TaskRun.loss`; float64 [n_passes * n_tasks].
-        task: Number of the task in the `Tasks` that were given; int64, of the same length.
-        skipped: Whether the task was left out because its result was not finite; bool, likewise.
-            Of tasks on a CUDA device, `loss` and `skipped` are CuPy's arrays there.
-    """
-
-    loss: Float64Array
-    task: Int64Array
-    skipped: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.task)
-
-    def __repr__(self) -> str:
-        return f"History(n_tasks={len(self)}, n_skipped={int(_arrays.host(self.skipped).sum())})"
+# Of the visits done and of all, which is None where nobody knows it.
+Report: TypeAlias = Callable[[int, Any], object]
 
 
 def meta_train(
-    tasks: Tasks,
+    tasks: Tasks | Iterable[Tasks],
     learner: MetaLearner,
     *,
     loss: str,
@@ -54,6 +31,8 @@ def meta_train(
     weights: str | None = None,
     meta_step: MetaStep = None,
     progress: bool | Report | None = None,
+    n_tasks: int | None = None,
+    history: bool = True,
 ) -> History:
     """Trains a meta-learner on all tasks, round after round, in native code. Changes `learner`.
 
@@ -63,15 +42,23 @@ def meta_train(
             run = run_tasks(round, learner.phi, learner.rule(coef=None), loss=loss, ...)
             learner.update(run, meta_step=...)
 
+    Tasks that do not fit into memory come as an iterable of `Tasks`, such as
+    `datasets.ParquetTasks`: a pass is all of its chunks in their order, of which one or two are in
+    memory. The bits are those of one `Tasks` of all of them, if `seed` is None and every chunk but
+    the last is a multiple of `round_size`: rounds do not cross chunks.
+
     Args:
-        tasks: The tasks.
+        tasks: The tasks, or an iterable of `Tasks`. One that can be iterated again is passed
+            through once more before, where the first rate or the number of tasks has to be found.
         learner: The learner, modified; its parameters are of the type of `tasks`. If it has not
             learned anything and its rate is "auto", it starts with `learner.first_rate(tasks,
-            loss=loss)`.
+            loss=loss)`, or with that of the first chunk where `tasks` can be read only once.
         loss: Name of the loss, as in `run_tasks`.
         round_size: Tasks that are run from the same `phi` and learning rate, as in `Tasks.rounds`.
-        n_passes: How often every task is visited.
-        seed: None for the given order of the tasks; else a permutation for every pass.
+        n_passes: How often every task is visited; more than once needs an iterable that is no
+            iterator.
+        seed: None for the given order of the tasks; else a permutation for every pass, within
+            each chunk.
         batch_size: As in `run_tasks`.
         n_epochs: As in `run_tasks`.
         radius: As in `run_tasks`.
@@ -81,18 +68,22 @@ def meta_train(
             falls from 1 to nothing over this call, 1 - (visits before the round) / (all visits),
             as Reptile's does.
         progress: None; True for a progress bar; or a function of `(done, total)`, both numbers of
-            task visits, called now and then between rounds.
+            task visits, called now and then between rounds; `total` is None where nobody knows it.
+        n_tasks: Number of tasks in a pass, which `meta_step=None` asks for where `tasks` is an
+            iterator; else it is counted, or read of the iterable's own `n_tasks`.
+        history: False to keep nothing of the visits, 17 bytes each.
 
     Returns:
-        History of every task visit, in order.
+        History of every task visit, in order; without `history` of none.
 
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
-            lie outside its domain. Nothing is changed.
+            lie outside its domain. Nothing is changed, but by the chunks before the one at fault.
         ImportError: `progress=True` without tqdm.
         KeyboardInterrupt: Ctrl-C. The learner has learned from every round that was complete, and
-            from nothing else; the same holds for an exception out of `meta_step` or `progress`.
+            from nothing else; the same holds for an exception out of `meta_step`, `progress` or the
+            iterable.
 
     Warns:
         DivergenceWarning: More than half of the tasks of a round were skipped, or the loss of a
@@ -109,68 +100,84 @@ def meta_train(
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
     name = "meta_train"
-    check_tasks(name, tasks)
+
+    def check(function: str, chunk: Tasks) -> None:
+        check_type(function, chunk, "learner", phi.dtype)
+        check_loss(function, chunk, loss, "learner", len(phi))
+        _check.together(function, "learner", phi, "tasks", chunk._x)
+
+    chunks = Chunks(name, tasks)
     if not isinstance(learner, MetaLearner):
         raise TypeError(
             f"{name}: `learner` must be a MetaLearner: got {_check.shown(learner)}, "
             "expected af.MetaLearner(phi)"
         )
     phi = learner._arrays["phi"]
-    check_type(name, tasks, "learner", phi.dtype)
-    check_loss(name, tasks, loss, "learner", len(phi))
+    chunks.require(check)
     n_round = _check.integer(name, "round_size", round_size, 1)
-    orders = tasks._orders(name, n_passes, seed)
+    passes = _check.integer(name, "n_passes", n_passes, 1)
+    if chunks.is_read_once and passes > 1:
+        raise ValueError(
+            f"{name}: `tasks` must begin again for n_passes={passes}: got {_check.shown(tasks)}, "
+            "which is read once, expected a list, or an object with __iter__"
+        )
+    rng = None
+    if seed is not None:
+        rng = np.random.default_rng(_check.integer(name, "seed", seed, 0))
     n_batch = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
-    _check.together(name, "learner", phi, "tasks", tasks._x)
     if weights is not None and not (isinstance(weights, str) and weights == "rows"):
         raise (ValueError if isinstance(weights, str) else TypeError)(
             f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
             "your own go with the loop over tasks.rounds, to learner.update(run, weights=...)"
         )
-    total = n_passes * len(tasks)
-    history = History(
-        _arrays.empty((total,), np.float64, tasks._x),
-        np.empty(total, np.int64),
-        _arrays.zeros(total, np.bool_, tasks._x),
-    )
-    starts, stops, _ = tasks._beside_rows()
+    anneals = meta_step is None and learner._hyper.average_task
+    chunks.tell(n_tasks, needed=anneals)
+    record = Record(keeps=_check.boolean(name, "history", history))
     # Nothing else learns until the last round is done.
-    with _reports(progress, total) as report, learner._lock:
+    total = None if chunks.n_tasks is None else passes * chunks.n_tasks
+    with chunks, _reports(progress, total) as report, learner._lock:
         if not learner._hyper.knows_rate and not learner.n_tasks:
-            learner.first_rate(tasks, loss=loss)
-        anneals = meta_step is None and learner._hyper.average_task
+            learner.first_rate(chunks.first() if chunks.is_read_once else chunks, loss=loss)
+        chunks.count(needed=anneals, wanted=report is not None)
+        total = None if chunks.n_tasks is None else passes * chunks.n_tasks
         if ball is not None:
             _check_in_ball(name, learner, ball)
-        # One native call per pass, for a round never crosses into the next pass.
-        for done, order in zip(range(0, total, len(tasks)), orders, strict=True):
-            visits = slice(done, done + len(tasks))
-            history.task[visits] = order
-            _arrays.native(tasks._x).meta_train(
-                (tasks._x, tasks._y, starts, stops),
-                _arrays.moved(order, tasks._x),
-                learner._state,
-                (loss, n_batch, epochs, ball),
-                (
-                    n_round,
-                    weights == "rows",
-                    meta_step,
-                    None if report is None else _shifted(report, done, total),
-                    (done, total) if anneals else None,
-                ),
-                (history.loss[visits], history.skipped[visits].view(np.uint8)),
-            )
-            if isinstance(tasks._x, np.ndarray):
-                _divergence.look_through(
-                    name,
-                    learner,
-                    n_round,
-                    history.skipped[visits],
-                    history.loss[visits],
-                    shortens=learner._hyper.average_task,
+        done = 0
+        for _ in range(passes):
+            before = done
+            # One native call a chunk, for a round never crosses into the next.
+            for chunk in chunks:
+                order = np.arange(len(chunk)) if rng is None else rng.permutation(len(chunk))
+                losses, numbers, skipped = record.room(chunk, total)
+                numbers[:] = order + (done - before)
+                starts, stops, _ = chunk._beside_rows()
+                _arrays.native(chunk._x).meta_train(
+                    (chunk._x, chunk._y, starts, stops),
+                    _arrays.moved(order, chunk._x),
+                    learner._state,
+                    (loss, n_batch, epochs, ball),
+                    (
+                        n_round,
+                        weights == "rows",
+                        meta_step,
+                        None if report is None else _shifted(report, done, total),
+                        (done, total) if anneals else None,
+                    ),
+                    (losses, skipped.view(np.uint8)),
                 )
-    return history
+                done += len(chunk)
+                if isinstance(chunk._x, np.ndarray):
+                    _divergence.look_through(
+                        name,
+                        learner,
+                        n_round,
+                        skipped,
+                        losses,
+                        shortens=learner._hyper.average_task,
+                    )
+    return record.history()
 
 
 @np.errstate(all="ignore")
@@ -185,13 +192,13 @@ def _check_in_ball(name: str, learner: MetaLearner, radius: float) -> None:
         )
 
 
-def _shifted(report: Report, before: int, total: int) -> Report:
-    """The report of one pass, counted from the beginning of the first."""
+def _shifted(report: Report, before: int, total: int | None) -> Report:
+    """The report of one chunk, counted from the beginning of the first."""
     return lambda done, _: report(before + done, total)
 
 
 @contextmanager
-def _reports(progress: bool | Report | None, total: int) -> Iterator[Report | None]:
+def _reports(progress: bool | Report | None, total: int | None) -> Iterator[Report | None]:
     """Yields the function to report progress to, and closes the bar if there is one."""
     if progress is None or progress is False:
         yield None
@@ -204,7 +211,12 @@ def _reports(progress: bool | Report | None, total: int) -> Iterator[Report | No
                 "expected it from pip install tqdm"
             ) from None
         with tqdm(total=total, unit="task") as bar:
-            yield lambda done, _: bar.update(done - bar.n)
+
+            def move(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield move
     elif callable(progress):
         yield progress
     else:

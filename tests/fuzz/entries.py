@@ -100,9 +100,23 @@ def from_groups(draw):
     )
 
 
+def from_frame(draw):
+    """A frame of pandas, whose columns are those of valid tasks."""
+    if draw.torch is None:  # neither are other packages, which are not built for sanitizers
+        return from_groups(draw)
+    import pandas as pd
+
+    n = draw.integer(1, 12)
+    columns = {"who": draw.rng.integers(4, size=n), "y": draw.normals(n), "x": draw.normals(n)}
+    choice = {"target": "y", "group": "who", "features": draw.choice((None, ["x"]))}
+    return Call(af.Tasks.from_frame, [pd.DataFrame(columns)], choice, raises=(ImportError,))
+
+
 def tasks_methods(draw):
     some = tasks_of(draw)
+    named = af.Tasks.from_groups(np.ones((3, 2)), [1, 2, 3], draw.choice((list("aba"), [1, 2, 1])))
     calls = (
+        Call(named.number, [draw.choice(named.keys.tolist())], raises=(KeyError,)),
         Call(some.__getitem__, [draw.integer(0, len(some) - 1)], raises=(IndexError,)),
         Call(some.__getitem__, [draw.rng.integers(len(some), size=3)], raises=(IndexError,)),
         Call(some.__getitem__, [np.ones(len(some), bool)], raises=(IndexError,)),
@@ -224,5 +238,16 @@ def info(_draw):
 
 ENTRIES = (
     *map(step_entry, KERNELS),
-    *(tasks, from_groups, tasks_methods, rules, run_tasks, run_tasks, evaluate, threads, info),
+    *(
+        tasks,
+        from_groups,
+        from_frame,
+        tasks_methods,
+        rules,
+        run_tasks,
+        run_tasks,
+        evaluate,
+        threads,
+        info,
+    ),
 )

@@ -161,8 +161,13 @@ def meta_train(draw):
         "progress": draw.choice((None, lambda *_: None)),
     }
     fixed = ("n_epochs", "n_passes", "progress", "meta_step")
+    given = draw.choice((some, some, [some, some], iter([some, some])))
+    if given is not some:
+        kwargs |= {"n_tasks": draw.choice((None, 2 * len(some))), "history": draw.chance(0.5)}
+    if given is not some and not isinstance(given, list):
+        kwargs |= {"n_passes": 1, "n_tasks": 2 * len(some)}
     return Call(
-        af.meta_train, [some, learner], kwargs, fixed=fixed, states=(learner,), gradual=True
+        af.meta_train, [given, learner], kwargs, fixed=fixed, states=(learner,), gradual=True
     )
 
 
