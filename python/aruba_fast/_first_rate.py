@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays
+from . import _arrays, _core
 from ._check import Float64Array
+from ._sparse import Csr
 from .tasks import Tasks
 
 # Numbers at a time: what they are copied to stays in the cache.
@@ -27,10 +28,16 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     are over a leading axis, which NumPy takes in order.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
-    for x, y in tasks._blocks(max(_NUMBERS // tasks.n_features, 1)):
+    size = max(_NUMBERS // tasks.n_features, 1) if tasks._csr is None else tasks.n_rows
+    for x, y, csr in tasks._blocks(size):
         rows, labels = _arrays.host(x), _arrays.host(y)
         with np.errstate(all="ignore"):
-            if loss in _CURVATURE:
+            if csr is not None:
+                squares, score = _measured(rows, csr, labels, loss, phi)
+                bend, way = _row(loss, score, labels.astype(np.float64))
+                bend = bend * squares
+                way = way[np.isfinite(bend)] if loss not in _CURVATURE else np.empty(0)
+            elif loss in _CURVATURE:
                 bend = _CURVATURE[loss] * _squared_lengths(_longest(rows))
                 way = np.empty(0)
             else:
@@ -48,6 +55,18 @@ def first_rate(tasks: Tasks, loss: str, phi: NDArray[Any]) -> float:
     rate = mean / steepest if steepest > 0.0 else 1.0
     # A rate of the parameters' type: whatever is found is what the tasks are run with.
     return float(tasks.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
+
+
+def _measured(
+    values: NDArray[Any], csr: Csr, y: NDArray[Any], loss: str, phi: NDArray[Any]
+) -> tuple[Float64Array, Float64Array]:
+    """Squared lengths of sparse rows, and their scores where the loss asks for them."""
+    squares, scores = (np.empty(len(y)) for _ in range(2))
+    limits = np.array([0, len(y)])
+    table = (values, y, limits[:1], limits[1:], csr.begins, csr.columns, csr.n_features)
+    start = None if loss in _CURVATURE else phi.astype(np.float64)
+    _core.measure_rows(table, start, squares, scores)
+    return squares, scores
 
 
 def _columns(rows: NDArray[Any]) -> Float64Array:
@@ -71,6 +90,8 @@ def _longest(rows: NDArray[Any]) -> NDArray[Any]:
 def _row(loss: str, score: Float64Array, y: Float64Array) -> tuple[Any, Float64Array]:
     """How much the loss of each row bends, and how far its score has to go."""
     one = np.ones_like(y)
+    if loss in _CURVATURE:
+        return _CURVATURE[loss] * one, one
     if loss == "absolute":
         return one, np.abs(score - y)
     mean = np.exp(np.minimum(score, _MOST_SCORE))

@@ -12,6 +12,7 @@ from ._check import FloatArray, Int64Array
 from ._ids import grouped
 from ._layout import checked_index, checked_offsets
 from ._rows import Rows
+from ._sparse import Csr, checked_csr, is_sparse
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -25,7 +26,9 @@ class Tasks(Rows):
     Args:
         x: Features, [n_rows, n_features] float32 or float64, or dense [n_tasks, m, n_features]
             without `offsets`. Neither converted nor, when C-contiguous, copied. Non-finite values
-            are allowed: their task is skipped and counted when it is run.
+            are allowed: their task is skipped and counted when it is run. A CSR matrix or array of
+            scipy.sparse makes tasks whose cost is their entries: its `indptr` and `indices` are
+            copied, its `data` is not where columns rise in every row.
         y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of `x`.
         offsets: Integers [n_tasks + 1]; the rows of task t are `offsets[t]:offsets[t + 1]`, at
             least one each. None when `x` is dense.
@@ -60,20 +63,27 @@ class Tasks(Rows):
             if offsets is None
             else "[n_rows, n_features] beside `offsets`; else leave them out"
         )
-        features, labels = _checked_rows("Tasks", x, y, axes)
-        features = features.reshape(-1, features.shape[-1])
+        features, labels, csr = _checked_rows("Tasks", x, y, axes)
+        n_rows = labels.size
+        if csr is None:
+            features = features.reshape(-1, features.shape[-1])
         if offsets is None:
-            limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
+            limits = np.arange(0, n_rows + 1, labels.shape[1], dtype=np.int64)
         else:
-            limits = checked_offsets(offsets, len(features))
+            limits = checked_offsets(offsets, n_rows)
+        self._hold(features, labels, limits, csr)
+
+    def _hold(
+        self, features: FloatArray, labels: NDArray[Any], limits: Int64Array, csr: Csr | None
+    ) -> None:
         # The engine trusts checked labels (softmax indexes memory with them): keep them private.
         with np.errstate(over="ignore", under="ignore"):
             labels = labels.astype(features.dtype, order="C").reshape(-1)
-        self._fill(features, labels, limits[:-1], limits[1:], checked=set())
+        self._fill(features, labels, limits[:-1], limits[1:], checked=set(), csr=csr)
 
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
         view = object.__new__(Tasks)
-        view._fill(self._x, self._y, starts, stops, checked=self._checked)
+        view._fill(self._x, self._y, starts, stops, checked=self._checked, csr=self._csr)
         return view
 
     @classmethod
@@ -104,8 +114,15 @@ class Tasks(Rows):
             (2, array([2., 1., 3.]))
         """
         name = "Tasks.from_groups"
-        features, labels = _checked_rows(name, x, y, "[n_rows, n_features]")
-        order, offsets = grouped(name, group, len(features))
+        features, labels, csr = _checked_rows(name, x, y, "[n_rows, n_features]")
+        order, offsets = grouped(name, group, len(labels))
+        if csr is not None:
+            if order is not None:
+                features, csr = csr.chosen(features, order)
+                labels = labels[order]
+            tasks = object.__new__(cls)
+            tasks._hold(features, labels, offsets, csr)
+            return tasks
         if order is not None:
             order = _arrays.moved(order, features)
             features, labels = features[order], labels[order]
@@ -251,16 +268,33 @@ class Tasks(Rows):
             >>> af.Tasks(np.ones((5, 2, 1)), np.ones((5, 2))).to("cpu").n_rows
             10
         """
-        rows = _arrays.all_moved("Tasks.to", {"x": self.x, "y": self.y}, device)
+        x, y, csr = self._own_rows
+        if csr is not None and device != "cpu":
+            raise TypeError(
+                "Tasks.to: `device` must be 'cpu' for tasks of CSR rows: got "
+                f"{_check.shown(device)}, expected a table of dense rows, x.toarray()"
+            )
+        rows = _arrays.all_moved("Tasks.to", {"x": x, "y": y}, device)
         copy = object.__new__(Tasks)
-        copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked))
+        copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked), csr=csr)
         return copy
 
 
 def _checked_rows(
     function: str, x: ArrayLike, y: ArrayLike, axes: str
-) -> tuple[FloatArray, NDArray[Any]]:
+) -> tuple[FloatArray, NDArray[Any], Csr | None]:
     """Returns features and labels that are of one number of rows, and of one place."""
+    if is_sparse(x):
+        if axes.startswith("[n_tasks"):
+            raise ValueError(
+                f"{function}: `offsets` must be given with CSR rows: got None, expected "
+                "[n_tasks + 1] integers, or Tasks.from_groups"
+            )
+        values, csr = checked_csr(function, x)
+        labels = _check.real_array(function, "y", y)
+        _check.shape(function, "y", labels, (len(csr.begins) - 1,))
+        _check.together(function, "y", labels, "x", values)
+        return values, labels, csr
     features = _check.float_array(function, "x", x, axes)
     if 0 in features.shape:
         raise ValueError(
@@ -269,4 +303,4 @@ def _checked_rows(
     labels = _check.real_array(function, "y", y)
     _check.shape(function, "y", labels, features.shape[:-1])
     _check.together(function, "y", labels, "x", features)
-    return features, labels
+    return features, labels, None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, _check, _divergence
 from ._check import Float64Array, Int64Array
+from ._sparse import require_dense
 from .learner import MetaLearner, MetaStep
 from .run import check_loss, check_tasks, check_type
 from .tasks import Tasks
@@ -124,6 +125,14 @@ def meta_train(
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
     _check.together(name, "learner", phi, "tasks", tasks._x)
+    if ball is not None:
+        require_dense(name, tasks, "`radius` must be None", ball, "None: a ball moves all")
+    if learner.decay:
+        require_dense(name, tasks, "`learner` must not forget", f"decay={learner.decay}", "decay=0")
+    if learner._hyper.average_task and len(learner._hyper.tensors or (1,)) > 1:
+        require_dense(
+            name, tasks, "`learner` must have one prior", f"{len(learner._hyper.tensors)} tensors", "one"
+        )
     if weights is not None and not (isinstance(weights, str) and weights == "rows"):
         raise (ValueError if isinstance(weights, str) else TypeError)(
             f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
@@ -148,7 +157,7 @@ def meta_train(
             visits = slice(done, done + len(tasks))
             history.task[visits] = order
             _arrays.native(tasks._x).meta_train(
-                (tasks._x, tasks._y, starts, stops),
+                tasks._table(starts, stops),
                 _arrays.moved(order, tasks._x),
                 learner._state,
                 (loss, n_batch, epochs, ball),

@@ -114,7 +114,7 @@ def best_in_hindsight(
     least, gap = np.empty(len(tasks)), np.empty(len(tasks))
     no_minimizer = np.zeros(len(tasks), np.uint8)
     _core.best_in_hindsight(
-        (tasks._x, tasks._y, tasks._starts, tasks._stops),
+        tasks._table(tasks._starts, tasks._stops),
         (theta_star, least, gap, no_minimizer),
         loss=loss,
         n_classes=classes,
