@@ -40,6 +40,7 @@ struct Sums {
   Twofold<double> distance, grad_sq, theta_sum;
 };
 
+template <class T>
 class SparseTraining {
  public:
   SparseTraining(const TaskTable& table, const TaskOptions& options, MetaState& state,
@@ -50,22 +51,16 @@ class SparseTraining {
         training_(training),
         watch_(watch),
         crew_(table, options, watch),
-        b_(state.b),
-        g_(state.g),
+        coordinates_(static_cast<std::size_t>(state.n)),
         plain_(state.parameters.average_task) {
-    const auto n = static_cast<std::size_t>(state.n);
-    if (!plain_) {
-      own_b_.assign(state.b, state.b + n);
-      own_g_.assign(state.g, state.g + n);
-      b_ = own_b_.data();
-      g_ = own_g_.data();
+    for (std::int64_t i = 0; i < state.n; ++i) {
+      coordinates_[static_cast<std::size_t>(i)] = {state.phi_master[i], state.b[i], state.g[i],
+                                                   static_cast<const T*>(state.phi)[i]};
+      add(sum_b_, state.b[i]);
+      add(sum_g_, state.g[i]);
+      if (plain_ && (state.b[i] > 0 || state.g[i] > 0)) touched_.push_back(i);
     }
-    for (std::size_t i = 0; i < n; ++i) {
-      add(sum_b_, b_[i]);
-      add(sum_g_, g_[i]);
-      if (plain_ && (b_[i] > 0 || g_[i] > 0)) touched_.push_back(static_cast<std::int64_t>(i));
-    }
-    rates_ = {b_, g_, {}, {}, state.rates};
+    rates_ = {coordinates_.data(), {}, {}, state.rates};
     limit_ = plain_ ? *state.limit : HUGE_VAL;
     if (training.round_size > 1) slots_.assign(static_cast<std::size_t>(table.n_features), 0);
   }
@@ -93,14 +88,17 @@ class SparseTraining {
   void settle() {
     if (!has_learned_) return;
     if (has_round_) tell_rho();
-    if (plain_) return state_.find_rates();
     for (std::int64_t i = 0; i < state_.n; ++i) {
-      state_.b[i] = b_[i] + smoothing_;
-      state_.g[i] = g_[i] + smoothing_;
-      const double rate = rate_by_prior(b_[i], g_[i], rates_.prior, rates_.step);
-      if (state_.type == Type::kFloat64) static_cast<double*>(state_.rates)[i] = rate;
-      else static_cast<float*>(state_.rates)[i] = static_cast<float>(rate);
+      const LearnedCoordinate<T>& at = coordinates_[static_cast<std::size_t>(i)];
+      state_.phi_master[i] = at.phi_master;
+      static_cast<T*>(state_.phi)[i] = at.phi;
+      state_.b[i] = at.b + smoothing_;
+      state_.g[i] = at.g + smoothing_;
+      if (!plain_)
+        static_cast<T*>(state_.rates)[i] =
+            static_cast<T>(rate_by_prior(at.b, at.g, rates_.prior, rates_.step));
     }
+    if (plain_) state_.find_rates();
   }
 
  private:
@@ -126,7 +124,6 @@ class SparseTraining {
     }
     columns_.resize(std::max(columns_.size(), static_cast<std::size_t>(n_columns)));
     SparseCall call = crew_.call();
-    call.phi = state_.phi;
     call.learned = &rates_;
     call.weights = weights_.empty() ? nullptr : weights_.data();
     call.theta_hat = theta_hat_.data();
@@ -167,7 +164,7 @@ class SparseTraining {
     kernels().sparse_terms[index_of(table_.type)]({.into = sums(),
                                                    .theta_hat = theta_hat_.data(),
                                                    .grad_sq = grad_sq_.data(),
-                                                   .phi = state_.phi,
+                                                   .coordinates = coordinates_.data(),
                                                    .weight = weight(0),
                                                    .by = by});
   }
@@ -186,8 +183,7 @@ class SparseTraining {
       for (std::int64_t i = 0; i < next - at; ++i) {
         const double by = shortening_of(at, i, statistics);
         if (!(by == by)) continue;
-        if (table_.type == Type::kFloat64) add_task<double>(i, by);
-        else add_task<float>(i, by);
+        add_task(i, by);
       }
     }
     const std::int64_t n_outputs = options_.n_outputs, n_columns = std::ssize(round_.columns);
@@ -209,15 +205,19 @@ class SparseTraining {
     }
   }
 
-  template <class T>
   void add_task(std::int64_t task, double by) {
     const SparseResult& result = results_[static_cast<std::size_t>(task)];
     const std::int64_t n_outputs = options_.n_outputs;
     const T *theta_hat = reinterpret_cast<const T*>(theta_hat_.data()) + result.at * n_outputs,
-            *grad_sq = reinterpret_cast<const T*>(grad_sq_.data()) + result.at * n_outputs,
-            *phi = static_cast<const T*>(state_.phi);
+            *grad_sq = reinterpret_cast<const T*>(grad_sq_.data()) + result.at * n_outputs;
+    const std::int32_t* columns = columns_.data() + result.at;
+    constexpr std::int64_t kAhead = 16;
     for (std::int64_t k = 0; k < result.n_columns; ++k) {
-      const std::int32_t column = columns_[static_cast<std::size_t>(result.at + k)];
+      if (k + kAhead < result.n_columns) {
+        __builtin_prefetch(slots_.data() + columns[k + kAhead], 1);
+        __builtin_prefetch(coordinates_.data() + columns[k + kAhead]);
+      }
+      const std::int32_t column = columns[k];
       std::int32_t& slot = slots_[static_cast<std::size_t>(column)];
       if (slot == 0) {
         round_.columns.push_back(column);
@@ -229,7 +229,7 @@ class SparseTraining {
       weight_of_columns_[static_cast<std::size_t>(slot) - 1] += weight(task);
       Sums* of = of_columns_.data() + (slot - 1) * n_outputs;
       for (std::int64_t c = 0; c < n_outputs; ++c) {
-        const double from = static_cast<double>(phi[c * table_.n_features + column]),
+        const double from = phi_at(c * table_.n_features + column),
                      theta = shortened(static_cast<double>(theta_hat[k * n_outputs + c]), from, by);
         add(of[c].distance, half_square_distance(theta, from));
         add(of[c].grad_sq, by * by * static_cast<double>(grad_sq[k * n_outputs + c]));
@@ -239,8 +239,7 @@ class SparseTraining {
   }
 
   double phi_at(std::int64_t i) const {
-    return state_.type == Type::kFloat64 ? static_cast<const double*>(state_.phi)[i]
-                                         : double{static_cast<const float*>(state_.phi)[i]};
+    return static_cast<double>(coordinates_[static_cast<std::size_t>(i)].phi);
   }
 
   // ---- learning ----
@@ -274,10 +273,7 @@ class SparseTraining {
     const bool sound =
         is_finite(round.weight.high) &&
         kernels().sparse_update[index_of(state_.type)]({.sums = sums(),
-                                                        .b = b_,
-                                                        .g = g_,
-                                                        .phi_master = state_.phi_master,
-                                                        .phi = state_.phi,
+                                                        .coordinates = coordinates_.data(),
                                                         .step = step,
                                                         .n_summed = state_.n_summed(),
                                                         .old_b = round_.old_b.data(),
@@ -387,13 +383,10 @@ class SparseTraining {
   }
 
   double last_rate(std::size_t i, std::int64_t at) const {
-    const bool is_double = state_.type == Type::kFloat64;
     if (const void* rates = rates_of_last_.as_they_are)
-      return is_double ? static_cast<const double*>(rates)[at]
-                       : double{static_cast<const float*>(rates)[at]};
-    const double rate =
-        rate_by_prior(last_.old_b[i], last_.old_g[i], rates_of_last_.prior, rates_of_last_.step);
-    return is_double ? rate : double{static_cast<float>(rate)};
+      return static_cast<double>(static_cast<const T*>(rates)[at]);
+    return static_cast<double>(static_cast<T>(
+        rate_by_prior(last_.old_b[i], last_.old_g[i], rates_of_last_.prior, rates_of_last_.step)));
   }
 
   const TaskTable& table_;
@@ -402,9 +395,8 @@ class SparseTraining {
   const MetaTraining& training_;
   Watch& watch_;
   SparseCrew crew_;
-  double *b_, *g_;  // without the smoothing of this call
+  std::vector<LearnedCoordinate<T>> coordinates_;  // without the smoothing of this call
   const bool plain_;
-  std::vector<double> own_b_, own_g_;  // where there is a smoothing
   double smoothing_ = 0;
   Twofold<double> sum_b_ = {0, 0}, sum_g_ = {0, 0};
   LearnedRates rates_, rates_of_last_;
@@ -425,11 +417,10 @@ class SparseTraining {
   std::vector<double> weight_of_columns_;
 };
 
-}  // namespace
-
-void meta_train_sparse(const TaskTable& table, const TaskOptions& options, MetaState& state,
-                       const MetaTraining& training, Watch& watch) {
-  SparseTraining work(table, options, state, training, watch);
+template <class T>
+void train(const TaskTable& table, const TaskOptions& options, MetaState& state,
+           const MetaTraining& training, Watch& watch) {
+  SparseTraining<T> work(table, options, state, training, watch);
   const auto with_lock = [&](auto body) {
     std::unique_lock<StateLock> held;
     if (training.lock) held = std::unique_lock(*training.lock);
@@ -451,6 +442,14 @@ void meta_train_sparse(const TaskTable& table, const TaskOptions& options, MetaS
     throw;
   }
   close();
+}
+
+}  // namespace
+
+void meta_train_sparse(const TaskTable& table, const TaskOptions& options, MetaState& state,
+                       const MetaTraining& training, Watch& watch) {
+  if (state.type == Type::kFloat64) train<double>(table, options, state, training, watch);
+  else train<float>(table, options, state, training, watch);
 }
 
 }  // namespace aruba_fast

@@ -71,12 +71,20 @@ class SparseRunner {
     for (std::int64_t k = 0; k < n_columns_; ++k) ids_[columns_[k]] = 0;
   }
 
+  static const auto* learned(const LearnedRates& rates) {
+    return static_cast<const LearnedCoordinate<T>*>(rates.coordinates);
+  }
+
   // Without a branch: whether an entry's column is new is anybody's guess.
   void number_columns(std::int64_t n) {
     const std::int32_t* columns = call_.rows.columns + first_entry_;
+    const auto* coordinates = call_.learned && outputs_ == 1 ? learned(*call_.learned) : nullptr;
     std::uint32_t known = 0;
     for (std::int64_t i = 0; i < n; ++i) {
-      if (i + kAhead < n) prefetch(ids_ + columns[i + kAhead]);
+      if (i + kAhead < n) {
+        prefetch(ids_ + columns[i + kAhead]);
+        if (coordinates) prefetch(coordinates + columns[i + kAhead]);
+      }
       const std::int32_t column = columns[i];
       const std::uint32_t old = ids_[column];
       known += old == 0;
@@ -114,12 +122,12 @@ class SparseRunner {
   }
 
   void start(std::int64_t position) {
-    gather(phi_, static_cast<const T*>(call_.phi) + position * call_.phi_stride);
+    if (call_.learned) gather_learned(*call_.learned);
+    else gather(phi_, static_cast<const T*>(call_.phi) + position * call_.phi_stride);
     std::memcpy(theta_, phi_, static_cast<std::size_t>(n_) * sizeof(T));
     for (int s = 0; s < kStates; ++s) clear(state_[s]);
     for (int i = 0; i < kParameters; ++i)
       if (given_[i]) gather(parameters_[i], given_[i]);
-    if (call_.learned) learned_rates(*call_.learned);
     if (call_.batch_size > 1)
       for (T* part : {gradient_, total_, rest_}) clear(part);
     if (Rule::kSquaresAreFree) clear(squares_total_);
@@ -131,12 +139,19 @@ class SparseRunner {
     for (T& state : waiting_) state = T(0);
   }
 
-  void learned_rates(const LearnedRates& learned) {
-    if (learned.as_they_are)
-      return gather(parameters_[0], static_cast<const T*>(learned.as_they_are));
-    gather(b_, learned.b);
-    gather(g_, learned.g);
-    rates_of(learned, b_, g_, n_, parameters_[0]);
+  void gather_learned(const LearnedRates& rates) {
+    for (std::int64_t c = 0; c < outputs_; ++c) {
+      const auto* row = learned(rates) + c * call_.n_features;
+      for (std::int64_t k = 0; k < n_columns_; ++k) {
+        const LearnedCoordinate<T>& from = row[columns_[k]];
+        const std::int64_t at = k * outputs_ + c;
+        phi_[at] = from.phi;
+        b_[at] = from.b;
+        g_[at] = from.g;
+      }
+    }
+    if (rates.as_they_are) gather(parameters_[0], static_cast<const T*>(rates.as_they_are));
+    else rates_of(rates, b_, g_, n_, parameters_[0]);
   }
 
   // False where the task is at its end, and lost: a gradient that is no number is one in every

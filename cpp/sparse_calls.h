@@ -16,10 +16,18 @@ struct SparseRows {
   const void* values;
 };
 
-// A learner's rates, found where they are needed: functions of b, g and what is the same for all
-// coordinates.
+// What a learner holds of a coordinate, in one cache line: a task's columns lie anywhere, and each
+// line that is not in a cache costs more than all that is computed with it.
+template <class T>
+struct alignas(32) LearnedCoordinate {
+  double phi_master, b, g;
+  T phi;
+};
+
+// A learner's rates, found where they are needed: functions of a coordinate's b and g, and of what
+// is the same for all.
 struct LearnedRates {
-  const double *b, *g;
+  const void* coordinates;  // LearnedCoordinates of the tasks' type
   Prior prior;
   MetaStep<double> step;
   const void* as_they_are;  // not null: the rates, which nothing has moved yet
@@ -39,7 +47,7 @@ struct SparseCall {
   const void *y, *phi;
   const void* parameters[kMostParameters];  // [n_outputs, n_features]; null: the number
   double numbers[kMostParameters];
-  const LearnedRates* learned;  // null: the rates are parameters
+  const LearnedRates* learned;  // null: phi and the rates are given
   const double* weights;        // of the tasks; null: all one
   const std::int64_t *starts, *stops, *order;
   std::int64_t n_tasks, n_features, n_outputs, phi_stride, batch_size, n_epochs;
@@ -78,15 +86,15 @@ struct SparseSums {
 // The sums of a single task.
 struct SparseTermsCall {
   SparseSums into;
-  const void *theta_hat, *grad_sq, *phi;
+  const void *theta_hat, *grad_sq;
+  const void* coordinates;
   double weight, by;
 };
 
 // The meta-update of those columns. Nothing is written unless all of it is sound.
 struct SparseUpdateCall {
   SparseSums sums;
-  double *b, *g, *phi_master;
-  void* phi;
+  void* coordinates;
   MetaStep<double> step;
   double n_summed;
   double *old_b, *old_g;       // as the sums: what b and g were before

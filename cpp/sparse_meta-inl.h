@@ -43,9 +43,10 @@ ARUBA_RULE void over_parameters(const SparseSums& sums, Body body) {
 template <class T>
 void sparse_terms(const SparseTermsCall& call) {
   const T *theta_hat = static_cast<const T*>(call.theta_hat),
-          *grad_sq = static_cast<const T*>(call.grad_sq), *phi = static_cast<const T*>(call.phi);
+          *grad_sq = static_cast<const T*>(call.grad_sq);
+  const auto* coordinates = static_cast<const LearnedCoordinate<T>*>(call.coordinates);
   over_parameters(call.into, [&](std::int64_t i, std::int64_t at) {
-    const double from = static_cast<double>(phi[at]),
+    const double from = static_cast<double>(coordinates[at].phi),
                  theta = shortened(static_cast<double>(theta_hat[i]), from, call.by);
     call.into.distance[i] = half_square_distance(theta, from);
     call.into.grad_sq[i] = call.by * call.by * static_cast<double>(grad_sq[i]);
@@ -79,14 +80,14 @@ bool sparse_update(const SparseUpdateCall& call) {
   const SparseSums& sums = call.sums;
   const std::int64_t n = sums.n_columns * sums.n_outputs;
   constexpr std::int64_t kWidth = Doubles::kWidth;
-  T* const phi = static_cast<T*>(call.phi);
+  auto* const coordinates = static_cast<LearnedCoordinate<T>*>(call.coordinates);
   constexpr std::int64_t kAhead = 16;
   over_parameters(sums, [&](std::int64_t i, std::int64_t at) {
     if (sums.n_outputs == 1 && i + kAhead < sums.n_columns)
-      prefetch(call.phi_master + sums.columns[i + kAhead]);
-    call.old_b[i] = call.b[at];
-    call.old_g[i] = call.g[at];
-    call.at[i] = call.phi_master[at];
+      prefetch(coordinates + sums.columns[i + kAhead]);
+    call.old_b[i] = coordinates[at].b;
+    call.old_g[i] = coordinates[at].g;
+    call.at[i] = coordinates[at].phi_master;
   });
   // What the padding holds has to be harmless.
   for (std::int64_t i = n; i % kLanes != 0; ++i)
@@ -116,10 +117,7 @@ bool sparse_update(const SparseUpdateCall& call) {
   }
   if (!is_zero(zero)) return false;
   over_parameters(sums, [&](std::int64_t i, std::int64_t at) {
-    call.b[at] = call.new_b[i];
-    call.g[at] = call.new_g[i];
-    call.phi_master[at] = call.at[i];
-    phi[at] = static_cast<T>(call.at[i]);
+    coordinates[at] = {call.at[i], call.new_b[i], call.new_g[i], static_cast<T>(call.at[i])};
   });
   *call.b_grew = of_b.value();
   *call.g_grew = of_g.value();
@@ -130,12 +128,13 @@ template <class T>
 double sparse_spread(const SparseSpreadCall& call) {
   double total = 0, b[kSegment], g[kSegment];
   T rates[kSegment];
+  const auto* coordinates = static_cast<const LearnedCoordinate<T>*>(call.rates.coordinates);
   for (std::int64_t first = 0; first < call.n; first += kSegment) {
     const std::int64_t left = call.n - first, n = left < kSegment ? left : kSegment;
     for (std::int64_t i = 0; i < n; ++i) {
       const std::int64_t at = call.listed ? call.listed[first + i] : first + i;
-      b[i] = call.rates.b[at];
-      g[i] = call.rates.g[at];
+      b[i] = coordinates[at].b;
+      g[i] = coordinates[at].g;
     }
     for (std::int64_t i = n; i < kSegment && i % Doubles::kWidth != 0; ++i) b[i] = g[i] = 0;
     if (const T* rate = static_cast<const T*>(call.rates.as_they_are))
