@@ -45,7 +45,8 @@ CsrIndex read_csr(const char* function, const Begin* begins, std::int64_t n_rows
     std::int64_t before = -1;
     for (std::int64_t i = index.begins[static_cast<std::size_t>(row)];
          i < index.begins[static_cast<std::size_t>(row) + 1]; ++i) {
-      const auto column = static_cast<std::int64_t>(columns[i]);
+      // Once: what is checked is what is kept, whoever writes there meanwhile.
+      const std::int64_t column = *static_cast<const volatile Column*>(columns + i);
       if (column < 0 || column >= n_columns)
         refuse(function, "`x`", "be CSR whose `indices` are columns",
                std::to_string(column) + " in row " + std::to_string(row),

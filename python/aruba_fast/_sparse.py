@@ -1,5 +1,6 @@
 """Rows in CSR form: recognized by their attributes, checked once, and kept out of reach."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,13 @@ class Csr:
 
 def is_sparse(x: object) -> bool:
     """Whether something is a matrix of scipy.sparse, of any format; that is not imported."""
-    form = getattr(x, "format", None)
-    if not isinstance(form, str) or isinstance(x, np.ndarray):
+    if isinstance(x, (np.ndarray, list, tuple)):
+        return False
+    try:
+        form = getattr(x, "format", None)
+    except Exception:  # of an attribute that is a property: whatever x is, it is no matrix
+        return False
+    if not isinstance(form, str):
         return False
     if form == "csr":
         return all(hasattr(x, name) for name in ("data", "indices", "indptr", "shape"))
@@ -66,20 +72,28 @@ def checked_csr(function: str, x: Any) -> tuple[FloatArray, Csr]:
         raise TypeError(
             f"{function}: `x` must be dense or CSR: got {x.format.upper()}, expected x.tocsr()"
         )
-    shape = tuple(x.shape)
-    if len(shape) != 2 or 0 in shape:
+    try:
+        given, pointers, indices = x.data, x.indptr, x.indices
+        shape = tuple(int(n) for n in x.shape)
+    except Exception as error:  # of attributes that are properties
+        raise TypeError(
+            f"{function}: `x` must have the attributes of a CSR matrix: got "
+            f"{type(x).__name__} ({error}), expected scipy.sparse.csr_array(x)"
+        ) from error
+    if len(shape) != 2 or min(shape) < 1:
         raise ValueError(
             f"{function}: `x` must have rows and columns: got shape {shape}, "
             "expected [n_rows, n_features]"
         )
-    n_rows, n_features = (int(n) for n in shape)
+    n_rows, n_features = shape
     if n_features > _MOST_COLUMNS:
         raise ValueError(
             f"{function}: `x` must have columns whose numbers are int32: got {n_features}, "
             f"expected at most {_MOST_COLUMNS}, as a FeatureHasher makes them"
         )
-    values = _check.float_array(function, "x", x.data, "[n_entries]")
-    begins, columns = (_integers(function, name, getattr(x, name)) for name in ("indptr", "indices"))
+    values = _check.float_array(function, "x", given, "[n_entries]")
+    begins = _integers(function, "indptr", pointers)
+    columns = _integers(function, "indices", indices)
     if len(begins) != n_rows + 1:
         raise ValueError(
             f"{function}: `x` must have an `indptr` of n_rows + 1 entries: got {len(begins)}, "
@@ -105,6 +119,19 @@ def as_scipy(values: FloatArray, csr: Csr) -> Any:
 
     shape = (len(csr.begins) - 1, csr.n_features)
     return csr_array((values, csr.columns, csr.begins), shape=shape)
+
+
+def dense_tasks(tasks: Any) -> Iterator[tuple[Int64Array, tuple[Any, ...]]]:
+    """Every task of sparse rows: the columns that it touches, and a table of these alone."""
+    for start, stop in zip(tasks._starts, tasks._stops, strict=True):
+        values, csr = tasks._csr.part(tasks._x, start, stop)
+        columns, places = np.unique(csr.columns, return_inverse=True)
+        if not len(columns):
+            columns = np.zeros(1, np.int64)
+        x = np.zeros((stop - start, len(columns)), tasks.dtype)
+        x[np.repeat(np.arange(stop - start), np.diff(csr.begins)), places] = values
+        limits = np.array([0, stop - start])
+        yield columns, (x, tasks._y[start:stop], limits[:1], limits[1:])
 
 
 def require_dense(function: str, tasks: Any, rule: str, got: object, remedy: str) -> None:

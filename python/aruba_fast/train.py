@@ -129,9 +129,10 @@ def meta_train(
         require_dense(name, tasks, "`radius` must be None", ball, "None: a ball moves all")
     if learner.decay:
         require_dense(name, tasks, "`learner` must not forget", f"decay={learner.decay}", "decay=0")
-    if learner._hyper.average_task and len(learner._hyper.tensors or (1,)) > 1:
+    n_tensors = len(learner._hyper.tensors or (1,))
+    if n_tensors > 1 and learner._hyper.train != "scalar":
         require_dense(
-            name, tasks, "`learner` must have one prior", f"{len(learner._hyper.tensors)} tensors", "one"
+            name, tasks, "`learner` must have one prior", f"{n_tensors} tensors", "tensors=None"
         )
     if weights is not None and not (isinstance(weights, str) and weights == "rows"):
         raise (ValueError if isinstance(weights, str) else TypeError)(
