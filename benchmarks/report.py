@@ -17,6 +17,7 @@ import bench_hindsight
 import bench_jax
 import bench_many_tensors
 import bench_reduction
+import bench_sparse
 import bench_step
 import bench_torch
 from _pytest.outcomes import Skipped
@@ -30,6 +31,7 @@ WORKS = (
     + bench_reduction.WORKS
     + bench_engine.WORKS
     + bench_hindsight.WORKS
+    + bench_sparse.WORKS
     + bench_torch.WORKS
     + bench_jax.WORKS
 )

@@ -2,8 +2,8 @@
 #include "ops_sparse.h"
 
 #include <algorithm>
-#include <limits>
-#include <numeric>
+#include <new>
+#include <tuple>
 
 namespace aruba_fast {
 namespace {
@@ -71,16 +71,24 @@ ARUBA_READ(std::int64_t, std::int64_t)
 template <class T>
 std::int64_t make_canonical(CsrIndex& index, T* values) {
   std::int64_t written = 0, begin = 0;
-  std::vector<std::pair<std::int32_t, T>> row;
+  struct Entry {
+    std::int32_t column;
+    std::int64_t at;
+    T value;
+    bool operator<(const Entry& other) const {
+      return std::tie(column, at) < std::tie(other.column, other.at);
+    }
+  };
+  std::vector<Entry> row;
   for (std::size_t end = 1; end < index.begins.size(); ++end) {
     row.clear();
     for (std::int64_t i = begin; i < index.begins[end]; ++i)
-      row.emplace_back(index.columns[static_cast<std::size_t>(i)], values[i]);
-    std::stable_sort(row.begin(), row.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
+      row.push_back({index.columns[static_cast<std::size_t>(i)], i, values[i]});
+    std::sort(row.begin(), row.end());
     begin = index.begins[end];
     const std::int64_t first = written;
-    for (const auto& [column, value] : row) {
+    for (const auto& [column, at, value] : row) {
+      static_cast<void>(at);
       if (written > first && index.columns[static_cast<std::size_t>(written) - 1] == column) {
         values[written - 1] += value;
         continue;

@@ -203,3 +203,11 @@ def test_rows_of_a_feature_hasher():
     af.meta_train(tasks, learner, loss="logistic", n_passes=20)
     assert af.evaluate(tasks, learner.phi, loss="logistic").max() < 0.4
     assert np.count_nonzero(learner.b) == 5
+
+
+def test_a_full_matrix_learns_from_them_as_from_dense_rows(rng):
+    learners = [af.theory.FullMatrixLearner(np.zeros(6), learning_rate=0.1) for _ in range(2)]
+    tables = both(rng, "squared", 6, (5, 4, 6), np.float64)
+    for learner, tasks in zip(learners, tables, strict=True):
+        learner.update(learner.run(tasks, loss="squared", batch_size=2))
+    np.testing.assert_array_equal(learners[1].H, learners[0].H)

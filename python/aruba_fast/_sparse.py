@@ -55,11 +55,7 @@ def is_sparse(x: object) -> bool:
         form = getattr(x, "format", None)
     except Exception:  # of an attribute that is a property: whatever x is, it is no matrix
         return False
-    if not isinstance(form, str):
-        return False
-    if form == "csr":
-        return all(hasattr(x, name) for name in ("data", "indices", "indptr", "shape"))
-    return form in _FORMATS and hasattr(x, "tocsr")
+    return isinstance(form, str) and (form == "csr" or (form in _FORMATS and hasattr(x, "tocsr")))
 
 
 def checked_csr(function: str, x: Any) -> tuple[FloatArray, Csr]:
@@ -92,6 +88,11 @@ def checked_csr(function: str, x: Any) -> tuple[FloatArray, Csr]:
             f"expected at most {_MOST_COLUMNS}, as a FeatureHasher makes them"
         )
     values = _check.float_array(function, "x", given, "[n_entries]")
+    if not isinstance(values, np.ndarray):
+        raise TypeError(
+            f"{function}: `x` must live in host memory: got CSR on {_arrays.device_of(values)}, "
+            "expected x.get()"
+        )
     begins = _integers(function, "indptr", pointers)
     columns = _integers(function, "indices", indices)
     if len(begins) != n_rows + 1:

@@ -147,12 +147,14 @@ def run_tasks(
         TaskRun of arrays of the type of `tasks`; `weight` is the number of rows. A task that
         diverges has values that are not finite: `MetaLearner` skips and counts it. Tasks that live
         on a CUDA device are run there, on CuPy's current stream, and nothing waits for them; that
-        `phi` lies in the ball of `radius` is not checked there.
+        `phi` lies in the ball of `radius` is not checked there. Results of CSR rows are dense too:
+        run some tasks at a time, as `tasks.rounds` hands them out, or `meta_train`.
 
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
-            lie outside its domain (the labels of the whole table are checked).
+            lie outside its domain (the labels of the whole table are checked). Rows are CSR, and
+            the rule is EG or there is a radius: these move every coordinate.
 
     Example:
         >>> import numpy as np, aruba_fast as af

@@ -40,9 +40,10 @@ class Tasks(Rows):
         stops: Where they end, int64 [n_tasks], read-only.
 
     Raises:
-        TypeError: `x` is not float32 or float64 in native byte order, `y` not real, `offsets` not
-            integers, or `y` lives elsewhere than `x`.
-        ValueError: Shapes do not fit, or `offsets` do not rise strictly from 0 to n_rows.
+        TypeError: `x` is not float32 or float64 in native byte order, or sparse but not CSR, `y`
+            not real, `offsets` not integers, or `y` lives elsewhere than `x`.
+        ValueError: Shapes do not fit, `offsets` do not rise strictly from 0 to n_rows, or the
+            indices of a CSR matrix are none.
 
     Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks. The `x` and `y`
     of tasks that lie side by side in the table are views of it, those of others are copies, made
@@ -91,7 +92,7 @@ class Tasks(Rows):
         """Makes one task of all rows that share a value of `group`.
 
         Args:
-            x: Features, [n_rows, n_features] float32 or float64.
+            x: Features, [n_rows, n_features] float32 or float64, or a CSR matrix of them.
             y: Labels, [n_rows], any real type.
             group: [n_rows] numbers, strings, dates, or whatever can be hashed and sorted, in any
                 order and from any library. Task t holds the rows of the t-th smallest value, in

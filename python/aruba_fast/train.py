@@ -64,6 +64,9 @@ def meta_train(
             run = run_tasks(round, learner.phi, learner.rule(coef=None), loss=loss, ...)
             learner.update(run, meta_step=...)
 
+    Of CSR rows it costs their entries, and differs from the loop, and from dense rows, by rounding:
+    sums over all coordinates are kept, not made anew.
+
     Args:
         tasks: The tasks.
         learner: The learner, modified; its parameters are of the type of `tasks`. If it has not
@@ -90,7 +93,8 @@ def meta_train(
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
-            lie outside its domain. Nothing is changed.
+            lie outside its domain. Rows are CSR, and there is a radius, or the learner has a decay
+            or several tensors. Nothing is changed.
         ImportError: `progress=True` without tqdm.
         KeyboardInterrupt: Ctrl-C. The learner has learned from every round that was complete, and
             from nothing else; the same holds for an exception out of `meta_step` or `progress`.
