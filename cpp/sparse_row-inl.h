@@ -10,6 +10,14 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+// Columns are not negative, which makes this a shift.
+ARUBA_RULE std::uint32_t segment_of(std::int32_t column) {
+  return static_cast<std::uint32_t>(column) / kSegment;
+}
+ARUBA_RULE std::uint32_t lane_of(std::int32_t column) {
+  return static_cast<std::uint32_t>(column) % kLanes;
+}
+
 // The entries of one segment; theta(i) belongs to entry i.
 template <class T, class Theta>
 ARUBA_RULE T segment_dot(const T* values, const std::int32_t* columns, std::int64_t begin,
@@ -17,13 +25,13 @@ ARUBA_RULE T segment_dot(const T* values, const std::int32_t* columns, std::int6
   const T first = values[begin] * theta(begin);
   if (end - begin == 1) return first;
   if (end - begin == 2) {
-    const bool same_lane = (columns[begin] - columns[begin + 1]) % kLanes == 0;
+    const bool same_lane = lane_of(columns[begin]) == lane_of(columns[begin + 1]);
     return aruba_fast::fma(values[begin + 1], theta(begin + 1), same_lane ? first : T(0)) +
            (same_lane ? T(0) : first);
   }
   alignas(ARUBA_REGISTER_BYTES) T lanes[kLanes] = {};
   for (std::int64_t i = begin; i < end; ++i) {
-    T& lane = lanes[columns[i] % kLanes];
+    T& lane = lanes[lane_of(columns[i])];
     lane = aruba_fast::fma(values[i], theta(i), lane);
   }
   Pack<T> registers[kRegisters<T>];
@@ -31,13 +39,26 @@ ARUBA_RULE T segment_dot(const T* values, const std::int32_t* columns, std::int6
   return fold(fold_registers<kRegisters<T>>(registers));
 }
 
+// Whether two neighbours lie in one segment.
+ARUBA_RULE bool shares_segments(const std::int32_t* columns, std::int64_t n) {
+  std::uint32_t any = 0;
+  for (std::int64_t i = 0; i + 1 < n; ++i)
+    any |= static_cast<std::uint32_t>(columns[i] ^ columns[i + 1]) < kSegment;
+  return any != 0;
+}
+
 template <class T, class Theta>
 ARUBA_RULE T sparse_dot(const T* values, const std::int32_t* columns, std::int64_t n, Theta theta) {
   T z(0);
+  // Of a million columns mostly not (an entry, AVX-512: 3.1 ns with a look at every segment).
+  if (!shares_segments(columns, n)) {
+    for (std::int64_t i = 0; i < n; ++i) z = z + values[i] * theta(i);
+    return z;
+  }
   for (std::int64_t begin = 0, end; begin < n; begin = end) {
-    const std::int32_t segment = columns[begin] / kSegment;
+    const std::uint32_t segment = segment_of(columns[begin]);
     end = begin + 1;
-    while (end < n && columns[end] / kSegment == segment) ++end;
+    while (end < n && segment_of(columns[end]) == segment) ++end;
     z = z + segment_dot(values, columns, begin, end, theta);
   }
   return z;
