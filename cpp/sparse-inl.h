@@ -1,28 +1,23 @@
 // Tasks with sparse rows, one after the other: all a task touches is its own columns.
 //
-// A task's columns are numbered as they come, and its parameters, states and rates are gathered
-// into arrays by that number, which stay in the nearer caches whatever the number of features is.
 // Rows are taken in order; a parameter that a row does not touch has no gradient, and no rule of
 // the list moves it then.
 #pragma once
 
 #include "rules/sums.h"
 #include "slots-inl.h"
+#include "sparse_columns-inl.h"
 #include "sparse_meta-inl.h"
 #include "sparse_row-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
 template <class T, class Rule>
-class SparseRunner {
+class SparseRunner : private SparseColumns<T> {
  public:
   explicit SparseRunner(const SparseCall& call)
-      : call_(call), outputs_(call.n_outputs), values_(static_cast<const T*>(call.rows.values)) {
-    ids_ = static_cast<std::uint32_t*>(call.scratch);
-    local_ = ids_ + call.n_features;
-    columns_ = reinterpret_cast<std::int32_t*>(local_ + call.most_entries);
-    char* free = reinterpret_cast<char*>(columns_ + call.most_columns);
-    free += (64 - reinterpret_cast<std::uintptr_t>(free) % 64) % 64;
+      : SparseColumns<T>(call), values_(static_cast<const T*>(call.rows.values)) {
+    char* free = this->free_memory();
     const auto take = [&free](auto*& part, std::int64_t n_bytes) {
       part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(free);
       free += (n_bytes + 63) / 64 * 64;
@@ -51,8 +46,12 @@ class SparseRunner {
   }
 
  private:
+  using Base = SparseColumns<T>;
+  using Base::call_, Base::outputs_, Base::local_, Base::columns_, Base::first_entry_,
+      Base::n_columns_, Base::n_, Base::gather, Base::scatter, Base::clear, Base::over_entries;
+
   static constexpr int kStates = kStatesOf<Rule>, kParameters = kParametersOf<Rule>;
-  static constexpr std::int64_t kUnseen = 4096, kAhead = 16;
+  static constexpr std::int64_t kUnseen = 4096;
   // Whether a state moves without a gradient.
   static constexpr bool kWaits = std::is_same_v<Rule, Adam>;
 
@@ -62,63 +61,13 @@ class SparseRunner {
     const std::int64_t number = call_.order ? call_.order[position] : position;
     const std::int64_t first = call_.starts[number], last = call_.stops[number];
     first_entry_ = call_.rows.begins[first];
-    number_columns(call_.rows.begins[last] - first_entry_);
+    this->number_columns(call_.rows.begins[last] - first_entry_);
     start(position);
     bool goes_on = true;
     for (std::int64_t epoch = 0; epoch < call_.n_epochs && goes_on; ++epoch)
       goes_on = rows(first, last, epoch + 1 == call_.n_epochs);
     if (!stopped()) finish(position);
-    for (std::int64_t k = 0; k < n_columns_; ++k) ids_[columns_[k]] = 0;
-  }
-
-  static const auto* learned(const LearnedRates& rates) {
-    return static_cast<const LearnedCoordinate<T>*>(rates.coordinates);
-  }
-
-  // Without a branch: whether an entry's column is new is anybody's guess.
-  void number_columns(std::int64_t n) {
-    const std::int32_t* columns = call_.rows.columns + first_entry_;
-    const auto* coordinates = call_.learned && outputs_ == 1 ? learned(*call_.learned) : nullptr;
-    std::uint32_t known = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (i + kAhead < n) {
-        prefetch(ids_ + columns[i + kAhead]);
-        if (coordinates) prefetch(coordinates + columns[i + kAhead]);
-      }
-      const std::int32_t column = columns[i];
-      const std::uint32_t old = ids_[column];
-      known += old == 0;
-      const std::uint32_t id = old == 0 ? known : old;
-      ids_[column] = id;
-      columns_[id - 1] = column;
-      local_[i] = id - 1;
-    }
-    n_columns_ = known;
-    n_ = n_columns_ * outputs_;
-  }
-
-  // to[k, c] = from[c, column k].
-  template <class V>
-  void gather(V* to, const V* from) const {
-    for (std::int64_t c = 0; c < outputs_; ++c) {
-      const V* row = from + c * call_.n_features;
-      for (std::int64_t k = 0; k < n_columns_; ++k) {
-        if (k + kAhead < n_columns_) prefetch(row + columns_[k + kAhead]);
-        to[k * outputs_ + c] = row[columns_[k]];
-      }
-    }
-  }
-  // to[c, column k] = f(from[k, c]).
-  template <class V, class Function>
-  void scatter(T* to, const V* from, Function f) const {
-    for (std::int64_t c = 0; c < outputs_; ++c)
-      for (std::int64_t k = 0; k < n_columns_; ++k)
-        to[c * call_.n_features + columns_[k]] = f(from[k * outputs_ + c]);
-  }
-
-  template <class V>
-  void clear(V* part) const {
-    std::memset(part, 0, static_cast<std::size_t>(n_) * sizeof(V));
+    this->forget_columns();
   }
 
   void start(std::int64_t position) {
@@ -141,7 +90,7 @@ class SparseRunner {
 
   void gather_learned(const LearnedRates& rates) {
     for (std::int64_t c = 0; c < outputs_; ++c) {
-      const auto* row = learned(rates) + c * call_.n_features;
+      const auto* row = Base::learned(rates) + c * call_.n_features;
       for (std::int64_t k = 0; k < n_columns_; ++k) {
         const LearnedCoordinate<T>& from = row[columns_[k]];
         const std::int64_t at = k * outputs_ + c;
@@ -191,16 +140,6 @@ class SparseRunner {
       if (stopped()) return false;
     }
     return true;
-  }
-
-  template <class Body>
-  ARUBA_RULE void over_entries(const std::uint32_t* local, std::int64_t n, Body body) const {
-    if (outputs_ == 1) {
-      for (std::int64_t i = 0; i < n; ++i) body(i, 0, local[i]);
-      return;
-    }
-    for (std::int64_t i = 0; i < n; ++i)
-      for (std::int64_t c = 0; c < outputs_; ++c) body(i, c, local[i] * outputs_ + c);
   }
 
   ARUBA_RULE void step(std::int64_t at, T gradient) {
@@ -322,13 +261,9 @@ class SparseRunner {
         result.counts = counts(theta_[i], phi_[i], state_[0][i], weight);
   }
 
-  const SparseCall& call_;
-  const std::int64_t outputs_;
   const T* const values_;
   const T* given_[kParameters];
   T numbers_[kParameters];
-  std::uint32_t *ids_, *local_;  // a column's number in the task plus one, zero: none; an entry's
-  std::int32_t* columns_;
   T *slope_, *work_, *theta_, *phi_, *gradient_, *total_, *rest_, *squares_total_;
   T *parameters_[kMostParameters], *state_[kMostStates];
   double *theta_sum_, *b_, *g_;
@@ -336,7 +271,7 @@ class SparseRunner {
   T waiting_[kStates];  // the state of a parameter that never had a gradient
   Compensated<T> loss_;
   BatchLoss<T> batch_;
-  std::int64_t first_entry_ = 0, n_columns_ = 0, n_ = 0, n_rounds_ = 0, unseen_ = 0;
+  std::int64_t n_rounds_ = 0, unseen_ = 0;
   bool is_lost_ = false;
 };
 

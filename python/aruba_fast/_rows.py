@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from . import _arrays
+from . import _arrays, _check
 from ._check import FloatArray, Int64Array
-from ._sparse import Csr, as_scipy
+from ._sparse import Csr, as_scipy, checked_csr, is_sparse
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -148,3 +148,29 @@ class Rows:
         if (loss, n_classes) not in self._checked:
             _arrays.native(self._y).check_labels(function, self._y, loss, n_classes)
             self._checked.add((loss, n_classes))
+
+
+def checked_rows(
+    function: str, x: ArrayLike, y: ArrayLike, axes: str
+) -> tuple[FloatArray, NDArray[Any], Csr | None]:
+    """Returns features and labels that are of one number of rows, and of one place."""
+    if is_sparse(x):
+        if axes.startswith("[n_tasks"):
+            raise ValueError(
+                f"{function}: `offsets` must be given with CSR rows: got None, expected "
+                "[n_tasks + 1] integers, or Tasks.from_groups"
+            )
+        values, csr = checked_csr(function, x)
+        labels = _check.real_array(function, "y", y)
+        _check.shape(function, "y", labels, (len(csr.begins) - 1,))
+        _check.together(function, "y", labels, "x", values)
+        return values, labels, csr
+    features = _check.float_array(function, "x", x, axes)
+    if 0 in features.shape:
+        raise ValueError(
+            f"{function}: `x` must not be empty: got shape {features.shape}, expected {axes}"
+        )
+    labels = _check.real_array(function, "y", y)
+    _check.shape(function, "y", labels, features.shape[:-1])
+    _check.together(function, "y", labels, "x", features)
+    return features, labels, None

@@ -11,8 +11,8 @@ from . import _arrays, _check
 from ._check import FloatArray, Int64Array
 from ._ids import grouped
 from ._layout import checked_index, checked_offsets
-from ._rows import Rows
-from ._sparse import Csr, checked_csr, is_sparse
+from ._rows import Rows, checked_rows
+from ._sparse import Csr
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -64,7 +64,7 @@ class Tasks(Rows):
             if offsets is None
             else "[n_rows, n_features] beside `offsets`; else leave them out"
         )
-        features, labels, csr = _checked_rows("Tasks", x, y, axes)
+        features, labels, csr = checked_rows("Tasks", x, y, axes)
         n_rows = labels.size
         if csr is None:
             features = features.reshape(-1, features.shape[-1])
@@ -115,7 +115,7 @@ class Tasks(Rows):
             (2, array([2., 1., 3.]))
         """
         name = "Tasks.from_groups"
-        features, labels, csr = _checked_rows(name, x, y, "[n_rows, n_features]")
+        features, labels, csr = checked_rows(name, x, y, "[n_rows, n_features]")
         order, offsets = grouped(name, group, len(labels))
         if csr is not None:
             if order is not None:
@@ -279,29 +279,3 @@ class Tasks(Rows):
         copy = object.__new__(Tasks)
         copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked), csr=csr)
         return copy
-
-
-def _checked_rows(
-    function: str, x: ArrayLike, y: ArrayLike, axes: str
-) -> tuple[FloatArray, NDArray[Any], Csr | None]:
-    """Returns features and labels that are of one number of rows, and of one place."""
-    if is_sparse(x):
-        if axes.startswith("[n_tasks"):
-            raise ValueError(
-                f"{function}: `offsets` must be given with CSR rows: got None, expected "
-                "[n_tasks + 1] integers, or Tasks.from_groups"
-            )
-        values, csr = checked_csr(function, x)
-        labels = _check.real_array(function, "y", y)
-        _check.shape(function, "y", labels, (len(csr.begins) - 1,))
-        _check.together(function, "y", labels, "x", values)
-        return values, labels, csr
-    features = _check.float_array(function, "x", x, axes)
-    if 0 in features.shape:
-        raise ValueError(
-            f"{function}: `x` must not be empty: got shape {features.shape}, expected {axes}"
-        )
-    labels = _check.real_array(function, "y", y)
-    _check.shape(function, "y", labels, features.shape[:-1])
-    _check.together(function, "y", labels, "x", features)
-    return features, labels, None
