@@ -16,6 +16,7 @@ import bench_engine
 import bench_hindsight
 import bench_jax
 import bench_many_tensors
+import bench_proximal
 import bench_reduction
 import bench_sparse
 import bench_step
@@ -31,6 +32,7 @@ WORKS = (
     + bench_reduction.WORKS
     + bench_engine.WORKS
     + bench_hindsight.WORKS
+    + bench_proximal.WORKS
     + bench_sparse.WORKS
     + bench_torch.WORKS
     + bench_jax.WORKS

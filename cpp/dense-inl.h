@@ -136,8 +136,8 @@ double cholesky(double* a, std::int64_t n, std::int64_t stride, double* column, 
   return smallest;
 }
 
-// x := (L L^T)^-1 x. x is padded, and zero beyond n.
-inline void solve(const double* l, std::int64_t n, std::int64_t stride, double* x) {
+// x := L^-1 x. x is padded, and zero beyond n.
+inline void solve_lower(const double* l, std::int64_t n, std::int64_t stride, double* x) {
   for (std::int64_t j = 0; j < n; ++j) {
     // The row up to the diagonal; what lies beyond it meets the entries that are not solved yet.
     double known = 0;
@@ -147,6 +147,11 @@ inline void solve(const double* l, std::int64_t n, std::int64_t stride, double* 
     for (std::int64_t k = whole; k < j; ++k) known = aruba_fast::fma(row[k], x[k], known);
     x[j] = (x[j] - known) / row[j];
   }
+}
+
+// x := (L L^T)^-1 x, likewise.
+inline void solve(const double* l, std::int64_t n, std::int64_t stride, double* x) {
+  solve_lower(l, n, stride, x);
   for (std::int64_t j = n - 1; j >= 0; --j) {
     const double* row = l + j * stride;
     x[j] /= row[j];

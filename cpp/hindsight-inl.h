@@ -171,7 +171,8 @@ void hindsight(const HindsightCall& call) {
 
 inline std::int64_t hindsight_numbers(std::int64_t n_rows, std::int64_t n_features,
                                       std::int64_t n_classes) {
-  return HindsightMemory(nullptr, n_rows, n_features, n_classes).size;
+  const std::int64_t rank = n_rows < n_features ? n_rows : n_features;
+  return HindsightMemory(nullptr, n_rows, n_features, n_classes, rank).size;
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -99,10 +99,15 @@ class InteriorPoint {
     over(p_.m, body);
   }
 
-  // The losses at p.z.
+  // The losses at p.z. A loss that is not of the distance alone is that of the whole score and the
+  // label; p.y is what a score that is not in p.z leaves of it.
   double losses() {
+    const bool of_distance = p_.facts.is_of_distance;
     rows([&](std::int64_t i) {
-      store(p_.d_dual + i, one_output_loss(p_.call.loss_kind, load(p_.z + i), load(p_.y + i)).loss);
+      const Doubles y = load(p_.y + i), label = load(p_.label + i), z = load(p_.z + i);
+      const auto at = of_distance ? one_output_loss(p_.call.loss_kind, z, y)
+                                  : one_output_loss(p_.call.loss_kind, z + (label - y), label);
+      store(p_.d_dual + i, at.loss);
     });
     return dot(p_.d_dual, p_.w, p_.m);
   }
@@ -112,7 +117,7 @@ class InteriorPoint {
     double scale = 1;
     fill(p_.n, 0, p_.u);
     for (std::int64_t i = 0; i < p_.m; ++i) {
-      const DualBox<double> box = dual_box(p_.call.loss_kind, p_.y[i], p_.w[i]);
+      const DualBox<double> box = dual_box(p_.call.loss_kind, p_.label[i], p_.w[i]);
       p_.low[i] = box.low;
       p_.high[i] = box.high;
       p_.quadratic[i] = box.quadratic;

@@ -22,8 +22,10 @@ struct HindsightMemory {
   double *hessian, *factor;                // [parameters, stride]
   std::int64_t size;
 
-  HindsightMemory(double* base, std::int64_t m, std::int64_t d, std::int64_t n_classes) {
-    const std::int64_t r = m < d ? m : d, q = n_classes > 1 ? n_classes - 1 : 1, n = r * q;
+  // r: the most that the design's rank may be taken for.
+  HindsightMemory(double* base, std::int64_t m, std::int64_t d, std::int64_t n_classes,
+                  std::int64_t r) {
+    const std::int64_t q = n_classes > 1 ? n_classes - 1 : 1, n = r * q;
     std::int64_t used = 0;
     const auto take = [&](std::int64_t n_numbers) {
       double* at = base ? base + used : nullptr;
@@ -57,7 +59,9 @@ struct HindsightMemory {
 // softmax has a u for each of the n_classes - 1 contrasts between classes.
 struct Problem : HindsightMemory {
   Problem(const HindsightCall& of_call, std::int64_t n_rows)
-      : HindsightMemory(of_call.scratch, n_rows, of_call.n_features, of_call.n_classes),
+      : Problem(of_call, n_rows, n_rows < of_call.n_features ? n_rows : of_call.n_features) {}
+  Problem(const HindsightCall& of_call, std::int64_t n_rows, std::int64_t most_rank)
+      : HindsightMemory(of_call.scratch, n_rows, of_call.n_features, of_call.n_classes, most_rank),
         call(of_call),
         facts(facts_of(call.loss_kind)),
         m(n_rows),
@@ -126,7 +130,7 @@ struct Problem : HindsightMemory {
                          in_batch = m - batch < call.batch_size ? m - batch : call.batch_size;
       w[i] = static_cast<double>(call.n_epochs) / static_cast<double>(in_batch);
     }
-    for (std::int64_t i = m; i < mp; ++i) y[i] = w[i] = 0;
+    for (std::int64_t i = m; i < mp; ++i) y[i] = label[i] = w[i] = 0;
     return any == 0;
   }
 

@@ -124,6 +124,75 @@ struct HindsightCall {
   double* scratch = nullptr;
 };
 
+// The proximal rule: a thread's share of the tasks, theta = phi + L v of n = n_classes * n_features
+// parameters each. `scratch` holds proximal_numbers(...) numbers for the longest task, 64-byte
+// aligned.
+struct ProximalCall {
+  const void *x, *y;
+  const std::int64_t *starts, *stops;
+  std::int64_t n_tasks, n_features, n_classes;
+  Loss loss_kind;
+  const double* phi;
+  std::int64_t phi_stride;  // 0: one phi for all
+  const double* root;       // L, the lower triangle in rows of `root_stride`, or its diagonal
+  std::int64_t root_stride;
+  bool diagonal;
+  double *theta, *grad_sq, *loss;  // of every task; null: not wanted
+  double* sums;                    // of blocks of `block` tasks, see ProximalSums; null: not wanted
+  std::int64_t block;
+  std::int64_t* next;  // shared: the next block that nobody has taken
+  const bool* stop;
+  void (*poll)(void*) = nullptr;
+  void* poll_context = nullptr;
+  double* scratch = nullptr;
+};
+
+// The rows of an n by n matrix of float64: whole registers, and as many numbers again, for a
+// block's columns end in padding that reaches into the next block.
+constexpr std::int64_t matrix_stride(std::int64_t n) { return (n + 7) / 8 * 8 + 8; }
+
+// What the tasks of a block leave behind, in the coordinates v; of matrices the lower triangle.
+// Laid out over `base`; with a null base it only counts the numbers.
+struct ProximalSums {
+  double* v;       // sum v                               [n]
+  double* square;  // sum v v^T, or its diagonal         [n, n] or [n]
+  double* known;   // sum S (I + S)^-1, S = A^T W A      [n, n]
+  double* rows;    // sum of the squares of features      [n_features]
+  // Numbers: sums of squared slopes and |v|^2; of curvatures; of log det(I + S); of the least
+  // objectives; tasks that count, and those that are not finite.
+  double *residual, *curvature, *determinant, *objective, *tasks, *skipped;
+  std::int64_t size = 0;
+
+  ProximalSums(double* base, std::int64_t n, std::int64_t n_features, bool diagonal) {
+    const auto take = [&](double*& at, std::int64_t n_numbers) {
+      at = base ? base + size : nullptr;
+      size += (n_numbers + 7) / 8 * 8;
+    };
+    take(v, n);
+    take(square, diagonal ? n : n * matrix_stride(n));
+    take(known, n * matrix_stride(n));
+    take(rows, n_features);
+    for (double** number : {&residual, &curvature, &determinant, &objective, &tasks, &skipped})
+      take(*number, 1);
+  }
+};
+
+// phi [n] and L, the lower triangle in rows of matrix_stride numbers or its diagonal, as the sums
+// of all tasks ask for them.
+struct ProximalUpdate {
+  const double* sums;
+  std::int64_t n;
+  bool diagonal, only_phi;
+  double *phi, *root;
+  double tasks, scale;       // tasks that count; the scale of their losses
+  double longest;            // step of phi, in v
+  const double *low, *high;  // bounds of a diagonal L
+  const double* prior;       // the diagonal of the matrix that full rates are held at, as if by
+  double weight;             // so many tasks
+  double* moved;             // how long the step of phi was, in v
+  double* scratch;           // 2 n + 3 rows of matrix_stride numbers, 64-byte aligned
+};
+
 // Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be
 // null.
 struct BoundCall {
@@ -157,6 +226,10 @@ struct Kernels {
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                     std::int64_t n_classes);
   void (*bound[kBoundRules])(const BoundCall&);
+  void (*proximal[2])(const ProximalCall&);
+  std::int64_t (*proximal_numbers)(std::int64_t n_rows, std::int64_t n_features,
+                                   std::int64_t n_classes);
+  void (*proximal_update)(const ProximalUpdate&);
 };
 
 // What this build and this processor offer; the last one is the fastest.

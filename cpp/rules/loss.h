@@ -98,6 +98,11 @@ struct Huber : AnyNumber {
     return {select(abs(r) > one, abs(r) - half, half * r * r), slope};
   }
   template <class V>
+  ARUBA_RULE static V curvature(V slope, V /*y*/) {
+    const V one = V(Number<V>(1));
+    return select(abs(slope) < one, one, V(Number<V>(0)));
+  }
+  template <class V>
   ARUBA_RULE static DualBox<V> dual_box(V /*y*/, V w) {
     return {-w, w, V(Number<V>(1)) / w};
   }
@@ -221,8 +226,7 @@ ARUBA_RULE LossAndSlope<V> value_of(V z, V y) {
 }
 template <class L, class V>
 ARUBA_RULE V curvature_of(V slope, V y) {
-  constexpr bool kSmooth = L::kFacts.minimization != Minimization::kPiecewise;
-  if constexpr (kSmooth && !L::kFacts.has_classes) return L::curvature(slope, y);
+  if constexpr (!L::kFacts.has_kinks && !L::kFacts.has_classes) return L::curvature(slope, y);
   else return nan<V>();
 }
 template <class L>
@@ -259,7 +263,7 @@ ARUBA_RULE LossAndSlope<V> one_output_loss(Loss loss, V z, V y) {
 #undef ARUBA_ASKED
 }
 
-// Of a smooth loss of one prediction; the softmax has a matrix.
+// Of a loss of one prediction without kinks; the softmax has a matrix.
 template <class V>
 ARUBA_RULE V curvature(Loss loss, V slope, V y) {
 #define ARUBA_ASKED(L) curvature_of<L>(slope, y)

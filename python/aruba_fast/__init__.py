@@ -16,7 +16,9 @@ from .steps import adagrad_step, adam_step, aruba_step, step
 if TYPE_CHECKING:
     from ._diagnosis import Diagnosis
     from ._divergence import DivergenceWarning
+    from .fit import MetaFit, meta_fit
     from .learner import MetaLearner
+    from .proximal import Proximal
     from .rules import EG, OGD, AdaGrad, Adam, ArubaPlusPlus
     from .run import evaluate, run_tasks
     from .statistics import TaskRun, TaskStatistics
@@ -35,7 +37,9 @@ __all__ = [
     "Diagnosis",
     "DivergenceWarning",
     "History",
+    "MetaFit",
     "MetaLearner",
+    "Proximal",
     "TaskRun",
     "TaskStatistics",
     "Tasks",
@@ -45,6 +49,7 @@ __all__ = [
     "evaluate",
     "get_num_threads",
     "info",
+    "meta_fit",
     "meta_train",
     "run_tasks",
     "set_num_threads",
@@ -62,11 +67,14 @@ _HOMES = {
     "Diagnosis": "_diagnosis",
     "DivergenceWarning": "_divergence",
     "History": "train",
+    "MetaFit": "fit",
     "MetaLearner": "learner",
+    "Proximal": "proximal",
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
     "Tasks": "tasks",
     "evaluate": "run",
+    "meta_fit": "fit",
     "meta_train": "train",
     "run_tasks": "run",
 }

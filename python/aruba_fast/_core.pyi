@@ -21,6 +21,7 @@ __all__: list[str] = [
     "get_num_threads",
     "info",
     "join_process",
+    "learn_population",
     "losses",
     "measure_rows",
     "merge_statistics",
@@ -29,6 +30,7 @@ __all__: list[str] = [
     "read_csr",
     "regret_upper_bound",
     "restraint",
+    "run_proximal",
     "run_tasks",
     "set_num_threads",
     "step",
@@ -188,6 +190,18 @@ def join_process() -> None:
     To be called at import: looks at the environment, and watches for forks.
     """
 
+def learn_population(
+    table: tuple,
+    *,
+    loss: str,
+    n_classes: typing.SupportsInt | typing.SupportsIndex,
+    phi: typing.Any,
+    learning_rate: typing.Any,
+) -> tuple:
+    """
+    The parameters of the proximal rule that the tasks ask for, into phi and learning_rate; returns scale, evidence, n_iterations, n_tasks and n_skipped.
+    """
+
 def losses() -> dict:
     """
     The names of the losses, and whether they have a score for each class.
@@ -256,6 +270,19 @@ def restraint(
 ) -> float:
     """
     What all rates are multiplied by after so many tasks that count and were left out.
+    """
+
+def run_proximal(
+    table: tuple,
+    phi: typing.Any,
+    learning_rate: typing.Any,
+    *,
+    loss: str,
+    n_classes: typing.SupportsInt | typing.SupportsIndex,
+    outputs: tuple,
+) -> None:
+    """
+    Tasks under the proximal rule, into theta_hat, grad_sq and loss.
     """
 
 def run_tasks(table: tuple, phi: typing.Any, rule: tuple, options: tuple, outputs: tuple) -> None:

@@ -138,4 +138,4 @@ def dense_tasks(tasks: Any) -> Iterator[tuple[Int64Array, tuple[Any, ...]]]:
 def require_dense(function: str, tasks: Any, rule: str, got: object, remedy: str) -> None:
     """Refuses what moves every coordinate, for tasks whose rows are sparse."""
     if tasks._csr is not None:
-        raise ValueError(f"{function}: {rule} for tasks of CSR rows: got {got}, expected {remedy}")
+        raise ValueError(f"{function}: {rule}: got {got} for tasks of CSR rows, expected {remedy}")

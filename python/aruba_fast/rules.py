@@ -1,63 +1,15 @@
-"""The within-task rules, as frozen values: `OGD`, `AdaGrad`, `Adam`, `ArubaPlusPlus`, `EG`."""
+"""The within-task rules that take steps, as frozen values: `OGD`, `AdaGrad`, `Adam`, and so on."""
 
-import numbers
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _check
+from . import _arrays, _check, _rates
+from ._rates import NativeRule
 from ._value import Value
-
-# What the engine takes: the name of the rule, and its parameters.
-NativeRule: TypeAlias = tuple[str | float | NDArray[Any], ...]
-
-
-def _values(function: str, name: str, value: Any, *, positive: bool) -> float | NDArray[Any]:
-    """Returns a checked float, or a read-only copy [n_parameters] that keeps its float type."""
-    if isinstance(value, (numbers.Real, str)):
-        check = _check.positive if positive else _check.non_negative
-        return check(function, name, value)
-    values = _check.array(function, name, value)
-    if values.dtype.type is not np.float32 or not values.dtype.isnative:
-        values = _check.real_array(function, name, value).astype(np.float64)
-    _check.dimension(function, name, values, "[n_parameters]")
-    bound = {"above": 0.0} if positive else {"at_least": 0.0}
-    _check.finite(function, name, values, **bound)
-    return _arrays.frozen(values.copy())
-
-
-def _fitting(name: str, values: NDArray[Any], n_parameters: int) -> None:
-    if values.shape != (n_parameters,):
-        raise ValueError(
-            f"run_tasks: `rule` must have one `{name}` per parameter: got {values.shape}, "
-            f"expected ({n_parameters},)"
-        )
-
-
-def _cast(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Rounds to the type of the parameters; a value that overflows there is refused.
-
-    On a CUDA device it becomes infinite, and tasks that are run with it are skipped: nothing waits.
-    """
-    with np.errstate(over="ignore", under="ignore"):
-        result = _arrays.contiguous(values, dtype)
-    if isinstance(result, np.ndarray) and not np.isfinite(result).all():
-        raise ValueError(
-            f"run_tasks: `rule` must have a `{name}` within {dtype}: "
-            f"got {float(np.abs(values).max())}, expected at most {np.finfo(dtype).max:g}"
-        )
-    return result
-
-
-def _show(value: float | NDArray[Any]) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if not value.size:
-        return f"{value.dtype}[0]"
-    value = _arrays.host(value)
-    return f"{value.dtype}[{value.size}] in [{value.min():g}, {value.max():g}]"
+from .proximal import Proximal
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,18 +39,18 @@ class OGD(Value):
 
     def __post_init__(self) -> None:
         self._hold(
-            learning_rate=_values("OGD", "learning_rate", self.learning_rate, positive=False)
+            learning_rate=_rates.checked("OGD", "learning_rate", self.learning_rate, positive=False)
         )
 
     def __repr__(self) -> str:
-        return f"OGD(learning_rate={_show(self.learning_rate)})"
+        return f"OGD(learning_rate={_rates.shown(self.learning_rate)})"
 
     def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
         if isinstance(self.learning_rate, float):
             return "ogd", self.learning_rate
-        _fitting("learning_rate", self.learning_rate, n_parameters)
+        _rates.require_length("learning_rate", self.learning_rate, n_parameters)
         _check.together("run_tasks", "rule", self.learning_rate, "tasks", like)
-        return "ogd", _cast("learning_rate", self.learning_rate, dtype)
+        return "ogd", _rates.cast("learning_rate", self.learning_rate, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,28 +123,34 @@ class ArubaPlusPlus(Value):
     coef: float
 
     def __post_init__(self) -> None:
-        b = _values("ArubaPlusPlus", "b", self.b, positive=False)
-        g = _values("ArubaPlusPlus", "g", self.g, positive=True)
+        b = _rates.checked("ArubaPlusPlus", "b", self.b, positive=False)
+        g = _rates.checked("ArubaPlusPlus", "g", self.g, positive=True)
         if not isinstance(b, float) and not isinstance(g, float):
             _check.shape("ArubaPlusPlus", "g", g, b.shape)
             _check.together("ArubaPlusPlus", "g", g, "b", b)
         self._hold(b=b, g=g, coef=_check.non_negative("ArubaPlusPlus", "coef", self.coef))
 
     def __repr__(self) -> str:
-        return f"ArubaPlusPlus(b={_show(self.b)}, g={_show(self.g)}, coef={self.coef:g})"
+        return (
+            f"ArubaPlusPlus(b={_rates.shown(self.b)}, g={_rates.shown(self.g)}, coef={self.coef:g})"
+        )
 
     def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
         values = []
         for name, value in (("b", self.b), ("g", self.g)):
             if isinstance(value, float):
                 value = _arrays.moved(np.full(n_parameters, value), like)
-            _fitting(name, value, n_parameters)
+            _rates.require_length(name, value, n_parameters)
             _check.together("run_tasks", "rule", value, "tasks", like)
             values.append(_arrays.contiguous(value, np.float64))
         b, g = values
         with np.errstate(over="ignore", under="ignore"), _arrays.beside(like):
             rate, refinement = np.sqrt(b) / np.sqrt(g), self.coef / g
-        return "aruba++", _cast("rate", rate, dtype), _cast("coef / g", refinement, dtype)
+        return (
+            "aruba++",
+            _rates.cast("rate", rate, dtype),
+            _rates.cast("coef / g", refinement, dtype),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +233,7 @@ class EG(Value):
         return "eg", self.learning_rate
 
 
-Rule: TypeAlias = OGD | AdaGrad | Adam | ArubaPlusPlus | EG
+Rule: TypeAlias = OGD | AdaGrad | Adam | ArubaPlusPlus | EG | Proximal
 
 
 def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
@@ -289,4 +247,5 @@ def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> 
         raise TypeError(
             f"run_tasks: `rule` must be a within-task rule: got {_check.shown(rule)}, {remedy}"
         )
+    assert not isinstance(rule, Proximal), "run_tasks runs it elsewhere"
     return rule._native(dtype, n_parameters, like)

@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _arrays, _check, _core, rules
+from . import _arrays, _check, _core, proximal, rules
 from ._check import Float64Array, FloatArray
 from ._sparse import require_dense
+from .proximal import Proximal
 from .rules import EG, OGD, Rule
 from .statistics import TaskRun
 from .tasks import Tasks
@@ -72,6 +73,20 @@ def _softmax_size(tasks: Tasks) -> str:
     )
 
 
+def classes_of(name: str, tasks: Tasks, loss: str, n_classes: int | None) -> int:
+    """Rows of parameters: classes for softmax, as given or as the labels tell, else 1."""
+    if loss != "softmax":
+        if n_classes is not None:
+            raise ValueError(
+                f"{name}: `n_classes` must be None but for softmax: got {n_classes} for {loss}"
+            )
+        return 1
+    if n_classes is not None:
+        return _check.integer(name, "n_classes", n_classes, 2)
+    largest = float(tasks._y.max())
+    return max(2, int(largest) + 1) if np.isfinite(largest) else 2
+
+
 def check_type(function: str, tasks: Tasks, name: str, dtype: np.dtype[np.floating]) -> None:
     """Refuses parameters that are not of the type of the tasks."""
     if dtype != tasks.dtype:
@@ -135,7 +150,7 @@ def run_tasks(
         phi: Start of every task, [n_parameters], or one per task, [n_tasks, n_parameters]; of the
             type of `tasks`.
         rule: The within-task rule, such as `OGD` or `ArubaPlusPlus`; for `EG`, `phi` lies inside
-            the simplex.
+            the simplex; `Proximal` takes all rows at once, in host memory.
         loss: Name of the loss.
         batch_size: Consecutive rows of a step; the last step of an epoch may have fewer.
         n_epochs: Passes over the rows of a task.
@@ -169,6 +184,16 @@ def run_tasks(
     check_tasks(name, tasks)
     start = _start(name, "phi", tasks, phi)
     n_parameters = start.shape[-1]
+    if isinstance(rule, Proximal):
+        check_on_host(name, tasks)
+        check_loss(name, tasks, loss, "phi", n_parameters)
+        options: dict[str, object] = {
+            "batch_size": batch_size == 1,
+            "n_epochs": n_epochs == 1,
+            "radius": radius is None,
+            "average": average is False,
+        }
+        return proximal.run(tasks, start, rule, loss, options)
     native_rule = rules.native(rule, tasks.dtype, n_parameters, tasks._x)
     check_loss(name, tasks, loss, "phi", n_parameters)
     size = _check.integer(name, "batch_size", batch_size, 1)

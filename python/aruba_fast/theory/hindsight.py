@@ -9,7 +9,7 @@ import numpy as np
 from .. import _check, _core
 from .._check import Float64Array
 from .._sparse import dense_tasks
-from ..run import check_loss, check_on_host, check_tasks
+from ..run import check_loss, check_on_host, check_tasks, classes_of
 from ..statistics import TaskRun
 from ..tasks import Tasks
 
@@ -105,7 +105,7 @@ def best_in_hindsight(
     name = "best_in_hindsight"
     check_tasks(name, tasks)
     check_on_host(name, tasks)
-    classes = _classes(name, tasks, loss, n_classes)
+    classes = classes_of(name, tasks, loss, n_classes)
     check_loss(name, tasks, loss, "n_classes", classes * tasks.n_features)
     ball = 0.0 if radius is None else _check.positive(name, "radius", radius)
     penalty = _check.non_negative(name, "regularization", regularization)
@@ -154,20 +154,6 @@ def best_in_hindsight(
             stacklevel=2,
         )
     return Hindsight(theta_star, least, gap)
-
-
-def _classes(name: str, tasks: Tasks, loss: str, n_classes: int | None) -> int:
-    """The number of rows of parameters: classes for softmax, else 1."""
-    if loss != "softmax":
-        if n_classes is not None:
-            raise ValueError(
-                f"{name}: `n_classes` must be None but for softmax: got {n_classes} for {loss}"
-            )
-        return 1
-    if n_classes is not None:
-        return _check.integer(name, "n_classes", n_classes, 2)
-    largest = float(tasks._y.max())
-    return max(2, int(largest) + 1) if np.isfinite(largest) else 2
 
 
 def _several(numbers: np.ndarray) -> str:

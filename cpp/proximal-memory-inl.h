@@ -1,0 +1,147 @@
+// One task's proximal problem: its memory, its rows, and its design in the coordinates v of
+// theta = phi + L v, where the penalty is |v|^2 / 2 whatever the rates are.
+#pragma once
+
+#include "dense-inl.h"
+#include "kernels.h"
+
+namespace aruba_fast::ARUBA_ISA {
+
+// Laid out over `base`; with a null base it only counts the numbers. A row has a score for each of
+// the q classes; vectors over scores are [q, padded rows], of designs [q * rows, padded(n)].
+struct ProximalMemory {
+  double *x, *y;                                       // [rows, features], [rows]
+  double *design, *scaled;                             // A; a root of A^T W A, and its factor's
+  double *start, *z, *dz, *slope, *curvature, *value;  // start: the scores of phi
+  double *v, *gradient, *step, *trial, *mean, *alpha;  // [max(n, scores)]
+  double *matrix, *column, *diagonal;                  // [k, k], k = min(n, scores)
+  std::int64_t size;
+
+  ProximalMemory(double* base, std::int64_t m, std::int64_t d, std::int64_t q) {
+    const std::int64_t n = q * d, rows = q * m, k = rows < n ? rows : n,
+                       most = (rows > n ? rows : n) + kPad;
+    std::int64_t used = 0;
+    const auto take = [&](std::int64_t n_numbers) {
+      double* at = base ? base + used : nullptr;
+      used += padded(n_numbers);
+      return at;
+    };
+    x = take(m * padded(d));
+    y = take(m);
+    design = take(rows * padded(n));
+    scaled = take((rows > n ? rows : n) * matrix_stride(n));
+    for (double** scores : {&start, &z, &dz, &slope, &curvature, &value})
+      *scores = take(q * padded(m));
+    for (double** vector : {&v, &gradient, &step, &trial, &mean, &alpha}) *vector = take(most);
+    matrix = take(k * matrix_stride(k));
+    for (double** vector : {&column, &diagonal}) *vector = take(k + kPad);
+    size = used;
+  }
+};
+
+struct ProximalProblem : ProximalMemory {
+  ProximalProblem(const ProximalCall& of_call, std::int64_t n_rows)
+      : ProximalMemory(of_call.scratch, n_rows, of_call.n_features, of_call.n_classes),
+        call(of_call),
+        facts(facts_of(of_call.loss_kind)),
+        m(n_rows),
+        mp(padded(n_rows)),
+        d(of_call.n_features),
+        dp(padded(d)),
+        q(of_call.n_classes),
+        n(q * d),
+        np(padded(n)) {}
+
+  const ProximalCall& call;
+  const LossFacts& facts;
+  const std::int64_t m, mp, d, dp, q, n, np;
+
+  // The rows as float64, their scores at phi and their design; false where one is not finite.
+  template <class T>
+  bool read(std::int64_t task) {
+    const std::int64_t first = call.starts[task];
+    const T* rows = static_cast<const T*>(call.x) + first * d;
+    const T* labels = static_cast<const T*>(call.y) + first;
+    double any = 0;
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < d; ++j) {
+        const double x_ij = static_cast<double>(rows[i * d + j]);
+        x[i * dp + j] = x_ij;
+        any += x_ij - x_ij;
+      }
+      for (std::int64_t j = d; j < dp; ++j) x[i * dp + j] = 0;
+      y[i] = static_cast<double>(labels[i]);
+      any += y[i] - y[i];
+    }
+    for (std::int64_t i = m; i < mp; ++i) y[i] = 0;
+    const double* phi = call.phi + task * call.phi_stride;
+    for (std::int64_t j = 0; j < n; ++j) any += phi[j] - phi[j];
+    if (any != 0) return false;
+    // phi by classes, padded, in `mean`, which nobody has used yet.
+    for (std::int64_t c = 0; c < q; ++c) {
+      fill(d, 0, mean);
+      for (std::int64_t j = 0; j < d; ++j) mean[j] = phi[c * d + j];
+      for (std::int64_t i = 0; i < m; ++i) start[c * mp + i] = dot(x + i * dp, mean, d);
+      for (std::int64_t i = m; i < mp; ++i) start[c * mp + i] = 0;
+    }
+    transform();
+    return true;
+  }
+
+  bool stopped() const {
+    if (call.poll) call.poll(call.poll_context);
+    return __atomic_load_n(call.stop, __ATOMIC_RELAXED);
+  }
+
+  // The same after some 50 us of multiplications only.
+  bool stopped_after(std::int64_t multiplications) const {
+    work_done += multiplications;
+    if (work_done < (std::int64_t{1} << 18)) return false;
+    work_done = 0;
+    return stopped();
+  }
+
+  // scores += the design times u.
+  void add_scores(const double* u, double* scores) const {
+    for (std::int64_t c = 0; c < q; ++c)
+      for (std::int64_t i = 0; i < m; ++i) scores[c * mp + i] += dot(row(c, i), u, n);
+  }
+
+  // out += the design transposed times the slopes.
+  void add_transposed(const double* slopes, double* out) const {
+    for (std::int64_t c = 0; c < q; ++c)
+      for (std::int64_t i = 0; i < m; ++i) axpy(n, slopes[c * mp + i], row(c, i), out);
+  }
+
+  const double* row(std::int64_t c, std::int64_t i) const { return design + (c * m + i) * np; }
+
+  // theta = phi + L v.
+  void expand(const double* phi, const double* u, double* theta) const {
+    for (std::int64_t j = 0; j < n; ++j) theta[j] = phi[j] + moved(u, j);
+  }
+
+ private:
+  mutable std::int64_t work_done = 0;
+
+  double moved(const double* u, std::int64_t j) const {
+    if (call.diagonal) return call.root[j] * u[j];
+    return dot(call.root + j * call.root_stride, u, j + 1);
+  }
+
+  // Row (c, i) of the design is L^T (e_c (x) x_i).
+  void transform() const {
+    for (std::int64_t c = 0; c < q; ++c)
+      for (std::int64_t i = 0; i < m; ++i) {
+        if (stopped_after(call.diagonal ? d : d * n / 2)) return;
+        double* to = design + (c * m + i) * np;
+        fill(n, 0, to);
+        for (std::int64_t j = 0; j < d; ++j) {
+          const std::int64_t k = c * d + j;
+          if (call.diagonal) to[k] = x[i * dp + j] * call.root[k];
+          else axpy(k + 1, x[i * dp + j], call.root + k * call.root_stride, to);
+        }
+      }
+  }
+};
+
+}  // namespace aruba_fast::ARUBA_ISA

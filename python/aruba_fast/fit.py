@@ -1,0 +1,171 @@
+"""Where to start and how far to go, fitted to all tasks at once: `meta_fit`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from ._arrays import frozen
+from ._check import FloatArray
+from ._sparse import require_dense
+from .proximal import Proximal
+from .run import check_loss, check_on_host, check_tasks, classes_of
+from .tasks import Tasks
+
+# A matrix of more rows is slow, for a task costs their number squared; and of more parameters.
+_FULL, _MOST_FULL, _MOST = 128, 512, 1024
+_KINKED = {"absolute": "huber", "hinge": "logistic"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MetaFit:
+    """What `meta_fit` learned.
+
+    Attributes:
+        phi: Start of every task, [n_parameters] of the type of the tasks.
+        learning_rate: How far tasks differ from it in units of the losses, float64
+            [n_parameters, n_parameters] or, diagonal, [n_parameters]; read-only.
+        scale: Of the losses: for squared and Huber ones the variance of what is left of a label,
+            so that `scale * learning_rate` is the covariance of the tasks' parameters; else one.
+        evidence: Log-likelihood of the tasks under it, up to a constant, for losses that are not
+            squared by Laplace's approximation.
+        n_iterations: Passes over the tasks.
+        n_tasks: Tasks that it learned from.
+        n_skipped: Tasks that were left out because a row was not finite.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> x, y = np.ones((4, 2, 1)), [[1.0, 1.2], [2.0, 2.2], [3.0, 3.2], [4.0, 4.2]]
+        >>> fit = af.meta_fit(af.Tasks(x, y), loss="squared")
+        >>> fit.phi.round(2), fit.n_tasks
+        (array([2.6]), 4)
+        >>> seen = af.Tasks(x[:1], [[6.0, 6.0]])  # somebody new
+        >>> af.run_tasks(seen, fit.phi, fit.rule(), loss="squared").theta_hat.round(1)
+        array([[6.]])
+    """
+
+    phi: FloatArray
+    learning_rate: NDArray[np.float64]
+    scale: float
+    evidence: float
+    n_iterations: int
+    n_tasks: int
+    n_skipped: int
+
+    def rule(self, coef: float = 1.0) -> Proximal:
+        """The rule for new tasks.
+
+        Args:
+            coef: How far to go, beside how far the tasks went that this was fitted to, > 0.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> x, y = np.ones((4, 2, 1)), [[1.0, 1.2], [2.0, 2.2], [3.0, 3.2], [4.0, 4.2]]
+            >>> af.meta_fit(af.Tasks(x, y), loss="squared").rule(2.0)
+            Proximal(learning_rate=float64[1, 1], coef=2)
+        """
+        return Proximal(self.learning_rate, coef)
+
+    def __repr__(self) -> str:
+        shape = list(self.learning_rate.shape)
+        return (
+            f"MetaFit(n_tasks={self.n_tasks}, n_skipped={self.n_skipped}, "
+            f"learning_rate={shape}, scale={self.scale:g})"
+        )
+
+
+def meta_fit(
+    tasks: Tasks, *, loss: str, covariance: str = "auto", n_classes: int | None = None
+) -> MetaFit:
+    """Fits where tasks start and how far they go from there, for the proximal rule.
+
+    Chooses phi and the rates H that make the tasks most likely, if their parameters are spread
+    about phi with covariance s H, s the scale of their losses. In the words of regret: a task's
+    bound is |theta - phi|^2_{H^-1} / 2 + s/2 log det(I + H S), S = X^T W X, whose second term is at
+    most <G, H> / 2 with G = s S (I + H S)^-1, up to what does not depend on H; so the best diagonal
+    is eta_j = sqrt(b_j / g_j), with b the squared distances and g the sum of G's diagonals: ARUBA's
+    rule, with nothing to tune. A matrix H also knows which coordinates move together; it is held at
+    the best diagonal as if by a quarter of a task for each parameter.
+
+    Every iteration is a pass over the tasks in native code, in parallel, with the same bits for
+    every number of threads and instruction set. In units of any feature and any target the result
+    is the same.
+
+    Args:
+        tasks: The tasks, in host memory.
+        loss: Name of the loss, as in `run_tasks`; not `absolute` or `hinge`, which have no
+            curvature: fit "huber" or "logistic", and use the rule for them.
+        covariance: "full", "diagonal", or "auto": full up to 128 parameters.
+        n_classes: For softmax, >= 2; None for one more than the largest label of the table.
+
+    Returns:
+        MetaFit.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or the tasks live on a CUDA device.
+        ValueError: An argument is out of range, the loss is unknown or has no curvature, labels lie
+            outside its domain, there are more than 1024 parameters (512 with a full matrix), or no
+            task is finite.
+        KeyboardInterrupt: Ctrl-C.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(200, 6, 2))
+        >>> w = 1 + rng.normal(size=(200, 2)) * [0.0, 2.0]  # tasks differ in the second alone
+        >>> y = np.einsum("tmd,td->tm", x, w) + 0.1 * rng.normal(size=(200, 6))
+        >>> fit = af.meta_fit(af.Tasks(x, y), loss="squared")
+        >>> np.sqrt(fit.scale * np.diag(fit.learning_rate)).round(1)
+        array([0. , 1.9])
+
+    Source: Robbins, 1956, for empirical Bayes; see `Proximal`.
+    """
+    name = "meta_fit"
+    check_tasks(name, tasks)
+    check_on_host(name, tasks)
+    require_dense(name, tasks, "`tasks` must have dense rows", "entries", "x.toarray()")
+    classes = classes_of(name, tasks, loss, n_classes)
+    n = classes * tasks.n_features
+    check_loss(name, tasks, loss, "n_classes", n)
+    if loss in _KINKED:
+        raise ValueError(
+            f"{name}: `loss` must have a curvature: got '{loss}', expected another, such as "
+            f"'{_KINKED[loss]}', whose rule run_tasks takes with '{loss}' too"
+        )
+    if covariance not in ("auto", "full", "diagonal"):
+        raise ValueError(
+            f"{name}: `covariance` must be known: got {covariance!r}, expected 'auto', 'full' or "
+            "'diagonal'"
+        )
+    full = covariance == "full" or (covariance == "auto" and n <= _FULL)
+    if n > (_MOST_FULL if full else _MOST):
+        remedy = "af.MetaLearner and af.meta_train, which take any number"
+        if full:
+            remedy = f"covariance='diagonal', or {remedy}"
+        raise ValueError(
+            f"{name}: `tasks` must have at most {_MOST_FULL if full else _MOST} parameters: got "
+            f"{n}, expected {remedy}"
+        )
+    phi, rates = np.empty(n), np.empty((n, n) if full else n)
+    scale, evidence, n_iterations, n_tasks, n_skipped = _core.learn_population(
+        (tasks._x, tasks._y, tasks._starts, tasks._stops),
+        loss=loss,
+        n_classes=classes,
+        phi=phi,
+        learning_rate=rates,
+    )
+    if not n_tasks:
+        raise ValueError(
+            f"{name}: `tasks` must have a task that is finite: got {len(tasks)} tasks, each with a "
+            "row that is not, expected numbers"
+        )
+    return MetaFit(
+        frozen(phi.astype(tasks.dtype)),
+        frozen(rates),
+        scale,
+        evidence,
+        n_iterations,
+        n_tasks,
+        n_skipped,
+    )
