@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "bindings.h"
 #include "ops_sparse.h"
@@ -10,9 +11,14 @@
 namespace aruba_fast::python {
 namespace {
 
+// An array of the vector's own memory.
 template <class T>
-py::array_t<T> copied(const std::vector<T>& values) {
-  return py::array_t<T>(std::ssize(values), values.data());
+py::array_t<T> array_of(std::vector<T>&& values) {
+  auto held = std::make_unique<std::vector<T>>(std::move(values));
+  const std::vector<T>& memory = *held;
+  const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  static_cast<void>(held.release());
+  return py::array_t<T>(std::ssize(memory), memory.data(), owner);
 }
 
 // Calls body with the memory of a vector of integers, which _sparse.py has made contiguous.
@@ -46,7 +52,8 @@ py::tuple read_csr(const std::string& function, const py::array& indptr, const p
     }
     kept = own[py::slice(0, n, 1)];
   }
-  return py::make_tuple(copied(index.begins), copied(index.columns), kept);
+  return py::make_tuple(array_of(std::move(index.begins)), array_of(std::move(index.columns)),
+                        kept);
 }
 
 void measure_rows(const py::tuple& table_given, py::handle phi, py::handle squares,
