@@ -18,6 +18,7 @@ import bench_jax
 import bench_many_tensors
 import bench_proximal
 import bench_reduction
+import bench_sparse
 import bench_step
 import bench_torch
 from _pytest.outcomes import Skipped
@@ -32,6 +33,7 @@ WORKS = (
     + bench_engine.WORKS
     + bench_hindsight.WORKS
     + bench_proximal.WORKS
+    + bench_sparse.WORKS
     + bench_torch.WORKS
     + bench_jax.WORKS
 )

@@ -103,13 +103,16 @@ ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n, std::int64_
   return fold_registers<kUsed>(lanes);
 }
 
+template <int kHalf, class T, int... l>
+ARUBA_RULE Pack<T> add_half(Pack<T> a, std::integer_sequence<int, l...>) {
+  return a + shuffle<(l + kHalf) % Pack<T>::kWidth...>(a, a);
+}
+
 // The same sum of one register's lanes, as a number.
-template <class T>
+template <class T, int kHalf = Pack<T>::kWidth / 2>
 ARUBA_RULE T fold(Pack<T> sum) {
-  Pack<T> sums[Pack<T>::kWidth];
-  for (Pack<T>& each : sums) each = Pack<T>(T(0));
-  sums[0] = sum;
-  return fold_each(sums).v[0];
+  if constexpr (kHalf == 0) return sum.v[0] + T(0);
+  else return fold<T, kHalf / 2>(add_half<kHalf>(sum, Lanes<T>()));
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

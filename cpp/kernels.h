@@ -8,6 +8,7 @@
 #include "rules/loss.h"
 #include "rules/meta.h"
 #include "rules/step.h"
+#include "sparse_calls.h"
 
 namespace aruba_fast {
 
@@ -216,6 +217,11 @@ struct Kernels {
   void (*rates[2])(const RatesCall&);
   bool (*finite)(const float* values, std::int64_t n, bool not_negative);
   void (*tasks[kHostTaskRules][2])(const TasksCall&);
+  void (*sparse_tasks[kTaskRules][2])(const SparseCall&);
+  void (*sparse_losses[2])(const SparseCall&);
+  void (*sparse_terms[2])(const SparseTermsCall&);
+  bool (*sparse_update[2])(const SparseUpdateCall&);  // false: it would not stay sound
+  double (*sparse_spread[2])(const SparseSpreadCall&);
   void (*hindsight[2])(const HindsightCall&);
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                     std::int64_t n_classes);

@@ -97,9 +97,12 @@ void MetaState::require_sound(const char* function, const Statistics& statistics
       is_finite(round.weight.high) && over_parts(statistics, [&](const SumsOfColumns& columns) {
         return kernels().meta_is_sound[index_of(type)](call_of(round, columns));
       });
-  if (!sound)
-    refuse(function, "the round", "leave b, g and phi finite", "an overflow",
-           "a smaller `meta_step` or sums of tasks that were run from here; nothing was learned");
+  if (!sound) refuse_unsound(function);
+}
+
+void MetaState::refuse_unsound(const char* function) {
+  refuse(function, "the round", "leave b, g and phi finite", "an overflow",
+         "a smaller `meta_step` or sums of tasks that were run from here; nothing was learned");
 }
 
 void MetaState::update(const PreparedRound& round, const SumsOfColumns& columns) {

@@ -38,6 +38,12 @@ struct MetaState {
   // The same by the sums of add_round, of which less has to be looked at.
   void apply_own(const char* function, const Statistics& statistics, const double* meta_step);
 
+  [[noreturn]] static void refuse_unsound(const char* function);
+  PreparedRound prepare(const Statistics& statistics, const double* meta_step) const;
+  // By the prior of one average task: from b, g and the counts, the rates of all coordinates and
+  // the limit.
+  void find_rates();
+
   // The same tasks, shortened as this learner wants them.
   RoundArrays limited(RoundArrays round) const;
 
@@ -46,7 +52,6 @@ struct MetaState {
   void learn(const char* function, const RoundArrays& tasks, const double* meta_step);
 
  private:
-  PreparedRound prepare(const Statistics& statistics, const double* meta_step) const;
   MetaCall call_of(const PreparedRound& round, const SumsOfColumns& columns) const;
   bool surely_stays_sound(const double* meta_step) const;
   template <class Body>
@@ -55,7 +60,6 @@ struct MetaState {
   void update(const PreparedRound& round, const SumsOfColumns& columns);
   void finish(const PreparedRound& round, const Statistics& statistics);
   void fill_rates(double eta);
-  void find_rates();
 };
 
 }  // namespace aruba_fast

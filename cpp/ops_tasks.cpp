@@ -6,6 +6,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "ops_sparse.h"
 #include "rules/step.h"
 
 namespace aruba_fast {
@@ -161,6 +162,7 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
 
 void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& state,
                 const MetaTraining& training, Watch& watch) {
+  if (table.rows.columns) return meta_train_sparse(table, options, state, training, watch);
   TaskEngine engine(table, options, watch);
   const std::int64_t n = state.n, item = size_of(state.type);
   // A round streams through blocks of whole chunks, so that its sums are those of one big round to

@@ -20,6 +20,7 @@ struct TaskTable {
   const std::int64_t *starts, *stops, *order;
   std::int64_t n_tasks, n_rows, n_features;
   Type type;
+  SparseRows rows = {};  // of sparse tasks, whose x is null
 };
 
 struct TaskOptions {
@@ -85,6 +86,8 @@ struct MetaTraining {
   double* loss;
   std::uint8_t* skipped;
   StateLock* lock = nullptr;  // held while the state changes
+  // Set, under the lock, to what brings arrays up to date that are read meanwhile.
+  std::function<void()>* settle = nullptr;
   // Of all passes together, and before this one: phi's steps fall from one to nothing over them,
   // unless `meta_step` chooses them. Zero: the learner's own steps.
   std::int64_t n_visits = 0, n_visited = 0;

@@ -27,6 +27,10 @@ void add_steps(Kernels& table, StepRule rule) {
   }
 }
 
+// In a file of its own, isa_sparse.cpp, to be compiled beside the others.
+template <class T>
+void add_sparse_kernels(Kernels& table);
+
 template <class T>
 void add_kernels(Kernels& table) {
   constexpr bool is_double = sizeof(T) == sizeof(double);
@@ -38,6 +42,7 @@ void add_kernels(Kernels& table) {
   ARUBA_TASK_RULES(ARUBA_ADD)
 #undef ARUBA_ADD
   table.tasks[static_cast<int>(TaskRule::kExponentiatedGradient)][is_double] = run_eg_tasks<T>;
+  add_sparse_kernels<T>(table);
   table.reduce[is_double] = reduce<T>;
   table.spread[is_double] = spread<T>;
   table.meta[is_double] = meta<T>;

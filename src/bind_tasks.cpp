@@ -1,6 +1,7 @@
 // run_tasks and meta_train: what run.py stands on.
 #include "bindings.h"
 #include "meta_arguments.h"
+#include "ops_sparse.h"
 #include "task_arguments.h"
 
 namespace aruba_fast::python {
@@ -15,8 +16,12 @@ void run_tasks(const py::tuple& table, py::handle phi, const py::tuple& rule,
   Watch watch(interrupted);
   {
     const py::gil_scoped_release release;
-    TaskEngine(run.table, run.options, watch)
-        .run(run.rule, run.phi.data, run.phi_stride(), 0, run.table.n_tasks, run.outputs);
+    if (run.table.rows.columns)
+      run_sparse_tasks(run.table, run.options, run.rule, run.phi.data, run.phi_stride(),
+                       run.outputs, watch);
+    else
+      TaskEngine(run.table, run.options, watch)
+          .run(run.rule, run.phi.data, run.phi_stride(), 0, run.table.n_tasks, run.outputs);
   }
   if (watch.stop) throw py::error_already_set();
 }
@@ -33,6 +38,7 @@ void meta_train(const py::tuple& table, py::handle order, PyMetaState& state,
              "0 to " + std::to_string(call.table.n_tasks - 1));
   call.table.n_tasks = n_runs;
   call.training.lock = &state.lock();
+  call.training.settle = &state.settle();
   Watch watch(interrupted);
   try {
     const py::gil_scoped_release release;

@@ -7,6 +7,7 @@ namespace aruba_fast::python {
 
 void bind_step(pybind11::module_& module);
 void bind_meta(pybind11::module_& module);
+void bind_sparse(pybind11::module_& module);
 void bind_tasks(pybind11::module_& module);
 void bind_proximal(pybind11::module_& module);
 void bind_theory(pybind11::module_& module);

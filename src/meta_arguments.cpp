@@ -174,6 +174,7 @@ void PyMetaState::read(Arrays& arrays, const py::sequence& names, const py::sequ
   };
   Part parts[std::size(own) + 1];
   std::size_t n_parts = 0;
+  bool is_of_all = false;  // coordinates
   for (std::size_t i = 0; i < py::len(names) && n_parts < std::size(parts); ++i) {
     const auto name = names[i].cast<std::string_view>();
     if (name == "counts") {
@@ -181,6 +182,7 @@ void PyMetaState::read(Arrays& arrays, const py::sequence& names, const py::sequ
                           2 * sizeof(std::int64_t)};
       continue;
     }
+    is_of_all = true;
     const Own* found = std::find_if(std::begin(own), std::end(own),
                                     [&](const Own& known) { return known.name == name; });
     const Array to = arrays.one(into[i], "into", Access::kExact);
@@ -192,6 +194,7 @@ void PyMetaState::read(Arrays& arrays, const py::sequence& names, const py::sequ
   }
   const py::gil_scoped_release release;
   const std::lock_guard held(lock_);
+  if (is_of_all && settle_) settle_();
   for (std::size_t i = 0; i < n_parts; ++i) copy(parts[i].to, parts[i].from, parts[i].size);
 }
 

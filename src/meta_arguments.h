@@ -50,6 +50,8 @@ class PyMetaState {
               std::int64_t n_tensors, std::int64_t n_pieces);
   MetaState& state() { return state_; }
   StateLock& lock() { return lock_; }
+  // What brings arrays up to date before they are read, while somebody learns; the lock is held.
+  std::function<void()>& settle() { return settle_; }
   // phi, as Python knows it.
   py::handle initialization() const { return initialization_; }
   const std::vector<py::object>& arrays() const { return kept_; }
@@ -61,6 +63,7 @@ class PyMetaState {
  private:
   MetaState state_;
   StateLock lock_;
+  std::function<void()> settle_;
   py::object initialization_;
   std::vector<py::object> kept_;
 };

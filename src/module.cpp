@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   aruba_fast::python::bind_step(module);
   aruba_fast::python::bind_meta(module);
   aruba_fast::python::bind_tasks(module);
+  aruba_fast::python::bind_sparse(module);
   aruba_fast::python::bind_proximal(module);
   aruba_fast::python::bind_theory(module);
   aruba_fast::python::bind_info(module);

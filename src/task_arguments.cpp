@@ -48,12 +48,35 @@ TaskRuleArguments rule_of(Arrays& arrays, const py::tuple& given, Type type, std
 
 }  // namespace
 
+namespace {
+
+void read_tasks(Arrays& arrays, const py::tuple& given, TaskTable& table) {
+  const py::handle y = given[1], starts = given[2], stops = given[3];
+  table.y = arrays.exact(y, "y", table.type, {table.n_rows}).data;
+  table.n_tasks = static_cast<std::int64_t>(py::len(starts));
+  table.starts = arrays.integers<std::int64_t>(starts, "starts", table.n_tasks);
+  table.stops = arrays.integers<std::int64_t>(stops, "stops", table.n_tasks);
+}
+
+TaskTable sparse_table_of(Arrays& arrays, const py::tuple& given, const Array& values) {
+  TaskTable table{};
+  table.type = values.type;
+  table.n_rows = static_cast<std::int64_t>(py::len(given[4])) - 1;
+  table.n_features = given[6].cast<std::int64_t>();
+  table.rows = {arrays.integers<std::int64_t>(given[4], "indptr", table.n_rows + 1),
+                arrays.integers<std::int32_t>(given[5], "indices", values.size()), values.data};
+  read_tasks(arrays, given, table);
+  return table;
+}
+
+}  // namespace
+
 TaskTable table_of(Arrays& arrays, const py::tuple& given) {
   const char* function = arrays.function();
-  const py::handle x = given[0], y = given[1], starts = given[2], stops = given[3];
-  const Array features = arrays.one(x, "x", Access::kExact);
+  const Array features = arrays.one(given[0], "x", Access::kExact);
   if (features.type != Type::kFloat32 && features.type != Type::kFloat64)
     refuse<TypeError>(function, features.quoted(), "be float32 or float64", name_of(features.type));
+  if (given.size() > 4) return sparse_table_of(arrays, given, features);
   if (features.n_dimensions != 2 || features.shape[1] == 0)
     refuse(function, features.quoted(), "be a table of rows", features.shape_text());
   TaskTable table{};
@@ -61,10 +84,7 @@ TaskTable table_of(Arrays& arrays, const py::tuple& given) {
   table.n_rows = features.shape[0];
   table.n_features = features.shape[1];
   table.x = features.data;
-  table.y = arrays.exact(y, "y", table.type, {table.n_rows}).data;
-  table.n_tasks = static_cast<std::int64_t>(py::len(starts));
-  table.starts = arrays.integers<std::int64_t>(starts, "starts", table.n_tasks);
-  table.stops = arrays.integers<std::int64_t>(stops, "stops", table.n_tasks);
+  read_tasks(arrays, given, table);
   return table;
 }
 
@@ -85,6 +105,12 @@ TaskOptions options_of(const char* function, const TaskTable& table, const py::t
     refuse(function, "its options", "be in range", "values that its caller should have refused");
   require_within(function, "`radius`", options.radius, table.type);
   return options;
+}
+
+// A projection moves every coordinate.
+void require_no_ball(const char* function, const TaskTable& table, const TaskOptions& options) {
+  if (table.rows.columns && options.radius > 0)
+    refuse(function, "`radius`", "be None for sparse rows", aruba_fast::text_of(options.radius));
 }
 
 }  // namespace
@@ -111,11 +137,18 @@ RunArguments::RunArguments(Arrays& arrays, const py::tuple& table_given, py::han
   rule = rule_of(arrays, rule_given, table.type, n);
   options = options_of(function, table, options_given, n);
   if (rule.rule == TaskRule::kExponentiatedGradient &&
-      (options.n_outputs > 1 || options.radius > 0))
-    refuse(function, "`rule`", "be one that knows classes and balls", "'eg'");
+      (options.n_outputs > 1 || options.radius > 0 || table.rows.columns))
+    refuse(function, "`rule`", "be one that knows classes, balls and sparse rows", "'eg'");
+  require_no_ball(function, table, options);
   const auto output = [&](const char* name, py::handle object) {
     return arrays.exact(object, name, table.type, {table.n_tasks, n}).data;
   };
+  // Of sparse tasks the losses may be all that is wanted.
+  if (table.rows.columns && outputs_given[0].is_none()) {
+    outputs = {nullptr, nullptr, nullptr,
+               arrays.doubles(outputs_given[3], "loss", {table.n_tasks})};
+    return;
+  }
   outputs = {
       .theta_hat = output("theta_hat", outputs_given[0]),
       .grad_sq = output("grad_sq", outputs_given[1]),
@@ -133,6 +166,7 @@ TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_give
     refuse<TypeError>(function, "`x`", "have the type of the learner's `phi`", name_of(table.type),
                       name_of(learner.type));
   options = options_of(function, table, options_given, learner.n);
+  require_no_ball(function, table, options);
   const auto n_runs = static_cast<std::int64_t>(py::len(order));
   table.order = arrays.integers<std::int64_t>(order, "order", n_runs);
   const py::object meta_step = training_given[2], progress = training_given[3];

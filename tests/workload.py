@@ -266,9 +266,57 @@ def simplex_and_bounds(rng):
                 yield f"bound {name} {rule}", fingerprint(*parts)
 
 
+def sparse_rows(rng):
+    """Rows whose zeros are left out: runs and training."""
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            dense = tasks_for(loss, rng, 700, dtype)
+            x = np.where(rng.random(dense.x.shape) < 0.05, dense.x, 0.0).astype(dtype)
+            tasks = af.Tasks(Csr(x), dense.y, np.append(dense.starts, len(x)))
+            phi = np.zeros(700 * (N_CLASSES if loss == "softmax" else 1), dtype)
+            name = f"{np.dtype(dtype).name} {loss}"
+            for rule in (af.OGD(0.1), af.AdaGrad(0.1, 0.5), af.Adam(0.1, 0.1, 0.25)):
+                run = af.run_tasks(tasks, phi, rule, loss=loss, batch_size=2, average=True)
+                yield (
+                    f"sparse {name} {type(rule).__name__}",
+                    fingerprint(run.theta_hat, run.grad_sq, run.theta_bar, run.loss),
+                )
+            for round_size in (1, 5):
+                for zeta in ("auto", 1.0):
+                    learner = af.MetaLearner(phi, zeta=zeta)
+                    history = af.meta_train(
+                        tasks, learner, loss=loss, round_size=round_size, n_passes=2, seed=0
+                    )
+                    yield (
+                        f"sparse {name} meta {round_size} {zeta}",
+                        fingerprint(history.loss, learner.phi, learner.b, learner.g, learner.rho),
+                    )
+
+
+class Csr:
+    """A CSR matrix as scipy.sparse has it, which a machine under emulation may not have."""
+
+    format = "csr"
+
+    def __init__(self, x):
+        row, self.indices = (part.astype(np.int32) for part in np.nonzero(x))
+        self.data, self.shape = x[np.nonzero(x)], x.shape
+        self.indptr = np.searchsorted(row, np.arange(len(x) + 1)).astype(np.int32)
+
+
 def main():
     hashes = {}
-    parts = (kernels, engine, extremes, reductions, online, hindsight, simplex_and_bounds, proximal)
+    parts = (
+        kernels,
+        engine,
+        extremes,
+        reductions,
+        online,
+        hindsight,
+        simplex_and_bounds,
+        proximal,
+        sparse_rows,
+    )
     for seed, part in enumerate(parts):
         with np.errstate(all="ignore"):
             for what, value in part(np.random.default_rng(seed)):

@@ -162,6 +162,15 @@ struct Adam {
     mean_sq = in_place[0];
     return eta;
   }
+  // n steps without a gradient, of which `waited` had no other: theta stays.
+  template <class V>
+  ARUBA_RULE static void wait(State<Adam, V>& state, const State<Adam, V>& waited, std::int64_t n,
+                              const Parameters<Adam, V>& parameters) {
+    auto& [grad_sq, mean_sq, weight] = state;
+    static_cast<void>(grad_sq);
+    for (; n > 0 && mean_sq > V(Number<V>(0)); --n) mean_sq = fma(parameters[2], -mean_sq, mean_sq);
+    weight = waited[2];
+  }
 };
 
 // A log-weight of exponentiated gradient, before the weights are scaled to a sum of one.

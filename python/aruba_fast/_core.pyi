@@ -23,9 +23,11 @@ __all__: list[str] = [
     "join_process",
     "learn_population",
     "losses",
+    "measure_rows",
     "merge_statistics",
     "meta_train",
     "on_cuda",
+    "read_csr",
     "regret_upper_bound",
     "restraint",
     "run_proximal",
@@ -205,6 +207,11 @@ def losses() -> dict:
     The names of the losses, and whether they have a score for each class.
     """
 
+def measure_rows(table: tuple, phi: typing.Any, squares: typing.Any, scores: typing.Any) -> None:
+    """
+    The squared length of every sparse row, and its score by phi.
+    """
+
 def merge_statistics(into: tuple, other: tuple) -> None:
     """
     Adds one round's sums to another's, compensated, in place.
@@ -225,6 +232,17 @@ def meta_train(
 def on_cuda(value: typing.Any) -> bool:
     """
     Whether an array, or the first of a list, lives in the memory of a CUDA device.
+    """
+
+def read_csr(
+    function: str,
+    indptr: numpy.ndarray,
+    indices: numpy.ndarray,
+    values: numpy.ndarray,
+    n_columns: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple:
+    """
+    Checked copies of where the entries of CSR rows are, and the values: the same memory where columns rise strictly in every row, else sorted and summed.
     """
 
 def regret_upper_bound(

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays
+from . import _arrays, _core
 from ._check import Float64Array
+from ._sparse import Csr
 from .tasks import Tasks
 
 # Numbers at a time: what they are copied to stays in the cache.
@@ -29,9 +30,14 @@ def first_rate(tasks: Iterable[Tasks], loss: str, phi: NDArray[Any]) -> float:
     on the chunks in which the tasks come.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
-    for rows, labels in _blocks(tasks):
+    for rows, labels, csr in _blocks(tasks):
         with np.errstate(all="ignore"):
-            if loss in _CURVATURE:
+            if csr is not None:
+                squares, score = _measured(rows, csr, labels, loss, phi)
+                bend, way = _row(loss, score, labels.astype(np.float64))
+                bend = bend * squares
+                way = way[np.isfinite(bend)] if loss not in _CURVATURE else np.empty(0)
+            elif loss in _CURVATURE:
                 bend = _CURVATURE[loss] * _squared_lengths(_longest(rows))
                 way = np.empty(0)
             else:
@@ -51,22 +57,40 @@ def first_rate(tasks: Iterable[Tasks], loss: str, phi: NDArray[Any]) -> float:
     return float(phi.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
 
 
-def _blocks(tasks: Iterable[Tasks]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """The rows of all chunks in their order, so many at a time, in host memory."""
+def _blocks(tasks: Iterable[Tasks]) -> Iterator[tuple[NDArray[Any], NDArray[Any], Csr | None]]:
+    """The rows of all chunks in their order, so many at a time, in host memory.
+
+    Sparse rows come chunk by chunk.
+    """
     left: tuple[NDArray[Any], NDArray[Any]] | None = None
     for chunk in tasks:
+        if chunk._csr is not None:
+            yield from chunk._blocks(chunk.n_rows)
+            continue
         size = max(_NUMBERS // chunk.n_features, 1)
-        for block in chunk._blocks(size):
+        for *block, _ in chunk._blocks(size):
             x, y = map(_arrays.host, block)
             if left is not None:
                 x, y = np.concatenate([left[0], x]), np.concatenate([left[1], y])
             if len(x) >= size:
-                yield x[:size], y[:size]
+                yield x[:size], y[:size], None
                 x, y = x[size:], y[size:]
             # Copies: the chunk itself is let go before the next one comes.
             left = (x.copy(), y.copy()) if len(x) else None
     if left is not None:
-        yield left
+        yield *left, None
+
+
+def _measured(
+    values: NDArray[Any], csr: Csr, y: NDArray[Any], loss: str, phi: NDArray[Any]
+) -> tuple[Float64Array, Float64Array]:
+    """Squared lengths of sparse rows, and their scores where the loss asks for them."""
+    squares, scores = (np.empty(len(y)) for _ in range(2))
+    limits = np.array([0, len(y)])
+    table = (values, y, limits[:1], limits[1:], csr.begins, csr.columns, csr.n_features)
+    start = None if loss in _CURVATURE else phi.astype(np.float64)
+    _core.measure_rows(table, start, squares, scores)
+    return squares, scores
 
 
 def _columns(rows: NDArray[Any]) -> Float64Array:
@@ -90,6 +114,8 @@ def _longest(rows: NDArray[Any]) -> NDArray[Any]:
 def _row(loss: str, score: Float64Array, y: Float64Array) -> tuple[Any, Float64Array]:
     """How much the loss of each row bends, and how far its score has to go."""
     one = np.ones_like(y)
+    if loss in _CURVATURE:
+        return _CURVATURE[loss] * one, one
     if loss == "absolute":
         return one, np.abs(score - y)
     mean = np.exp(np.minimum(score, _MOST_SCORE))

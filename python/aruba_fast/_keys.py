@@ -58,9 +58,10 @@ class Labelled(Rows):
         return rows if self._names is None else (*rows, self.keys, self._names.features)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        super().__setstate__(state[:4])
-        if len(state) > 4:
-            keys, features = state[4:]
+        named = len(state) > 5  # four arrays of rows, perhaps where entries are, and two of names
+        super().__setstate__(state[:-2] if named else state)
+        if named:
+            keys, features = state[-2:]
             self._name(Names(keys, self.starts, features))
 
     @property

@@ -6,10 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from . import _arrays
+from . import _arrays, _check
 from ._check import FloatArray, Int64Array
+from ._sparse import Csr, as_scipy, checked_csr, is_sparse
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -17,33 +18,43 @@ class Rows:
     """A table, `_x` and `_y`, and tasks chosen of it: task t is its rows `_starts[t]:_stops[t]`.
 
     Native code reads the table itself, so that no choice of tasks copies a row. What is public
-    counts the rows of the chosen tasks alone.
+    counts the rows of the chosen tasks alone. Of sparse rows `_x` holds the values, and `_csr`
+    tells where they are.
     """
 
     _x: FloatArray
     _y: FloatArray
     _starts: Int64Array
     _stops: Int64Array
+    _csr: Csr | None
     _checked: set[tuple[str, int]]
     _on_device: _arrays.Copies | None
 
-    def _fill(self, *arrays: NDArray[Any], checked: set[tuple[str, int]]) -> None:
+    def _fill(
+        self, *arrays: NDArray[Any], checked: set[tuple[str, int]], csr: Csr | None = None
+    ) -> None:
         """Takes contiguous arrays: the table's x and y, starts, stops."""
         for name, value in zip(("_x", "_y", "_starts", "_stops"), arrays, strict=True):
             object.__setattr__(self, name, _arrays.frozen(value))
+        object.__setattr__(self, "_csr", csr)
         object.__setattr__(self, "_checked", checked)
         object.__setattr__(self, "_on_device", None)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return (self.x, self.y, self.starts, self.stops)
+        x, y, csr = self._own_rows
+        return (x, y, self.starts, self.stops, *([] if csr is None else [csr]))
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._fill(*state, checked=set())
+        self._fill(*state[:4], checked=set(), csr=state[4] if len(state) > 4 else None)
 
     @property
-    def x(self) -> FloatArray:
-        """Features of these tasks, [n_rows, n_features], read-only; see the class for copies."""
-        return self._own_rows[0]
+    def x(self) -> Any:
+        """Features of these tasks, [n_rows, n_features], read-only; see the class for copies.
+
+        Of sparse rows, a `csr_array` of scipy.sparse.
+        """
+        x, _, csr = self._own_rows
+        return x if csr is None else as_scipy(x, csr)
 
     @property
     def y(self) -> FloatArray:
@@ -66,12 +77,12 @@ class Rows:
         return _arrays.frozen(stops - self.sizes), _arrays.frozen(stops)
 
     @cached_property
-    def _own_rows(self) -> tuple[FloatArray, FloatArray]:
+    def _own_rows(self) -> tuple[FloatArray, FloatArray, Csr | None]:
         """`x` and `y`: slices of the table where the tasks lie side by side in it, else copies."""
-        x, y = next(self._blocks(self.n_rows))
-        return _arrays.frozen(x), _arrays.frozen(y)
+        x, y, csr = next(self._blocks(self.n_rows))
+        return _arrays.frozen(x), _arrays.frozen(y), csr
 
-    def _blocks(self, size: int) -> Iterator[tuple[FloatArray, FloatArray]]:
+    def _blocks(self, size: int) -> Iterator[tuple[FloatArray, FloatArray, Csr | None]]:
         """The rows in their order, so many at a time: slices of the table, or copies."""
         begin: int = self._starts[0]
         order = None
@@ -82,12 +93,19 @@ class Rows:
             rows: Any = slice(begin + first, begin + end)
             if order is not None:
                 rows = _arrays.moved(order[first:end], self._x)
-            yield self._x[rows], self._y[rows]
+            if self._csr is None:
+                yield self._x[rows], self._y[rows], None
+            elif order is None:
+                x, csr = self._csr.part(self._x, rows.start, rows.stop)
+                yield x, self._y[rows], csr
+            else:
+                x, csr = self._csr.chosen(self._x, rows)
+                yield x, self._y[rows], csr
 
     @property
     def n_features(self) -> int:
         """Number of columns of `x`."""
-        return int(self._x.shape[1])
+        return int(self._x.shape[1]) if self._csr is None else self._csr.n_features
 
     @property
     def n_rows(self) -> int:
@@ -118,8 +136,41 @@ class Rows:
         starts, stops, sizes = self._on_device.get()
         return starts, stops, sizes
 
+    def _table(self, starts: Any, stops: Any) -> tuple[Any, ...]:
+        """The table and where tasks are in it, as native code takes them."""
+        table = (self._x, self._y, starts, stops)
+        if self._csr is None:
+            return table
+        return (*table, self._csr.begins, self._csr.columns, self._csr.n_features)
+
     def _check_labels(self, function: str, loss: str, n_classes: int) -> None:
         """Checks all labels of the table against the loss, once for all views."""
         if (loss, n_classes) not in self._checked:
             _arrays.native(self._y).check_labels(function, self._y, loss, n_classes)
             self._checked.add((loss, n_classes))
+
+
+def checked_rows(
+    function: str, x: ArrayLike, y: ArrayLike, axes: str
+) -> tuple[FloatArray, NDArray[Any], Csr | None]:
+    """Returns features and labels that are of one number of rows, and of one place."""
+    if is_sparse(x):
+        if axes.startswith("[n_tasks"):
+            raise ValueError(
+                f"{function}: `offsets` must be given with CSR rows: got None, expected "
+                "[n_tasks + 1] integers, or Tasks.from_groups"
+            )
+        values, csr = checked_csr(function, x)
+        labels = _check.real_array(function, "y", y)
+        _check.shape(function, "y", labels, (len(csr.begins) - 1,))
+        _check.together(function, "y", labels, "x", values)
+        return values, labels, csr
+    features = _check.float_array(function, "x", x, axes)
+    if 0 in features.shape:
+        raise ValueError(
+            f"{function}: `x` must not be empty: got shape {features.shape}, expected {axes}"
+        )
+    labels = _check.real_array(function, "y", y)
+    _check.shape(function, "y", labels, features.shape[:-1])
+    _check.together(function, "y", labels, "x", features)
+    return features, labels, None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from . import _coef, _core
 from ._arrays import frozen
 from ._check import Float64Array, FloatArray
+from ._sparse import require_dense
 from .proximal import Proximal
 from .run import check_loss, check_on_host, check_tasks, classes_of
 from .tasks import Tasks
@@ -135,6 +136,7 @@ def meta_fit(
     name = "meta_fit"
     check_tasks(name, tasks)
     check_on_host(name, tasks)
+    require_dense(name, tasks, "`tasks` must have dense rows", "entries", "x.toarray()")
     classes = classes_of(name, tasks, loss, n_classes)
     n = classes * tasks.n_features
     check_loss(name, tasks, loss, "n_classes", n)

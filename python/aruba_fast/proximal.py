@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from . import _check, _core, _rates
 from ._arrays import frozen
 from ._check import FloatArray
+from ._sparse import require_dense
 from ._value import Value
 from .statistics import TaskRun
 from .tasks import Tasks
@@ -137,6 +138,7 @@ def run(
                 f"run_tasks: `{name}` must be left out with Proximal, which takes no steps: "
                 "expected run_tasks(tasks, phi, rule, loss=...)"
             )
+    require_dense("run_tasks", tasks, "`rule` must take steps", "Proximal", "another, as OGD")
     n_parameters = start.shape[-1]
     shape = (len(tasks), n_parameters)
     theta_hat, grad_sq, loss_out = np.empty(shape), np.empty(shape), np.empty(shape[0])

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from . import _arrays, _check, _core, proximal, rules
 from ._check import Float64Array, FloatArray
+from ._sparse import require_dense
 from .proximal import Proximal
 from .rules import EG, OGD, Rule
 from .statistics import TaskRun
@@ -161,12 +162,14 @@ def run_tasks(
         TaskRun of arrays of the type of `tasks`; `weight` is the number of rows. A task that
         diverges has values that are not finite: `MetaLearner` skips and counts it. Tasks that live
         on a CUDA device are run there, on CuPy's current stream, and nothing waits for them; that
-        `phi` lies in the ball of `radius` is not checked there.
+        `phi` lies in the ball of `radius` is not checked there. Results of CSR rows are dense too:
+        run some tasks at a time, as `tasks.rounds` hands them out, or `meta_train`.
 
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
-            lie outside its domain (the labels of the whole table are checked).
+            lie outside its domain (the labels of the whole table are checked). Rows are CSR, and
+            the rule is EG or there is a radius: these move every coordinate.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -196,7 +199,10 @@ def run_tasks(
     size = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
+    if ball is not None:
+        require_dense(name, tasks, "`radius` must be None", ball, "None: a ball moves all")
     if isinstance(rule, EG):
+        require_dense(name, tasks, "`rule` must move no coordinate without a gradient", rule, "OGD")
         check_on_host(name, tasks)
         _check_eg(name, loss, ball, start)
     shape = (len(tasks), n_parameters)
@@ -206,7 +212,7 @@ def run_tasks(
     loss_out = _arrays.empty(shape[:1], np.float64, tasks._x)
     starts, stops, weights = tasks._beside_rows()
     _arrays.native(tasks._x).run_tasks(
-        (tasks._x, tasks._y, starts, stops),
+        tasks._table(starts, stops),
         start,
         native_rule,
         (loss, size, epochs, ball),
@@ -241,8 +247,23 @@ def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
     check_tasks("evaluate", tasks)
     start = _start("evaluate", "theta", tasks, theta)
     check_loss("evaluate", tasks, loss, "theta", start.shape[-1])
+    if tasks._csr is not None:
+        return _losses(tasks, start, loss) / tasks.sizes
     run = run_tasks(tasks, start, OGD(0.0), loss=loss)
     assert run.loss is not None
     assert run.weight is not None
     with _arrays.beside(run.loss):
         return run.loss / run.weight
+
+
+def _losses(tasks: Tasks, theta: FloatArray, loss: str) -> Float64Array:
+    """The losses of sparse tasks, without dense parameters of each."""
+    found = np.empty(len(tasks))
+    _core.run_tasks(
+        tasks._table(tasks._starts, tasks._stops),
+        theta,
+        ("ogd", 0.0),
+        (loss, 1, 1, None),
+        (None, None, None, found),
+    )
+    return found

@@ -13,6 +13,8 @@ from ._frames import Framed
 from ._ids import grouped
 from ._keys import Names
 from ._layout import checked_index, checked_offsets
+from ._rows import checked_rows
+from ._sparse import Csr
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -26,7 +28,9 @@ class Tasks(Framed):
     Args:
         x: Features, [n_rows, n_features] float32 or float64, or dense [n_tasks, m, n_features]
             without `offsets`. Neither converted nor, when C-contiguous, copied. Non-finite values
-            are allowed: their task is skipped and counted when it is run.
+            are allowed: their task is skipped and counted when it is run. A CSR matrix or array of
+            scipy.sparse makes tasks whose cost is their entries: its `indptr` and `indices` are
+            copied, its `data` is not where columns rise in every row.
         y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of `x`.
         offsets: Integers [n_tasks + 1]; the rows of task t are `offsets[t]:offsets[t + 1]`, at
             least one each. None when `x` is dense.
@@ -40,9 +44,10 @@ class Tasks(Framed):
         feature_names: The names of the columns of `x`, of `from_frame`, else None.
 
     Raises:
-        TypeError: `x` is not float32 or float64 in native byte order, `y` not real, `offsets` not
-            integers, or `y` lives elsewhere than `x`.
-        ValueError: Shapes do not fit, or `offsets` do not rise strictly from 0 to n_rows.
+        TypeError: `x` is not float32 or float64 in native byte order, or sparse but not CSR, `y`
+            not real, `offsets` not integers, or `y` lives elsewhere than `x`.
+        ValueError: Shapes do not fit, `offsets` do not rise strictly from 0 to n_rows, or the
+            indices of a CSR matrix are none.
 
     Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks. The `x` and `y`
     of tasks that lie side by side in the table are views of it, those of others are copies, made
@@ -63,20 +68,26 @@ class Tasks(Framed):
             if offsets is None
             else "[n_rows, n_features] beside `offsets`; else leave them out"
         )
-        features, labels = _checked_rows("Tasks", x, y, axes)
-        features = features.reshape(-1, features.shape[-1])
+        features, labels, csr = checked_rows("Tasks", x, y, axes)
+        if csr is None:
+            features = features.reshape(-1, features.shape[-1])
         if offsets is None:
             limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
         else:
-            limits = checked_offsets(offsets, len(features))
+            limits = checked_offsets(offsets, labels.size)
+        self._hold(features, labels, limits, csr)
+
+    def _hold(
+        self, features: FloatArray, labels: NDArray[Any], limits: Int64Array, csr: Csr | None
+    ) -> None:
         # The engine trusts checked labels (softmax indexes memory with them): keep them private.
         with np.errstate(over="ignore", under="ignore"):
             labels = labels.astype(features.dtype, order="C").reshape(-1)
-        self._fill(features, labels, limits[:-1], limits[1:], checked=set())
+        self._fill(features, labels, limits[:-1], limits[1:], checked=set(), csr=csr)
 
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
         view = object.__new__(Tasks)
-        view._fill(self._x, self._y, starts, stops, checked=self._checked)
+        view._fill(self._x, self._y, starts, stops, checked=self._checked, csr=self._csr)
         if self._names is not None:
             view._name(self._names)
         return view
@@ -86,7 +97,7 @@ class Tasks(Framed):
         """Makes one task of all rows that share a value of `group`.
 
         Args:
-            x: Features, [n_rows, n_features] float32 or float64.
+            x: Features, [n_rows, n_features] float32 or float64, or a CSR matrix of them.
             y: Labels, [n_rows], any real type.
             group: [n_rows] numbers, strings, dates, or whatever can be hashed and sorted, in any
                 order and from any library. Task t holds the rows of the t-th smallest value, in
@@ -119,12 +130,17 @@ class Tasks(Framed):
         group: ArrayLike,
         names: tuple[Any, ...] | None = None,
     ) -> "Tasks":
-        features, labels = _checked_rows(function, x, y, "[n_rows, n_features]")
-        order, offsets, keys = grouped(function, group, len(features))
+        features, labels, csr = checked_rows(function, x, y, "[n_rows, n_features]")
+        order, offsets, keys = grouped(function, group, len(labels))
         if order is not None:
-            order = _arrays.moved(order, features)
-            features, labels = features[order], labels[order]
-        tasks = cls(features, labels, offsets)
+            if csr is not None:
+                features, csr = csr.chosen(features, order)
+            else:
+                order = _arrays.moved(order, features)
+                features = features[order]
+            labels = labels[order]
+        tasks = object.__new__(cls)
+        tasks._hold(features, labels, offsets, csr)
         tasks._name(Names(keys, offsets[:-1], names))
         return tasks
 
@@ -270,23 +286,14 @@ class Tasks(Framed):
             >>> af.Tasks(np.ones((5, 2, 1)), np.ones((5, 2))).to("cpu").n_rows
             10
         """
-        rows = _arrays.all_moved("Tasks.to", {"x": self.x, "y": self.y}, device)
+        x, y, csr = self._own_rows
+        if csr is not None and device != "cpu":
+            raise TypeError(
+                "Tasks.to: `device` must be 'cpu' for tasks of CSR rows: got "
+                f"{_check.shown(device)}, expected a table of dense rows, x.toarray()"
+            )
+        rows = _arrays.all_moved("Tasks.to", {"x": x, "y": y}, device)
         copy = object.__new__(Tasks)
-        copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked))
+        copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked), csr=csr)
         copy._name(self._own_names())
         return copy
-
-
-def _checked_rows(
-    function: str, x: ArrayLike, y: ArrayLike, axes: str
-) -> tuple[FloatArray, NDArray[Any]]:
-    """Returns features and labels that are of one number of rows, and of one place."""
-    features = _check.float_array(function, "x", x, axes)
-    if 0 in features.shape:
-        raise ValueError(
-            f"{function}: `x` must not be empty: got shape {features.shape}, expected {axes}"
-        )
-    labels = _check.real_array(function, "y", y)
-    _check.shape(function, "y", labels, features.shape[:-1])
-    _check.together(function, "y", labels, "x", features)
-    return features, labels

@@ -9,6 +9,7 @@ import numpy as np
 from . import _arrays, _check, _divergence
 from ._chunks import Chunks
 from ._history import History, Record
+from ._sparse import require_dense
 from .learner import MetaLearner, MetaStep
 from .run import check_loss, check_type
 from .tasks import Tasks
@@ -47,6 +48,9 @@ def meta_train(
     memory. The bits are those of one `Tasks` of all of them, if `seed` is None and every chunk but
     the last is a multiple of `round_size`: rounds do not cross chunks.
 
+    Of CSR rows it costs their entries, and differs from the loop, and from dense rows, by rounding:
+    sums over all coordinates are kept, not made anew.
+
     Args:
         tasks: The tasks, or an iterable of `Tasks`. One that can be iterated again is passed
             through once more before, where the first rate or the number of tasks has to be found.
@@ -79,7 +83,8 @@ def meta_train(
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
-            lie outside its domain. Nothing is changed, but by the chunks before the one at fault.
+            lie outside its domain. Rows are CSR, and there is a radius, or the learner has a decay
+            or several tensors. Nothing is changed, but by the chunks before the one at fault.
         ImportError: `progress=True` without tqdm.
         KeyboardInterrupt: Ctrl-C. The learner has learned from every round that was complete, and
             from nothing else; the same holds for an exception out of `meta_step`, `progress` or the
@@ -105,6 +110,7 @@ def meta_train(
         check_type(function, chunk, "learner", phi.dtype)
         check_loss(function, chunk, loss, "learner", len(phi))
         _check.together(function, "learner", phi, "tasks", chunk._x)
+        _check_sparse(function, chunk, learner, radius)
 
     chunks = Chunks(name, tasks)
     if not isinstance(learner, MetaLearner):
@@ -154,7 +160,7 @@ def meta_train(
                 numbers[:] = order + (done - before)
                 starts, stops, _ = chunk._beside_rows()
                 _arrays.native(chunk._x).meta_train(
-                    (chunk._x, chunk._y, starts, stops),
+                    chunk._table(starts, stops),
                     _arrays.moved(order, chunk._x),
                     learner._state,
                     (loss, n_batch, epochs, ball),
@@ -178,6 +184,19 @@ def meta_train(
                         shortens=learner._hyper.average_task,
                     )
     return record.history()
+
+
+def _check_sparse(function: str, tasks: Tasks, learner: MetaLearner, radius: object) -> None:
+    """Refuses what would move every coordinate, where rows are CSR."""
+    if radius is not None:
+        require_dense(function, tasks, "`radius` must be None", radius, "None: a ball moves all")
+    if learner.decay:
+        got = f"decay={learner.decay}"
+        require_dense(function, tasks, "`learner` must not forget", got, "decay=0")
+    n_tensors = len(learner._hyper.tensors or (1,))
+    if n_tensors > 1 and learner._hyper.train != "scalar":
+        got = f"{n_tensors} tensors"
+        require_dense(function, tasks, "`learner` must have one prior", got, "tensors=None")
 
 
 @np.errstate(all="ignore")

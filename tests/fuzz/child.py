@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import entries, learners, theory
+from . import entries, learners, sparse, theory
 from .calls import ALLOWED, Broken
 from .values import Draw
 
-ENTRIES = (*entries.ENTRIES, *learners.ENTRIES, *theory.ENTRIES)
+ENTRIES = (*entries.ENTRIES, *learners.ENTRIES, *sparse.ENTRIES, *theory.ENTRIES)
 
 
 def limit_memory(n_bytes=1 << 31):

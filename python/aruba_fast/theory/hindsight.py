@@ -2,11 +2,13 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import _check, _core
 from .._check import Float64Array
+from .._sparse import dense_tasks
 from ..run import check_loss, check_on_host, check_tasks, classes_of
 from ..statistics import TaskRun
 from ..tasks import Tasks
@@ -110,20 +112,29 @@ def best_in_hindsight(
     size = _check.integer(name, "batch_size", batch_size, 1)
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     wanted = _check.positive(name, "tolerance", tolerance)
-    theta_star = np.empty((len(tasks), classes * tasks.n_features))
+    theta_star = np.zeros((len(tasks), classes * tasks.n_features))
     least, gap = np.empty(len(tasks)), np.empty(len(tasks))
     no_minimizer = np.zeros(len(tasks), np.uint8)
-    _core.best_in_hindsight(
-        (tasks._x, tasks._y, tasks._starts, tasks._stops),
-        (theta_star, least, gap, no_minimizer),
-        loss=loss,
-        n_classes=classes,
-        batch_size=size,
-        n_epochs=epochs,
-        radius=ball,
-        regularization=penalty,
-        tolerance=wanted,
-    )
+    options: dict[str, Any] = {
+        "loss": loss,
+        "n_classes": classes,
+        "batch_size": size,
+        "n_epochs": epochs,
+        "radius": ball,
+        "regularization": penalty,
+        "tolerance": wanted,
+    }
+    if tasks._csr is None:
+        table = tasks._table(tasks._starts, tasks._stops)
+        _core.best_in_hindsight(table, (theta_star, least, gap, no_minimizer), **options)
+    else:
+        for number, (columns, table) in enumerate(dense_tasks(tasks)):
+            best = np.empty((1, classes * len(columns)))
+            of_task = (rest[number : number + 1] for rest in (least, gap, no_minimizer))
+            _core.best_in_hindsight(table, (best, *of_task), **options)
+            # What no row touches is zero: the rows' span has the shortest minimizer.
+            classes_of_task = theta_star[number].reshape(classes, -1)
+            classes_of_task[:, columns] = best.reshape(classes, -1)
     if no_minimizer.any():
         raise ValueError(
             f"{name}: `tasks` must have a minimizer of the {loss} loss: got classes that can be "

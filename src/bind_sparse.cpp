@@ -1,0 +1,81 @@
+// Rows in CSR form, read and measured: what _sparse.py stands on.
+#include <pybind11/numpy.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "bindings.h"
+#include "ops_sparse.h"
+#include "task_arguments.h"
+
+namespace aruba_fast::python {
+namespace {
+
+// An array of the vector's own memory.
+template <class T>
+py::array_t<T> array_of(std::vector<T>&& values) {
+  auto held = std::make_unique<std::vector<T>>(std::move(values));
+  const std::vector<T>& memory = *held;
+  const py::capsule owner(held.get(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  static_cast<void>(held.release());
+  return py::array_t<T>(std::ssize(memory), memory.data(), owner);
+}
+
+// Calls body with the memory of a vector of integers, which _sparse.py has made contiguous.
+template <class Body>
+void with_integers(const py::array& array, Body body) {
+  if (array.itemsize() == 4) body(static_cast<const std::int32_t*>(array.data()));
+  else body(static_cast<const std::int64_t*>(array.data()));
+}
+
+py::tuple read_csr(const std::string& function, const py::array& indptr, const py::array& indices,
+                   const py::array& values, std::int64_t n_columns) {
+  CsrIndex index;
+  with_integers(indptr, [&](const auto* begins) {
+    with_integers(indices, [&](const auto* columns) {
+      const py::gil_scoped_release release;
+      index = aruba_fast::read_csr(function.c_str(), begins, indptr.size() - 1, columns,
+                                   std::min(indices.size(), values.size()), n_columns);
+    });
+  });
+  const py::slice used(0, index.begins.back(), 1);
+  py::object kept = values[used];
+  if (!index.is_canonical) {
+    kept = kept.attr("copy")();
+    py::array own = kept;
+    void* const memory = own.mutable_data();
+    std::int64_t n = 0;
+    {
+      const py::gil_scoped_release release;
+      n = own.itemsize() == 4 ? make_canonical(index, static_cast<float*>(memory))
+                              : make_canonical(index, static_cast<double*>(memory));
+    }
+    kept = own[py::slice(0, n, 1)];
+  }
+  return py::make_tuple(array_of(std::move(index.begins)), array_of(std::move(index.columns)),
+                        kept);
+}
+
+void measure_rows(const py::tuple& table_given, py::handle phi, py::handle squares,
+                  py::handle scores) {
+  Arrays arrays("measure_rows");
+  const TaskTable table = table_of(arrays, table_given);
+  const double* start = phi.is_none() ? nullptr : arrays.doubles(phi, "phi", {table.n_features});
+  double *of_squares = arrays.doubles(squares, "squares", {table.n_rows}),
+         *of_scores = arrays.doubles(scores, "scores", {table.n_rows});
+  const py::gil_scoped_release release;
+  aruba_fast::measure_rows(table, start, of_squares, of_scores);
+}
+
+}  // namespace
+
+void bind_sparse(py::module_& module) {
+  module.def("read_csr", read_csr, py::arg("function"), py::arg("indptr"), py::arg("indices"),
+             py::arg("values"), py::arg("n_columns"),
+             "Checked copies of where the entries of CSR rows are, and the values: the same memory "
+             "where columns rise strictly in every row, else sorted and summed.");
+  module.def("measure_rows", measure_rows, py::arg("table"), py::arg("phi"), py::arg("squares"),
+             py::arg("scores"), "The squared length of every sparse row, and its score by phi.");
+}
+
+}  // namespace aruba_fast::python
