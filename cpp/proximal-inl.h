@@ -125,7 +125,7 @@ class ProximalTask {
         known[r * stride + r] += 1;
       }
     const double sign = newton_.by_rows() ? 1 : -1;
-    for (std::int64_t r = 0; r < k; ++r) {
+    for (std::int64_t r = 0; r < k && !p_.stopped_after(n * (n / 2 + r)); ++r) {
       double* const own = p_.scaled + r * p_.np;
       const double* const factor = p_.matrix + r * of_factor;
       for (std::int64_t s = 0; s < r; ++s) axpy(n, -factor[s], p_.scaled + s * p_.np, own);
@@ -187,7 +187,9 @@ class ProximalTask {
       const double weight = curvature();
       scale = residual() / (weight > 1 ? weight : 1);
     }
-    for (std::int64_t j = 0; j < p_.n; ++j) to[j] = scale * left_of(j);
+    const std::int64_t k = newton_.by_rows() ? newton_.n_scores() : p_.n;
+    for (std::int64_t j = 0; j < p_.n && !p_.stopped_after(k * (k / 2 + newton_.n_scores())); ++j)
+      to[j] = scale * left_of(j);
   }
 
   // e_j S (I + H S)^-1 e_j; p.alpha is the column j of the scaled features, p.step its product.

@@ -93,6 +93,14 @@ struct ProximalProblem : ProximalMemory {
     return __atomic_load_n(call.stop, __ATOMIC_RELAXED);
   }
 
+  // The same after some 50 us of multiplications only.
+  bool stopped_after(std::int64_t multiplications) const {
+    work_done += multiplications;
+    if (work_done < (std::int64_t{1} << 18)) return false;
+    work_done = 0;
+    return stopped();
+  }
+
   // scores += the design times u.
   void add_scores(const double* u, double* scores) const {
     for (std::int64_t c = 0; c < q; ++c)
@@ -113,6 +121,8 @@ struct ProximalProblem : ProximalMemory {
   }
 
  private:
+  mutable std::int64_t work_done = 0;
+
   double moved(const double* u, std::int64_t j) const {
     if (call.diagonal) return call.root[j] * u[j];
     return dot(call.root + j * call.root_stride, u, j + 1);
@@ -122,6 +132,7 @@ struct ProximalProblem : ProximalMemory {
   void transform() const {
     for (std::int64_t c = 0; c < q; ++c)
       for (std::int64_t i = 0; i < m; ++i) {
+        if (stopped_after(call.diagonal ? d : d * n / 2)) return;
         double* to = design + (c * m + i) * np;
         fill(n, 0, to);
         for (std::int64_t j = 0; j < d; ++j) {

@@ -44,17 +44,18 @@ class ProximalNewton {
     const std::int64_t k = by_rows_ ? n_scores_ : p_.n, stride = matrix_stride(k);
     fill(k * stride, 0, p_.matrix);
     if (by_rows_) {
-      for (std::int64_t r = 0; r < k; ++r)
+      for (std::int64_t r = 0; r < k && !p_.stopped_after(r * p_.n); ++r)
         for (std::int64_t s = 0; s <= r; ++s)
           p_.matrix[r * stride + s] = dot(p_.scaled + r * p_.np, p_.scaled + s * p_.np, p_.n);
     } else {
-      for (std::int64_t r = 0; r < n_scores_; ++r) {
+      for (std::int64_t r = 0; r < n_scores_ && !p_.stopped_after(p_.n * p_.n / 2); ++r) {
         const double one = 1;
         add_outer<1>(p_.scaled + r * p_.np, p_.np, &one, p_.n, p_.matrix, stride, true);
       }
     }
     for (std::int64_t r = 0; r < k; ++r) p_.matrix[r * stride + r] += 1;
-    cholesky(p_.matrix, k, stride, p_.column, p_.diagonal, [](std::int64_t) { return false; });
+    cholesky(p_.matrix, k, stride, p_.column, p_.diagonal,
+             [this](std::int64_t multiplications) { return p_.stopped_after(multiplications); });
   }
 
  private:

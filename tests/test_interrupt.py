@@ -54,6 +54,14 @@ def hindsight():
     wide = af.Tasks(rng.standard_normal((600, 500, 200)), (rng.random((600, 500)) < 0.5) * 1.0)
     stop_within(lambda: af.theory.best_in_hindsight(wide, loss="logistic", regularization=1.0))
 
+def people():
+    many = af.Tasks(rng.standard_normal((20_000, 60, 40)), rng.standard_normal((20_000, 60)))
+    stop_within(lambda: af.meta_fit(many, loss="squared"))
+
+def one_wide_person():
+    one = af.Tasks(rng.standard_normal((1, 3000, 1000)), (rng.random((1, 3000)) < 0.5) * 1.0)
+    stop_within(lambda: af.run_tasks(one, np.zeros(1000), af.Proximal(1.0), loss="logistic"))
+
 def one_wide_task():
     x, y = rng.standard_normal((6000, 1200)), (rng.random(6000) < 0.5) * 1.0
     wide = af.Tasks(x, y, [0, 6000])
@@ -121,6 +129,8 @@ print("done")
         "exponentiated",
         "wide_rows",
         "hindsight",
+        "people",
+        "one_wide_person",
         "one_wide_task",
         "nearly_dependent_columns",
         "many_matrix_products",

@@ -218,6 +218,29 @@ def hindsight(rng):
             )
 
 
+def proximal(rng):
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            for d in (3, 17):
+                tasks = tasks_for(loss, rng, d, dtype)
+                fitted = {"absolute": "huber", "hinge": "logistic"}.get(loss, loss)
+                of_fit = tasks_for(fitted, rng, d, dtype)
+                for covariance in ("full", "diagonal"):
+                    fit = af.meta_fit(of_fit, loss=fitted, covariance=covariance)
+                    run = af.run_tasks(tasks, fit.phi, fit.rule(), loss=loss)
+                    yield (
+                        f"proximal {np.dtype(dtype).name} {loss} d={d} {covariance}",
+                        fingerprint(
+                            fit.phi,
+                            fit.learning_rate,
+                            np.array([fit.scale, fit.evidence]),
+                            run.theta_hat,
+                            run.grad_sq,
+                            run.loss,
+                        ),
+                    )
+
+
 def simplex_and_bounds(rng):
     for dtype in DTYPES:
         for d in (3, 17, 40):
@@ -245,7 +268,7 @@ def simplex_and_bounds(rng):
 
 def main():
     hashes = {}
-    parts = (kernels, engine, extremes, reductions, online, hindsight, simplex_and_bounds)
+    parts = (kernels, engine, extremes, reductions, online, hindsight, simplex_and_bounds, proximal)
     for seed, part in enumerate(parts):
         with np.errstate(all="ignore"):
             for what, value in part(np.random.default_rng(seed)):

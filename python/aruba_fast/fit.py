@@ -12,8 +12,8 @@ from .proximal import Proximal
 from .run import check_loss, check_on_host, check_tasks, classes_of
 from .tasks import Tasks
 
-# A matrix of more rows costs more than it is worth: a task costs their number squared.
-_MOST_FULL, _MOST = 128, 1024
+# A matrix of more rows is slow, for a task costs their number squared; and of more parameters.
+_FULL, _MOST_FULL, _MOST = 128, 512, 1024
 _KINKED = {"absolute": "huber", "hinge": "logistic"}
 
 
@@ -32,6 +32,16 @@ class MetaFit:
         n_iterations: Passes over the tasks.
         n_tasks: Tasks that it learned from.
         n_skipped: Tasks that were left out because a row was not finite.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> x, y = np.ones((4, 2, 1)), [[1.0, 1.2], [2.0, 2.2], [3.0, 3.2], [4.0, 4.2]]
+        >>> fit = af.meta_fit(af.Tasks(x, y), loss="squared")
+        >>> fit.phi.round(2), fit.n_tasks
+        (array([2.6]), 4)
+        >>> seen = af.Tasks(x[:1], [[6.0, 6.0]])  # somebody new
+        >>> af.run_tasks(seen, fit.phi, fit.rule(), loss="squared").theta_hat.round(1)
+        array([[6.]])
     """
 
     phi: FloatArray
@@ -50,14 +60,9 @@ class MetaFit:
 
         Example:
             >>> import numpy as np, aruba_fast as af
-            >>> rng = np.random.default_rng(0)
-            >>> x = rng.normal(size=(30, 5, 2))
-            >>> y = x @ [1, 0] + rng.normal(size=(30, 1)) * x[:, :, 1]
-            >>> fit = af.meta_fit(af.Tasks(x, y), loss="squared")
-            >>> new = af.Tasks(x[:1], y[:1])
-            >>> run = af.run_tasks(new, fit.phi, fit.rule(), loss="squared")
-            >>> abs(run.theta_hat[0] - [1, y[0, 0] - x[0, 0, 0]]).shape
-            (2,)
+            >>> x, y = np.ones((4, 2, 1)), [[1.0, 1.2], [2.0, 2.2], [3.0, 3.2], [4.0, 4.2]]
+            >>> af.meta_fit(af.Tasks(x, y), loss="squared").rule(2.0)
+            Proximal(learning_rate=float64[1, 1], coef=2)
         """
         return Proximal(self.learning_rate, coef)
 
@@ -99,8 +104,8 @@ def meta_fit(
     Raises:
         TypeError: An argument is of the wrong type, or the tasks live on a CUDA device.
         ValueError: An argument is out of range, the loss is unknown or has no curvature, labels lie
-            outside its domain, there are more than 1024 parameters (128 for a full matrix is where
-            it gets slow), or no task is finite.
+            outside its domain, there are more than 1024 parameters (512 with a full matrix), or no
+            task is finite.
         KeyboardInterrupt: Ctrl-C.
 
     Example:
@@ -131,12 +136,15 @@ def meta_fit(
             f"{name}: `covariance` must be known: got {covariance!r}, expected 'auto', 'full' or "
             "'diagonal'"
         )
-    if n > _MOST:
+    full = covariance == "full" or (covariance == "auto" and n <= _FULL)
+    if n > (_MOST_FULL if full else _MOST):
+        remedy = "af.MetaLearner and af.meta_train, which take any number"
+        if full:
+            remedy = f"covariance='diagonal', or {remedy}"
         raise ValueError(
-            f"{name}: `tasks` must have at most {_MOST} parameters: got {n}, expected "
-            "af.MetaLearner and af.meta_train, which take any number"
+            f"{name}: `tasks` must have at most {_MOST_FULL if full else _MOST} parameters: got "
+            f"{n}, expected {remedy}"
         )
-    full = covariance == "full" or (covariance == "auto" and n <= _MOST_FULL)
     phi, rates = np.empty(n), np.empty((n, n) if full else n)
     scale, evidence, n_iterations, n_tasks, n_skipped = _core.learn_population(
         (tasks._x, tasks._y, tasks._starts, tasks._stops),

@@ -100,7 +100,7 @@ def _learning_rate(value: Any) -> float | NDArray[np.float64]:
     rate = _check.real_array("Proximal", "learning_rate", value).astype(np.float64)
     axes = "[n_parameters] or [n_parameters, n_parameters]"
     if rate.ndim != 2:
-        _check.dimension("Proximal", "learning_rate", rate, axes)
+        _check.dimension("Proximal", "learning_rate", rate, "[n_parameters]")
         _check.finite("Proximal", "learning_rate", rate, at_least=0.0)
         return frozen(rate)
     _check.finite("Proximal", "learning_rate", rate)

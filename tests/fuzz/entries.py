@@ -142,7 +142,7 @@ def rule_of(draw, n):
     """A rule; where what was drawn is refused, another."""
     kind, args = rule_arguments(draw, n)
     with contextlib.suppress(ValueError):
-        if draw.device is None or kind is not af.EG:
+        if draw.device is None or kind not in (af.EG, af.Proximal):
             return kind(*args)
     return af.OGD(0.1)
 
@@ -186,7 +186,16 @@ def run_tasks(draw):
     kwargs = {"loss": loss, **run_options(draw), "average": draw.chance(0.3)}
     if isinstance(rule, af.EG):
         kwargs["radius"] = None
+    if isinstance(rule, af.Proximal):
+        kwargs = {"loss": loss}
     return Call(af.run_tasks, [some, phi, rule], kwargs, fixed=("n_epochs",))
+
+
+def meta_fit(draw):
+    draw.device = None
+    loss = draw.choice([loss for loss in LOSSES if loss not in ("absolute", "hinge")])
+    covariance = draw.choice(("auto", "full", "diagonal"))
+    return Call(af.meta_fit, [tasks_of(draw, loss)], {"loss": loss, "covariance": covariance})
 
 
 def evaluate(draw):
