@@ -5,7 +5,15 @@ import os
 
 import pytest
 
-FROM = {"torch": "'aruba_fast[torch]'", "jax": "'aruba_fast[jax]'", "optax": "optax"}
+FROM = {
+    "torch": "'aruba_fast[torch]'",
+    "jax": "'aruba_fast[jax]'",
+    "optax": "optax",
+    "sklearn": "'aruba_fast[sklearn]'",
+    "pyarrow": "pyarrow",
+    "polars": "polars",
+    "pandas": "pandas",
+}
 
 
 def need(module):

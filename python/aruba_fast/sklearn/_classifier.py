@@ -38,8 +38,8 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
             without `scale`.
         intercept_rate_: The same of their levels where features are at their means.
         groups_: Labels of people who were seen: of `fit` in their order, and then of `partial_fit`.
-        rule_: How people adapt: `Proximal`, or with more than 1024 parameters `ArubaPlusPlus`,
-            descent.
+        rule_: How people adapt: `Proximal`; or `ArubaPlusPlus`, descent, where "auto" finds fewer
+            than four rows for each parameter, or more than 1024 parameters.
         n_features_in_: Number of features.
         feature_names_in_: Their names, if `X` had names.
 
@@ -193,7 +193,8 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
             scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
         with np.errstate(under="ignore"):
             odds: Float64Array = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return odds / odds.sum(axis=1, keepdims=True)
+            odds /= odds.sum(axis=1, keepdims=True)
+        return odds
 
     def predict(self, X: Any, groups: ArrayLike | None = None) -> NDArray[Any]:
         """Predicts the most probable class of rows.
@@ -273,14 +274,10 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
         return np.searchsorted(self.classes_, seen)[numbers].astype(np.float64)
 
     def _undone(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
-        width = self.n_features_in_ + self._features.intercept
-        return self._features.undone(theta.reshape(-1, width))
+        return self._features.undone(theta.reshape(-1, self._features.width))
 
     def _spread(self) -> tuple[Float64Array, Float64Array]:
-        n = self.n_features_in_
-        spread = self._population.spread.reshape(-1, n + self._features.intercept)
-        level = spread[:, n] if self._features.intercept else np.zeros(len(spread))
-        return spread[:, :n], level
+        return self._features.parts(self._population.spread.reshape(-1, self._features.width))
 
     def _rates_label(self) -> str:
         return "standard deviation between people, in log odds"

@@ -28,8 +28,8 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
     Args:
         loss: "squared"; "huber", which outliers of the target move little; "absolute", medians;
             "poisson", counts, whose mean is exp of what is linear.
-        covariance: "full", "diagonal" or "auto", as in `aruba_fast.meta_fit`: which coefficients
-            move together is learned for up to 128 parameters.
+        covariance: "full", "diagonal" or "auto", as in `aruba_fast.meta_fit`: "auto" learns which
+            coefficients move together for up to 128 parameters, and see `rule_`.
         scale: Whether features are brought to mean 0 and standard deviation 1 first.
         fit_intercept: Whether people have an intercept.
         coef: How far people go, beside how far they go by what was learned, > 0.
@@ -43,8 +43,8 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
             unit of it without `scale`.
         intercept_rate_: The same of their levels where features are at their means.
         groups_: Labels of people who were seen: of `fit` in their order, and then of `partial_fit`.
-        rule_: How people adapt: `Proximal`, or with more than 1024 parameters `ArubaPlusPlus`,
-            descent.
+        rule_: How people adapt: `Proximal`; or `ArubaPlusPlus`, descent, where "auto" finds fewer
+            than four rows for each parameter, or more than 1024 parameters.
         n_features_in_: Number of features.
         feature_names_in_: Their names, if `X` had names.
 
@@ -61,7 +61,7 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
         >>> model.rates_.round(1)  # people differ in the second alone
         array([0., 1.])
         >>> model.predict([[1.0, 0.0]], groups=["somebody else"]).round(1)
-        array([4.1])
+        array([4.])
 
     Source: see `aruba_fast.meta_fit` and `aruba_fast.Proximal`.
     """
@@ -133,7 +133,7 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
             >>> y = X[:, 0] + person + 0.1 * np.cos(np.arange(60))
             >>> model = PersonalizedRegressor().fit(X, y, groups=person)
             >>> model.predict([[0.0], [0.0]], groups=[3, 99]).round(1)
-            array([3. , 9.5])
+            array([2.9, 9.5])
         """
         scores = self._scores("predict", X, groups)[:, 0]
         if self._population.loss == "poisson":
@@ -191,10 +191,8 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
         return self._target.unit * coef, float(self._target.restored(intercept))
 
     def _spread(self) -> tuple[Float64Array, float]:
-        spread = self._target.unit * self._population.spread
-        if not self._features.intercept:
-            return spread, 0.0
-        return spread[:-1], float(spread[-1])
+        rates, level = self._features.parts(self._target.unit * self._population.spread)
+        return rates, float(level)
 
     def _rates_label(self) -> str:
         of = "the log of the mean" if self.loss == "poisson" else "the target"

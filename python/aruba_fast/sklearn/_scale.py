@@ -1,10 +1,11 @@
 """Units within: features and targets as the engine sees them, and parameters as the user does."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from .._check import Float64Array
+from .._check import Float64Array, Int64Array
 
 # Of a column's largest number: what varies less does so by rounding.
 _ROUNDING = 1e-14
@@ -17,31 +18,50 @@ _HUBER, _NORMAL = 1.345, 1.4826
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Columns less `center` times `factor`, and a column of ones behind them for an intercept."""
+    """Columns less `center` times `factor`, and a column of ones behind them for an intercept.
+
+    Columns that do not vary are left out: their factor is zero, and so are their coefficients.
+    """
 
     center: Float64Array
     factor: Float64Array
     intercept: bool
 
+    @cached_property
+    def _live(self) -> Int64Array:
+        live = np.flatnonzero(self.factor)
+        # The engine wants a column.
+        return live if len(live) or self.intercept else np.zeros(1, np.int64)
+
+    @property
+    def width(self) -> int:
+        """Number of columns that the engine sees."""
+        return len(self._live) + self.intercept
+
     def rows(self, x: Float64Array) -> Float64Array:
-        """The rows that the engine sees, [n_rows, n_features (+ 1)]."""
-        rows = np.empty((len(x), len(self.center) + self.intercept))
-        inner = rows[:, : len(self.center)]
-        np.subtract(x, self.center, out=inner)
-        inner *= self.factor
-        if self.intercept:
-            rows[:, -1] = 1.0
+        """The rows that the engine sees, [n_rows, width]."""
+        live = self._live
+        rows = np.ones((len(x), self.width))
+        rows[:, : len(live)] = x[:, live]
+        rows[:, : len(live)] -= self.center[live]
+        rows[:, : len(live)] *= self.factor[live]
         return rows
+
+    def parts(self, values: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Numbers for the engine's columns as those of features [..., n_features] and of ones."""
+        own = np.zeros((*values.shape[:-1], len(self.center)))
+        own[..., self._live] = values[..., : len(self._live)]
+        return own, values[..., -1] if self.intercept else np.zeros(values.shape[:-1])
 
     def undone(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Coefficients [..., n_features] and intercepts [...] for columns as they were given."""
-        coef = theta[..., : len(self.center)] * self.factor
-        level = theta[..., -1] if self.intercept else np.zeros(theta.shape[:-1])
+        own, level = self.parts(theta)
+        coef = own * self.factor
         return coef, level - coef @ self.center
 
 
 def features_of(x: Float64Array, *, scale: bool, intercept: bool) -> Features:
-    """What makes every column one of mean 0 and standard deviation 1; constant ones vanish.
+    """What makes every column that varies one of mean 0 and standard deviation 1.
 
     Without an intercept no column is moved, and its root mean square becomes 1.
     """
