@@ -59,7 +59,7 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
         >>> y = 3 + X[:, 0] + slope * X[:, 1] + 0.1 * rng.normal(size=400)
         >>> model = PersonalizedRegressor().fit(X, y, groups=person)
         >>> model.rates_.round(1)  # people differ in the second alone
-        array([0., 1.])
+        array([0. , 0.7])
         >>> model.predict([[1.0, 0.0]], groups=["somebody else"]).round(1)
         array([4.])
 
