@@ -175,22 +175,23 @@ class Personalized(BaseEstimator):
         else:
             tasks = division.tasks(rows, labels)
         loss, n_classes = self._loss()
-        self._population = learned(
+        population = learned(
             tasks,
             loss=loss,
             covariance=self.covariance,
             coef=float(self.coef),
             n_classes=n_classes,
         )
-        self._people = People(self._population, division, tasks)
-        self.rule_ = self._population.rule
-        self.groups_ = self._people.labels
-        self.coef_, self.intercept_ = self._undone(self._population.phi)
+        people = People(population, division, tasks)
+        self._population, self._people = population, people
+        self.rule_ = population.rule
+        self.groups_ = people.labels
+        self.coef_, self.intercept_ = self._undone(population.phi)
         self.rates_, self.intercept_rate_ = self._spread()
         if self.verbose:
             print(
                 f"{type(self).__name__}: {len(self.groups_)} people, {len(rows)} rows, "
-                f"{self._population.phi.size} parameters, {type(self.rule_).__name__}, "
+                f"{population.phi.size} parameters, {type(self.rule_).__name__}, "
                 f"{perf_counter() - began:.2g} s"
             )
 
