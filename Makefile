@@ -31,11 +31,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
 
-.PHONY: demo omniglot shakespeare test fuzz soak bench bench-check gpu bench-gpu bench-gpu-check cuda-gates \
+.PHONY: demo omniglot shakespeare test fuzz soak bench bench-check league gpu bench-gpu bench-gpu-check cuda-gates \
   cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
 
 help:
-	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | lint | format | stubs | sanitize"
+	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
 	@echo "make arm | avx512 | dist | clean"
 	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
 
@@ -68,7 +68,7 @@ $(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
 	touch $@
 
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-EXTRAS := test test-frameworks lint bench gates gpu
+EXTRAS := test test-frameworks lint bench league gates gpu
 # Nobody downloads PyTorch and JAX to test a NumPy library; the gate does.
 TEST := $(VENV)/.test$(if $(CI),-frameworks)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
@@ -103,6 +103,10 @@ soak: $(VENV)/.package $(TEST) $(VENV)/.emulated
 
 bench: $(VENV)/.package $(VENV)/.bench
 	$(BIN)/python benchmarks/report.py $(ARGS)
+
+# Who predicts best for people that training has not seen, on seventeen real tables; resumable.
+league: $(VENV)/.package $(VENV)/.league
+	PYTHONPATH=benchmarks $(BIN)/python -m league $(ARGS)
 
 # Every benchmark and every rival once, answers checked, nothing timed.
 bench-check: $(VENV)/.package $(VENV)/.bench

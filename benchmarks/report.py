@@ -16,6 +16,7 @@ import bench_engine
 import bench_hindsight
 import bench_jax
 import bench_many_tensors
+import bench_proximal
 import bench_reduction
 import bench_step
 import bench_torch
@@ -30,6 +31,7 @@ WORKS = (
     + bench_reduction.WORKS
     + bench_engine.WORKS
     + bench_hindsight.WORKS
+    + bench_proximal.WORKS
     + bench_torch.WORKS
     + bench_jax.WORKS
 )

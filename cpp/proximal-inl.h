@@ -115,9 +115,9 @@ class ProximalTask {
     }
   }
 
-  // sums += S (I + S)^-1: by rows F^T F with C F = sqrt(W) A, else I - Z^T Z with C Z = I.
+  // known += S (I + S)^-1: by rows F^T F with C F = sqrt(W) A, else I - Z^T Z with C Z = I.
   void add_known(double* known, std::int64_t k) {
-    const std::int64_t n = p_.n, stride = matrix_stride(n), of_factor = matrix_stride(k);
+    const std::int64_t n = p_.n, stride = matrix_stride(n);
     if (!newton_.by_rows())
       for (std::int64_t r = 0; r < n; ++r) {
         fill(n, 0, p_.scaled + r * p_.np);
@@ -125,13 +125,20 @@ class ProximalTask {
         known[r * stride + r] += 1;
       }
     const double sign = newton_.by_rows() ? 1 : -1;
-    for (std::int64_t r = 0; r < k && !p_.stopped_after(n * (n / 2 + r)); ++r) {
-      double* const own = p_.scaled + r * p_.np;
-      const double* const factor = p_.matrix + r * of_factor;
-      for (std::int64_t s = 0; s < r; ++s) axpy(n, -factor[s], p_.scaled + s * p_.np, own);
+    solve_rows(k, p_.scaled,
+               [&](const double* row) { add_outer<1>(row, p_.np, &sign, n, known, stride, true); });
+  }
+
+  // rows := C^-1 rows, k of them, of p.np numbers; body(row) for each that is done.
+  template <class Body>
+  void solve_rows(std::int64_t k, double* rows, Body body) {
+    for (std::int64_t r = 0; r < k && !p_.stopped_after(p_.n * (p_.n / 2 + r)); ++r) {
+      double* const own = rows + r * p_.np;
+      const double* const factor = p_.matrix + r * matrix_stride(k);
+      for (std::int64_t s = 0; s < r; ++s) axpy(p_.n, -factor[s], rows + s * p_.np, own);
       const Doubles inverse(1 / factor[r]);
-      over(n, [&](std::int64_t j) { store(own + j, load(own + j) * inverse); });
-      add_outer<1>(own, p_.np, &sign, n, known, stride, true);
+      over(p_.n, [&](std::int64_t j) { store(own + j, load(own + j) * inverse); });
+      body(own);
     }
   }
 
@@ -187,31 +194,51 @@ class ProximalTask {
       const double weight = curvature();
       scale = residual() / (weight > 1 ? weight : 1);
     }
-    const std::int64_t k = newton_.by_rows() ? newton_.n_scores() : p_.n;
-    for (std::int64_t j = 0; j < p_.n && !p_.stopped_after(k * (k / 2 + newton_.n_scores())); ++j)
-      to[j] = scale * left_of(j);
+    fill(p_.n, 0, p_.step);
+    newton_.by_rows() ? left_by_rows() : left_by_parameters();
+    for (std::int64_t j = 0; j < p_.n; ++j) to[j] = p_.step[j] > 0 ? scale * p_.step[j] : 0;
   }
 
-  // e_j S (I + H S)^-1 e_j; p.alpha is the column j of the scaled features, p.step its product.
-  double left_of(std::int64_t j) {
-    const std::int64_t rows = newton_.n_scores(), of_class = j / p_.d;
-    fill(rows, 0, p_.alpha);
+  // p.step += sign times the squares of a row.
+  void add_squares(double sign, const double* row) {
+    over(p_.n, [&](std::int64_t j) {
+      const Doubles x = load(row + j);
+      store(p_.step + j, fma(Doubles(sign) * x, x, load(p_.step + j)));
+    });
+  }
+
+  // The diagonal of S_x^T (I + S S^T)^-1 S_x, S_x being S in the parameters themselves.
+  void left_by_rows() {
     for (std::int64_t c = 0; c < p_.q; ++c)
-      for (std::int64_t i = 0; i < p_.m; ++i) {
-        const double own = p_.curvature[c * p_.mp + i],
-                     other = p_.facts.has_classes ? p_.curvature[of_class * p_.mp + i] : 0;
-        p_.alpha[c * p_.m + i] =
-            aruba_fast::sqrt(own) * ((c == of_class ? 1 : 0) - other) * p_.x[i * p_.dp + j % p_.d];
+      for (std::int64_t i = 0; i < p_.m; ++i)
+        scaled_features(c, i, p_.scaled + (c * p_.m + i) * p_.np);
+    solve_rows(newton_.n_scores(), p_.scaled, [&](const double* row) { add_squares(1, row); });
+  }
+
+  // The same as that of S_x^T S_x - S_x^T S (I + S^T S)^-1 S^T S_x; S^T S_x takes the place of the
+  // design, which has more rows.
+  void left_by_parameters() {
+    double* const product = p_.design;
+    fill(p_.n * p_.np, 0, product);
+    for (std::int64_t c = 0; c < p_.q; ++c)
+      for (std::int64_t i = 0; i < p_.m && !p_.stopped_after(p_.n * p_.n); ++i) {
+        scaled_features(c, i, p_.trial);
+        const double* const own = p_.scaled + (c * p_.m + i) * p_.np;
+        for (std::int64_t k = 0; k < p_.n; ++k) axpy(p_.n, own[k], p_.trial, product + k * p_.np);
+        add_squares(1, p_.trial);
       }
-    if (newton_.by_rows()) {
-      solve_lower(p_.matrix, rows, matrix_stride(rows), p_.alpha);
-      return dot(p_.alpha, p_.alpha, rows);
+    solve_rows(p_.n, product, [&](const double* row) { add_squares(-1, row); });
+  }
+
+  // Row (c, i) of S_x: sqrt(W) x, of the softmax sqrt(p_c) (e_c - p) (x) x.
+  void scaled_features(std::int64_t c, std::int64_t i, double* to) const {
+    const double root = aruba_fast::sqrt(p_.curvature[c * p_.mp + i]);
+    fill(p_.n, 0, to);
+    for (std::int64_t k = 0; k < p_.q; ++k) {
+      const double other = p_.facts.has_classes ? p_.curvature[k * p_.mp + i] : 0,
+                   weight = root * ((k == c ? 1 : 0) - other);
+      for (std::int64_t j = 0; j < p_.d; ++j) to[k * p_.d + j] = weight * p_.x[i * p_.dp + j];
     }
-    fill(p_.n, 0, p_.step);
-    for (std::int64_t r = 0; r < rows; ++r) axpy(p_.n, p_.alpha[r], p_.scaled + r * p_.np, p_.step);
-    solve_lower(p_.matrix, p_.n, matrix_stride(p_.n), p_.step);
-    const double left = dot(p_.alpha, p_.alpha, rows) - dot(p_.step, p_.step, p_.n);
-    return left > 0 ? left : 0;
   }
 
   ProximalProblem p_;
@@ -222,6 +249,7 @@ class ProximalTask {
 template <class T>
 void proximal(const ProximalCall& call) {
   const std::int64_t n = call.n_classes * call.n_features;
+  std::int64_t work = 0;  // since somebody looked whether to stop, in multiplications
   while (!__atomic_load_n(call.stop, __ATOMIC_RELAXED)) {
     const std::int64_t block = __atomic_fetch_add(call.next, 1, __ATOMIC_RELAXED),
                        first = block * call.block;
@@ -232,6 +260,11 @@ void proximal(const ProximalCall& call) {
     if (base) fill(size, 0, base);
     const ProximalSums sums(base, n, call.n_features, call.diagonal);
     for (std::int64_t task = first; task < last; ++task) {
+      work += n * (n + call.stops[task] - call.starts[task]);
+      if (call.poll && work > (std::int64_t{1} << 16)) {
+        call.poll(call.poll_context);
+        work = 0;
+      }
       if (__atomic_load_n(call.stop, __ATOMIC_RELAXED)) return;
       ProximalTask(call, task).run<T>(base ? &sums : nullptr);
     }

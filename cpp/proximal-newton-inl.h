@@ -20,14 +20,14 @@ class ProximalNewton {
     fill(p_.n, 0, p_.v);
     objective_ = evaluate(p_.v);
     double best = __builtin_inf();
-    for (int iteration = 0; iteration < kMost && !p_.stopped(); ++iteration) {
+    for (int iteration = 0; iteration < kMost && !p_.stopped_after(n_scores_ * p_.n); ++iteration) {
       if (!(objective_ < __builtin_inf())) return false;
       gradient();
       const double gap = 0.5 * dot(p_.gradient, p_.gradient, p_.n);
       if (gap <= kTarget * (1 + objective_) || !(gap < 0.25 * best || iteration < kPatience))
         return true;
       best = gap < best ? gap : best;
-      if (iteration == 0 || !is_quadratic()) factorize();
+      factorize();
       direction();
       if (!line_search()) return true;
     }
@@ -40,6 +40,8 @@ class ProximalNewton {
 
   // The factor of I + S S^T or I + S^T S to p.matrix, S^T S being the Hessian of the losses at v.
   void factorize() {
+    if (is_factorized_ && p_.facts.minimization == Minimization::kQuadratic) return;
+    is_factorized_ = true;
     scale();
     const std::int64_t k = by_rows_ ? n_scores_ : p_.n, stride = matrix_stride(k);
     fill(k * stride, 0, p_.matrix);
@@ -61,8 +63,6 @@ class ProximalNewton {
  private:
   static constexpr int kMost = 200, kPatience = 3;
   static constexpr double kTarget = 0x1p-84;  // of the gap: 2e-13 of v in a problem of size one
-
-  bool is_quadratic() const { return p_.facts.minimization == Minimization::kQuadratic; }
 
   // F at u, with the slopes and curvatures there.
   double evaluate(const double* u) {
@@ -152,6 +152,7 @@ class ProximalNewton {
   const std::int64_t n_scores_;
   const bool by_rows_;
   double objective_ = 0;
+  bool is_factorized_ = false;
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

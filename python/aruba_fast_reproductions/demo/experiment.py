@@ -158,7 +158,7 @@ def run(table: Table, settings: Settings, report: Report | None = None) -> Resul
         for seed in seeds:
             split = prepare(table, settings, seed)
             methods = train(split, settings, seed, steps.advance)
-            scores = [_scores(methods, name, split, settings, steps) for name in METHODS]
+            scores = {name: _scores(methods, name, split, settings, steps) for name in METHODS}
             done.append((split, methods, scores))
     except KeyboardInterrupt:
         if not done:
@@ -181,7 +181,9 @@ def _result(table: Table, settings: Settings, done: Sequence["_Seed"]) -> Result
         shots=choose_shots(table, settings),
         counts=(0, *(k for k, _ in splits[0].supports)),
         outcomes=tuple(
-            _outcome(name, [of_seed[j] for of_seed in scores]) for j, name in enumerate(METHODS)
+            _outcome(name, of_method)
+            for name in METHODS
+            if (of_method := [s for of_seed in scores if (s := of_seed[name]) is not None])
         ),
         rates=np.array([methods.path_rates[-1] for methods in trained]),
         first_rates=tuple(float(methods.path_rates[0, 0]) for methods in trained),
@@ -205,14 +207,20 @@ class _Steps:
 
 # Of the best candidate: (people diverged, error), its choice, its skipped tasks, the curve.
 _Scores = tuple[tuple[int, float], tuple[float, ...], int, list[float]]
-_Seed = tuple[Split, Trained, list[_Scores]]
+_Seed = tuple[Split, Trained, dict[str, _Scores | None]]
 
 
 def _scores(
     methods: Trained, name: str, split: Split, settings: Settings, steps: _Steps
-) -> _Scores:
-    """Best candidate of a method at all examples; along the curve, the best at every point."""
+) -> _Scores | None:
+    """Best candidate of a method at all examples; along the curve, the best at every point.
+
+    None where the method has no candidate.
+    """
     candidates = methods.candidates[name]
+    if not candidates:
+        steps.advance()
+        return None
     points = [
         [score(candidate, support, split.query, settings) for candidate in candidates]
         for support in (None, *(tasks for _, tasks in split.supports))

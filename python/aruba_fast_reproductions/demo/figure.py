@@ -21,20 +21,10 @@ from aruba_fast._replace import replace
 from aruba_fast.theory.transfer import standard_error
 
 from .experiment import Result
-from .methods import ALONE, ARUBA, ARUBA_PLUS, ISOTROPIC, NO_ADAPTATION, REPTILE, TWO_RATES
+from .look import LOOK
 from .names import FONT, families, labels
 
 _INK, _FAINT, _GRID = "#22252b", "#7b818d", "#e8eaee"
-# Colour, line style, marker and width; what is ours in blue, the rivals warm, the controls grey.
-_LOOK = {
-    NO_ADAPTATION: ("#8a909c", (0, (1, 1.5)), "", 2.0),
-    ALONE: ("#8a909c", "-", "s", 1.6),
-    REPTILE: ("#e07b39", "-", "^", 1.8),
-    TWO_RATES: ("#b5472f", (0, (4, 1.5)), "", 1.8),
-    ISOTROPIC: ("#7fb8d6", "-", "v", 1.8),
-    ARUBA: ("#2f7fc1", "-", "o", 2.0),
-    ARUBA_PLUS: ("#0b3c7d", "-", "D", 2.0),
-}
 STYLE: dict[Any, Any] = {
     "font.family": FONT,
     "font.size": 9.5,
@@ -156,7 +146,7 @@ def _draw_errors(axes: Axes, result: Result, gap: float) -> None:
     counts = np.array(result.counts)
     names, ends, colors, notes, drawn = [], [], [], [], []
     for outcome in result.outcomes:
-        color, line, marker, width = _LOOK[outcome.method]
+        color, line, marker, width = LOOK[outcome.method]
         # Where everybody of a seed diverged there is no error to draw; a note says so.
         curve = np.where(np.isfinite(outcome.curve), outcome.curve, np.nan)
         mean = curve.mean(axis=0)

@@ -7,7 +7,9 @@ the held-out people themselves: an oracle's choice, in their favour. ARUBA has o
 Most of what a rate per coordinate can win, one fast coordinate wins: the intercept. Hence the
 control "two rates", Reptile with the best pair of a rate for the intercept and one for all else.
 
-ARUBA is `MetaLearner(phi)` with nothing given, and no ball: the rivals are kept in one.
+ARUBA is `MetaLearner(phi)` with nothing given, and no ball: the rivals are kept in one. What mixed
+models predict for a person is the proximal rule at their start and covariance, so that they are
+candidates like any other; the proximal rule of `meta_fit` is ours.
 """
 
 import warnings
@@ -20,12 +22,15 @@ import numpy as np
 
 from aruba_fast._check import Float64Array, FloatArray
 from aruba_fast._divergence import DivergenceWarning
+from aruba_fast.fit import meta_fit
 from aruba_fast.learner import MetaLearner
+from aruba_fast.proximal import Proximal
 from aruba_fast.rules import OGD, Rule
 from aruba_fast.run import evaluate, run_tasks
 from aruba_fast.tasks import Tasks
 from aruba_fast.train import meta_train
 
+from .. import mixed
 from .protocol import LOSS, Settings, Split
 
 # Half a decade apart, and far enough that the best rate of every table we know lies inside.
@@ -34,14 +39,28 @@ RATES = tuple(float(f"{10.0 ** (k / 2):.1e}") for k in range(-10, 1))
 RATIOS = (3.2, 10.0, 32.0, 100.0, 320.0, 1000.0)
 # An error this many times that of predicting the mean is called divergence, as nan is.
 DIVERGED = 1000.0
+# Random slopes of a mixed model, which takes minutes with more.
+MOST_RANDOM = 40
 # A prior on the rate that no data can move: b and g stay equal, the rate stays as it was, exactly.
 HEAVY = 1e100
 
 NO_ADAPTATION, ALONE = "no adaptation", "each person alone"
 REPTILE, TWO_RATES = "Reptile", "Reptile, two rates"
-ISOTROPIC, ARUBA, ARUBA_PLUS = "isotropic ARUBA", "ARUBA", "ARUBA++"
-METHODS = (NO_ADAPTATION, ALONE, REPTILE, TWO_RATES, ISOTROPIC, ARUBA, ARUBA_PLUS)
-N_TRAININGS = 2 + len(RATES) * (1 + len(RATIOS))
+MIXED, MIXED_FULL = "mixed model, diagonal", "mixed model, full"
+ISOTROPIC, ARUBA, ARUBA_PLUS, PROXIMAL = "isotropic ARUBA", "ARUBA", "ARUBA++", "proximal"
+METHODS = (
+    NO_ADAPTATION,
+    ALONE,
+    REPTILE,
+    TWO_RATES,
+    MIXED,
+    MIXED_FULL,
+    ISOTROPIC,
+    ARUBA,
+    ARUBA_PLUS,
+    PROXIMAL,
+)
+N_TRAININGS = 5 + len(RATES) * (1 + len(RATIOS))
 
 
 # A learner, and its learning rate after some numbers of tasks.
@@ -104,12 +123,42 @@ def train(split: Split, settings: Settings, seed: int, report: Callable[[], None
         ALONE: [Candidate(nowhere, OGD(rate), (rate,), radius=ball) for rate in RATES],
         REPTILE: reptile,
         TWO_RATES: reptile + two_rates,
+        MIXED: _mixed(split.train, report, diagonal=True),
+        MIXED_FULL: _mixed(split.train, report, diagonal=False),
         ISOTROPIC: [Candidate(isotropic.phi, isotropic.rule(None), (), isotropic.n_skipped)],
         ARUBA: [Candidate(aruba.phi, aruba.rule(None), (), aruba.n_skipped)],
         ARUBA_PLUS: [Candidate(aruba.phi, aruba.rule(), (), aruba.n_skipped)],
+        PROXIMAL: [_proximal(split.train, report)],
     }
     rates = np.array([path[n] for n in sorted(path)], np.float64)
     return Trained(candidates, tuple(sorted(path)), rates, float(isotropic.learning_rate))
+
+
+def _mixed(people: Tasks, report: Callable[[], None], *, diagonal: bool) -> list[Candidate]:
+    """A mixed model with random slopes, by EM; none where there are many features."""
+    if people.n_features > MOST_RANDOM:
+        report()
+        return []
+    x = people.x.astype(np.float64)
+    used = mixed.independent(x.T @ x)
+    offsets = np.append(0, people.stops)
+    data = mixed.moments(x[:, used], people.y.astype(np.float64), offsets)
+    phi, rates = np.zeros(x.shape[1], np.float32), np.zeros((x.shape[1], x.shape[1]))
+    try:
+        model, _ = mixed.fit(data, np.arange(len(used)), diagonal)
+        phi[used] = model.beta
+        rates[np.ix_(used, used)] = (model.cov + model.cov.T) / (2 * model.noise)
+        rule = Proximal(rates)
+    except (np.linalg.LinAlgError, ValueError):  # a table that says too little for it
+        phi, rule = np.full_like(phi, np.nan), Proximal(0.0)
+    report()
+    return [Candidate(phi, rule)]
+
+
+def _proximal(people: Tasks, report: Callable[[], None]) -> Candidate:
+    fit = meta_fit(people, loss=LOSS)
+    report()
+    return Candidate(fit.phi, fit.rule(), (), fit.n_skipped)
 
 
 def _reptile(
@@ -180,12 +229,13 @@ def adapt(candidate: Candidate, support: Tasks | None, settings: Settings) -> Fl
     """Parameters of every person after the examples in `support`; all the same without any."""
     if support is None or candidate.rule is None:
         return candidate.phi
+    by_steps = not isinstance(candidate.rule, Proximal)
     return run_tasks(
         support,
         candidate.phi,
         candidate.rule,
         loss=LOSS,
-        n_epochs=settings.n_epochs,
+        n_epochs=settings.n_epochs if by_steps else 1,
         radius=candidate.radius,
     ).theta_hat
 

@@ -14,7 +14,10 @@ from .methods import (
     ARUBA_PLUS,
     DIVERGED,
     ISOTROPIC,
+    MIXED,
+    MIXED_FULL,
     NO_ADAPTATION,
+    PROXIMAL,
     RATES,
     RATIOS,
     REPTILE,
@@ -32,7 +35,8 @@ def render(result: Result) -> RenderableType:
     table.add_column("chosen", no_wrap=True)
     table.add_column("error", justify="right", no_wrap=True)
     table.add_column("vs. Reptile", justify="right", no_wrap=True)
-    honest = [result[name] for name in (NO_ADAPTATION, ISOTROPIC, ARUBA, ARUBA_PLUS)]
+    nothing_chosen = (NO_ADAPTATION, MIXED, MIXED_FULL, ISOTROPIC, ARUBA, ARUBA_PLUS, PROXIMAL)
+    honest = [outcome for outcome in result.outcomes if outcome.method in nothing_chosen]
     best = min(honest, key=lambda outcome: (sum(outcome.n_diverged), outcome.error))
     for outcome in result.outcomes:
         table.add_row(
@@ -76,7 +80,9 @@ def _legend(result: Result) -> str:
         f"rate: the best of {len(RATES)} from {RATES[0]:g} to {RATES[-1]:g}, chosen for each seed "
         "on the held-out people themselves, in the rival's favour. two rates: so is the "
         f"intercept's, the best of {1 + len(RATIOS)}, 1 to {RATIOS[-1]:g} times as large.",
-        "ARUBA has nothing to choose: MetaLearner(phi) and meta_train with nothing given.",
+        "ARUBA has nothing to choose: MetaLearner(phi) and meta_train with nothing given. "
+        "proximal: meta_fit, likewise. mixed model: random slopes, each on its own or with a full "
+        "covariance, by restricted likelihood.",
         "no adaptation: ARUBA's initialization. diverged: an error that is not finite or above "
         f"{DIVERGED:g}. bold: the best that chose nothing on held-out people.",
     ]

@@ -1,0 +1,139 @@
+"""Who won: the errors of every method on every table, ours beside them, and the seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table as Grid
+
+from .methods import ALONE, BOOSTING, MIXED, OURS, POOLED, REPTILE
+from .protocol import SHOTS
+from .season import Results
+
+# A table counts as lost where our error is so much above the best rival's, beyond two errors.
+MARGIN = 0.03
+# Boosting is shown, but nobody's model of people: it is not what ours must not lose to.
+JUDGES = (POOLED, *MIXED, REPTILE)
+
+
+def errors(results: Results, method: str, shots: str) -> NDArray[np.float64] | None:
+    """The errors of a method on all splits; None if there are some that it did not play."""
+    played = [split.get(method, {}) for split in results["splits"].values()]
+    if not played or not all("errors" in one for one in played):
+        return None
+    values = (one["errors"][shots]["people"] for one in played)
+    return np.array([math.inf if value is None else value for value in values])
+
+
+def best(results: Results, methods: tuple[str, ...], shots: str) -> str | None:
+    """The method of least mean error, of those that played all splits."""
+    means = {}
+    for method in methods:
+        values = errors(results, method, shots)
+        if values is not None:
+            means[method] = values.mean()
+    return min(means, key=means.__getitem__) if means else None
+
+
+def excess(results: Results, rivals: tuple[str, ...], shots: str) -> tuple[str, float, float]:
+    """The best rival, by what share our error is above its, and the standard error of that.
+
+    The difference is paired by split; its error is nan for a single split.
+    """
+    ours, rival = errors(results, OURS, shots), best(results, rivals, shots)
+    if ours is None or rival is None:
+        return "", math.nan, math.nan
+    theirs = errors(results, rival, shots)
+    assert theirs is not None
+    with np.errstate(invalid="ignore"):
+        difference = (ours - theirs) / theirs.mean()
+        n = len(difference)
+        spread = float(difference.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return rival, float(difference.mean()), spread
+
+
+def lost(results: Results, shots: str) -> bool:
+    """Whether ours is clearly worse than somebody."""
+    _, share, spread = excess(results, JUDGES, shots)
+    return share > MARGIN and not share <= 2 * spread
+
+
+def grid(results: dict[str, Results], shots: str) -> Grid:
+    """Mean errors after so many rows of a person; our losses first."""
+    shown = Grid(title=f"error after {shots} of a person's rows", header_style="bold")
+    shown.add_column("table")
+    for name in (OURS, "mixed", "which", POOLED, REPTILE, ALONE, BOOSTING, "ours to the best"):
+        shown.add_column(name, justify="right")
+    shares = {name: excess(of_table, JUDGES, shots)[1] for name, of_table in results.items()}
+    for name in sorted(shares, key=lambda name: -np.nan_to_num(shares[name], nan=-np.inf)):
+        of_table = results[name]
+        mixed = best(of_table, MIXED, shots)
+        cells = [_mean(of_table, m, shots) for m in (OURS, mixed)]
+        cells += [mixed or ""]
+        cells += [_mean(of_table, m, shots) for m in (POOLED, REPTILE, ALONE, BOOSTING)]
+        _, share, spread = excess(of_table, JUDGES, shots)
+        against = f"{100 * share:+.1f} ± {100 * spread:.1f} %"
+        cells.append(f"[bold red]{against}[/]" if lost(of_table, shots) else against)
+        shown.add_row(name, *cells)
+    return shown
+
+
+def _mean(results: Results, method: str | None, shots: str) -> str:
+    values = None if method is None else errors(results, method, shots)
+    return "" if values is None else f"{values.mean():.4f}"
+
+
+def summary(results: dict[str, Results]) -> Iterator[str]:
+    """Sentences about all tables."""
+    for shots in SHOTS:
+        shares = [excess(r, MIXED, shots)[1] for r in results.values()]
+        shares = [share for share in shares if not math.isnan(share)]
+        if shares:
+            yield (
+                f"after {shots}: our error over the best mixed model's, mean of {len(shares)} "
+                f"tables: {1 + np.mean(shares):.3f}, geometric {_geometric(shares):.3f}"
+            )
+        of_losses = [name for name in results if lost(results[name], shots)]
+        yield f"after {shots}: lost by more than 3 %: {', '.join(of_losses) or 'none'}"
+    ratios = []
+    for of_table in results.values():
+        mixed = best(of_table, MIXED, "half")
+        if mixed is not None and OURS in of_table["seconds"]:
+            theirs, ours = (of_table["seconds"][name]["median"] for name in (mixed, OURS))
+            ratios.append(theirs / ours)
+    if ratios:
+        yield (
+            "seconds to fit, the best mixed model's over ours (medians over splits): from "
+            f"{min(ratios):.3g} to {max(ratios):.3g}, in the middle {np.median(ratios):.3g}"
+        )
+    notes: dict[str, dict[str, None]] = {}
+    for name, of_table in results.items():
+        for method, one in ((m, o) for s in of_table["splits"].values() for m, o in s.items()):
+            if "people" in one:
+                notes.setdefault(f"{method}, given {one['people']} people", {})[name] = None
+            if "failed" in one:
+                notes.setdefault(f"{method} {one['failed']}", {})[name] = None
+    for note, names in notes.items():
+        yield f"{note}: {', '.join(names)}"
+
+
+def _geometric(shares: list[float]) -> float:
+    """One table where somebody diverged does not outweigh all others in this mean."""
+    return float(np.exp(np.log1p(shares).mean()))
+
+
+def times(results: dict[str, Results]) -> Grid:
+    """Seconds of a fit, the median over the splits."""
+    methods = (OURS, POOLED, REPTILE, ALONE, BOOSTING, *MIXED)
+    playing = [m for m in methods if any(m in r["seconds"] for r in results.values())]
+    shown = Grid(title="seconds to fit, median, one thread", header_style="bold")
+    shown.add_column("table")
+    for method in playing:
+        shown.add_column(method.replace("-", " "), justify="right")
+    for name, of_table in results.items():
+        cells = (of_table["seconds"].get(method) for method in playing)
+        shown.add_row(name, *(f"{c['median']:.3g}" if c else "" for c in cells))
+    return shown
