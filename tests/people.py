@@ -6,7 +6,7 @@ import numpy as np
 from optional import need
 from scipy.optimize import minimize
 
-need("sklearn")
+VERSION = tuple(int(part) for part in need("sklearn").__version__.split(".")[:2])
 
 
 @dataclass

@@ -34,6 +34,7 @@ ESTIMATORS = [
     PersonalizedClassifier(),
     PersonalizedClassifier(covariance="diagonal", scale=False, fit_intercept=False),
 ]
+VERSION = people.VERSION
 TABLE = people.simulated(n_people=40)
 
 
@@ -116,14 +117,15 @@ def test_pipelines_and_column_transformers():
         pipeline = make_pipeline(columns, model).fit(frame, y, groups=TABLE.person)
         assert pipeline.score(frame, y, groups=TABLE.person) > 0.9
         assert pipeline.predict(frame, groups=TABLE.person).shape == (len(frame),)
-        found = cross_validate(
-            make_pipeline(PolynomialFeatures(), model),
-            TABLE.X,
-            TABLE.y,
-            params={"groups": TABLE.person},
-            cv=KFold(3),
-        )
-        assert found["test_score"].min() > 0.5
+        if VERSION >= (1, 8):  # before, a pipeline's score is not handed them here
+            found = cross_validate(
+                make_pipeline(PolynomialFeatures(), model),
+                TABLE.X,
+                TABLE.y,
+                params={"groups": TABLE.person},
+                cv=KFold(3),
+            )
+            assert found["test_score"].min() > 0.5
     # Without routing a step has its arguments by name.
     plain = make_pipeline(StandardScaler(), PersonalizedRegressor())
     plain.fit(TABLE.X, TABLE.y, personalizedregressor__groups=TABLE.person)

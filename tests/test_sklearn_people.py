@@ -89,7 +89,7 @@ def test_tables_of_all_kinds(kind):
     model = PersonalizedRegressor().fit(rows, y, groups=person)
     np.testing.assert_allclose(model.predict(rows, groups=person), EXPECTED, rtol=1e-12)
     assert model.score(rows, y, groups=person) > 0.9
-    if kind in ("pandas", "polars", "pyarrow"):
+    if kind == "pandas" or (kind in ("polars", "pyarrow") and people.VERSION >= (1, 9)):
         assert model.feature_names_in_.tolist() == ["a", "b"]
 
 
