@@ -182,14 +182,14 @@ struct ProximalUpdate {
   const double* sums;
   std::int64_t n;
   bool diagonal, only_phi;
-  double *phi, *root;
-  double tasks, scale;       // tasks that count; the scale of their losses
-  double longest;            // step of phi, in v
-  const double *low, *high;  // bounds of a diagonal L
-  const double* prior;       // the diagonal of the matrix that full rates are held at, as if by
-  double weight;             // so many tasks
-  double* moved;             // how long the step of phi was, in v
-  double* scratch;           // 2 n + 3 rows of matrix_stride numbers, 64-byte aligned
+  double *phi, *root, *ridge;  // ridge: of phi's own prior, zero at first
+  double tasks, scale;         // tasks that count; the scale of their losses
+  double longest;              // step of phi, in v
+  const double *low, *high;    // bounds of a diagonal L
+  const double* prior;         // the diagonal of the matrix that full rates are held at, as if by
+  double weight;               // so many tasks
+  double* moved;               // how long the step of phi was, in v
+  double* scratch;             // 2 n + 3 rows of matrix_stride numbers, 64-byte aligned
 };
 
 // Upper bounds on the regret of tasks first..last, each n coordinates; d_phi and d_rate may be

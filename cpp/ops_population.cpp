@@ -16,9 +16,9 @@ constexpr double kLeastRate = 0x1p-20, kMostRate = 0x1p30;
 // three times as long, and predicts people no better (17 tables of persons, schools and states).
 constexpr int kMostDiagonal = 100, kMostFull = 200, kMostStarts = 12;
 constexpr double kGrowth = 1e-3;
-// A full matrix is held at the diagonal one as if by a quarter of a task a parameter: between a
-// tenth and one, tables of few people (28 states) want less and those of noisy ones more.
-constexpr double kHeld = 0.25;
+// A full matrix is held at the diagonal one by a task for every 16 of its correlations: tables of
+// many features want more, and those of few people (28 states) less.
+constexpr double kHeld = 1.0 / 16;
 
 // The sums of all tasks, from those of blocks that do not depend on the number of threads.
 class Learning {
@@ -37,12 +37,14 @@ class Learning {
         low_(n_),
         high_(n_),
         prior_(n_),
+        ridge_(n_),
         scratch_((2 * n_ + 3) * matrix_stride(n_)) {}
 
   void run(bool wants_diagonal, Population& population) {
     phi_ = population.phi;
     std::fill_n(phi_, n_, 0.0);
     std::fill_n(root_.get(), n_, 0.0);
+    std::fill_n(ridge_.get(), n_, 0.0);
     add_up();
     if (*total().tasks == 0) {
       finish(wants_diagonal, population);
@@ -117,6 +119,7 @@ class Learning {
                               .only_phi = only_phi,
                               .phi = phi_,
                               .root = root_.get(),
+                              .ridge = ridge_.get(),
                               .tasks = *sums.tasks,
                               .scale = scale(),
                               .longest = facts_.minimization == Minimization::kQuadratic
@@ -125,7 +128,7 @@ class Learning {
                               .low = low_.get(),
                               .high = high_.get(),
                               .prior = prior_.get(),
-                              .weight = kHeld * static_cast<double>(n_),
+                              .weight = kHeld * static_cast<double>(n_ * (n_ - 1) / 2),
                               .moved = &moved,
                               .scratch = scratch_.get()};
     kernels().proximal_update(call);
@@ -187,7 +190,7 @@ class Learning {
   const std::int64_t n_, n_features_, n_tasks_;
   const LossFacts& facts_;
   const std::int64_t size_, n_blocks_;
-  Numbers sums_, root_, low_, high_, prior_, scratch_;
+  Numbers sums_, root_, low_, high_, prior_, ridge_, scratch_;
   double* phi_ = nullptr;
   bool diagonal_ = true;
   std::int64_t n_iterations_ = 0;

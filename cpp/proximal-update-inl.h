@@ -13,13 +13,63 @@
 //
 // Known as algorithms for variance components, where they are derived otherwise: Zhou, Hu, Zhou,
 // Lange, JCGS 28 (2019), for sqrt(b / g); Wood, Fasiolo, Biometrics 73 (2017), for its square;
-// Dempster, Laird, Rubin, JRSS B 39 (1977), for H full.
+// Dempster, Laird, Rubin, JRSS B 39 (1977), for H full; MacKay, Neural Computation 4 (1992), for R.
 #pragma once
 
 #include "dense-inl.h"
 #include "kernels.h"
 
 namespace aruba_fast::ARUBA_ISA {
+
+constexpr double kFirstRidge = 0x1p-10;
+
+// x to row j of L, padded; returns its square, the rate of j.
+inline double row_of_root(const ProximalUpdate& call, std::int64_t j, double* x) {
+  fill(call.n, 0, x);
+  if (call.diagonal) x[j] = call.root[j];
+  else copy(j + 1, call.root + j * matrix_stride(call.n), x);
+  return dot(x, x, call.n);
+}
+
+// phi by K + L^T R L, R its own prior, and a trace of the diagonal, which decides where columns
+// depend on each other; then R by the step's phi and what is left unsure of it.
+inline void move_phi(const ProximalUpdate& call, const ProximalSums& sums, double* known,
+                     double* step, double* column, double* diagonal) {
+  const std::int64_t n = call.n, stride = matrix_stride(n);
+  copy(n * stride, sums.known, known);
+  fill(stride, 0, step);
+  for (std::int64_t j = 0; j < n; ++j) step[j] = sums.v[j];
+  for (std::int64_t j = 0; j < n; ++j) {
+    const double rate = row_of_root(call, j, column);
+    // To begin with, a thousandth of what the tasks say; L is diagonal then.
+    if (call.ridge[j] == 0 && rate > 0) call.ridge[j] = kFirstRidge * known[j * stride + j] / rate;
+    add_outer<1>(column, stride, call.ridge + j, n, known, stride, true);
+    axpy(n, -call.ridge[j] * call.phi[j], column, step);
+  }
+  double* const factor = known + n * stride;
+  double jitter = 0x1p-26;
+  do {
+    copy(n * stride, known, factor);
+    for (std::int64_t j = 0; j < n; ++j) {
+      double& own = factor[j * stride + j];
+      own = own > 0 ? own * (1 + jitter) : 1;
+    }
+    jitter *= 16;
+  } while (cholesky(factor, n, stride, column, diagonal, [](std::int64_t) { return false; }) == 0 &&
+           jitter < 1);
+  solve(factor, n, stride, step);
+  const double length = aruba_fast::sqrt(dot(step, step, n)),
+               shorter = length > call.longest ? call.longest / length : 1;
+  *call.moved = shorter * length;
+  for (std::int64_t j = 0; j < n; ++j) {
+    const double rate = row_of_root(call, j, column);
+    call.phi[j] += shorter * dot(column, step, n);
+    solve_lower(factor, n, stride, column);
+    const double unsure = call.scale * dot(column, column, n), most = 0x1p20 * call.tasks / rate,
+                 square = call.phi[j] * call.phi[j], ridge = call.scale / (square + unsure);
+    call.ridge[j] = rate > 0 ? (ridge < most ? ridge : most) : 0;
+  }
+}
 
 inline void proximal_update(const ProximalUpdate& call) {
   const std::int64_t n = call.n, stride = matrix_stride(n);
@@ -31,27 +81,7 @@ inline void proximal_update(const ProximalUpdate& call) {
                 *const diagonal = column + stride;
   const auto never = [](std::int64_t) { return false; };
 
-  // phi, by K + a trace of its diagonal, which decides where columns depend on each other.
-  fill(stride, 0, step);
-  for (std::int64_t j = 0; j < n; ++j) step[j] = sums.v[j];
-  double jitter = 0x1p-26;
-  do {
-    copy(n * stride, sums.known, known);
-    for (std::int64_t j = 0; j < n; ++j) {
-      double& own = known[j * stride + j];
-      own = own > 0 ? own * (1 + jitter) : 1;
-    }
-    jitter *= 16;
-  } while (cholesky(known, n, stride, column, diagonal, never) == 0 && jitter < 1);
-  solve(known, n, stride, step);
-  const double length = aruba_fast::sqrt(dot(step, step, n)),
-               shorter = length > call.longest ? call.longest / length : 1;
-  for (std::int64_t j = 0; j < n; ++j) {
-    const double moved =
-        call.diagonal ? call.root[j] * step[j] : dot(call.root + j * stride, step, j + 1);
-    call.phi[j] += shorter * moved;
-  }
-  *call.moved = shorter * length;
+  move_phi(call, sums, known, step, column, diagonal);
   if (call.only_phi) return;
 
   if (call.diagonal) {

@@ -10,7 +10,7 @@ import numpy as np
 import reference
 from scipy.optimize import minimize
 
-GROWTH, HELD = 1e-3, 0.25
+GROWTH, HELD = 1e-3, 1 / 16
 
 
 def curvature(loss, z, y):
@@ -54,7 +54,7 @@ class Pass:
     """All tasks at phi and h: the sums that the next ones are made of."""
 
     def __init__(self, pieces, phi, h, loss, q):
-        n = len(phi)
+        n, self.n_tasks = len(phi), len(pieces)
         self.distance, self.g, self.score = np.zeros((n, n)), np.zeros((n, n)), np.zeros(n)
         self.residual = self.weight = self.evidence = 0.0
         for x, y in pieces:
@@ -83,19 +83,29 @@ class Pass:
             self.scale = self.residual / self.weight
             self.evidence -= 0.5 * self.weight * np.log(self.scale)
 
-    def step(self):
-        return np.linalg.solve(self.g + 2.0**-26 * np.diag(np.diag(self.g)), self.score)
+    def step(self, phi, h, ridge):
+        """How far phi goes, held at zero by `ridge`; `ridge` becomes the next."""
+        if not ridge.any():
+            ridge[:] = 2.0**-10 * np.diag(self.g)
+        held = self.g + np.diag(ridge)
+        inverse = np.linalg.inv(held + 2.0**-26 * np.diag(np.diag(held)))
+        step = inverse @ (self.score - ridge * phi)
+        unsure = self.scale * np.diag(inverse)
+        most = 2.0**20 * self.n_tasks / np.diag(h)
+        ridge[:] = np.minimum(self.scale / ((phi + step) ** 2 + unsure), most)
+        return step
 
 
 def meta_fit(pieces, loss, q=1, covariance="full"):
-    """The learned phi, rates, and scale."""
+    """The learned phi, rates, scale and evidence, and the number of passes."""
     d = pieces[0][0].shape[1]
-    phi = np.zeros(q * d)
+    phi, ridge, n_passes = np.zeros(q * d), np.zeros(q * d), 2  # of the squares, and the last
     squares = np.tile(sum((x**2).sum(axis=0) for x, _ in pieces) / len(pieces), q)
     h = np.diag(1 / squares)
     for _ in range(12):
         now = Pass(pieces, phi, h, loss, q)
-        step = now.step()
+        n_passes += 1
+        step = now.step(phi, h, ridge)
         phi = phi + step
         if loss == "squared" or np.sqrt(step @ np.linalg.solve(h, step)) < 1e-2:
             break
@@ -106,16 +116,18 @@ def meta_fit(pieces, loss, q=1, covariance="full"):
         before = -np.inf
         for _ in range(200 if full else 100):
             now = Pass(pieces, phi, h, loss, q)
+            n_passes += 1
             if not now.evidence - before > GROWTH * len(pieces):
                 break
             before = now.evidence
-            phi = phi + now.step()
+            phi = phi + now.step(phi, h, ridge)
             if full:
                 total = len(pieces)
                 grown = now.distance / now.scale + total * h - h @ now.g @ h
-                h = (grown + HELD * n * held) / (total + HELD * n)
+                weight = HELD * n * (n - 1) / 2
+                h = (grown + weight * held) / (total + weight)
             else:
                 eta = np.diag(h)
                 h = np.diag(np.diag(now.distance) / now.scale / (eta * np.diag(now.g)))
     now = Pass(pieces, phi, h, loss, q)
-    return phi + now.step(), h, now.scale, now.evidence
+    return phi + now.step(phi, h, ridge), h, now.scale, now.evidence, n_passes
