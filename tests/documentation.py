@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = {
     "README.md": ([], []),
     "docs/theory.md": ([], []),
+    "docs/people.md": (["sklearn", "pandas", "matplotlib"], []),
     "docs/torch.md": (["torch"], []),
     "docs/jax.md": (["jax", "optax"], []),
     "docs/data.md": (

