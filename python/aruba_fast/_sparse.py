@@ -116,7 +116,7 @@ def _integers(function: str, name: str, value: Any) -> NDArray[Any]:
 
 def as_scipy(values: FloatArray, csr: Csr) -> Any:
     """The rows as a `csr_array` of scipy.sparse."""
-    from scipy.sparse import csr_array  # type: ignore[import-untyped]
+    from scipy.sparse import csr_array
 
     shape = (len(csr.begins) - 1, csr.n_features)
     return csr_array((values, csr.columns, csr.begins), shape=shape)

@@ -68,7 +68,7 @@ def learned(
         # Of errors of variance s, sum |r| / b + |theta - phi|^2 / (2 s) in the norm of H^-1 is to
         # be smallest; b, the mean error, is sqrt(s / 2) by Laplace's distribution.
         coef *= np.sqrt(2 * fit.scale) if fit.scale > 0 else 1.0
-    return Population(fit.phi.astype(np.float64), fit.rule(coef), loss, spread)
+    return Population(fit.phi.astype(np.float64), fit.rule(coef * fit.coef), loss, spread)
 
 
 def _descended(tasks: Tasks, n_parameters: int, loss: str, coef: float) -> Population:
