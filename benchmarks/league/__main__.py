@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Those below 100 were seen when the library's own rule was made.
     parser.add_argument("--first", type=int, default=100, help="seed of the first (default 100)")
     parser.add_argument("--out", type=Path, default=Path("build/league"), help="folder of results")
+    parser.add_argument("--keep", type=Path, help="also write the numbers of all tables to a file")
     parser.add_argument("--again", action="store_true", help="play the methods anew")
     args = parser.parse_args(arguments)
     names = args.tables.split(",") if args.tables else tables.at_hand()
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results[name] = season.play(
                 table, yes_no, entrants, seeds, path, notes.print, args.again
             )
+    if args.keep:
+        args.keep.write_text(json.dumps(season.kept(results)) + "\n", encoding="utf-8")
     for shots in SHOTS:
         console.print(standings.grid(results, shots))
     console.print(standings.times(results))

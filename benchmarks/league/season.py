@@ -126,3 +126,24 @@ def outcome(entrant: Entrant, data: Split, seed: int) -> dict[str, Any]:
         for shots, p in predicted.items()
     }
     return result
+
+
+def kept(results: dict[str, Results]) -> dict[str, Results]:
+    """What the standings are made of, for a file that is kept: errors to six digits."""
+
+    def errors(one: dict[str, Any]) -> dict[str, Any]:
+        return {
+            shots: {"people": None if e["people"] is None else float(f"{e['people']:.6g}")}
+            for shots, e in one["errors"].items()
+        }
+
+    return {
+        name: {key: r[key] for key in ("yes_no", "people", "rows", "features", "seconds")}
+        | {
+            "splits": {
+                seed: {m: {"errors": errors(one)} for m, one in of.items() if "errors" in one}
+                for seed, of in r["splits"].items()
+            }
+        }
+        for name, r in results.items()
+    }

@@ -137,3 +137,37 @@ def times(results: dict[str, Results]) -> Grid:
         cells = (of_table["seconds"].get(method) for method in playing)
         shown.add_row(name, *(f"{c['median']:.3g}" if c else "" for c in cells))
     return shown
+
+
+def page(results: dict[str, Results], shots: str) -> list[str]:
+    """The lines of a table in Markdown, as docs/league.md has it; our losses first."""
+    shares = {name: excess(of_table, JUDGES, shots) for name, of_table in results.items()}
+    lines = [
+        "| table | ours | best mixed model | | pooled | Reptile | alone | ours to the best |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in sorted(shares, key=lambda name: -shares[name][1]):
+        of_table = results[name]
+        mixed = best(of_table, MIXED, shots)
+        of_mixed = [_mean(of_table, mixed, shots), (mixed or "").rpartition("-")[2]]
+        cells = [name, _mean(of_table, OURS, shots), *of_mixed]
+        cells += [_mean(of_table, method, shots) for method in (POOLED, REPTILE, ALONE)]
+        _, share, spread = shares[name]
+        against = f"{100 * share:+.1f} ± {100 * spread:.1f} %"
+        cells.append(f"**{against}**" if lost(of_table, shots) else against)
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def page_of_seconds(results: dict[str, Results]) -> list[str]:
+    """The lines of a table of seconds in Markdown."""
+    methods = (OURS, *(m for m in MIXED if m.startswith("mixed")), POOLED, REPTILE, ALONE)
+    lines = [
+        "| table | people | rows | features | " + " | ".join(methods) + " |",
+        "|---" * (4 + len(methods)) + "|",
+    ]
+    for name, of_table in results.items():
+        cells = [name, *(str(of_table[key]) for key in ("people", "rows", "features"))]
+        cells += [f"{of_table['seconds'][m]['median']:.3g}" for m in methods]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
