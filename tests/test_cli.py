@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from tables import written
 
 import aruba_fast as af
 from aruba_fast import datasets
@@ -136,9 +137,10 @@ def test_import_of_the_library_does_not_need_the_extra():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child on Windows")
 def test_ctrl_c_ends_cleanly_and_loses_no_seed_that_was_done(tmp_path):
-    path = tmp_path / "demo.json"
+    path, table = tmp_path / "demo.json", written(tmp_path / "people.npz")
+    options = ["--data", table, "--seeds", "100000", "--json", path]
     with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "demo", "--seeds", "100000", "--json", path],
+        [sys.executable, "-c", MAIN, "demo", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
