@@ -73,7 +73,7 @@ class SparseRunner : private SparseColumns<T> {
   void start(std::int64_t position) {
     if (call_.learned) gather_learned(*call_.learned);
     else gather(phi_, static_cast<const T*>(call_.phi) + position * call_.phi_stride);
-    std::memcpy(theta_, phi_, static_cast<std::size_t>(n_) * sizeof(T));
+    copy_numbers(phi_, n_, theta_);
     for (int s = 0; s < kStates; ++s) clear(state_[s]);
     for (int i = 0; i < kParameters; ++i)
       if (given_[i]) gather(parameters_[i], given_[i]);
@@ -231,14 +231,14 @@ class SparseRunner : private SparseColumns<T> {
         for (std::int64_t j = 0; part && j < n; ++j) part[j] = static_cast<T>(__builtin_nan(""));
       return;
     }
-    std::memcpy(theta_hat, phi, static_cast<std::size_t>(n) * sizeof(T));
+    copy_numbers(phi, n, theta_hat);
     std::memset(grad_sq, 0, static_cast<std::size_t>(n) * sizeof(T));
     scatter(theta_hat, theta_, same);
     scatter(grad_sq, state_[0], same);
     if (!theta_bar) return;
     for (std::int64_t at = 0; at < n_; ++at)
       theta_sum_[at] += static_cast<double>(n_rounds_ - seen_[at]) * theta_[at];
-    std::memcpy(theta_bar, phi, static_cast<std::size_t>(n) * sizeof(T));
+    copy_numbers(phi, n, theta_bar);
     const double rounds = static_cast<double>(n_rounds_);
     scatter(theta_bar, theta_sum_, [rounds](double sum) { return static_cast<T>(sum / rounds); });
   }
@@ -246,12 +246,10 @@ class SparseRunner : private SparseColumns<T> {
   void compress(std::int64_t position) {
     SparseResult& result = call_.results[position];
     result.n_columns = n_columns_;
-    std::memcpy(call_.columns + result.at, columns_,
-                static_cast<std::size_t>(n_columns_) * sizeof(std::int32_t));
+    copy_numbers(columns_, n_columns_, call_.columns + result.at);
     const std::int64_t at = result.at * outputs_;
-    const std::size_t bytes = static_cast<std::size_t>(n_) * sizeof(T);
-    std::memcpy(static_cast<T*>(call_.theta_hat) + at, theta_, bytes);
-    std::memcpy(static_cast<T*>(call_.grad_sq) + at, state_[0], bytes);
+    copy_numbers(theta_, n_, static_cast<T*>(call_.theta_hat) + at);
+    copy_numbers(state_[0], n_, static_cast<T*>(call_.grad_sq) + at);
     result.spread = spread_of(theta_, phi_, state_[0], parameters_[0], n_);
     const double weight = call_.weights ? call_.weights[position] : 1;
     // Numbers alone have a spread that is one, and those of float32 are far from what is too large.

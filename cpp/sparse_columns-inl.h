@@ -9,6 +9,12 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+// Of tasks without an entry there are no numbers, and perhaps no memory.
+template <class V>
+ARUBA_RULE void copy_numbers(const V* from, std::int64_t n, V* to) {
+  if (n) std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(V));
+}
+
 template <class T>
 class SparseColumns {
  protected:
@@ -79,7 +85,7 @@ class SparseColumns {
 
   template <class V>
   void clear(V* part) const {
-    std::memset(part, 0, static_cast<std::size_t>(n_) * sizeof(V));
+    if (n_) std::memset(part, 0, static_cast<std::size_t>(n_) * sizeof(V));
   }
 
   template <class Body>
