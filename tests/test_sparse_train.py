@@ -235,3 +235,21 @@ def test_memory_is_that_of_the_rows_and_a_few_numbers_a_feature(round_size):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200 * 1024  # KB: 200 bytes a feature
+
+
+@pytest.mark.parametrize("hyper", [{}, {"learning_rate": 0.3, "zeta": 1.0}], ids=["auto", "units"])
+@pytest.mark.parametrize("empty", ["the first", "all"])
+@pytest.mark.parametrize("round_size", [1, 4])
+def test_tasks_without_an_entry(rng, round_size, empty, hyper):
+    """They count as tasks, and move nothing; they come before there is memory for any column."""
+    x = 0.5 * rng.standard_normal((16, 40)) * (rng.random((16, 40)) < 0.1)
+    x[:4] = 0.0
+    if empty == "all":
+        x[:] = 0.0
+    y, offsets = rng.standard_normal(16), [0, 2, 4, 7, 16]
+    tables = af.Tasks(x, y, offsets), af.Tasks(csr_array(x), y, offsets)
+    options = {"round_size": round_size, "n_passes": 2}
+    learners, histories = trained(tables, np.zeros(40), "squared", options, **hyper)
+    assert_close(*learners, 1e-12)
+    np.testing.assert_allclose(histories[1].loss, histories[0].loss, 1e-12)
+    assert learners[1].n_tasks == 8
