@@ -211,3 +211,23 @@ def test_a_full_matrix_learns_from_them_as_from_dense_rows(rng):
     for learner, tasks in zip(learners, tables, strict=True):
         learner.update(learner.run(tasks, loss="squared", batch_size=2))
     np.testing.assert_array_equal(learners[1].H, learners[0].H)
+
+
+def test_arrays_that_are_not_aligned(rng):
+    """As a record or a file may have them: read as if they were."""
+
+    def shifted(array):
+        memory = np.zeros(array.nbytes + 1, np.uint8)
+        memory[1:] = np.frombuffer(array.tobytes(), np.uint8)
+        return memory[1:].view(array.dtype)
+
+    dense, _ = both(rng, "squared", 20, (3, 4, 5), np.float64)
+    x = csr_array(dense.x)
+    matrix = csr_array(x)
+    for name, kind in (("data", np.float64), ("indices", np.int64), ("indptr", np.int64)):
+        setattr(matrix, name, shifted(getattr(x, name).astype(kind)))
+        assert not getattr(matrix, name).flags.aligned
+    tasks = af.Tasks(matrix, dense.y, np.append(dense.starts, len(dense.y)))
+    np.testing.assert_array_equal(tasks.x.toarray(), dense.x)
+    run = [af.run_tasks(t, np.zeros(20), af.OGD(0.1), loss="squared") for t in (dense, tasks)]
+    np.testing.assert_array_equal(run[1].theta_hat, run[0].theta_hat)

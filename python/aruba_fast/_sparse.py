@@ -93,6 +93,7 @@ def checked_csr(function: str, x: Any) -> tuple[FloatArray, Csr]:
             f"{function}: `x` must live in host memory: got CSR on {_arrays.device_of(values)}, "
             "expected x.get()"
         )
+    values = np.require(values, requirements=["C", "A"])
     begins = _integers(function, "indptr", pointers)
     columns = _integers(function, "indices", indices)
     if len(begins) != n_rows + 1:
@@ -111,7 +112,7 @@ def _integers(function: str, name: str, value: Any) -> NDArray[Any]:
             f"{function}: `x` must have `{name}` of int32 or int64: got {array.dtype} of shape "
             f"{array.shape}, expected scipy.sparse.csr_array(x)"
         )
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=["C", "A"])
 
 
 def as_scipy(values: FloatArray, csr: Csr) -> Any:
