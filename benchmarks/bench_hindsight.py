@@ -23,12 +23,19 @@ class Inputs(NamedTuple):
     loss: str
 
 
-def inputs(loss: str) -> Inputs:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((N_TASKS, M, D))
-    z = np.einsum("tmd,td->tm", x, rng.standard_normal((N_TASKS, D)))
+def drawn(
+    rng: np.random.Generator, loss: str, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [n_tasks, m, d] and labels of linear tasks, each with parameters of its own."""
+    n_tasks, _, d = shape
+    x = rng.standard_normal(shape)
+    z = np.einsum("tmd,td->tm", x, rng.standard_normal((n_tasks, d)))
     z += rng.logistic(size=z.shape)
-    y = (z > 0) * 1.0 if loss == "logistic" else z
+    return x, (z > 0) * 1.0 if loss == "logistic" else z
+
+
+def inputs(loss: str) -> Inputs:
+    x, y = drawn(np.random.default_rng(0), loss, (N_TASKS, M, D))
     return Inputs(x, y, af.Tasks(x, y), loss)
 
 
@@ -70,17 +77,23 @@ def with_numpy(i: Inputs) -> Entrant:
     return Entrant(run, lambda: out)
 
 
-def expected(i: Inputs) -> Arrays:
-    """Newton's method on all tasks at once, far more steps than needed."""
-    theta = np.zeros((N_TASKS, D))
+def by_newton(
+    x: np.ndarray, y: np.ndarray, loss: str, center: np.ndarray, penalty: np.ndarray
+) -> np.ndarray:
+    """The least of losses and penalty/2 (theta - center)^2: all tasks at once, many more steps."""
+    theta = np.tile(center, (len(x), 1))
     for _ in range(20):
-        z = np.einsum("tmd,td->tm", i.x, theta)
-        p = 1.0 / (1.0 + np.exp(-z)) if i.loss == "logistic" else z
-        weight = p * (1.0 - p) if i.loss == "logistic" else np.ones_like(z)
-        gradient = np.einsum("tmd,tm->td", i.x, p - i.y) + PENALTY * theta
-        hessian = np.einsum("tmd,tm,tme->tde", i.x, weight, i.x) + PENALTY * np.eye(D)
+        z = np.einsum("tmd,td->tm", x, theta)
+        p = 1.0 / (1.0 + np.exp(-z)) if loss == "logistic" else z
+        weight = p * (1.0 - p) if loss == "logistic" else np.ones_like(z)
+        gradient = np.einsum("tmd,tm->td", x, p - y) + penalty * (theta - center)
+        hessian = np.einsum("tmd,tm,tme->tde", x, weight, x) + np.diag(penalty)
         theta -= np.linalg.solve(hessian, gradient[..., None])[..., 0]
-    return {"theta_star": theta}
+    return theta
+
+
+def expected(i: Inputs) -> Arrays:
+    return {"theta_star": by_newton(i.x, i.y, i.loss, np.zeros(D), np.full(D, PENALTY))}
 
 
 WORKS = [

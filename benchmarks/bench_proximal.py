@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from bench_hindsight import by_newton, drawn
 from race import Arrays, Entrant, Work, cases, measure, need
 
 import aruba_fast as af
@@ -26,10 +27,7 @@ class Inputs(NamedTuple):
 
 def inputs(loss: str) -> Inputs:
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((N_TASKS, M, D))
-    z = np.einsum("tmd,td->tm", x, rng.standard_normal((N_TASKS, D)))
-    z += rng.logistic(size=z.shape)
-    y = (z > 0) * 1.0 if loss == "logistic" else z
+    x, y = drawn(rng, loss, (N_TASKS, M, D))
     phi, rates = 0.1 * rng.standard_normal(D), 0.1 + rng.random(D)
     return Inputs(x, y, af.Tasks(x, y), phi, rates, loss)
 
@@ -87,16 +85,7 @@ def with_numpy(i: Inputs) -> Entrant:
 
 
 def expected(i: Inputs) -> Arrays:
-    """Newton's method by features on all tasks at once, far more steps than needed."""
-    theta = np.tile(i.phi, (N_TASKS, 1))
-    for _ in range(20):
-        z = np.einsum("tmd,td->tm", i.x, theta)
-        p = 1.0 / (1.0 + np.exp(-z)) if i.loss == "logistic" else z
-        weight = p * (1.0 - p) if i.loss == "logistic" else np.ones_like(z)
-        gradient = np.einsum("tmd,tm->td", i.x, p - i.y) + (theta - i.phi) / i.rates
-        hessian = np.einsum("tmd,tm,tme->tde", i.x, weight, i.x) + np.diag(1 / i.rates)
-        theta -= np.linalg.solve(hessian, gradient[..., None])[..., 0]
-    return {"theta_hat": theta}
+    return {"theta_hat": by_newton(i.x, i.y, i.loss, i.phi, 1 / i.rates)}
 
 
 WORKS = [

@@ -15,6 +15,8 @@ enum class Type : std::uint8_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
 constexpr std::int64_t size_of(Type type) {
   return type == Type::kFloat64 ? 8 : type == Type::kFloat32 ? 4 : 2;
 }
+// Of the kernels of a type, where there are those of float32 and of float64.
+constexpr int index_of(Type type) { return type == Type::kFloat64; }
 constexpr const char* name_of(Type type) {
   constexpr const char* names[] = {"float32", "float64", "bfloat16", "float16"};
   return names[static_cast<int>(type)];

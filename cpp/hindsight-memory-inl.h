@@ -1,8 +1,8 @@
 // One task's least-loss problem: its memory, and its design in coordinates that have full rank.
 #pragma once
 
-#include "dense-inl.h"
 #include "kernels.h"
+#include "solver_task-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -47,7 +47,7 @@ struct HindsightMemory {
     for (std::int64_t** features : {&order, &state_of})
       *features = reinterpret_cast<std::int64_t*>(take(d));
     contrasts = take(q * (q + 1));
-    for (double** matrix : {&hessian, &factor}) *matrix = take(n * stride_of(n));
+    for (double** matrix : {&hessian, &factor}) *matrix = take(n * matrix_stride(n));
     size = used;
   }
 
@@ -57,11 +57,12 @@ struct HindsightMemory {
 
 // sum_i w_i l(<theta, x_i>, y_i) + ridge/2 |theta|^2 in the coordinates u of theta = u basis; the
 // softmax has a u for each of the n_classes - 1 contrasts between classes.
-struct Problem : HindsightMemory {
+struct Problem : HindsightMemory, Stopping<HindsightCall> {
   Problem(const HindsightCall& of_call, std::int64_t n_rows)
       : Problem(of_call, n_rows, n_rows < of_call.n_features ? n_rows : of_call.n_features) {}
   Problem(const HindsightCall& of_call, std::int64_t n_rows, std::int64_t most_rank)
       : HindsightMemory(of_call.scratch, n_rows, of_call.n_features, of_call.n_classes, most_rank),
+        Stopping(of_call),
         call(of_call),
         facts(facts_of(call.loss_kind)),
         m(n_rows),
@@ -93,45 +94,18 @@ struct Problem : HindsightMemory {
 
   bool piecewise() const { return facts.minimization == Minimization::kPiecewise; }
 
-  // Did somebody ask to stop?
-  bool stopped() const {
-    if (call.poll) call.poll(call.poll_context);
-    return asked();
-  }
-  bool asked() const { return __atomic_load_n(call.stop, __ATOMIC_RELAXED); }
-
-  // The same after some 50 us of multiplications only.
-  bool stopped_after(std::int64_t multiplications) const {
-    work_done += multiplications;
-    if (work_done < (std::int64_t{1} << 18)) return false;
-    work_done = 0;
-    return stopped();
-  }
-  auto stop() const {
-    return [this](std::int64_t multiplications) { return stopped_after(multiplications); };
-  }
-
   // The rows as float64 with their weights in the task's loss; false where one is not finite.
   template <class T>
   bool read(std::int64_t first) {
-    const T* rows = static_cast<const T*>(call.x) + first * d;
-    const T* labels = static_cast<const T*>(call.y) + first;
-    double any = 0;
     for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t j = 0; j < d; ++j) {
-        const double value_ij = static_cast<double>(rows[i * d + j]);
-        x[i * dp + j] = value_ij;
-        any += value_ij - value_ij;
-      }
-      for (std::int64_t j = d; j < dp; ++j) x[i * dp + j] = 0;
-      y[i] = label[i] = static_cast<double>(labels[i]);
-      any += y[i] - y[i];
       const std::int64_t batch = i / call.batch_size * call.batch_size,
                          in_batch = m - batch < call.batch_size ? m - batch : call.batch_size;
       w[i] = static_cast<double>(call.n_epochs) / static_cast<double>(in_batch);
     }
-    for (std::int64_t i = m; i < mp; ++i) y[i] = label[i] = w[i] = 0;
-    return any == 0;
+    for (std::int64_t i = m; i < mp; ++i) w[i] = 0;
+    const bool finite = read_rows<T>(call.x, call.y, first, m, d, x, y);
+    copy(m, y, label);
+    return finite;
   }
 
   void use(std::int64_t rank, double* design) {
@@ -139,7 +113,7 @@ struct Problem : HindsightMemory {
     r = rank;
     rp = padded(r);
     n = r * q;
-    stride = stride_of(n);
+    stride = matrix_stride(n);
     for (double* vector : {u, gradient, step, trial, right, residual, inside, best})
       fill(n + kPad, 0, vector);
   }
@@ -170,9 +144,6 @@ struct Problem : HindsightMemory {
   double norm(const double* vector) const { return aruba_fast::sqrt(dot(vector, vector, n)); }
 
   double contrast(std::int64_t k, std::int64_t c) const { return contrasts[k * (q + 1) + c]; }
-
- private:
-  mutable std::int64_t work_done = 0;
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -134,8 +134,7 @@ struct ProximalCall {
   Loss loss_kind;
   const double* phi;
   std::int64_t phi_stride;  // 0: one phi for all
-  const double* root;       // L, the lower triangle in rows of `root_stride`, or its diagonal
-  std::int64_t root_stride;
+  const double* root;       // L, the lower triangle in rows of matrix_stride, or its diagonal
   bool diagonal;
   double *theta, *grad_sq, *loss;  // of every task; null: not wanted
   double* sums;                    // of blocks of `block` tasks, see ProximalSums; null: not wanted

@@ -16,7 +16,6 @@ namespace aruba_fast {
 namespace {
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-int index_of(Type type) { return type == Type::kFloat64; }
 
 // Sum of an array in float64, compensated.
 double sum_of(const double* values, std::int64_t n) {

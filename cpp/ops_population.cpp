@@ -2,7 +2,8 @@
 #include <cmath>
 #include <limits>
 
-#include "proximal_engine.h"
+#include "ops_proximal.h"
+#include "solver_crew.h"
 
 namespace aruba_fast {
 namespace {
@@ -24,7 +25,7 @@ constexpr double kHeld = 1.0 / 16;
 class Learning {
  public:
   Learning(const TaskTable& table, const ProximalOptions& options, Watch& watch)
-      : engine_(table, options, watch),
+      : crew_(table, options.loss, options.n_classes, kernels().proximal_numbers, watch),
         n_(table.n_features * options.n_classes),
         n_features_(table.n_features),
         n_tasks_(table.n_tasks),
@@ -75,9 +76,12 @@ class Learning {
                        block = (n_tasks_ + n_blocks_ - 1) / n_blocks_,
                        used = (n_tasks_ + block - 1) / block;
     ProximalCall call{};
+    call.phi = phi_;
+    call.root = root_.get();
+    call.diagonal = diagonal_;
     call.sums = sums_.get();
     call.block = block;
-    engine_.run(call, phi_, root_.get(), diagonal_);
+    crew_.run("meta_fit", call, kernels().proximal);
     double* const into = sums_.get();
     for (std::int64_t i = 1; i < used; ++i) {
       const double* const from = into + i * size;
@@ -91,9 +95,9 @@ class Learning {
     for (std::int64_t j = 0; j < n_; ++j) {
       const double size = sums.rows[j % n_features_] / *sums.tasks,
                    first = size > 0 ? 1 / std::sqrt(size) : 0;
-      root_.get()[j] = first;
-      low_.get()[j] = first * std::sqrt(kLeastRate);
-      high_.get()[j] = first * std::sqrt(kMostRate);
+      root_[j] = first;
+      low_[j] = first * std::sqrt(kLeastRate);
+      high_[j] = first * std::sqrt(kMostRate);
     }
   }
 
@@ -156,7 +160,7 @@ class Learning {
     for (std::int64_t j = 0; j < n_; ++j) {
       const double rate = own[static_cast<std::size_t>(j)];
       root[j * stride + j] = rate;
-      prior_.get()[j] = rate * rate;
+      prior_[j] = rate * rate;
     }
     diagonal_ = false;
   }
@@ -166,13 +170,13 @@ class Learning {
     const std::int64_t stride = matrix_stride(n_);
     for (std::int64_t j = 0; j < n_; ++j) {
       if (wants_diagonal) {
-        population.rates[j] = root_.get()[j] * root_.get()[j];
+        population.rates[j] = root_[j] * root_[j];
         continue;
       }
       for (std::int64_t k = 0; k <= j; ++k) {
         double sum = 0;
         for (std::int64_t i = 0; i <= k; ++i)
-          sum = std::fma(root_.get()[j * stride + i], root_.get()[k * stride + i], sum);
+          sum = std::fma(root_[j * stride + i], root_[k * stride + i], sum);
         population.rates[j * n_ + k] = population.rates[k * n_ + j] = sum;
       }
     }
@@ -186,7 +190,7 @@ class Learning {
   // Of a loss that is not squared Newton's step is an approximation far away.
   static constexpr double kLongest = 4;
 
-  ProximalEngine engine_;
+  SolverCrew crew_;
   const std::int64_t n_, n_features_, n_tasks_;
   const LossFacts& facts_;
   const std::int64_t size_, n_blocks_;

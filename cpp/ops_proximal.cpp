@@ -5,7 +5,7 @@
 #include <cmath>
 #include <string>
 
-#include "proximal_engine.h"
+#include "solver_crew.h"
 
 namespace aruba_fast {
 namespace {
@@ -47,12 +47,16 @@ void run_proximal(const TaskTable& table, const ProximalOptions& options, const 
   const Numbers root(rates.diagonal ? rates.n : rates.n * matrix_stride(rates.n));
   factor(rates, root.get());
   ProximalCall call{};
+  call.phi = phi;
   call.phi_stride = phi_stride;
+  call.root = root.get();
+  call.diagonal = rates.diagonal;
   call.theta = outputs.theta;
   call.grad_sq = outputs.grad_sq;
   call.loss = outputs.loss;
   call.block = 1;
-  ProximalEngine(table, options, watch).run(call, phi, root.get(), rates.diagonal);
+  SolverCrew(table, options.loss, options.n_classes, kernels().proximal_numbers, watch)
+      .run("run_tasks", call, kernels().proximal);
 }
 
 }  // namespace aruba_fast

@@ -11,8 +11,6 @@ namespace {
 // Entries times epochs, about 0.2 ms.
 constexpr std::int64_t kParallelFrom = std::int64_t{1} << 14;
 
-int index_of(Type type) { return type == Type::kFloat64; }
-
 template <class Begin>
 void require_begins(const char* function, const Begin* begins, std::int64_t n_rows,
                     std::int64_t n_entries) {

@@ -1,6 +1,5 @@
 // The online loop over tasks with sparse rows: a round costs the entries of its tasks.
 #include <algorithm>
-#include <mutex>
 
 #include "ops_sparse.h"
 #include "sparse_learner.h"
@@ -8,12 +7,8 @@
 namespace aruba_fast {
 namespace {
 
-int index_of(Type type) { return type == Type::kFloat64; }
-
 // Parameters of results that a round has in hand.
 constexpr std::int64_t kBlockParameters = std::int64_t{1} << 20;
-// What a round takes at least, in coordinates that are moved.
-constexpr std::int64_t kRoundWork = 1024;
 
 // A column's sums over the tasks of a round, in pairs.
 struct Sums {
@@ -36,21 +31,14 @@ class SparseTraining {
   }
 
   void run() {
-    const auto reported = std::chrono::milliseconds(100);
-    auto last = std::chrono::steady_clock::now();
+    AfterRound after_round(training_, watch_, table_.n_tasks);
     for (std::int64_t first = 0; first < table_.n_tasks; first += training_.round_size) {
       const std::int64_t end = std::min(table_.n_tasks, first + training_.round_size);
       Statistics statistics{nullptr};
       if (end - first == 1) one_task(first, statistics);
       else many_tasks(first, end, statistics);
       learn(first, statistics);
-      watch_.poll(kRoundWork);
-      if (watch_.stop) throw Interrupted("meta_train: interrupted");
-      if (training_.progress &&
-          (end == table_.n_tasks || std::chrono::steady_clock::now() - last > reported)) {
-        last = std::chrono::steady_clock::now();
-        training_.progress(end, table_.n_tasks);
-      }
+      after_round(0, end);
     }
   }
 
@@ -76,7 +64,6 @@ class SparseTraining {
     if (theta_hat_.size() < bytes) {
       theta_hat_.resize(bytes);
       grad_sq_.resize(bytes);
-      columns_.resize(static_cast<std::size_t>(n_columns));
     }
     columns_.resize(std::max(columns_.size(), static_cast<std::size_t>(n_columns)));
     SparseCall call = crew_.call();
@@ -193,12 +180,10 @@ class SparseTraining {
   double phi_at(std::int64_t i) const { return static_cast<double>(learner_.coordinates()[i].phi); }
 
   void learn(std::int64_t first, const Statistics& statistics) {
-    std::optional<double> meta_step;
-    if (training_.meta_step) meta_step = training_.meta_step(*state_.n_tasks + statistics.n_tasks);
-    else if (training_.n_visits) meta_step = training_.annealed_step(first);
-    std::unique_lock<StateLock> held;
-    if (training_.lock) held = std::unique_lock(*training_.lock);
-    learner_.learn(statistics, meta_step ? &*meta_step : nullptr);
+    const auto step =
+        training_.step_of(first, [&] { return *state_.n_tasks + statistics.n_tasks; });
+    const auto held = training_.held();
+    learner_.learn(statistics, step ? &*step : nullptr);
   }
 
   const TaskTable& table_;
@@ -221,20 +206,15 @@ template <class T>
 void train(const TaskTable& table, const TaskOptions& options, MetaState& state,
            const MetaTraining& training, Watch& watch) {
   SparseTraining<T> work(table, options, state, training, watch);
-  const auto with_lock = [&](auto body) {
-    std::unique_lock<StateLock> held;
-    if (training.lock) held = std::unique_lock(*training.lock);
-    body();
-  };
   const auto close = [&] {
-    with_lock([&] {
-      if (training.settle) *training.settle = nullptr;
-      work.settle();
-    });
+    const auto held = training.held();
+    if (training.settle) *training.settle = nullptr;
+    work.settle();
   };
-  with_lock([&] {
-    if (training.settle) *training.settle = [&work] { work.settle(); };
-  });
+  if (training.settle) {
+    const auto held = training.held();
+    *training.settle = [&work] { work.settle(); };
+  }
   try {
     work.run();
   } catch (...) {

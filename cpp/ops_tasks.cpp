@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <mutex>
 
 #include "ops_sparse.h"
 #include "rules/step.h"
@@ -17,10 +16,7 @@ namespace {
 constexpr std::int64_t kParallelFrom = std::int64_t{1} << 18;
 // meta_train keeps the results of this many parameters at a time.
 constexpr std::int64_t kBlockParameters = std::int64_t{1} << 20;
-// What a round takes at least, in coordinates that are moved.
-constexpr std::int64_t kRoundWork = 1024;
 
-int index_of(Type type) { return type == Type::kFloat64; }
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // n_outputs rows of n numbers, each padded to `stride` with `padding`; a null `from` repeats
@@ -160,6 +156,16 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
   on_threads(threads, body, watch_);
 }
 
+void AfterRound::operator()(std::int64_t moved, std::int64_t end) {
+  watch_.poll(kRoundWork + moved);
+  if (watch_.stop) throw Interrupted("meta_train: interrupted");
+  if (!training_.progress) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (end < n_tasks_ && now - reported_ <= std::chrono::milliseconds(100)) return;
+  reported_ = now;
+  training_.progress(end, n_tasks_);
+}
+
 void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& state,
                 const MetaTraining& training, Watch& watch) {
   if (table.rows.columns) return meta_train_sparse(table, options, state, training, watch);
@@ -178,8 +184,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
   initialization.type = state.type;
   initialization.n_dimensions = 1;
   initialization.shape[0] = n;
-  const auto reported = std::chrono::milliseconds(100);
-  auto last = std::chrono::steady_clock::now();
+  AfterRound after_round(training, watch, table.n_tasks);
   for (std::int64_t first = 0; first < table.n_tasks; first += training.round_size) {
     const std::int64_t end = std::min(table.n_tasks, first + training.round_size);
     require_in_ball("meta_train", initialization, options.radius);
@@ -208,21 +213,12 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
                                  .type = state.type};
       add_round("meta_train", state.limited(round), statistics, training.skipped + at);
     }
-    std::optional<double> meta_step;
-    if (training.meta_step) meta_step = training.meta_step(*state.n_tasks + statistics.n_tasks);
-    else if (training.n_visits) meta_step = training.annealed_step(first);
+    const auto step = training.step_of(first, [&] { return *state.n_tasks + statistics.n_tasks; });
     {
-      std::unique_lock<StateLock> held;
-      if (training.lock) held = std::unique_lock(*training.lock);
-      state.apply_own("meta_train", statistics, meta_step ? &*meta_step : nullptr);
+      const auto held = training.held();
+      state.apply_own("meta_train", statistics, step ? &*step : nullptr);
     }
-    watch.poll(kRoundWork + (end - first) * n);
-    if (watch.stop) throw Interrupted("meta_train: interrupted");
-    if (training.progress &&
-        (end == table.n_tasks || std::chrono::steady_clock::now() - last > reported)) {
-      last = std::chrono::steady_clock::now();
-      training.progress(end, table.n_tasks);
-    }
+    after_round((end - first) * n, end);
   }
 }
 

@@ -1,8 +1,10 @@
 // Rounds of whole tasks, and the online loop over rounds.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -92,9 +94,36 @@ struct MetaTraining {
   // unless `meta_step` chooses them. Zero: the learner's own steps.
   std::int64_t n_visits = 0, n_visited = 0;
 
-  double annealed_step(std::int64_t first) const {
+  // Of the round that begins with task `first`; seen() tells the tasks seen, and is asked only
+  // where somebody wants to know. Nothing: the learner's own step.
+  template <class Seen>
+  std::optional<double> step_of(std::int64_t first, Seen seen) const {
+    if (meta_step) return meta_step(seen());
+    if (n_visits == 0) return std::nullopt;
     return 1 - static_cast<double>(n_visited + first) / static_cast<double>(n_visits);
   }
+
+  std::unique_lock<StateLock> held() const {
+    return lock ? std::unique_lock(*lock) : std::unique_lock<StateLock>();
+  }
+};
+
+// What the host does when a round is over: it looks whether somebody wants the end, and reports.
+class AfterRound {
+ public:
+  AfterRound(const MetaTraining& training, Watch& watch, std::int64_t n_tasks)
+      : training_(training), watch_(watch), n_tasks_(n_tasks) {}
+  // `moved` coordinates, up to task `end`. Throws Interrupted.
+  void operator()(std::int64_t moved, std::int64_t end);
+
+ private:
+  // What a round takes at least, in coordinates that are moved.
+  static constexpr std::int64_t kRoundWork = 1024;
+
+  const MetaTraining& training_;
+  Watch& watch_;
+  const std::int64_t n_tasks_;
+  std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
 };
 
 // One pass over the table's order, a meta-update after every round. Throws Interrupted between

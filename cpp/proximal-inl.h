@@ -26,36 +26,25 @@ class ProximalTask {
   }
 
  private:
+  static constexpr double kTolerance = 1e-10;  // of the gap, where there are kinks
+
   bool minimize() {
     if (!is_kinked(p_.call.loss_kind)) return newton_.minimize();
+    newton_.start();
     interior_point();
     return true;
   }
 
   // Of a loss with kinks, whose labels take the scores of phi: leaves p.v, and the dual as p.slope.
   void interior_point() {
-    const HindsightCall call = {.x = nullptr,
-                                .y = nullptr,
-                                .starts = nullptr,
-                                .stops = nullptr,
-                                .n_tasks = 1,
-                                .n_features = p_.d,
-                                .n_classes = 1,
-                                .batch_size = 1,
-                                .n_epochs = 1,
-                                .loss_kind = p_.call.loss_kind,
-                                .radius = 0,
-                                .regularization = 1,
-                                .tolerance = 1e-10,
-                                .theta_star = nullptr,
-                                .loss = nullptr,
-                                .gap = nullptr,
-                                .no_minimizer = nullptr,
-                                .next = nullptr,
-                                .stop = p_.call.stop,
-                                .poll = p_.call.poll,
-                                .poll_context = p_.call.poll_context,
-                                .scratch = p_.call.scratch + p_.size};
+    HindsightCall call{};
+    call.n_features = p_.d;
+    call.n_classes = 1;
+    call.loss_kind = p_.call.loss_kind;
+    call.stop = p_.call.stop;
+    call.poll = p_.call.poll;
+    call.poll_context = p_.call.poll_context;
+    call.scratch = p_.call.scratch + p_.size;
     Problem problem(call, p_.m, p_.d);
     for (std::int64_t i = 0; i < p_.mp; ++i) {
       problem.label[i] = p_.y[i];
@@ -64,7 +53,7 @@ class ProximalTask {
     }
     problem.use(p_.d, p_.design);
     problem.ridge = 1;
-    InteriorPoint(problem).minimize(call.tolerance);
+    InteriorPoint(problem).minimize(kTolerance);
     copy(p_.n, problem.u, p_.v);
     copy(p_.m, problem.dual, p_.slope);
   }
@@ -145,7 +134,7 @@ class ProximalTask {
   void write(bool sound) {
     const ProximalCall& call = p_.call;
     const double nan = __builtin_nan("");
-    if (call.loss) call.loss[task_] = sound ? loss_at_phi() : nan;
+    if (call.loss) call.loss[task_] = sound ? newton_.at_phi() : nan;
     if (call.grad_sq) {
       double* const to = call.grad_sq + task_ * p_.n;
       if (sound) write_grad_sq(to);
@@ -157,23 +146,6 @@ class ProximalTask {
     if (sound) return p_.expand(call.phi + task_ * call.phi_stride, p_.v, to);
     for (std::int64_t j = 0; j < p_.n; ++j) to[j] = nan;
   }
-
-  double loss_at_phi() {
-    if (p_.facts.has_classes) {
-      over(p_.m, [&](std::int64_t i) {
-        store(p_.value + i, softmax(p_.start + i, p_.dz + i, p_.mp, p_.q, load(p_.y + i),
-                                    [](std::int64_t, Doubles) {}));
-      });
-    } else {
-      over(p_.m, [&](std::int64_t i) {
-        store(p_.value + i, one_output_loss(call_loss(), load(p_.start + i), load(p_.y + i)).loss);
-      });
-    }
-    double sum = 0;
-    for (std::int64_t i = 0; i < p_.m; ++i) sum += p_.value[i];
-    return sum;
-  }
-  Loss call_loss() const { return p_.call.loss_kind; }
 
   // What squared gradients are for descent: the diagonal of scale * S (I + H S)^-1, S = X^T W X. Of
   // losses with kinks, which have no curvature, the squares of their slopes.

@@ -2,8 +2,8 @@
 // theta = phi + L v, where the penalty is |v|^2 / 2 whatever the rates are.
 #pragma once
 
-#include "dense-inl.h"
 #include "kernels.h"
+#include "solver_task-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -39,9 +39,10 @@ struct ProximalMemory {
   }
 };
 
-struct ProximalProblem : ProximalMemory {
+struct ProximalProblem : ProximalMemory, Stopping<ProximalCall> {
   ProximalProblem(const ProximalCall& of_call, std::int64_t n_rows)
       : ProximalMemory(of_call.scratch, n_rows, of_call.n_features, of_call.n_classes),
+        Stopping(of_call),
         call(of_call),
         facts(facts_of(of_call.loss_kind)),
         m(n_rows),
@@ -59,24 +60,10 @@ struct ProximalProblem : ProximalMemory {
   // The rows as float64, their scores at phi and their design; false where one is not finite.
   template <class T>
   bool read(std::int64_t task) {
-    const std::int64_t first = call.starts[task];
-    const T* rows = static_cast<const T*>(call.x) + first * d;
-    const T* labels = static_cast<const T*>(call.y) + first;
-    double any = 0;
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t j = 0; j < d; ++j) {
-        const double x_ij = static_cast<double>(rows[i * d + j]);
-        x[i * dp + j] = x_ij;
-        any += x_ij - x_ij;
-      }
-      for (std::int64_t j = d; j < dp; ++j) x[i * dp + j] = 0;
-      y[i] = static_cast<double>(labels[i]);
-      any += y[i] - y[i];
-    }
-    for (std::int64_t i = m; i < mp; ++i) y[i] = 0;
     const double* phi = call.phi + task * call.phi_stride;
+    double any = 0;
     for (std::int64_t j = 0; j < n; ++j) any += phi[j] - phi[j];
-    if (any != 0) return false;
+    if (!read_rows<T>(call.x, call.y, call.starts[task], m, d, x, y) || any != 0) return false;
     // phi by classes, padded, in `mean`, which nobody has used yet.
     for (std::int64_t c = 0; c < q; ++c) {
       fill(d, 0, mean);
@@ -86,19 +73,6 @@ struct ProximalProblem : ProximalMemory {
     }
     transform();
     return true;
-  }
-
-  bool stopped() const {
-    if (call.poll) call.poll(call.poll_context);
-    return __atomic_load_n(call.stop, __ATOMIC_RELAXED);
-  }
-
-  // The same after some 50 us of multiplications only.
-  bool stopped_after(std::int64_t multiplications) const {
-    work_done += multiplications;
-    if (work_done < (std::int64_t{1} << 18)) return false;
-    work_done = 0;
-    return stopped();
   }
 
   // scores += the design times u.
@@ -121,11 +95,9 @@ struct ProximalProblem : ProximalMemory {
   }
 
  private:
-  mutable std::int64_t work_done = 0;
-
   double moved(const double* u, std::int64_t j) const {
     if (call.diagonal) return call.root[j] * u[j];
-    return dot(call.root + j * call.root_stride, u, j + 1);
+    return dot(call.root + j * matrix_stride(n), u, j + 1);
   }
 
   // Row (c, i) of the design is L^T (e_c (x) x_i).
@@ -138,7 +110,7 @@ struct ProximalProblem : ProximalMemory {
         for (std::int64_t j = 0; j < d; ++j) {
           const std::int64_t k = c * d + j;
           if (call.diagonal) to[k] = x[i * dp + j] * call.root[k];
-          else axpy(k + 1, x[i * dp + j], call.root + k * call.root_stride, to);
+          else axpy(k + 1, x[i * dp + j], call.root + k * matrix_stride(n), to);
         }
       }
   }

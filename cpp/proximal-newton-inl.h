@@ -15,10 +15,15 @@ class ProximalNewton {
   explicit ProximalNewton(ProximalProblem& problem)
       : p_(problem), n_scores_(problem.q * problem.m), by_rows_(n_scores_ <= problem.n) {}
 
+  // p.v = 0, where F is the sum of the losses at phi.
+  void start() {
+    fill(p_.n, 0, p_.v);
+    at_phi_ = objective_ = evaluate(p_.v);
+  }
+
   // Leaves the minimizer in p.v, with the slopes and curvatures there; false where F is not finite.
   bool minimize() {
-    fill(p_.n, 0, p_.v);
-    objective_ = evaluate(p_.v);
+    start();
     double best = __builtin_inf(), before = __builtin_inf();
     int stalled = 0;
     for (int iteration = 0; iteration < kMost && !p_.stopped_after(n_scores_ * p_.n); ++iteration) {
@@ -38,6 +43,7 @@ class ProximalNewton {
     return true;
   }
 
+  double at_phi() const { return at_phi_; }
   double objective() const { return objective_; }
   bool by_rows() const { return by_rows_; }
   std::int64_t n_scores() const { return n_scores_; }
@@ -60,8 +66,7 @@ class ProximalNewton {
       }
     }
     for (std::int64_t r = 0; r < k; ++r) p_.matrix[r * stride + r] += 1;
-    cholesky(p_.matrix, k, stride, p_.column, p_.diagonal,
-             [this](std::int64_t multiplications) { return p_.stopped_after(multiplications); });
+    cholesky(p_.matrix, k, stride, p_.column, p_.diagonal, p_.stop());
   }
 
  private:
@@ -156,7 +161,7 @@ class ProximalNewton {
   ProximalProblem& p_;
   const std::int64_t n_scores_;
   const bool by_rows_;
-  double objective_ = 0;
+  double at_phi_ = 0, objective_ = 0;
   bool is_factorized_ = false;
 };
 

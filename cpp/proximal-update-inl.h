@@ -4,12 +4,13 @@
 // bound |D|^2_{H^-1} / 2 + s log det(I + H S) / 2 is at most near the rates that it ran at has the
 // derivative of |D|^2_{H^-1} / 2 + <G, H> / 2 with G = s S (I + H S)^-1: the two terms of ARUBA.
 //
-//   H diagonal:  eta_j <- b_j / (eta_j g_j), with b_j = sum D_j^2 and g_j = sum G_jj: it rests
-//   where
-//                eta_j = sqrt(b_j / g_j), the rule of descent, and takes a fifth of the iterations
+//   H diagonal:  eta_j <- b_j / (eta_j g_j), with b_j = sum D_j^2 and g_j = sum G_jj. It rests at
+//                eta_j = sqrt(b_j / g_j), the rule of descent, and takes a fifth of the passes
 //   H full:      H <- (sum D D^T / s + T H - H (sum G / s) H + w P) / (T + w), w tasks held at P
-//   phi:         phi <- phi + (sum G)^-1 sum G (theta* - phi), a Newton step; of v: L (sum K)^-1
-//   sum v
+//   phi:         phi <- phi + (sum G + R)^-1 (sum G (theta* - phi) - R phi), a Newton step. R is a
+//                prior about zero: s over the mean square of phi_j, by all that is known of it,
+//                R_j <- s / (phi_j^2 + s [(sum G + R)^-1]_jj). What many tasks determine it leaves
+//                alone; columns that nearly depend on each other do not outbid each other
 //
 // Known as algorithms for variance components, where they are derived otherwise: Zhou, Hu, Zhou,
 // Lange, JCGS 28 (2019), for sqrt(b / g); Wood, Fasiolo, Biometrics 73 (2017), for its square;
@@ -22,6 +23,8 @@
 namespace aruba_fast::ARUBA_ISA {
 
 constexpr double kFirstRidge = 0x1p-10;
+// Nobody stops an update: it takes a second where there are a thousand parameters.
+constexpr auto kNever = [](std::int64_t) { return false; };
 
 // x to row j of L, padded; returns its square, the rate of j.
 inline double row_of_root(const ProximalUpdate& call, std::int64_t j, double* x) {
@@ -34,7 +37,7 @@ inline double row_of_root(const ProximalUpdate& call, std::int64_t j, double* x)
 // phi by K + L^T R L, R its own prior, and a trace of the diagonal, which decides where columns
 // depend on each other; then R by the step's phi and what is left unsure of it.
 inline void move_phi(const ProximalUpdate& call, const ProximalSums& sums, double* known,
-                     double* step, double* column, double* diagonal) {
+                     double* factor, double* step, double* column, double* diagonal) {
   const std::int64_t n = call.n, stride = matrix_stride(n);
   copy(n * stride, sums.known, known);
   fill(stride, 0, step);
@@ -46,7 +49,6 @@ inline void move_phi(const ProximalUpdate& call, const ProximalSums& sums, doubl
     add_outer<1>(column, stride, call.ridge + j, n, known, stride, true);
     axpy(n, -call.ridge[j] * call.phi[j], column, step);
   }
-  double* const factor = known + n * stride;
   double jitter = 0x1p-26;
   do {
     copy(n * stride, known, factor);
@@ -55,8 +57,7 @@ inline void move_phi(const ProximalUpdate& call, const ProximalSums& sums, doubl
       own = own > 0 ? own * (1 + jitter) : 1;
     }
     jitter *= 16;
-  } while (cholesky(factor, n, stride, column, diagonal, [](std::int64_t) { return false; }) == 0 &&
-           jitter < 1);
+  } while (cholesky(factor, n, stride, column, diagonal, kNever) == 0 && jitter < 1);
   solve(factor, n, stride, step);
   const double length = aruba_fast::sqrt(dot(step, step, n)),
                shorter = length > call.longest ? call.longest / length : 1;
@@ -71,52 +72,58 @@ inline void move_phi(const ProximalUpdate& call, const ProximalSums& sums, doubl
   }
 }
 
+// The root of each diagonal rate.
+inline void move_diagonal(const ProximalUpdate& call, const ProximalSums& sums) {
+  for (std::int64_t j = 0; j < call.n; ++j) {
+    const double distance = sums.square[j] / call.scale,
+                 own = sums.known[j * matrix_stride(call.n) + j];
+    if (!(own > 0)) continue;
+    const double grown = call.root[j] * aruba_fast::sqrt(distance / own),
+                 above = grown < call.high[j] ? grown : call.high[j];
+    call.root[j] = grown < call.low[j] ? call.low[j] : above;
+  }
+}
+
+// The root of H = L (sum v v^T / s + T I - K) L^T, held at the prior; as it was where rounding
+// leaves no root.
+inline void move_matrix(const ProximalUpdate& call, const ProximalSums& sums, double* inner,
+                        double* left, double* column, double* diagonal) {
+  const std::int64_t n = call.n, stride = matrix_stride(n);
+  fill(n * stride, 0, inner);
+  for (std::int64_t j = 0; j < n; ++j)
+    for (std::int64_t k = 0; k <= j; ++k) {
+      const std::int64_t at = j * stride + k;
+      const double entry =
+          sums.square[at] / call.scale - sums.known[at] + (j == k ? call.tasks : 0);
+      inner[at] = inner[k * stride + j] = entry;
+    }
+  fill(n * stride, 0, left);
+  for (std::int64_t j = 0; j < n; ++j)
+    for (std::int64_t k = 0; k <= j; ++k)
+      axpy(n, call.root[j * stride + k], inner + k * stride, left + j * stride);
+  double* const grown = inner;
+  for (std::int64_t j = 0; j < n; ++j)
+    for (std::int64_t k = 0; k <= j; ++k)
+      grown[j * stride + k] = (dot(left + j * stride, call.root + k * stride, n) +
+                               (j == k ? call.weight * call.prior[j] : 0)) /
+                              (call.tasks + call.weight);
+  if (cholesky(grown, n, stride, column, diagonal, kNever) == 0) return;
+  fill(n * stride, 0, call.root);
+  for (std::int64_t j = 0; j < n; ++j)
+    for (std::int64_t k = 0; k <= j; ++k) call.root[j * stride + k] = grown[j * stride + k];
+}
+
 inline void proximal_update(const ProximalUpdate& call) {
   const std::int64_t n = call.n, stride = matrix_stride(n);
   // Only what is asked of the layout: the number of features comes after all matrices.
   const ProximalSums sums(const_cast<double*>(call.sums), n, 1, call.diagonal);
-  const double tasks = call.tasks;
-  double *const known = call.scratch, *const left = known + n * stride,
-                *const step = left + n * stride, *const column = step + stride,
+  double *const one = call.scratch, *const other = one + n * stride,
+                *const step = other + n * stride, *const column = step + stride,
                 *const diagonal = column + stride;
-  const auto never = [](std::int64_t) { return false; };
-
-  move_phi(call, sums, known, step, column, diagonal);
+  move_phi(call, sums, one, other, step, column, diagonal);
   if (call.only_phi) return;
-
-  if (call.diagonal) {
-    for (std::int64_t j = 0; j < n; ++j) {
-      const double distance = sums.square[j] / call.scale, own = sums.known[j * stride + j];
-      if (!(own > 0)) continue;
-      const double grown = call.root[j] * aruba_fast::sqrt(distance / own);
-      call.root[j] = grown < call.low[j]    ? call.low[j]
-                     : grown < call.high[j] ? grown
-                                            : call.high[j];
-    }
-    return;
-  }
-  // left = L (sum v v^T / s + T I - K), both triangles of what is in brackets being needed.
-  for (std::int64_t j = 0; j < n; ++j)
-    for (std::int64_t k = 0; k <= j; ++k) {
-      const double entry = sums.square[j * stride + k] / call.scale - sums.known[j * stride + k] +
-                           (j == k ? tasks : 0);
-      known[j * stride + k] = known[k * stride + j] = entry;
-    }
-  for (std::int64_t j = 0; j < n; ++j)
-    for (std::int64_t k = n; k < stride; ++k) known[j * stride + k] = 0;
-  fill(n * stride, 0, left);
-  for (std::int64_t j = 0; j < n; ++j)
-    for (std::int64_t k = 0; k <= j; ++k)
-      axpy(n, call.root[j * stride + k], known + k * stride, left + j * stride);
-  for (std::int64_t j = 0; j < n; ++j)
-    for (std::int64_t k = 0; k <= j; ++k)
-      known[j * stride + k] = (dot(left + j * stride, call.root + k * stride, n) +
-                               (j == k ? call.weight * call.prior[j] : 0)) /
-                              (tasks + call.weight);
-  if (cholesky(known, n, stride, column, diagonal, never) == 0) return;
-  fill(n * stride, 0, call.root);
-  for (std::int64_t j = 0; j < n; ++j)
-    for (std::int64_t k = 0; k <= j; ++k) call.root[j * stride + k] = known[j * stride + k];
+  if (call.diagonal) move_diagonal(call, sums);
+  else move_matrix(call, sums, one, other, column, diagonal);
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <mutex>
 
 #include "labels-inl.cuh"
 #include "ops_tasks.h"
@@ -168,14 +167,11 @@ void meta_train(const TaskTable& table, const TaskOptions& options, const MetaSt
   for (std::int64_t first = 0; first < table.n_tasks; first += training.round_size) {
     const std::int64_t end = std::min(table.n_tasks, first + training.round_size);
     run_round(table, options, state, training, first, end, block, memory, stream);
-    std::optional<double> meta_step;
-    if (training.meta_step)
-      meta_step = training.meta_step(tasks_seen(state, memory.statistics, stream));
-    else if (training.n_visits) meta_step = training.annealed_step(first);
+    const auto step =
+        training.step_of(first, [&] { return tasks_seen(state, memory.statistics, stream); });
     {
-      std::unique_lock<StateLock> held;
-      if (training.lock) held = std::unique_lock(*training.lock);
-      apply(state, memory.statistics, meta_step ? &*meta_step : nullptr, memory.meta, stream);
+      const auto held = training.held();
+      apply(state, memory.statistics, step ? &*step : nullptr, memory.meta, stream);
     }
     const bool look = std::chrono::steady_clock::now() - last > look_every;
     if (look) {

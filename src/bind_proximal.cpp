@@ -1,4 +1,6 @@
 // The proximal rule, and what many tasks say of its parameters: what proximal.py stands on.
+#include <utility>
+
 #include "bindings.h"
 #include "ops_proximal.h"
 #include "task_arguments.h"
@@ -13,12 +15,11 @@ ProximalOptions options_of(const char* function, const std::string& loss, std::i
   return options;
 }
 
-ProximalRates rates_of(Arrays& arrays, py::handle given, std::int64_t n) {
-  const bool diagonal = arrays.one(given, "learning_rate", Access::kRead).n_dimensions == 1;
-  return {.values = diagonal ? arrays.doubles(given, "learning_rate", {n})
-                             : arrays.doubles(given, "learning_rate", {n, n}),
-          .n = n,
-          .diagonal = diagonal};
+// The memory of rates, and whether it is that of a diagonal.
+std::pair<double*, bool> rates_of(Arrays& arrays, py::handle given, std::int64_t n) {
+  if (arrays.one(given, "learning_rate", Access::kRead).n_dimensions == 1)
+    return {arrays.doubles(given, "learning_rate", {n}), true};
+  return {arrays.doubles(given, "learning_rate", {n, n}), false};
 }
 
 void run_proximal(const py::tuple& table_given, py::handle phi_given, py::handle rates_given,
@@ -32,7 +33,8 @@ void run_proximal(const py::tuple& table_given, py::handle phi_given, py::handle
   const bool one_phi = arrays.one(phi_given, "phi", Access::kRead).n_dimensions == 1;
   const double* const phi = one_phi ? arrays.doubles(phi_given, "phi", {n})
                                     : arrays.doubles(phi_given, "phi", {table.n_tasks, n});
-  const ProximalRates rates = rates_of(arrays, rates_given, n);
+  const auto [values, diagonal] = rates_of(arrays, rates_given, n);
+  const ProximalRates rates{.values = values, .n = n, .diagonal = diagonal};
   const ProximalOutputs outputs{
       .theta = arrays.doubles(outputs_given[0], "theta_hat", {table.n_tasks, n}),
       .grad_sq = arrays.doubles(outputs_given[1], "grad_sq", {table.n_tasks, n}),
@@ -54,14 +56,14 @@ py::tuple learn_population(const py::tuple& table_given, const std::string& loss
   require_rows(function, table);
   const ProximalOptions options = options_of(function, loss, n_classes);
   const std::int64_t n = n_classes * table.n_features;
-  const ProximalRates learned = rates_of(arrays, rates, n);
   Population population{};
+  const auto [values, diagonal] = rates_of(arrays, rates, n);
   population.phi = arrays.doubles(phi, "phi", {n});
-  population.rates = const_cast<double*>(learned.values);
+  population.rates = values;
   Watch watch(interrupted);
   try {
     const py::gil_scoped_release release;
-    aruba_fast::learn_population(table, options, learned.diagonal, watch, population);
+    aruba_fast::learn_population(table, options, diagonal, watch, population);
   } catch (const Interrupted&) {
     throw py::error_already_set();
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,23 +62,48 @@ def lost(results: Results, shots: str) -> bool:
     return share > MARGIN and not share <= 2 * spread
 
 
-def grid(results: dict[str, Results], shots: str) -> Grid:
+class Line(NamedTuple):
+    """What a table of errors says of one table of people.
+
+    Attributes:
+        errors: Of ours, the best mixed model, pooled, Reptile, alone and boosting; empty where a
+            method did not play.
+        mixed: Which mixed model was best.
+        against: By how much ours is above the best rival.
+        lost: Whether that is clear.
+    """
+
+    name: str
+    errors: dict[str, str]
+    mixed: str
+    against: str
+    lost: bool
+
+
+def lines(results: dict[str, Results], shots: str) -> list[Line]:
     """Mean errors after so many rows of a person; our losses first."""
+    found = []
+    for name, of_table in results.items():
+        _, share, spread = excess(of_table, JUDGES, shots)
+        mixed = best(of_table, MIXED, shots)
+        shown = {OURS: OURS, "mixed": mixed} | {m: m for m in (POOLED, REPTILE, ALONE, BOOSTING)}
+        errors = {title: _mean(of_table, method, shots) for title, method in shown.items()}
+        against = f"{100 * share:+.1f} ± {100 * spread:.1f} %"
+        line = Line(name, errors, mixed or "", against, lost(of_table, shots))
+        found.append((-np.nan_to_num(share, nan=-np.inf), line))
+    return [line for _, line in sorted(found, key=lambda pair: pair[0])]
+
+
+def grid(results: dict[str, Results], shots: str) -> Grid:
+    """The lines as a table for the terminal."""
     shown = Grid(title=f"error after {shots} of a person's rows", header_style="bold")
     shown.add_column("table")
     for name in (OURS, "mixed", "which", POOLED, REPTILE, ALONE, BOOSTING, "ours to the best"):
         shown.add_column(name, justify="right")
-    shares = {name: excess(of_table, JUDGES, shots)[1] for name, of_table in results.items()}
-    for name in sorted(shares, key=lambda name: -np.nan_to_num(shares[name], nan=-np.inf)):
-        of_table = results[name]
-        mixed = best(of_table, MIXED, shots)
-        cells = [_mean(of_table, m, shots) for m in (OURS, mixed)]
-        cells += [mixed or ""]
-        cells += [_mean(of_table, m, shots) for m in (POOLED, REPTILE, ALONE, BOOSTING)]
-        _, share, spread = excess(of_table, JUDGES, shots)
-        against = f"{100 * share:+.1f} ± {100 * spread:.1f} %"
-        cells.append(f"[bold red]{against}[/]" if lost(of_table, shots) else against)
-        shown.add_row(name, *cells)
+    for line in lines(results, shots):
+        ours, mixed, *others = line.errors.values()
+        against = f"[bold red]{line.against}[/]" if line.lost else line.against
+        shown.add_row(line.name, ours, mixed, line.mixed, *others, against)
     return shown
 
 
@@ -140,23 +166,17 @@ def times(results: dict[str, Results]) -> Grid:
 
 
 def page(results: dict[str, Results], shots: str) -> list[str]:
-    """The lines of a table in Markdown, as docs/league.md has it; our losses first."""
-    shares = {name: excess(of_table, JUDGES, shots) for name, of_table in results.items()}
-    lines = [
+    """The lines in Markdown, as docs/league.md has them: without boosting."""
+    shown = [
         "| table | ours | best mixed model | | pooled | Reptile | alone | ours to the best |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name in sorted(shares, key=lambda name: -shares[name][1]):
-        of_table = results[name]
-        mixed = best(of_table, MIXED, shots)
-        of_mixed = [_mean(of_table, mixed, shots), (mixed or "").rpartition("-")[2]]
-        cells = [name, _mean(of_table, OURS, shots), *of_mixed]
-        cells += [_mean(of_table, method, shots) for method in (POOLED, REPTILE, ALONE)]
-        _, share, spread = shares[name]
-        against = f"{100 * share:+.1f} ± {100 * spread:.1f} %"
-        cells.append(f"**{against}**" if lost(of_table, shots) else against)
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    for line in lines(results, shots):
+        ours, mixed, *others, _ = line.errors.values()
+        against = f"**{line.against}**" if line.lost else line.against
+        which = line.mixed.rpartition("-")[2]
+        shown.append("| " + " | ".join([line.name, ours, mixed, which, *others, against]) + " |")
+    return shown
 
 
 def page_of_seconds(results: dict[str, Results]) -> list[str]:

@@ -18,7 +18,8 @@ from .tasks import Tasks
 _FULL, _MOST_FULL, _MOST = 128, 512, 1024
 # Of which the fit is no approximation, or nearly.
 _SQUARES = ("squared", "huber")
-_KINKED = {"absolute": "huber", "hinge": "logistic"}
+# Losses without a curvature, and what is fitted in their place.
+FITTED_AS = {"absolute": "huber", "hinge": "logistic"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -140,10 +141,10 @@ def meta_fit(
     classes = classes_of(name, tasks, loss, n_classes)
     n = classes * tasks.n_features
     check_loss(name, tasks, loss, "n_classes", n)
-    if loss in _KINKED:
+    if loss in FITTED_AS:
         raise ValueError(
             f"{name}: `loss` must have a curvature: got '{loss}', expected another, such as "
-            f"'{_KINKED[loss]}', whose rule run_tasks takes with '{loss}' too"
+            f"'{FITTED_AS[loss]}', whose rule run_tasks takes with '{loss}' too"
         )
     if covariance not in ("auto", "full", "diagonal"):
         raise ValueError(

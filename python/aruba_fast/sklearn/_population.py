@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._check import Float64Array
-from ..fit import _MOST, _MOST_FULL, meta_fit
+from ..fit import _MOST, _MOST_FULL, FITTED_AS, meta_fit
 from ..learner import MetaLearner
 from ..proximal import Proximal
 from ..rules import OGD, ArubaPlusPlus
@@ -60,8 +60,9 @@ def learned(
         )
     if covariance == "auto" and (n_parameters > limit or tasks.n_rows < _ROWS * n_free):
         return _descended(tasks, n_parameters, loss, coef)
-    fitted = "huber" if loss == "absolute" else loss
-    fit = meta_fit(tasks, loss=fitted, covariance=covariance, n_classes=n_classes)
+    fit = meta_fit(
+        tasks, loss=FITTED_AS.get(loss, loss), covariance=covariance, n_classes=n_classes
+    )
     rates = fit.learning_rate
     spread = np.sqrt(fit.scale * (np.diagonal(rates) if rates.ndim == 2 else rates))
     if loss == "absolute":
