@@ -13,6 +13,7 @@ void add_sparse_kernels(Kernels& table) {
   table.sparse_losses[is_double] = sparse_losses<T>;
   table.sparse_terms[is_double] = sparse_terms<T>;
   table.sparse_update[is_double] = sparse_update<T>;
+  table.sparse_undo[is_double] = sparse_undo<T>;
   table.sparse_spread[is_double] = sparse_spread<T>;
 }
 

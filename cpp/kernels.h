@@ -220,6 +220,7 @@ struct Kernels {
   void (*sparse_losses[2])(const SparseCall&);
   void (*sparse_terms[2])(const SparseTermsCall&);
   bool (*sparse_update[2])(const SparseUpdateCall&);  // false: it would not stay sound
+  void (*sparse_undo[2])(const SparseUpdateCall&);
   double (*sparse_spread[2])(const SparseSpreadCall&);
   void (*hindsight[2])(const HindsightCall&);
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,

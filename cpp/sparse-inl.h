@@ -250,6 +250,7 @@ class SparseRunner : private SparseColumns<T> {
     const std::int64_t at = result.at * outputs_;
     copy_numbers(theta_, n_, static_cast<T*>(call_.theta_hat) + at);
     copy_numbers(state_[0], n_, static_cast<T*>(call_.grad_sq) + at);
+    copy_numbers(phi_, n_, static_cast<T*>(call_.start) + at);
     result.spread = spread_of(theta_, phi_, state_[0], parameters_[0], n_);
     const double weight = call_.weights ? call_.weights[position] : 1;
     // Numbers alone have a spread that is one, and those of float32 are far from what is too large.

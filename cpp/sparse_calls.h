@@ -53,6 +53,7 @@ struct SparseCall {
   std::int64_t n_tasks, n_features, n_outputs, phi_stride, batch_size, n_epochs;
   Loss loss_kind;
   void *theta_hat, *grad_sq, *theta_bar;
+  void* start;  // beside results: phi of the columns
   SparseResult* results;
   std::int32_t* columns;
   double* loss;
@@ -80,25 +81,24 @@ struct SparseCall {
 struct SparseSums {
   const std::int32_t* columns;
   std::int64_t n_columns, n_features, n_outputs;
-  double *distance, *grad_sq, *theta_sum;
+  double *distance, *grad_sq, *moved;  // moved: the weighted sum of theta_hat - phi
 };
 
 // The sums of a single task.
 struct SparseTermsCall {
   SparseSums into;
-  const void *theta_hat, *grad_sq;
-  const void* coordinates;
+  const void *theta_hat, *grad_sq, *start;
   double weight, by;
 };
 
-// The meta-update of those columns. Nothing is written unless all of it is sound.
+// The meta-update of some of those columns, and the way back where it was not sound.
 struct SparseUpdateCall {
   SparseSums sums;
   void* coordinates;
   MetaStep<double> step;
-  double n_summed;
-  double *old_b, *old_g;       // as the sums: what b and g were before
-  double *new_b, *new_g, *at;  // memory
+  double n_summed, weight;            // weight: of the tasks
+  double *old_b, *old_g, *old_phi;    // as the sums: what was before
+  double *new_b, *new_g, *theta_sum;  // memory
   Twofold<double>*b_grew, *g_grew;
 };
 

@@ -18,7 +18,7 @@ ARUBA_RULE void copy_numbers(const V* from, std::int64_t n, V* to) {
 template <class T>
 class SparseColumns {
  protected:
-  static constexpr std::int64_t kAhead = 16;
+  static constexpr std::int64_t kAhead = 64;
 
   explicit SparseColumns(const SparseCall& call)
       : call_(call),
@@ -41,12 +41,14 @@ class SparseColumns {
   void number_columns(std::int64_t n) {
     const std::int32_t* columns = call_.rows.columns + first_entry_;
     const auto* coordinates = call_.learned && outputs_ == 1 ? learned(*call_.learned) : nullptr;
+    const auto ask = [&](std::int64_t i) {
+      prefetch(ids_ + columns[i]);
+      if (coordinates) prefetch(coordinates + columns[i]);
+    };
     std::uint32_t known = 0;
+    for (std::int64_t i = 0; i < n && i < kAhead; ++i) ask(i);
     for (std::int64_t i = 0; i < n; ++i) {
-      if (i + kAhead < n) {
-        prefetch(ids_ + columns[i + kAhead]);
-        if (coordinates) prefetch(coordinates + columns[i + kAhead]);
-      }
+      if (i + kAhead < n) ask(i + kAhead);
       const std::int32_t column = columns[i];
       const std::uint32_t old = ids_[column];
       known += old == 0;

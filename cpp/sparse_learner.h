@@ -8,23 +8,49 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "ops_meta.h"
 
 namespace aruba_fast {
 
+// Memory that grows and keeps nothing then; what is not written is not touched.
+template <class V>
+class Memory {
+ public:
+  void reserve(std::int64_t n) {
+    if (n <= n_) return;
+    memory_.reset();
+    memory_.reset(new V[static_cast<std::size_t>(n)]);
+    n_ = n;
+  }
+  V* get() const { return memory_.get(); }
+  V& operator[](std::int64_t i) const { return memory_[static_cast<std::size_t>(i)]; }
+
+ private:
+  std::unique_ptr<V[]> memory_;
+  std::int64_t n_ = 0;
+};
+
 // The columns that a round touched, and its sums there.
 struct SparseRound {
-  std::vector<std::int32_t> columns;
-  std::vector<double> distance, grad_sq, theta_sum, old_b, old_g, new_b, new_g, at;
+  // Some of them: columns[first..first + n_columns), first a multiple of kPad.
+  struct Part {
+    std::int64_t first, n_columns;
+  };
+  std::vector<Part> parts;
+  Memory<std::int32_t> columns;
+  Memory<double> distance, grad_sq, moved, old_b, old_g, old_phi, new_b, new_g, theta_sum;
 
-  void resize(std::int64_t n_columns, std::int64_t n_outputs) {
-    columns.resize(static_cast<std::size_t>(n_columns));
-    const auto n = static_cast<std::size_t>((n_columns * n_outputs + SparseCall::kPad - 1) /
-                                            SparseCall::kPad * SparseCall::kPad);
-    for (auto* part : {&distance, &grad_sq, &theta_sum, &old_b, &old_g, &new_b, &new_g, &at})
-      part->resize(n);
+  static std::int64_t padded(std::int64_t n) {
+    return (n + SparseCall::kPad - 1) / SparseCall::kPad * SparseCall::kPad;
+  }
+  void reserve(std::int64_t n_columns, std::int64_t n_outputs) {
+    columns.reserve(n_columns);
+    for (auto* part :
+         {&distance, &grad_sq, &moved, &old_b, &old_g, &old_phi, &new_b, &new_g, &theta_sum})
+      part->reserve(padded(n_columns * n_outputs));
   }
 };
 
@@ -64,14 +90,15 @@ class SparseLearner {
     return result.spread <= least_limit() ? 1 : shortening(result.spread, limit());
   }
 
-  SparseSums sums() {
-    return {.columns = round.columns.data(),
-            .n_columns = std::ssize(round.columns),
+  SparseSums sums(const SparseRound::Part& part) {
+    const std::int64_t first = part.first * n_outputs_;
+    return {.columns = round.columns.get() + part.first,
+            .n_columns = part.n_columns,
             .n_features = n_features_,
             .n_outputs = n_outputs_,
-            .distance = round.distance.data(),
-            .grad_sq = round.grad_sq.data(),
-            .theta_sum = round.theta_sum.data()};
+            .distance = round.distance.get() + first,
+            .grad_sq = round.grad_sq.get() + first,
+            .moved = round.moved.get() + first};
   }
 
   // Learns from `round`, whose tasks the statistics count; the lock is held.
@@ -85,22 +112,8 @@ class SparseLearner {
     const PreparedRound prepared = state_.prepare(statistics, meta_step);
     MetaStep<double> step = prepared.step;
     step.smoothing = step.least = 0;  // of all coordinates alike: in smoothing_
-    Twofold<double> b_grew, g_grew;
-    const bool sound = is_finite(prepared.weight.high) &&
-                       kernels().sparse_update[kType]({.sums = sums(),
-                                                       .coordinates = coordinates_.data(),
-                                                       .step = step,
-                                                       .n_summed = state_.n_summed(),
-                                                       .old_b = round.old_b.data(),
-                                                       .old_g = round.old_g.data(),
-                                                       .new_b = round.new_b.data(),
-                                                       .new_g = round.new_g.data(),
-                                                       .at = round.at.data(),
-                                                       .b_grew = &b_grew,
-                                                       .g_grew = &g_grew});
-    if (!sound) MetaState::refuse_unsound("meta_train");
-    add(sum_b_, b_grew);
-    add(sum_g_, g_grew);
+    if (!is_finite(prepared.weight.high) || !update(step, statistics.weight.value()))
+      MetaState::refuse_unsound("meta_train");
     smoothing_ += prepared.step.smoothing;
     *state_.n_tasks += statistics.n_tasks;
     *state_.n_skipped += statistics.n_skipped;
@@ -133,16 +146,60 @@ class SparseLearner {
   }
 
  private:
+  // False, and nothing is changed, where the learner would not stay sound.
+  bool update(const MetaStep<double>& step, double weight) {
+    const std::int64_t n_parts = std::ssize(round.parts);
+    std::int64_t n_columns = 0;
+    for (const SparseRound::Part& part : round.parts) n_columns += part.n_columns;
+    const bool parallel = n_columns * n_outputs_ >= kParallelFrom;
+    grew_.resize(round.parts.size());
+    const auto call = [&](std::int64_t p) {
+      const SparseRound::Part& part = round.parts[static_cast<std::size_t>(p)];
+      Grew& grew = grew_[static_cast<std::size_t>(p)];
+      const std::int64_t first = part.first * n_outputs_;
+      return SparseUpdateCall{.sums = sums(part),
+                              .coordinates = coordinates_.data(),
+                              .step = step,
+                              .n_summed = state_.n_summed(),
+                              .weight = weight,
+                              .old_b = round.old_b.get() + first,
+                              .old_g = round.old_g.get() + first,
+                              .old_phi = round.old_phi.get() + first,
+                              .new_b = round.new_b.get() + first,
+                              .new_g = round.new_g.get() + first,
+                              .theta_sum = round.theta_sum.get() + first,
+                              .b_grew = &grew.b,
+                              .g_grew = &grew.g};
+    };
+    for_each(n_parts, parallel, [&](std::int64_t p) {
+      grew_[static_cast<std::size_t>(p)].is_sound = kernels().sparse_update[kType](call(p));
+    });
+    if (!std::all_of(grew_.begin(), grew_.end(), [](const Grew& grew) { return grew.is_sound; })) {
+      for (std::int64_t p = 0; p < n_parts; ++p) kernels().sparse_undo[kType](call(p));
+      return false;
+    }
+    for (const Grew& grew : grew_) {
+      add(sum_b_, grew.b);
+      add(sum_g_, grew.g);
+    }
+    return true;
+  }
+
+  // body(i, at): number i of `of` is of coordinate `at`.
+  template <class Body>
+  void over(const SparseRound& of, Body body) const {
+    for (const SparseRound::Part& part : of.parts)
+      for (std::int64_t k = part.first; k < part.first + part.n_columns; ++k)
+        for (std::int64_t c = 0; c < n_outputs_; ++c)
+          body(k * n_outputs_ + c, c * n_features_ + of.columns[k]);
+  }
+
   void note_touched() {
     if (all_touched()) return;
-    const std::int64_t n_outputs = n_outputs_;
-    for (std::size_t k = 0; k < round.columns.size(); ++k)
-      for (std::int64_t c = 0; c < n_outputs; ++c) {
-        const std::size_t i = k * static_cast<std::size_t>(n_outputs) + static_cast<std::size_t>(c);
-        if (round.old_b[i] == 0 && round.old_g[i] == 0 &&
-            (round.new_b[i] > 0 || round.new_g[i] > 0))
-          touched_.push_back(c * n_features_ + round.columns[k]);
-      }
+    over(round, [&](std::int64_t i, std::int64_t at) {
+      if (round.old_b[i] == 0 && round.old_g[i] == 0 && (round.new_b[i] > 0 || round.new_g[i] > 0))
+        touched_.push_back(at);
+    });
   }
   // A list of most coordinates is slower than all of them.
   bool all_touched() const { return 4 * std::ssize(touched_) > state_.n; }
@@ -206,16 +263,12 @@ class SparseLearner {
     if (rho_is_told_) return;
     rho_is_told_ = true;
     std::fill_n(state_.rho, state_.n, std::nan(""));
-    const std::int64_t n_outputs = n_outputs_;
-    for (std::int64_t k = 0; k < std::ssize(last_.columns); ++k)
-      for (std::int64_t c = 0; c < n_outputs; ++c) {
-        const auto i = static_cast<std::size_t>(k * n_outputs + c);
-        const std::int64_t at = c * n_features_ + last_.columns[static_cast<std::size_t>(k)];
-        state_.rho[at] = resting_ratio(last_.distance[i], last_.grad_sq[i], last_rate(i, at));
-      }
+    over(last_, [&](std::int64_t i, std::int64_t at) {
+      state_.rho[at] = resting_ratio(last_.distance[i], last_.grad_sq[i], last_rate(i, at));
+    });
   }
 
-  double last_rate(std::size_t i, std::int64_t at) const {
+  double last_rate(std::int64_t i, std::int64_t at) const {
     if (const void* rates = rates_of_last_.as_they_are)
       return static_cast<double>(static_cast<const T*>(rates)[at]);
     return static_cast<double>(static_cast<T>(
@@ -223,6 +276,8 @@ class SparseLearner {
   }
 
   static constexpr int kType = sizeof(T) == sizeof(double);
+  // Coordinates, some 0.1 ms.
+  static constexpr std::int64_t kParallelFrom = std::int64_t{1} << 14;
 
   MetaState& state_;
   const std::int64_t n_features_, n_outputs_;
@@ -237,6 +292,11 @@ class SparseLearner {
     Prior prior = {};
   } seen_;
   std::vector<std::int64_t> touched_;
+  struct Grew {
+    Twofold<double> b, g;
+    bool is_sound;
+  };
+  std::vector<Grew> grew_;  // of the parts of a round
   bool has_learned_ = false, has_round_ = false, rho_is_told_ = false;
   SparseRound last_;
 };

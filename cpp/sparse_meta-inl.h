@@ -43,15 +43,16 @@ ARUBA_RULE void over_parameters(const SparseSums& sums, Body body) {
 template <class T>
 void sparse_terms(const SparseTermsCall& call) {
   const T *theta_hat = static_cast<const T*>(call.theta_hat),
-          *grad_sq = static_cast<const T*>(call.grad_sq);
-  const auto* coordinates = static_cast<const LearnedCoordinate<T>*>(call.coordinates);
-  over_parameters(call.into, [&](std::int64_t i, std::int64_t at) {
-    const double from = static_cast<double>(coordinates[at].phi),
+          *grad_sq = static_cast<const T*>(call.grad_sq),
+          *start = static_cast<const T*>(call.start);
+  const SparseSums& into = call.into;
+  for (std::int64_t i = 0; i < into.n_columns * into.n_outputs; ++i) {
+    const double from = static_cast<double>(start[i]),
                  theta = shortened(static_cast<double>(theta_hat[i]), from, call.by);
-    call.into.distance[i] = half_square_distance(theta, from);
-    call.into.grad_sq[i] = call.by * call.by * static_cast<double>(grad_sq[i]);
-    call.into.theta_sum[i] = call.weight * theta;
-  });
+    into.distance[i] = half_square_distance(theta, from);
+    into.grad_sq[i] = call.by * call.by * static_cast<double>(grad_sq[i]);
+    into.moved[i] = call.weight * (theta - from);
+  }
 }
 
 // By how much a sum over all coordinates has grown, in 32 lanes.
@@ -74,7 +75,7 @@ struct Growth {
   }
 };
 
-// False, and nothing is changed, where the learner would not stay sound.
+// False where the learner would not stay sound: sparse_undo brings back what was.
 template <class T>
 bool sparse_update(const SparseUpdateCall& call) {
   const SparseSums& sums = call.sums;
@@ -85,14 +86,17 @@ bool sparse_update(const SparseUpdateCall& call) {
   over_parameters(sums, [&](std::int64_t i, std::int64_t at) {
     if (sums.n_outputs == 1 && i + kAhead < sums.n_columns)
       prefetch(coordinates + sums.columns[i + kAhead]);
-    call.old_b[i] = coordinates[at].b;
-    call.old_g[i] = coordinates[at].g;
-    call.at[i] = coordinates[at].phi_master;
+    const LearnedCoordinate<T>& from = coordinates[at];
+    call.old_b[i] = from.b;
+    call.old_g[i] = from.g;
+    call.old_phi[i] = from.phi_master;
+    // A task that does not touch a column leaves phi there.
+    call.theta_sum[i] = aruba_fast::fma(call.weight, static_cast<double>(from.phi), sums.moved[i]);
   });
   // What the padding holds has to be harmless.
   for (std::int64_t i = n; i % kLanes != 0; ++i)
     for (double* part :
-         {call.old_b, call.old_g, call.at, sums.distance, sums.grad_sq, sums.theta_sum})
+         {call.old_b, call.old_g, call.old_phi, sums.distance, sums.grad_sq, call.theta_sum})
       part[i] = 0;
   Growth of_b, of_g;
   Doubles zero(0.0);
@@ -100,28 +104,37 @@ bool sparse_update(const SparseUpdateCall& call) {
     for (int r = 0; r < Growth::kRegistersHere; ++r) {
       const std::int64_t i = first + r * kWidth;
       MetaCoordinate<Doubles> coordinate = {load(call.old_b + i), load(call.old_g + i),
-                                            load(call.at + i)};
+                                            load(call.old_phi + i)};
       const Doubles distance = load(sums.distance + i), grad_sq = load(sums.grad_sq + i),
                     old_b = coordinate.b, old_g = coordinate.g;
-      meta_update(coordinate, distance, grad_sq, load(sums.theta_sum + i), call.step);
+      meta_update(coordinate, distance, grad_sq, load(call.theta_sum + i), call.step);
       T there[Doubles::kWidth];
       store_from_doubles(there, coordinate.phi);
       zero = zero + soundness(coordinate, distance, grad_sq, load_doubles(there), call.step,
                               call.n_summed);
       store(call.new_b + i, coordinate.b);
       store(call.new_g + i, coordinate.g);
-      store(call.at + i, coordinate.phi);
+      store(call.theta_sum + i, coordinate.phi);
       add(of_b.lanes[r], coordinate.b - old_b);
       add(of_g.lanes[r], coordinate.g - old_g);
     }
   }
-  if (!is_zero(zero)) return false;
   over_parameters(sums, [&](std::int64_t i, std::int64_t at) {
-    coordinates[at] = {call.at[i], call.new_b[i], call.new_g[i], static_cast<T>(call.at[i])};
+    coordinates[at] = {call.theta_sum[i], call.new_b[i], call.new_g[i],
+                       static_cast<T>(call.theta_sum[i])};
   });
   *call.b_grew = of_b.value();
   *call.g_grew = of_g.value();
-  return true;
+  return is_zero(zero);
+}
+
+template <class T>
+void sparse_undo(const SparseUpdateCall& call) {
+  auto* const coordinates = static_cast<LearnedCoordinate<T>*>(call.coordinates);
+  over_parameters(call.sums, [&](std::int64_t i, std::int64_t at) {
+    coordinates[at] = {call.old_phi[i], call.old_b[i], call.old_g[i],
+                       static_cast<T>(call.old_phi[i])};
+  });
 }
 
 template <class T>
