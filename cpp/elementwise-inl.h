@@ -9,8 +9,8 @@ namespace aruba_fast::ARUBA_ISA {
 
 // Up to one register of coordinates: the whole register when kWhole, else its first n lanes.
 template <class Rule, class T, class G, bool kFirst, bool kState, bool kWhole>
-ARUBA_RULE void step_register(T* theta, const G* grad, const T* first, T* state,
-                              const Parameters<Rule, Pack<T>>& numbers, int n) {
+ARUBA_RULE void step_array_register(T* theta, const G* grad, const T* first, T* state,
+                                    const Parameters<Rule, Pack<T>>& numbers, int n) {
   const auto read = [&](const auto* p) {
     if constexpr (kWhole) return load_as<T>(p);
     else return load_first_as<T>(p, n);
@@ -44,11 +44,11 @@ void step_rows(const StepCall& call) {
   for (std::int64_t row = 0; row < call.n_rows; ++row) {
     std::int64_t i = 0;
     for (; i + kWidth <= call.n; i += kWidth)
-      step_register<Rule, T, G, kFirst, kState, true>(theta + i, grad + i, first + i, state + i,
-                                                      numbers, kWidth);
+      step_array_register<Rule, T, G, kFirst, kState, true>(theta + i, grad + i, first + i,
+                                                            state + i, numbers, kWidth);
     if (i < call.n)
-      step_register<Rule, T, G, kFirst, kState, false>(theta + i, grad + i, first + i, state + i,
-                                                       numbers, static_cast<int>(call.n - i));
+      step_array_register<Rule, T, G, kFirst, kState, false>(
+          theta + i, grad + i, first + i, state + i, numbers, static_cast<int>(call.n - i));
     theta += call.n;
     grad += call.n;
     if (kState) state += call.n;

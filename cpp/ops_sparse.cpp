@@ -176,26 +176,92 @@ void SparseCrew::run(SparseCall call, void (*kernel)(const SparseCall&), std::in
   else on_threads(threads, body, watch_);
 }
 
-void run_sparse_tasks(const TaskTable& table, const TaskOptions& options,
-                      const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,
-                      const TaskOutputs& outputs, Watch& watch) {
-  SparseCrew crew(table, options, watch);
+namespace {
+
+SparseCall call_of(const SparseCrew& crew, const TaskRuleArguments& rule, const void* phi,
+                   std::int64_t phi_stride) {
   SparseCall call = crew.call();
   call.phi = phi;
   call.phi_stride = phi_stride;
-  call.theta_hat = outputs.theta_hat;
-  call.grad_sq = outputs.grad_sq;
-  call.theta_bar = outputs.theta_bar;
-  call.loss = outputs.loss;
   for (std::size_t i = 0; i < facts_of(rule.rule).parameters.size(); ++i) {
     call.parameters[i] = rule.arrays[i];
     call.numbers[i] = rule.numbers[i];
   }
+  return call;
+}
+
+template <class T>
+bool are_finite(const T* values, std::int64_t n) {
+  T zero(0);
+  for (std::int64_t i = 0; i < n; ++i) zero += values[i] - values[i];
+  return zero == T(0);
+}
+
+// Moves what counts to the front.
+template <class T>
+void close_gaps(const std::vector<SparseResult>& results, std::int64_t n_outputs,
+                SparseThetas& thetas) {
+  T* const theta_hat = reinterpret_cast<T*>(thetas.theta_hat.data());
+  std::int64_t to = 0;
+  for (const SparseResult& result : results) {
+    thetas.begins.push_back(to);
+    const T* from = theta_hat + result.at * n_outputs;
+    const std::int64_t n = result.n_columns * n_outputs;
+    if (!result.counts || !are_finite(from, n)) continue;
+    std::copy_n(thetas.columns.begin() + result.at, result.n_columns, thetas.columns.begin() + to);
+    std::copy_n(from, n, theta_hat + to * n_outputs);
+    to += result.n_columns;
+  }
+  thetas.begins.push_back(to);
+  thetas.columns.resize(static_cast<std::size_t>(to));
+  thetas.theta_hat.resize(static_cast<std::size_t>(to * n_outputs) * sizeof(T));
+}
+
+}  // namespace
+
+void run_sparse_tasks(const TaskTable& table, const TaskOptions& options,
+                      const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,
+                      const TaskOutputs& outputs, Watch& watch) {
+  SparseCrew crew(table, options, watch);
+  SparseCall call = call_of(crew, rule, phi, phi_stride);
+  call.theta_hat = outputs.theta_hat;
+  call.grad_sq = outputs.grad_sq;
+  call.theta_bar = outputs.theta_bar;
+  call.loss = outputs.loss;
   const int type = index_of(table.type);
   crew.run(call,
            outputs.theta_hat ? kernels().sparse_tasks[static_cast<int>(rule.rule)][type]
                              : kernels().sparse_losses[type],
            0, table.n_tasks);
+}
+
+SparseThetas run_sparse_tasks(const TaskTable& table, const TaskOptions& options,
+                              const TaskRuleArguments& rule, const void* phi,
+                              std::int64_t phi_stride, Watch& watch) {
+  SparseCrew crew(table, options, watch);
+  std::vector<SparseResult> results(static_cast<std::size_t>(table.n_tasks));
+  std::int64_t n_columns = 0;
+  for (std::int64_t i = 0; i < table.n_tasks; ++i) {
+    results[static_cast<std::size_t>(i)].at = n_columns;
+    n_columns += std::min(crew.entries(i), table.n_features);
+  }
+  SparseThetas thetas;
+  thetas.columns.resize(static_cast<std::size_t>(n_columns));
+  thetas.theta_hat.resize(
+      static_cast<std::size_t>(n_columns * options.n_outputs * size_of(table.type)));
+  std::vector<double> loss(results.size());
+  SparseCall call = call_of(crew, rule, phi, phi_stride);
+  call.theta_hat = thetas.theta_hat.data();
+  call.columns = thetas.columns.data();
+  call.results = results.data();
+  call.loss = loss.data();
+  const int type = index_of(table.type);
+  crew.run(call, kernels().sparse_tasks[static_cast<int>(rule.rule)][type], 0, table.n_tasks);
+  if (!watch.stop) {
+    if (table.type == Type::kFloat64) close_gaps<double>(results, options.n_outputs, thetas);
+    else close_gaps<float>(results, options.n_outputs, thetas);
+  }
+  return thetas;
 }
 
 }  // namespace aruba_fast

@@ -66,6 +66,16 @@ void run_sparse_tasks(const TaskTable& table, const TaskOptions& options,
                       const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,
                       const TaskOutputs& outputs, Watch& watch);
 
+// Where tasks end in the columns that they touch; elsewhere they stay at their start.
+struct SparseThetas {
+  std::vector<std::int64_t> begins;   // task i has begins[i]..begins[i + 1]; none if it diverged
+  std::vector<std::int32_t> columns;  // in no order
+  std::vector<char> theta_hat;        // n_outputs numbers of the table's type a column
+};
+SparseThetas run_sparse_tasks(const TaskTable& table, const TaskOptions& options,
+                              const TaskRuleArguments& rule, const void* phi,
+                              std::int64_t phi_stride, Watch& watch);
+
 // As meta_train. What a learner's arrays hold of all coordinates is brought up to date at the end,
 // and when somebody reads them.
 void meta_train_sparse(const TaskTable& table, const TaskOptions& options, MetaState& state,

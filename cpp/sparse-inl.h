@@ -249,12 +249,13 @@ class SparseRunner : private SparseColumns<T> {
     copy_numbers(columns_, n_columns_, call_.columns + result.at);
     const std::int64_t at = result.at * outputs_;
     copy_numbers(theta_, n_, static_cast<T*>(call_.theta_hat) + at);
+    result.counts = !is_lost_;
+    if (!call_.learned) return;
     copy_numbers(state_[0], n_, static_cast<T*>(call_.grad_sq) + at);
     copy_numbers(phi_, n_, static_cast<T*>(call_.start) + at);
     result.spread = spread_of(theta_, phi_, state_[0], parameters_[0], n_);
     const double weight = call_.weights ? call_.weights[position] : 1;
     // Numbers alone have a spread that is one, and those of float32 are far from what is too large.
-    result.counts = !is_lost_;
     if (sizeof(T) == sizeof(double) || !is_finite(result.spread))
       for (std::int64_t i = 0; i < n_ && result.counts; ++i)
         result.counts = counts(theta_[i], phi_[i], state_[0][i], weight);

@@ -37,11 +37,12 @@ struct LearnedRates {
 struct SparseResult {
   std::int64_t at, n_columns;
   double spread;  // in the metric of the learner's rates; nan where a number is none
-  bool counts;    // as `counts` of rules/meta.h has it
+  bool counts;    // by a learner's rates as `counts` of rules/meta.h has it, else: went to its end
 };
 
-// One thread's share of a round of tasks. Either every task has a dense row of results, or, by a
-// learner's rates, n_outputs numbers for each column that it touches.
+// One thread's share of a round of tasks. Every task has a dense row of results, or, where there
+// are `results`, n_outputs numbers for each column that it touches: theta_hat, and by a learner's
+// rates the others.
 struct SparseCall {
   SparseRows rows;
   const void *y, *phi;

@@ -67,6 +67,27 @@ void measure_rows(const py::tuple& table_given, py::handle phi, py::handle squar
   aruba_fast::measure_rows(table, start, of_squares, of_scores);
 }
 
+py::tuple run_sparse_tasks(const py::tuple& table, py::handle phi, const py::tuple& rule,
+                           const py::tuple& options) {
+  Arrays arrays("run_tasks");
+  const py::array_t<double> loss(py::len(table[2]));
+  const RunArguments run(arrays, table, phi, rule, options,
+                         py::make_tuple(py::none(), py::none(), py::none(), loss));
+  if (!run.table.rows.columns) refuse(arrays.function(), "`x`", "be of sparse rows", "dense ones");
+  require_rows(arrays.function(), run.table);
+  Watch watch(interrupted);
+  SparseThetas found;
+  {
+    const py::gil_scoped_release release;
+    found = aruba_fast::run_sparse_tasks(run.table, run.options, run.rule, run.phi.data,
+                                         run.phi_stride(), watch);
+  }
+  if (watch.stop) throw py::error_already_set();
+  const char* type = run.table.type == Type::kFloat64 ? "float64" : "float32";
+  return py::make_tuple(array_of(std::move(found.begins)), array_of(std::move(found.columns)),
+                        array_of(std::move(found.theta_hat)).attr("view")(type));
+}
+
 }  // namespace
 
 void bind_sparse(py::module_& module) {
@@ -76,6 +97,10 @@ void bind_sparse(py::module_& module) {
              "where columns rise strictly in every row, else sorted and summed.");
   module.def("measure_rows", measure_rows, py::arg("table"), py::arg("phi"), py::arg("squares"),
              py::arg("scores"), "The squared length of every sparse row, and its score by phi.");
+  module.def("run_sparse_tasks", run_sparse_tasks, py::arg("table"), py::arg("phi"),
+             py::arg("rule"), py::arg("options"),
+             "Where sparse tasks end in the columns that they touch: where each begins, the columns, "
+             "and theta_hat, a number for each output; of tasks that diverge there is nothing.");
 }
 
 }  // namespace aruba_fast::python

@@ -235,11 +235,6 @@ V, T = ValueError, TypeError
             V,
             "1000 features, but",
         ),
-        (
-            lambda: FITTED.fit(sparse.csr_array((10**6, 1000)), np.ones(10**6), np.ones(10**6)),
-            V,
-            "fit: `X` must fit into 1 GiB .*7.5 GiB",
-        ),
         (lambda: PersonalizedRegressor().coef_of(1), NotFittedError, "not fitted"),
         (lambda: PersonalizedRegressor().plot_rates(), NotFittedError, "not fitted"),
         (lambda: PersonalizedClassifier().predict(X), NotFittedError, "not fitted"),

@@ -295,9 +295,7 @@ def test_a_round_that_would_overflow_changes_nothing(round_size, rng):
             return 0.5 if n_tasks <= round_size else 1e308
 
         with pytest.raises(ValueError, match="must leave b, g and phi finite"):
-            af.meta_train(
-                tasks, learners[0], loss="squared", round_size=round_size, meta_step=step
-            )
+            af.meta_train(tasks, learners[0], loss="squared", round_size=round_size, meta_step=step)
         af.meta_train(
             tasks[:round_size], learners[1], loss="squared", round_size=round_size, meta_step=step
         )

@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Those below 100 were seen when the library's own rule was made.
     parser.add_argument("--first", type=int, default=100, help="seed of the first (default 100)")
     parser.add_argument("--out", type=Path, default=Path("build/league"), help="folder of results")
-    parser.add_argument("--keep", type=Path, help="also write the numbers of all tables to a file")
+    parser.add_argument(
+        "--keep", type=Path, help="also write the numbers to this file, and go on from what it has"
+    )
     parser.add_argument("--again", action="store_true", help="play the methods anew")
     args = parser.parse_args(arguments)
     names = args.tables.split(",") if args.tables else tables.at_hand()
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if absent and not args.tables:
         notes.print(f"left out, not in the folder ARUBA_FAST_DATA: {', '.join(absent)}")
     entrants = {name: ENTRANTS[name] for name in methods}
+    kept = json.loads(args.keep.read_text("utf-8")) if args.keep and args.keep.exists() else {}
     results = {}
     with threadpool_limits(1):
         for name in names:
@@ -53,10 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             table, yes_no = tables.load(name), name in tables.YES_NO
             seeds = range(args.first, args.first + args.seeds)
             results[name] = season.play(
-                table, yes_no, entrants, seeds, path, notes.print, args.again
+                *(table, yes_no, entrants, seeds, path, notes.print),
+                again=args.again,
+                kept=kept.get(name),
             )
     if args.keep:
-        args.keep.write_text(json.dumps(season.kept(results)) + "\n", encoding="utf-8")
+        kept |= season.kept(results)
+        args.keep.write_text(json.dumps(kept) + "\n", encoding="utf-8")
     for shots in SHOTS:
         console.print(standings.grid(results, shots))
     console.print(standings.times(results))

@@ -20,13 +20,12 @@ Results = dict[str, Any]
 TOO_LONG, NOT_CONVERGED = "took too long", "did not converge"
 
 
-def read(path: Path) -> Results:
-    """The results of a file, without any where there is none."""
-    return (
-        json.loads(path.read_text(encoding="utf-8"))
-        if path.exists()
-        else {"splits": {}, "seconds": {}}
-    )
+def read(path: Path, kept: Results | None = None) -> Results:
+    """The results of a file; where there is none, what was kept, if anything."""
+    if path.exists():
+        found: Results = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    return kept or {"splits": {}, "seconds": {}}
 
 
 def play(
@@ -37,6 +36,7 @@ def play(
     path: Path,
     report: Callable[[str], None],
     again: bool = False,
+    kept: Results | None = None,
 ) -> Results:
     """Adds to the file of a table what it lacks; written after every split.
 
@@ -50,11 +50,12 @@ def play(
         path: The file.
         report: Told what is being done.
         again: Whether what the file has of these methods is to be replaced.
+        kept: What to go on with where there is no file yet.
 
     Returns:
         The results of these splits, of all methods in the file.
     """
-    results = read(path)
+    results = read(path, kept)
     results |= {"yes_no": yes_no, "people": len(table.sizes), "rows": len(table.y)}
     results["features"] = table.x.shape[1]
     able = {name: e for name, e in entrants.items() if maker(e, yes_no) is not None}
@@ -71,7 +72,7 @@ def play(
             tried = [one.get(name, {}) for one in results["splits"].values()]
             failure = next((one for one in tried if "failed" in one), None)
             done[name] = failure or outcome(able[name], data, seed)
-        results["seconds"] = _seconds(results)
+        results["seconds"] |= _seconds(results)
         temporary = path.with_suffix(".part")
         temporary.write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
         temporary.replace(path)
@@ -131,6 +132,10 @@ def outcome(entrant: Entrant, data: Split, seed: int) -> dict[str, Any]:
 def kept(results: dict[str, Results]) -> dict[str, Results]:
     """What the standings are made of, for a file that is kept: errors to six digits."""
 
+    def brief(one: dict[str, Any]) -> dict[str, Any]:
+        notes = {key: one[key] for key in ("people", "failed") if key in one}
+        return notes | ({"errors": errors(one)} if "errors" in one else {})
+
     def errors(one: dict[str, Any]) -> dict[str, Any]:
         return {
             shots: {"people": None if e["people"] is None else float(f"{e['people']:.6g}")}
@@ -141,7 +146,7 @@ def kept(results: dict[str, Results]) -> dict[str, Results]:
         name: {key: r[key] for key in ("yes_no", "people", "rows", "features", "seconds")}
         | {
             "splits": {
-                seed: {m: {"errors": errors(one)} for m, one in of.items() if "errors" in one}
+                seed: {method: brief(one) for method, one in of.items()}
                 for seed, of in r["splits"].items()
             }
         }

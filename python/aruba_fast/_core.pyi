@@ -31,6 +31,7 @@ __all__: list[str] = [
     "regret_upper_bound",
     "restraint",
     "run_proximal",
+    "run_sparse_tasks",
     "run_tasks",
     "set_num_threads",
     "step",
@@ -283,6 +284,11 @@ def run_proximal(
 ) -> None:
     """
     Tasks under the proximal rule, into theta_hat, grad_sq and loss.
+    """
+
+def run_sparse_tasks(table: tuple, phi: typing.Any, rule: tuple, options: tuple) -> tuple:
+    """
+    Where sparse tasks end in the columns that they touch: where each begins, the columns, and theta_hat, a number for each output; of tasks that diverge there is nothing.
     """
 
 def run_tasks(table: tuple, phi: typing.Any, rule: tuple, options: tuple, outputs: tuple) -> None:

@@ -136,6 +136,29 @@ def dense_tasks(tasks: Any) -> Iterator[tuple[Int64Array, tuple[Any, ...]]]:
         yield columns, (x, tasks._y[start:stop], limits[:1], limits[1:])
 
 
+def changes(tasks: Any, phi: FloatArray, rule: tuple[Any, ...], loss: str) -> Any:
+    """theta_hat - phi of sparse tasks, [n_tasks, n_parameters], as a `csr_array` of scipy.sparse.
+
+    A task has entries in the columns that its rows touch, and none where it diverges.
+
+    Args:
+        tasks: The tasks.
+        phi: Their start, [n_parameters].
+        rule: As native code takes it.
+        loss: Name of the loss.
+    """
+    from scipy.sparse import csr_array
+
+    table = tasks._table(tasks._starts, tasks._stops)
+    begins, columns, theta = _core.run_sparse_tasks(table, phi, rule, (loss, 1, 1, None))
+    n_outputs = phi.size // tasks.n_features
+    of_classes = tasks.n_features * np.arange(n_outputs)
+    places = (columns[:, None].astype(np.int64) + of_classes).ravel()
+    found = csr_array((theta - phi[places], places, n_outputs * begins), (len(tasks), phi.size))
+    found.sort_indices()
+    return found
+
+
 def require_dense(function: str, tasks: Any, rule: str, got: object, remedy: str) -> None:
     """Refuses what moves every coordinate, for tasks whose rows are sparse."""
     if tasks._csr is not None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -15,21 +14,18 @@ from .._check import Float64Array
 from ..tasks import Tasks
 from ._people import Division, People
 from ._population import Population, learned
-from ._scale import Features, features_of
+from ._scale import Features, SparseFeatures, features_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from typing_extensions import Self
-
-# Of a sparse table made dense.
-_MOST_BYTES = 1 << 30
 
 
 class Personalized(BaseEstimator):
     """A linear model for every person, held near a shared start by what people have in common."""
 
     _numeric_target: bool
-    _features: Features
+    _features: Features | SparseFeatures
     _population: Population
     _people: People
 
@@ -148,11 +144,11 @@ class Personalized(BaseEstimator):
         before = self.__dict__.copy()
         try:
             scale, intercept = self._checked_settings(function)
-            x, y = self._validated(function, X, y, reset=True)
+            x, y = self._validated(X, y, reset=True)
             self._features = features_of(x, scale=scale, intercept=intercept)
             rows = self._features.rows(x)
             labels = self._targets(function, rows, y, **options)
-            division = None if groups is None else Division(function, groups, len(rows))
+            division = None if groups is None else Division(function, groups, len(labels))
             self._learn(rows, labels, division)
         except BaseException:
             self.__dict__ = before
@@ -167,11 +163,11 @@ class Personalized(BaseEstimator):
             )
         return self
 
-    def _learn(self, rows: Float64Array, labels: Float64Array, division: Division | None) -> None:
+    def _learn(self, rows: Any, labels: Float64Array, division: Division | None) -> None:
         """Learns from rows as the engine sees them."""
         began = perf_counter()
         if division is None:
-            tasks = Tasks(rows, labels, [0, len(rows)])
+            tasks = Tasks(rows, labels, [0, len(labels)])
         else:
             tasks = division.tasks(rows, labels)
         loss, n_classes = self._loss()
@@ -190,17 +186,17 @@ class Personalized(BaseEstimator):
         self.rates_, self.intercept_rate_ = self._spread()
         if self.verbose:
             print(
-                f"{type(self).__name__}: {len(self.groups_)} people, {len(rows)} rows, "
+                f"{type(self).__name__}: {len(self.groups_)} people, {len(labels)} rows, "
                 f"{population.phi.size} parameters, {type(self.rule_).__name__}, "
                 f"{perf_counter() - began:.2g} s"
             )
 
     def _adapt(self, X: Any, y: Any, groups: Any) -> "Self":
         function = f"{type(self).__name__}.partial_fit"
-        x, y = self._validated(function, X, y, reset=False)
+        x, y = self._validated(X, y, reset=False)
         rows, labels = self._features.rows(x), self._more_targets(function, y)
         if groups is not None:
-            self._people.adapt(Division(function, groups, len(rows)), rows, labels)
+            self._people.adapt(Division(function, groups, len(labels)), rows, labels)
             self.groups_ = self._people.labels
         elif len(self._people):
             raise ValueError(
@@ -215,9 +211,18 @@ class Personalized(BaseEstimator):
         """The engine's scores of rows, [n_rows, n_outputs]."""
         check_is_fitted(self)
         function = f"{type(self).__name__}.{method}"
-        x = _dense(function, validate_data(self, X, reset=False, **_ACCEPTED))
-        division = None if groups is None else Division(function, groups, len(x))
-        return self._people.scores(self._features.rows(x), division)
+        x = validate_data(self, X, reset=False, **_ACCEPTED)
+        n = x.shape[0]
+        places = None
+        if groups is not None:
+            places = self._people.places(Division(function, groups, n))
+        scores = [
+            self._people.scores(
+                self._features.rows(x[part]), None if places is None else places[part]
+            )
+            for part in self._features.blocks(n)
+        ]
+        return np.concatenate(scores)
 
     def _is_fitted(self) -> bool:
         return hasattr(self, "rule_")
@@ -232,12 +237,10 @@ class Personalized(BaseEstimator):
             _check.boolean(function, "fit_intercept", self.fit_intercept),
         )
 
-    def _validated(
-        self, function: str, X: Any, y: Any, *, reset: bool
-    ) -> tuple[Float64Array, NDArray[Any]]:
+    def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, NDArray[Any]]:
         numeric = self._numeric_target
         x, y = validate_data(self, X, y, reset=reset, y_numeric=numeric, **_ACCEPTED)
-        return _dense(function, x), y
+        return x, y
 
     def _theta_of(self, method: str, person: Any) -> Float64Array:
         check_is_fitted(self)
@@ -257,17 +260,3 @@ class Personalized(BaseEstimator):
 
 
 _ACCEPTED = {"accept_sparse": "csr", "dtype": np.float64}
-
-
-def _dense(function: str, x: Any) -> Float64Array:
-    """A table of rows in memory, whatever it came as."""
-    if not issparse(x):
-        return np.asarray(x)
-    size = 8 * x.shape[0] * x.shape[1]
-    if size > _MOST_BYTES:
-        raise ValueError(
-            f"{function}: `X` must fit into 1 GiB when it is dense: got {x.shape[0]} by "
-            f"{x.shape[1]} sparse numbers, {size / 2**30:.1f} GiB, expected fewer columns, as of "
-            "sklearn.decomposition.TruncatedSVD"
-        )
-    return np.asarray(x.toarray())

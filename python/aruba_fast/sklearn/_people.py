@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse, vstack
 
 from .. import _arrays, _check
 from .._check import Float64Array, Int64Array
@@ -12,7 +13,8 @@ from .._ids import grouped
 from ..tasks import Tasks
 from ._population import Population
 
-Rows: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+# Dense rows or a `csr_array`, and their targets.
+Rows: TypeAlias = tuple[Any, NDArray[Any]]
 
 
 def key_of(label: Any) -> Any:
@@ -47,7 +49,7 @@ class Division:
         else:
             self.labels = _arrays.host(_check.array(function, "groups", groups))[first]
 
-    def tasks(self, x: Float64Array, y: Float64Array) -> Tasks:
+    def tasks(self, x: Any, y: Float64Array) -> Tasks:
         """A task for each person."""
         return Tasks(x[self.order], y[self.order], self.offsets)
 
@@ -69,13 +71,14 @@ class People:
         self._population = population
         self._tasks = tasks
         self._later: dict[int, Rows] = {}
-        self._table = population.phi[None]
+        self._table = population.start(sparse=tasks._csr is not None)
         self._index: dict[Any, int] = {}
         self.labels: NDArray[Any] = np.empty(0, object)
         if division is not None:
             self.labels = division.labels
             self._index = {key: t for t, key in enumerate(division.keys)}
-            self._table = np.concatenate([self._table, population.adapted(tasks)])
+            numbers = 1 + np.arange(len(self._index))
+            self._table = self._table.changed(numbers, population.adapted(tasks))
         self._n_first = len(self._index)
 
     def __len__(self) -> int:
@@ -87,25 +90,23 @@ class People:
             found = self._index.get(key_of(label))
         except TypeError:  # not hashable
             found = None
-        return None if found is None else self._table[found + 1]
+        return None if found is None else self._table.theta(found + 1)
 
-    def scores(self, rows: Float64Array, division: Division | None) -> Float64Array:
-        """The scores of rows, [n_rows, n_outputs], by each person's own parameters or the start."""
-        table = self._table.reshape(len(self._table), -1, rows.shape[1])
-        if division is None:
-            shared: Float64Array = rows @ table[0].T
-            return shared
+    def places(self, division: Division) -> Int64Array:
+        """Where each row's person stands, 0 for those who were never seen."""
         known = np.array([self._index.get(key, -1) for key in division.keys]) + 1
-        chosen = np.empty(len(rows), np.int64)
+        chosen = np.empty(len(division.order), np.int64)
         chosen[division.order] = np.repeat(known, np.diff(division.offsets))
-        scores = np.empty((len(rows), table.shape[1]))
-        size = max(1, (1 << 22) // table[0].size)  # 32 MB of parameters at a time
-        for first in range(0, len(rows), size):
-            part = slice(first, first + size)
-            np.einsum("np,nkp->nk", rows[part], table[chosen[part]], out=scores[part])
-        return scores
+        return chosen
 
-    def adapt(self, division: Division, rows: Float64Array, y: Float64Array) -> None:
+    def scores(self, rows: Any, places: Int64Array | None) -> Float64Array:
+        """The scores of rows, [n_rows, n_outputs], by each person's own parameters or the start."""
+        if places is not None:
+            return self._table.scores(rows, places)
+        shared: Float64Array = rows @ self._table.theta(0).reshape(-1, rows.shape[1]).T
+        return shared
+
+    def adapt(self, division: Division, rows: Any, y: Float64Array) -> None:
         """Fits people anew to all their rows, those before and these; nobody else moves."""
         keys, n_before = division.keys, len(self)
         is_new = np.array([key not in self._index for key in keys])
@@ -120,15 +121,14 @@ class People:
         every = [_stacked([*self._first(person), part]) for person, part in later.items()]
         offsets = np.cumsum([0, *(len(part[1]) for part in every)])
         theta = self._population.adapted(Tasks(*_stacked(every), offsets))
-        table = np.concatenate([self._table, np.empty((int(is_new.sum()), theta.shape[1]))])
-        table[numbers + 1] = theta
+        table = self._table.changed(numbers + 1, theta)
         labels = _joined(self.labels, division.labels[is_new]) if n_before else division.labels
         # Nothing fails from here on: where something did, all is as it was.
         self._later |= later
         self._index |= dict(zip(keys, numbers.tolist(), strict=True))
         self._table, self.labels = table, labels
 
-    def with_pooled(self, rows: Float64Array, y: Float64Array) -> Rows:
+    def with_pooled(self, rows: Any, y: Float64Array) -> Rows:
         """All rows of a fit that knew nobody, and these."""
         return _stacked([(self._tasks.x, self._tasks.y), (rows, y)])
 
@@ -136,13 +136,15 @@ class People:
         """A person's rows in `fit`, if there were any."""
         if person >= self._n_first:
             return []
-        own = slice(self._tasks._starts[person], self._tasks._stops[person])
-        return [(self._tasks._x[own], self._tasks._y[own])]
+        own = self._tasks[person]
+        return [(own.x, own.y)]
 
 
 def _stacked(parts: list[Rows]) -> Rows:
     """Rows below each other."""
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+    rows = [x for x, _ in parts]
+    joined = vstack(rows, format="csr") if issparse(rows[0]) else np.concatenate(rows)
+    return joined, np.concatenate([y for _, y in parts])
 
 
 def _labels(values: list[Any]) -> NDArray[Any]:

@@ -3,15 +3,18 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from .._check import Float64Array
+from .._sparse import changes
 from ..fit import _MOST, _MOST_FULL, FITTED_AS, meta_fit
 from ..learner import MetaLearner
 from ..proximal import Proximal
-from ..rules import OGD, ArubaPlusPlus
+from ..rules import OGD, ArubaPlusPlus, native
 from ..run import run_tasks
 from ..tasks import Tasks
 from ..train import meta_train
+from ._table import DenseTable, SparseTable, Table
 
 # Passes of the descent over the people, as in the first example of the README.
 _PASSES = 3
@@ -39,11 +42,20 @@ class Population:
     loss: str
     spread: Float64Array
 
-    def adapted(self, tasks: Tasks) -> Float64Array:
-        """The parameters of every person, [n_tasks, n_parameters]; who diverges has the start's."""
+    def start(self, *, sparse: bool) -> Table:
+        """The table of one who has not moved; for rows that are sparse or not."""
+        if sparse:
+            return SparseTable(self.phi, csr_array((1, len(self.phi))))
+        return DenseTable(self.phi[None])
+
+    def adapted(self, tasks: Tasks) -> Table:
+        """The parameters of every person; who diverges has the start's."""
+        if tasks._csr is not None:
+            rule = native(self.rule, tasks.dtype, self.phi.size, tasks._x)
+            return SparseTable(self.phi, changes(tasks, self.phi, rule, self.loss))
         theta = run_tasks(tasks, self.phi, self.rule, loss=self.loss).theta_hat
         sound = np.isfinite(theta).all(axis=1, keepdims=True)
-        return np.where(sound, theta, self.phi).astype(np.float64, copy=False)
+        return DenseTable(np.where(sound, theta, self.phi).astype(np.float64, copy=False))
 
 
 def learned(
@@ -53,12 +65,14 @@ def learned(
     n_parameters = (n_classes or 1) * tasks.n_features
     limit = _MOST_FULL if covariance == "full" else _MOST
     n_free = tasks.n_features * max(1, (n_classes or 2) - 1)
-    if covariance != "auto" and n_parameters > limit:
+    sparse = tasks._csr is not None
+    if covariance != "auto" and (sparse or n_parameters > limit):
         raise ValueError(
-            f"fit: `covariance` must be 'auto' beyond {limit} parameters: got {covariance!r} with "
-            f"{n_parameters} parameters, expected 'auto', which takes descent"
+            f"fit: `covariance` must be 'auto' beyond {limit} parameters and for sparse rows: got "
+            f"{covariance!r} with {n_parameters} parameters, expected 'auto', which takes descent"
         )
-    if covariance == "auto" and (n_parameters > limit or tasks.n_rows < _ROWS * n_free):
+    few = n_parameters > limit or tasks.n_rows < _ROWS * n_free
+    if covariance == "auto" and (few or sparse):
         return _descended(tasks, n_parameters, loss, coef)
     fit = meta_fit(
         tasks, loss=FITTED_AS.get(loss, loss), covariance=covariance, n_classes=n_classes
@@ -83,5 +97,4 @@ def _descended(tasks: Tasks, n_parameters: int, loss: str, coef: float) -> Popul
     else:
         rule = replace(rule, b=coef * coef * rule.b)
     still = Population(learner.phi.astype(np.float64), rule, loss, np.zeros(n_parameters))
-    gone = still.adapted(tasks) - still.phi
-    return replace(still, spread=np.sqrt(np.square(gone).mean(axis=0)))
+    return replace(still, spread=still.adapted(tasks).spread(still.phi))

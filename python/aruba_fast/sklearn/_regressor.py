@@ -91,7 +91,7 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
 
         Args:
             X: Features, [n_rows, n_features]: NumPy, pandas, Polars, Arrow, or SciPy's sparse
-                matrices, which are made dense.
+                matrices, of which those of few columns are made dense.
             y: Targets, [n_rows].
             groups: Whose row each is, [n_rows]: strings, numbers, dates, or whatever can be hashed
                 and sorted, in any order. None fits one model to all rows, and warns.

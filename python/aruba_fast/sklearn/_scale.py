@@ -2,11 +2,19 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array, hstack, issparse
+from scipy.sparse.linalg import lsmr
 
 from .._check import Float64Array, Int64Array
+from ..fit import _MOST
 
+# Sparse rows of more columns than `meta_fit` takes, or of more bytes if dense, stay sparse.
+_MOST_COLUMNS, _MOST_BYTES = _MOST, 1 << 30
+# Numbers of 32 MB.
+_AT_A_TIME = 1 << 22
 # Of a column's largest number: what varies less does so by rounding.
 _ROUNDING = 1e-14
 # The least unit of a target, of its spread: where a fit is exact its residuals are rounding.
@@ -38,9 +46,15 @@ class Features:
         """Number of columns that the engine sees."""
         return len(self._live) + self.intercept
 
-    def rows(self, x: Float64Array) -> Float64Array:
-        """The rows that the engine sees, [n_rows, width]."""
+    def blocks(self, n_rows: int) -> list[slice]:
+        """Rows that may be dense at a time."""
+        size = max(1, _AT_A_TIME // self.width)
+        return [slice(first, first + size) for first in range(0, n_rows, size)]
+
+    def rows(self, x: Any) -> Float64Array:
+        """The rows that the engine sees, [n_rows, width], of dense or sparse ones."""
         live = self._live
+        x = x.toarray() if issparse(x) else x
         rows = np.ones((len(x), self.width))
         rows[:, : len(live)] = x[:, live]
         rows[:, : len(live)] -= self.center[live]
@@ -60,12 +74,56 @@ class Features:
         return coef, level - coef @ self.center
 
 
-def features_of(x: Float64Array, *, scale: bool, intercept: bool) -> Features:
-    """What makes every column that varies one of mean 0 and standard deviation 1.
+@dataclass(frozen=True, eq=False)
+class SparseFeatures:
+    """Columns times `factor`, which stay sparse, and a column of ones behind them for an intercept.
 
-    Without an intercept no column is moved, and its root mean square becomes 1.
+    Columns without a number in `fit` are left out: their factor is zero.
+    """
+
+    factor: Float64Array
+    intercept: bool
+
+    @property
+    def width(self) -> int:
+        """Number of columns that the engine sees."""
+        return len(self.factor) + self.intercept
+
+    def blocks(self, n_rows: int) -> list[slice]:
+        """All rows."""
+        return [slice(n_rows)]
+
+    def rows(self, x: Any) -> csr_array:
+        """The rows that the engine sees, [n_rows, width], of dense or sparse ones."""
+        rows = csr_array(x, dtype=np.float64, copy=True)
+        rows.data *= self.factor[rows.indices]
+        return hstack([rows, np.ones((rows.shape[0], 1))], "csr") if self.intercept else rows
+
+    def parts(self, values: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Numbers for the engine's columns as those of features [..., n_features] and of ones."""
+        n = len(self.factor)
+        return values[..., :n], values[..., n] if self.intercept else np.zeros(values.shape[:-1])
+
+    def undone(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Coefficients [..., n_features] and intercepts [...] for columns as they were given."""
+        own, level = self.parts(theta)
+        return own * self.factor, level
+
+
+def features_of(x: Any, *, scale: bool, intercept: bool) -> Features | SparseFeatures:
+    """What brings columns to one scale.
+
+    Dense rows, and sparse ones of few columns: every column that varies gets the mean 0 and the
+    standard deviation 1; without an intercept no column is moved, and its root mean square becomes
+    1. Other sparse rows stay sparse: the largest number of every column becomes 1.
     """
     n = x.shape[1]
+    if issparse(x) and (n > _MOST_COLUMNS or 8 * n * x.shape[0] > _MOST_BYTES):
+        peak = abs(x).max(axis=0).toarray().ravel() if scale else np.ones(n)
+        with np.errstate(divide="ignore", over="ignore"):
+            factor = 1.0 / peak
+        return SparseFeatures(np.where(np.isfinite(factor), factor, 0.0), intercept)
+    x = x.toarray() if issparse(x) else x
     if not scale:
         return Features(np.zeros(n), np.ones(n), intercept)
     # In units of the largest number, whose square may leave float64.
@@ -95,7 +153,7 @@ class Target:
         return z * self.unit + self.center
 
 
-def target_of(loss: str, rows: Float64Array, y: Float64Array, *, intercept: bool) -> Target:
+def target_of(loss: str, rows: Any, y: Float64Array, *, intercept: bool) -> Target:
     """The center and unit of a target; none for counts.
 
     Of squared losses the unit is the standard deviation, which changes nothing but rounding. Of
@@ -113,8 +171,10 @@ def target_of(loss: str, rows: Float64Array, y: Float64Array, *, intercept: bool
     spread = peak * float(np.sqrt(np.square(left / peak).mean()))
     if not robust:
         return Target(center, spread)
-    if len(rows) >= 2 * rows.shape[1]:
-        left = left - rows @ np.linalg.lstsq(rows, left, rcond=None)[0]
+    if rows.shape[0] >= 2 * rows.shape[1]:
+        sparse = issparse(rows)
+        found = lsmr(rows, left) if sparse else np.linalg.lstsq(rows, left, rcond=None)
+        left = left - rows @ found[0]
     deviation = _NORMAL * float(np.median(np.abs(left)))
     if deviation <= _LEAST * spread:  # more than half of the rows are told exactly
         deviation = float(np.sqrt(np.square(left).mean()))
