@@ -93,6 +93,12 @@ void test_runs(const char* type) {
                            watch);
           for (const auto& values : {theta_hat, grad_sq, theta_bar}) hash.add(values);
           hash.add(task_loss);
+          if (!alone) continue;
+          const SparseThetas ends = run_sparse_tasks(
+              data.table, {loss.loss, loss.n_outputs, 1, 1, 0}, rule, phi.data(), 0, watch);
+          hash.add(ends.begins);
+          hash.add(ends.columns);
+          hash.add(ends.theta_hat);
         }
         hash.print(name(kTaskRuleFacts[i].name));
       }
@@ -116,7 +122,9 @@ void test_runs(const char* type) {
 template <class T>
 void test_training(const char* type) {
   for (const Case& loss : cases()) {
-    for (const std::int64_t d : {40, 700}) {
+    // The last has columns in two piles.
+    for (const std::int64_t d : {40, 700, 5000}) {
+      if (d > 700 && loss.loss != Loss::kSquared) continue;
       for (const auto& [name, made] : kLearners) {
         MetaParameters parameters = made;
         parameters.decay = 0;  // which every coordinate would have to be told of
