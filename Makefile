@@ -32,11 +32,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
 STUBS := python/aruba_fast
 
 .PHONY: demo omniglot shakespeare test fuzz soak bench bench-check league gpu bench-gpu bench-gpu-check cuda-gates \
-  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm avx512 dist clean help
+  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm gcc11 avx512 dist clean help
 
 help:
 	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
-	@echo "make arm | avx512 | dist | clean"
+	@echo "make arm | gcc11 | avx512 | dist | clean"
 	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
@@ -169,6 +169,9 @@ sanitize-address sanitize-thread: sanitize-%: $(VENV)/.package $(VENV)/.test $(V
 
 arm: $(VENV)/.created
 	tools/arm.sh
+
+gcc11: $(VENV)/.created
+	tools/gcc11.sh
 
 avx512: $(VENV)/.package
 	tools/avx512.sh $(BUILD)
