@@ -28,6 +28,24 @@ void run_proximal(const TaskTable& table, const ProximalOptions& options, const 
                   std::int64_t phi_stride, const ProximalRates& rates, Watch& watch,
                   const ProximalOutputs& outputs);
 
+// The threads' memory for rounds of tasks of an order; made once, run many times.
+class ProximalRounds {
+ public:
+  // `coef` times a learner's rates is how far tasks go.
+  ProximalRounds(const TaskTable& table, const ProximalOptions& options, double coef, Watch& watch);
+  ~ProximalRounds();
+  // Runs tasks order[first..first + n_tasks) from phi; phi, the rates and the results of the type
+  // of the tasks. Outputs begin with the first of them.
+  void run(const void* phi, const void* rates, bool one_rate, std::int64_t first,
+           std::int64_t n_tasks, const TaskOutputs& outputs);
+
+ private:
+  struct Memory;
+  const TaskTable& table_;
+  const double coef_;
+  const std::unique_ptr<Memory> memory_;
+};
+
 struct Population {
   double *phi, *rates;  // [n], and [n] or [n, n]
   double scale;         // of the losses, one where they are logarithms of probabilities

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops_proximal.h"
 #include "ops_sparse.h"
 #include "rules/step.h"
 
@@ -184,6 +185,10 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
   initialization.type = state.type;
   initialization.n_dimensions = 1;
   initialization.shape[0] = n;
+  std::optional<ProximalRounds> proximal;
+  if (training.proximal > 0)
+    proximal.emplace(table, ProximalOptions{options.loss, options.n_outputs}, training.proximal,
+                     watch);
   AfterRound after_round(training, watch, table.n_tasks);
   for (std::int64_t first = 0; first < table.n_tasks; first += training.round_size) {
     const std::int64_t end = std::min(table.n_tasks, first + training.round_size);
@@ -196,8 +201,9 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
                                                  : *static_cast<float*>(state.rates)}};
     for (std::int64_t at = first; at < end; at += block) {
       const std::int64_t n_tasks = std::min(block, end - at);
-      engine.run(rule, state.phi, 0, at, n_tasks,
-                 {theta_hat.get(), grad_sq.get(), nullptr, training.loss + at});
+      const TaskOutputs outputs{theta_hat.get(), grad_sq.get(), nullptr, training.loss + at};
+      if (proximal) proximal->run(state.phi, state.rates, state.one_rate(), at, n_tasks, outputs);
+      else engine.run(rule, state.phi, 0, at, n_tasks, outputs);
       if (watch.stop) throw Interrupted("meta_train: interrupted");
       for (std::size_t i = 0; i < weights.size() && static_cast<std::int64_t>(i) < n_tasks; ++i) {
         const std::int64_t position = at + static_cast<std::int64_t>(i),

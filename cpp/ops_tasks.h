@@ -90,6 +90,8 @@ struct MetaTraining {
   StateLock* lock = nullptr;  // held while the state changes
   // Set, under the lock, to what brings arrays up to date that are read meanwhile.
   std::function<void()>* settle = nullptr;
+  // How far tasks go under the proximal rule, at the learner's rates; zero: they take steps.
+  double proximal = 0;
   // Of all passes together, and before this one: phi's steps fall from one to nothing over them,
   // unless `meta_step` chooses them. Zero: the learner's own steps.
   std::int64_t n_visits = 0, n_visited = 0;

@@ -33,29 +33,30 @@ class SolverCrew {
              std::int64_t (*numbers)(std::int64_t, std::int64_t, std::int64_t), Watch& watch)
       : table_(table), loss_(loss), n_classes_(n_classes), watch_(watch) {
     std::int64_t most_rows = 0;
-    double work = 0;
-    const auto n = static_cast<double>(table.n_features * n_classes);
     for (std::int64_t i = 0; i < table.n_tasks; ++i) {
-      const std::int64_t rows = table.stops[i] - table.starts[i];
-      most_rows = std::max(most_rows, rows);
-      work += static_cast<double>(rows) * n * n;
+      const std::int64_t task = table.order ? table.order[i] : i;
+      most_rows = std::max(most_rows, table.stops[task] - table.starts[task]);
     }
-    const int threads = work < kParallelFrom
-                            ? 1
-                            : static_cast<int>(std::min<std::int64_t>(n_threads(), table.n_tasks));
-    for (int i = 0; i < threads; ++i)
-      scratch_.emplace_back(numbers(most_rows, table.n_features, n_classes));
+    n_numbers_ = numbers(most_rows, table.n_features, n_classes);
   }
 
   // Runs the kernel of the table's type on every thread; `call` is told of the tasks.
   template <class Call>
   void run(const char* function, Call call, void (*const (&kernel)[2])(const Call&)) {
+    run(function, call, kernel, table_.starts, table_.stops, table_.n_tasks);
+  }
+  // The same for some of the table's tasks.
+  template <class Call>
+  void run(const char* function, Call call, void (*const (&kernel)[2])(const Call&),
+           const std::int64_t* starts, const std::int64_t* stops, std::int64_t n_tasks) {
+    const int threads = threads_for(starts, stops, n_tasks);
+    while (std::ssize(scratch_) < threads) scratch_.emplace_back(n_numbers_);
     std::int64_t next = 0;
     call.x = table_.x;
     call.y = table_.y;
-    call.starts = table_.starts;
-    call.stops = table_.stops;
-    call.n_tasks = table_.n_tasks;
+    call.starts = starts;
+    call.stops = stops;
+    call.n_tasks = n_tasks;
     call.n_features = table_.n_features;
     call.n_classes = n_classes_;
     call.loss_kind = loss_;
@@ -65,7 +66,7 @@ class SolverCrew {
       double* const memory = scratch_[static_cast<std::size_t>(thread)].get();
       kernel[index_of(table_.type)](own_call(call, memory, thread, watch_));
     };
-    on_threads(static_cast<int>(scratch_.size()), body, watch_);
+    on_threads(threads, body, watch_);
     if (watch_.stop) throw Interrupted(std::string(function) + ": interrupted");
   }
 
@@ -73,10 +74,21 @@ class SolverCrew {
   // Rows times squared parameters, some 0.1 to 0.2 ms: less is not worth a second thread.
   static constexpr double kParallelFrom = 1e5;
 
+  int threads_for(const std::int64_t* starts, const std::int64_t* stops,
+                  std::int64_t n_tasks) const {
+    const auto n = static_cast<double>(table_.n_features * n_classes_);
+    double work = 0;
+    for (std::int64_t i = 0; i < n_tasks && work < kParallelFrom; ++i)
+      work += static_cast<double>(stops[i] - starts[i]) * n * n;
+    return work < kParallelFrom ? 1
+                                : static_cast<int>(std::min<std::int64_t>(n_threads(), n_tasks));
+  }
+
   const TaskTable& table_;
   const Loss loss_;
   const std::int64_t n_classes_;
   Watch& watch_;
+  std::int64_t n_numbers_ = 0;  // of a thread
   std::vector<Numbers> scratch_;
 };
 

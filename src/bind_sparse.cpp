@@ -97,10 +97,11 @@ void bind_sparse(py::module_& module) {
              "where columns rise strictly in every row, else sorted and summed.");
   module.def("measure_rows", measure_rows, py::arg("table"), py::arg("phi"), py::arg("squares"),
              py::arg("scores"), "The squared length of every sparse row, and its score by phi.");
-  module.def("run_sparse_tasks", run_sparse_tasks, py::arg("table"), py::arg("phi"),
-             py::arg("rule"), py::arg("options"),
-             "Where sparse tasks end in the columns that they touch: where each begins, the columns, "
-             "and theta_hat, a number for each output; of tasks that diverge there is nothing.");
+  module.def(
+      "run_sparse_tasks", run_sparse_tasks, py::arg("table"), py::arg("phi"), py::arg("rule"),
+      py::arg("options"),
+      "Where sparse tasks end in the columns that they touch: where each begins, the columns, "
+      "and theta_hat, a number for each output; of tasks that diverge there is nothing.");
 }
 
 }  // namespace aruba_fast::python

@@ -192,6 +192,11 @@ TrainingArguments::TrainingArguments(Arrays& arrays, const py::tuple& table_give
   if (const py::object annealed = training_given[4]; !annealed.is_none())
     std::tie(training.n_visited, training.n_visits) =
         annealed.cast<std::tuple<std::int64_t, std::int64_t>>();
+  training.proximal = training_given[5].cast<double>();
+  if (training.proximal < 0 ||
+      (training.proximal > 0 && (table.rows.columns || options.radius > 0)))
+    refuse(function, "`rule`", "be steps, or proximal with dense rows and no ball",
+           aruba_fast::text_of(training.proximal));
   if (!progress.is_none())
     training.progress = [progress](std::int64_t done, std::int64_t total) {
       const py::gil_scoped_acquire gil;

@@ -39,8 +39,9 @@ struct TrainingArguments {
   TaskOptions options;
   MetaTraining training;
 
-  // training: round_size, weigh_by_rows, meta_step, progress, and None or the visits before this
-  // pass and in all, where phi's steps fall over them; outputs: loss, skipped.
+  // training: round_size, weigh_by_rows, meta_step, progress, None or the visits before this pass
+  // and in all, where phi's steps fall over them, and how far the proximal rule goes, zero for
+  // steps; outputs: loss, skipped.
   TrainingArguments(Arrays& arrays, const py::tuple& table, py::handle order,
                     const MetaState& learner, const py::tuple& options, const py::tuple& training,
                     const py::tuple& outputs);

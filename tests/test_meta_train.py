@@ -19,18 +19,21 @@ def assert_same_bits(one, other):
 
 @dtypes
 @pytest.mark.parametrize("round_size", [1, 3, 8, 100])
+@pytest.mark.parametrize("rule", ["descent", "proximal"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng):
+def test_meta_train_is_the_python_loop_bit_for_bit(loss, rule, round_size, dtype, rng):
     d = 5
     pieces = [task_data(loss, rng, n, d) for n in (1, 9, 4, 30, 2, 7, 12, 5, 1, 8, 3)]
     pieces[4][0][0, 0] = np.nan  # one task is to be skipped in both
     tasks, size = pack(pieces, dtype), n_parameters(loss, d)
-    how = {"batch_size": 2, "n_epochs": 2, "radius": 1.5}
+    proximal = rule == "proximal"
+    how = {} if proximal else {"batch_size": 2, "n_epochs": 2, "radius": 1.5}
     for weights, meta_step, hyper in (
         (None, None, {"learning_rate": 0.5}),
         ("rows", 0.5, {"isotropic": True}),
         ("rows", None, {"max_learning_rate": 0.7, "decay": 0.1}),
-        (None, lambda n_tasks: 1.0 / np.sqrt(n_tasks), {"p": 0.4}),
+        (None, lambda n_tasks: 1.0 / np.sqrt(n_tasks), {"p": 0.4, "bound": "tight"}),
+        (None, 0.2, {"train": "scalar"}),
     ):
         native, loop = (smoothed(np.zeros(size, dtype), **hyper) for _ in range(2))
         history = af.meta_train(
@@ -40,13 +43,15 @@ def test_meta_train_is_the_python_loop_bit_for_bit(loss, round_size, dtype, rng)
             round_size=round_size,
             n_passes=3,
             seed=5,
+            rule=rule,
             weights=weights,
             meta_step=meta_step,
             **how,
         )
         losses = []
         for part in tasks.rounds(round_size, n_passes=3, seed=5):
-            run = af.run_tasks(part, loop.phi, loop.rule(coef=None), loss=loss, **how)
+            within = loop.proximal() if proximal else loop.rule(coef=None)
+            run = af.run_tasks(part, loop.phi, within, loss=loss, **how)
             loop.update(run, weights=run.weight if weights else None, meta_step=meta_step)
             losses.append(run.loss)
         assert_same_bits(native, loop)

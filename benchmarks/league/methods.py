@@ -10,7 +10,7 @@ from . import plain, yes_no
 from .boosting import Boosting
 from .mixed import Mixed
 from .mixed_yes_no import MixedIntercept, MixedSlopes
-from .ours import Ours
+from .ours import Descended, Ours, Streamed
 from .packaged_mixed import PackagedMixed
 from .protocol import Method
 from .reptile import Reptile
@@ -32,8 +32,11 @@ class Entrant:
 
 
 OURS, POOLED, REPTILE, BOOSTING, ALONE = "ours", "pooled", "Reptile", "boosting", "alone"
+ONLINE = ("streamed", "descent")
 ENTRANTS = {
     OURS: Entrant(Ours, Ours),
+    ONLINE[0]: Entrant(Streamed, Streamed),
+    ONLINE[1]: Entrant(Descended, Descended),
     POOLED: Entrant(plain.Pooled, yes_no.Pooled),
     ALONE: Entrant(plain.Alone, yes_no.Alone),
     "mixed-intercept": Entrant(partial(Mixed, "intercept"), MixedIntercept),

@@ -10,6 +10,9 @@ import aruba_fast as af
 from .protocol import Floats, Rows
 
 
+PASSES = 3
+
+
 class Ours:
     """Where people start and how they differ, and everybody's best parameters near the start."""
 
@@ -20,6 +23,40 @@ class Ours:
         learned = self.learned
         run = af.run_tasks(tasks(seen), learned.phi, learned.rule(), loss=loss(seen))
         return predicted(run.theta_hat, seen, x, person)
+
+
+class Streamed:
+    """The same learned online: people come one after the other, three times in all."""
+
+    training = "proximal"
+
+    def fit(self, train: Rows, seed: int) -> None:
+        people = tasks(train)
+        self.learner = af.MetaLearner(np.zeros(people.n_features))
+        af.meta_train(
+            people,
+            self.learner,
+            loss=loss(train),
+            rule=self.training,
+            n_passes=PASSES,
+            seed=seed,
+        )
+
+    def rule(self) -> af.Rule:
+        return self.learner.proximal()
+
+    def adapt_predict(self, seen: Rows, x: Floats, person: NDArray[np.int64]) -> Floats:
+        run = af.run_tasks(tasks(seen), self.learner.phi, self.rule(), loss=loss(seen))
+        return predicted(run.theta_hat, seen, x, person)
+
+
+class Descended(Streamed):
+    """Online by gradient steps, and ARUBA++ for who is new."""
+
+    training = "descent"
+
+    def rule(self) -> af.Rule:
+        return self.learner.rule()
 
 
 def tasks(rows: Rows) -> af.Tasks:

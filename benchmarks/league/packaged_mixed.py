@@ -42,10 +42,11 @@ class PackagedMixed(Mixed):
             warnings.simplefilter("ignore")  # of what it tried; whether it converged, it tells
             model = MixedLM(train.y, x, groups=train.person, exog_re=x[:, columns])
             try:
-                found = model.fit(reml=True, method="lbfgs", maxiter=1000, free=free)
+                # Its default, less "lbfgs", which ends without variance at a likelihood of inf.
+                found = model.fit(reml=True, method=["bfgs", "cg"], maxiter=1000, free=free)
             except np.linalg.LinAlgError as why:  # a covariance that became singular on the way
                 raise NotConvergedError from why
-        if not (found.converged and np.isfinite(found.params).all()):
+        if not (found.converged and np.isfinite([*found.params, found.llf]).all()):
             raise NotConvergedError
         self.model = Model(
             np.asarray(found.fe_params), np.asarray(found.cov_re), float(found.scale), columns

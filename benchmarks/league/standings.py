@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table as Grid
 
-from .methods import ALONE, BOOSTING, MIXED, OURS, POOLED, REPTILE
+from .methods import ALONE, BOOSTING, MIXED, ONLINE, OURS, POOLED, REPTILE
 from .protocol import SHOTS
 from .season import Results
 
@@ -166,22 +166,46 @@ def times(results: dict[str, Results]) -> Grid:
 
 
 def page(results: dict[str, Results], shots: str) -> list[str]:
-    """The lines in Markdown, as docs/league.md has them: without boosting."""
+    """The lines in Markdown, as docs/league.md has them."""
     shown = [
-        "| table | ours | best mixed model | | pooled | Reptile | alone | ours to the best |",
-        "|---|---|---|---|---|---|---|---|",
+        "| table | ours | best mixed model | | pooled | Reptile | alone | boosting "
+        "| ours to the best |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for line in lines(results, shots):
-        ours, mixed, *others, _ = line.errors.values()
+        ours, mixed, *others = line.errors.values()
         against = f"**{line.against}**" if line.lost else line.against
         which = line.mixed.rpartition("-")[2]
         shown.append("| " + " | ".join([line.name, ours, mixed, which, *others, against]) + " |")
     return shown
 
 
+def page_online(results: dict[str, Results]) -> list[str]:
+    """What is lost online: errors over those of the fit at once, in Markdown."""
+    titles = [f"{method}, {shots}" for method in ONLINE for shots in SHOTS]
+    lines = ["| table | " + " | ".join(titles) + " |", "|---" * (1 + len(titles)) + "|"]
+    all_ratios = []
+    for name, of_table in results.items():
+        ratios = []
+        for method in ONLINE:
+            for shots in SHOTS:
+                theirs, ours = (errors(of_table, m, shots) for m in (method, OURS))
+                assert theirs is not None
+                assert ours is not None
+                ratios.append(theirs.mean() / ours.mean())
+        all_ratios.append(ratios)
+        lines.append(f"| {name} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    means = np.exp(np.log(all_ratios).mean(axis=0))
+    lines.append("| geometric mean | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
+    return lines
+
+
 def page_of_seconds(results: dict[str, Results]) -> list[str]:
     """The lines of a table of seconds in Markdown."""
-    methods = (OURS, *(m for m in MIXED if m.startswith("mixed")), POOLED, REPTILE, ALONE)
+    methods = (
+        *(OURS, *ONLINE, *(m for m in MIXED if m.startswith("mixed"))),
+        *(POOLED, REPTILE, ALONE, BOOSTING),
+    )
     lines = [
         "| table | people | rows | features | " + " | ".join(methods) + " |",
         "|---" * (4 + len(methods)) + "|",

@@ -22,14 +22,18 @@ _MOST_SCORE = 30.0
 _NEAR = 0.99
 
 
-def first_rate(tasks: Iterable[Tasks], loss: str, phi: NDArray[Any]) -> float:
+def first_rate(
+    tasks: Iterable[Tasks], loss: str, phi: NDArray[Any], *, proximal: bool = False
+) -> float:
     """Returns the largest rate at which no single row's step from `phi` goes too far.
 
-    `MetaLearner.first_rate` tells by which equations. Whatever the processor, the same bits: sums
-    are over a leading axis, which NumPy takes in order, and over blocks of rows that do not depend
-    on the chunks in which the tasks come.
+    Or, for the proximal rule, that at which a row of mean length weighs as much as the start does,
+    in the mean over the parameters. `MetaLearner.first_rate` tells by which equations. Whatever the
+    processor, the same bits: sums are over a leading axis, which NumPy takes in order, and over
+    blocks of rows that do not depend on the chunks in which the tasks come.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
+    bent, n_bent, n_features = 0.0, 0, 1
     for rows, labels, csr in _blocks(tasks):
         with np.errstate(all="ignore"):
             if csr is not None:
@@ -38,7 +42,8 @@ def first_rate(tasks: Iterable[Tasks], loss: str, phi: NDArray[Any]) -> float:
                 bend = bend * squares
                 way = way[np.isfinite(bend)] if loss not in _CURVATURE else np.empty(0)
             elif loss in _CURVATURE:
-                bend = _CURVATURE[loss] * _squared_lengths(_longest(rows))
+                rows = rows if proximal else _longest(rows)
+                bend = _CURVATURE[loss] * _squared_lengths(rows)
                 way = np.empty(0)
             else:
                 start = _arrays.host(phi).astype(np.float64)[:, None]
@@ -46,13 +51,18 @@ def first_rate(tasks: Iterable[Tasks], loss: str, phi: NDArray[Any]) -> float:
                 bend, way = _row(loss, score, labels.astype(np.float64))
                 bend = bend * _squared_lengths(rows)
                 way = way[np.isfinite(bend)]
-        steepest = max(steepest, float(bend[np.isfinite(bend)].max(initial=0.0)))
+        n_features = rows.shape[1] if csr is None else csr.n_features
+        bend = bend[np.isfinite(bend)]
+        steepest = max(steepest, float(bend.max(initial=0.0)))
+        bent += float(np.add.accumulate(bend)[-1]) if proximal and len(bend) else 0.0
+        n_bent += len(bend)
         way = way[np.isfinite(way)]
         distance += float(np.add.accumulate(way)[-1]) if len(way) else 0.0
         n_rows += len(way)
     limits = np.finfo(phi.dtype)
     mean = distance / n_rows if n_rows and distance > 0.0 else 1.0
-    rate = mean / steepest if steepest > 0.0 else 1.0
+    most = bent / (n_bent * n_features) if proximal and n_bent else steepest
+    rate = mean / most if most > 0.0 else 1.0
     # A rate of the parameters' type: whatever is found is what the tasks are run with.
     return float(phi.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
 

@@ -11,15 +11,21 @@ from ._diagnosis import Diagnosis, diagnosis
 from ._first_rate import first_rate
 from ._saved import Saved
 from ._state import AUTO, tasks_held
+from .proximal import Proximal
 from .rules import OGD, ArubaPlusPlus
 from .run import check_loss, check_type
 from .tasks import Tasks
+
+# What `meta_train` runs tasks with.
+TRAINING_RULES = ("descent", "proximal")
 
 
 class Ruled(Saved):
     """A meta-learner that tasks can be run by."""
 
-    def first_rate(self, tasks: Tasks | Iterable[Tasks], *, loss: str) -> float:
+    def first_rate(
+        self, tasks: Tasks | Iterable[Tasks], *, loss: str, rule: str = "descent"
+    ) -> float:
         """Finds the first learning rate from the rows of tasks, and starts with it if it may.
 
             rate = mean_i |d_i| / max_i c_i |x_i|^2
@@ -28,12 +34,17 @@ class Ruled(Saved):
         loss bends along its score, 1 for squared and Huber, 1/4 for logistic, 1/2 for softmax, and
         max(e^(x . phi), y, 1) for Poisson; d is the way that a score has to go, y - x . phi for the
         absolute loss, and 1 for the others and where there is none. ARUBA moves the rate from
-        there; twice or half of it learn the same.
+        there; twice or half of it learn the same. For the proximal rule it is
+
+            rate = n_features mean_i |d_i| / mean_i c_i |x_i|^2
+
+        where a row holds a parameter, in the mean, as much as the start does.
 
         Args:
             tasks: Tasks to be trained on, or an iterable of `Tasks`, as in `meta_train`. Rows that
                 are not finite are left out; rows on a CUDA device are read back.
             loss: Name of the loss, as in `run_tasks`.
+            rule: What tasks will be trained with, as in `meta_train`.
 
         Returns:
             The rate, of the type of the parameters. A learner made with `learning_rate="auto"` that
@@ -41,7 +52,8 @@ class Ruled(Saved):
 
         Raises:
             TypeError: `tasks` is not Tasks of this learner's type.
-            ValueError: Sizes do not fit, the loss is unknown, or labels lie outside its domain.
+            ValueError: Sizes do not fit, the loss or rule is unknown, or labels lie outside their
+                domain.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -50,6 +62,7 @@ class Ruled(Saved):
             0.04
         """
         name = "MetaLearner.first_rate"
+        _check.one_of(name, "rule", rule, TRAINING_RULES)
         phi = self._arrays["phi"]
 
         def check(function: str, chunk: Tasks) -> None:
@@ -60,7 +73,7 @@ class Ruled(Saved):
             tasks = Chunks(name, tasks)
             tasks.require(check)
         with self._lock:
-            rate = first_rate(tasks, loss, self.phi)
+            rate = first_rate(tasks, loss, self.phi, proximal=rule == "proximal")
             if not self._hyper.knows_rate and not self.n_tasks:
                 self._start(rate)
         return rate
@@ -133,6 +146,28 @@ class Ruled(Saved):
                 b = np.minimum(b, self.max_learning_rate * self.max_learning_rate * g)
         weight = self._hyper.own_weight * held if isinstance(coef, str) else coef
         return ArubaPlusPlus._of(b=_arrays.frozen(b), g=_arrays.frozen(g), coef=weight)
+
+    def proximal(self) -> Proximal:
+        """Returns the proximal rule at the rates learned so far; later updates do not change it.
+
+        It goes as far as b and g of `meta_train(rule="proximal")` say: `coef` is one for the tight
+        bound, and sqrt(2) where b has half of the squared distances.
+
+        Returns:
+            `Proximal(learning_rate, coef)`.
+
+        Raises:
+            ValueError: The first rate is not known yet.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> af.MetaLearner(np.zeros(2), learning_rate=0.5, bound="tight").proximal()
+            Proximal(learning_rate=float64[2] in [0.5, 0.5], coef=1)
+        """
+        self._require_rate("MetaLearner.proximal")
+        rate = self.learning_rate
+        rate = rate if isinstance(rate, float) else _arrays.host(rate)
+        return Proximal(rate, self._hyper.proximal_coef)
 
     def _require_rate(self, function: str) -> None:
         if not self._hyper.knows_rate and not self.n_tasks:

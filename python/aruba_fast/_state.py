@@ -122,6 +122,11 @@ class Hyperparameters(Versioned):
         return 4.0 if self.bound == "tight" else 1.0
 
     @property
+    def proximal_coef(self) -> float:
+        """How far the proximal rule goes at the rates: as far as squared distances say, whole."""
+        return float(np.sqrt(2.0 / self.per_distance))
+
+    @property
     def one_rate(self) -> bool:
         """Whether tasks are trained at one learning rate for all coordinates."""
         return self.train == "scalar" or (self.isotropic and len(self.tensors or (1,)) == 1)

@@ -120,8 +120,18 @@ def _learning_rate(value: Any) -> float | NDArray[np.float64]:
     return frozen(rate)
 
 
+def no_steps(function: str, options: dict[str, bool]) -> None:
+    """Refuses what the proximal rule knows nothing of: names, and whether they are left out."""
+    for name, left_out in options.items():
+        if not left_out:
+            raise ValueError(
+                f"{function}: `{name}` must be left out with the proximal rule: got another than "
+                "its default, expected none, for the rule takes no steps"
+            )
+
+
 def run(
-    tasks: Tasks, start: FloatArray, rule: Proximal, loss: str, options: dict[str, object]
+    tasks: Tasks, start: FloatArray, rule: Proximal, loss: str, options: dict[str, bool]
 ) -> TaskRun:
     """What `run_tasks` does for this rule; `options` are what it must not have been given.
 
@@ -132,12 +142,7 @@ def run(
         loss: Name of the loss.
         options: Names, and whether they are as they are when nobody gives them.
     """
-    for name, as_default in options.items():
-        if not as_default:
-            raise ValueError(
-                f"run_tasks: `{name}` must be left out with Proximal, which takes no steps: "
-                "expected run_tasks(tasks, phi, rule, loss=...)"
-            )
+    no_steps("run_tasks", options)
     require_dense("run_tasks", tasks, "`rule` must take steps", "Proximal", "another, as OGD")
     n_parameters = start.shape[-1]
     shape = (len(tasks), n_parameters)

@@ -187,7 +187,7 @@ def run_tasks(
     if isinstance(rule, Proximal):
         check_on_host(name, tasks)
         check_loss(name, tasks, loss, "phi", n_parameters)
-        options: dict[str, object] = {
+        options = {
             "batch_size": batch_size == 1,
             "n_epochs": n_epochs == 1,
             "radius": radius is None,

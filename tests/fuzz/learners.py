@@ -160,7 +160,9 @@ def meta_train(draw):
         "meta_step": meta_steps(draw),
         "progress": draw.choice((None, lambda *_: None)),
     }
-    fixed = ("n_epochs", "n_passes", "progress", "meta_step")
+    if draw.chance(0.3):
+        kwargs |= {"rule": "proximal", "batch_size": 1, "n_epochs": 1, "radius": None}
+    fixed = ("n_epochs", "n_passes", "progress", "meta_step", "rule")
     given = draw.choice((some, some, [some, some], iter([some, some])))
     if given is not some:
         kwargs |= {"n_tasks": draw.choice((None, 2 * len(some))), "history": draw.chance(0.5)}
