@@ -236,6 +236,32 @@ def test_more_than_1024_parameters_are_learned_by_descent():
     assert model.intercept_of("new") != model.intercept_
 
 
+def test_more_than_1024_parameters_of_many_rows_are_learned_online_by_the_proximal_rule():
+    rng = np.random.default_rng(0)
+    n_people, m, d = 1000, 20, 1030
+    X, person = rng.normal(size=(n_people * m, d)), np.repeat(np.arange(n_people), m)
+    own = np.zeros((n_people, d))
+    own[:, :10] = 0.4 * rng.normal(size=(n_people, 10))
+    y = (X * (rng.normal(size=d) / 32 + own[person])).sum(axis=1) + 0.5 * rng.normal(size=len(X))
+    seen = np.arange(len(X)) % m < 10
+    model = PersonalizedRegressor().fit(X[seen], y[seen], groups=person[seen])
+    assert isinstance(model.rule_, af.Proximal)
+    assert model.rates_[:10].min() > 3 * np.median(model.rates_[10:])
+    again = PersonalizedRegressor(coef=1e-9).fit(X[seen], y[seen], groups=person[seen])
+    np.testing.assert_allclose(again.predict(X, person), again.predict(X), atol=1e-4)
+    score = model.score(X[~seen], y[~seen], groups=person[~seen])
+    assert score > model.score(X[~seen], y[~seen]) + 0.02
+    # Beside descent with the same rows.
+    rows = np.column_stack([X, np.ones(len(X))])
+    tasks = af.Tasks.from_groups(rows[seen], y[seen], person[seen])
+    learner = af.MetaLearner(np.zeros(d + 1))
+    af.meta_train(tasks, learner, loss="squared", n_passes=3, seed=0)
+    theta = af.run_tasks(tasks, learner.phi, learner.rule(), loss="squared").theta_hat
+    new = af.Tasks.from_groups(rows[~seen], y[~seen], person[~seen])
+    left = 2 * af.evaluate(new, theta, loss="squared").mean() / y[~seen].var()
+    assert 1 - score < 0.99 * left
+
+
 def test_too_few_rows_for_the_shared_start_are_left_to_descent():
     """Least squares without a penalty would be far off; half of the people are asked again."""
     rng = np.random.default_rng(1)

@@ -39,7 +39,7 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
         intercept_rate_: The same of their levels where features are at their means.
         groups_: Labels of people who were seen: of `fit` in their order, and then of `partial_fit`.
         rule_: How people adapt: `Proximal`; or `ArubaPlusPlus`, descent, where "auto" finds fewer
-            than two rows for each parameter, or more than 1024 parameters.
+            than two rows for each parameter, or X stays sparse.
         n_features_in_: Number of features.
         feature_names_in_: Their names, if `X` had names.
 
