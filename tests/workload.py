@@ -11,7 +11,13 @@ import sys
 
 import ml_dtypes
 import numpy as np
-from workload_fits import hindsight, proximal, simplex_and_bounds, sparse_rows
+from workload_fits import (
+    hindsight,
+    proximal,
+    proximal_online,
+    simplex_and_bounds,
+    sparse_rows,
+)
 from workload_tools import DTYPES, LOSSES, N_CLASSES, fingerprint, tasks_for
 
 import aruba_fast as af
@@ -179,6 +185,7 @@ def main():
         hindsight,
         simplex_and_bounds,
         proximal,
+        proximal_online,
         sparse_rows,
     )
     for seed, part in enumerate(parts):

@@ -84,6 +84,22 @@ def proximal(rng):
                     )
 
 
+def proximal_online(rng):
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            tasks = tasks_for(loss, rng, 9, dtype)
+            phi = np.zeros(9 * (N_CLASSES if loss == "softmax" else 1), dtype)
+            for round_size in (1, 7):
+                learner = af.MetaLearner(phi)
+                history = af.meta_train(
+                    tasks, learner, loss=loss, rule="proximal", round_size=round_size, seed=0
+                )
+                yield (
+                    f"proximal {np.dtype(dtype).name} {loss} meta {round_size}",
+                    fingerprint(history.loss, learner.phi, learner.b, learner.g, learner.rho),
+                )
+
+
 def sparse_rows(rng):
     """Rows whose zeros are left out: runs and training."""
     for dtype in DTYPES:
@@ -109,6 +125,16 @@ def sparse_rows(rng):
                         f"sparse {name} meta {round_size} {zeta}",
                         fingerprint(history.loss, learner.phi, learner.b, learner.g, learner.rho),
                     )
+        # Columns in two piles.
+        x = np.zeros((400, 5000), dtype)
+        np.put_along_axis(x, rng.integers(0, 5000, (400, 40)), rng.normal(size=(400, 40)), axis=1)
+        tasks = af.Tasks(Csr(x), rng.normal(size=400), np.arange(0, 401, 8))
+        learner = af.MetaLearner(np.zeros(5000, dtype))
+        af.meta_train(tasks, learner, loss="squared", round_size=20, n_passes=2)
+        yield (
+            f"sparse {np.dtype(dtype).name} of many columns",
+            fingerprint(learner.phi, learner.b, learner.g, learner.rho),
+        )
 
 
 class Csr:
