@@ -88,6 +88,55 @@ def expected(i: Inputs) -> Arrays:
     return {"theta_hat": by_newton(i.x, i.y, i.loss, i.phi, 1 / i.rates)}
 
 
+# Online: every task from phi, phi a tenth of the way after it; so large a `zeta` holds the rates.
+RATE, STEP = 0.3, 0.1
+LEARNER = {"learning_rate": RATE, "zeta": 1e6, "bound": "tight"}
+
+
+def online(i: Inputs) -> Entrant:
+    learner = []
+
+    def run() -> None:
+        learner[:] = [af.MetaLearner(i.phi, **LEARNER)]
+        af.meta_train(i.tasks, learner[0], loss=i.loss, rule="proximal", meta_step=STEP)
+
+    return Entrant(run, lambda: {"phi": learner[0].phi})
+
+
+def online_with_numpy(i: Inputs) -> Entrant:
+    """A task after the other, by its rows."""
+    phi = np.empty(D)
+    unit = np.eye(M)
+
+    def run() -> None:
+        phi[:] = i.phi
+        for x, y in zip(i.x, i.y, strict=True):
+            gone = RATE * x.T @ np.linalg.solve(unit + RATE * x @ x.T, y - x @ phi)
+            phi[:] += STEP * gone
+
+    return Entrant(run, lambda: {"phi": phi})
+
+
+def online_with_scikit_learn(i: Inputs) -> Entrant:
+    model = need("sklearn.linear_model").Ridge(alpha=1 / RATE, fit_intercept=False)
+    phi = np.empty(D)
+
+    def run() -> None:
+        phi[:] = i.phi
+        for x, y in zip(i.x, i.y, strict=True):
+            phi[:] += STEP * model.fit(x, y - x @ phi).coef_
+
+    return Entrant(run, lambda: {"phi": phi})
+
+
+def expected_online(i: Inputs) -> Arrays:
+    phi = i.phi
+    for t in range(N_TASKS):
+        theta = by_newton(i.x[t : t + 1], i.y[t : t + 1], i.loss, phi, np.full(D, 1 / RATE))[0]
+        phi = phi + STEP * (theta - phi)
+    return {"phi": phi}
+
+
 WORKS = [
     Work(
         f"proximal rule, {loss}, {N_TASKS} tasks of {M} x {D}",
@@ -105,6 +154,23 @@ WORKS = [
         ("logistic", {}),
     )
 ]
+WORKS.append(
+    Work(
+        f"proximal rule, online, squared, {N_TASKS} tasks of {M} x {D}",
+        partial(inputs, "squared"),
+        expected_online,
+        {
+            "ours": online,
+            "NumPy, task by task": online_with_numpy,
+            "scikit-learn, task by task": online_with_scikit_learn,
+        },
+        n_bytes=8 * N_TASKS * M * (D + 1),
+        at_least={"NumPy, task by task": 3.0, "scikit-learn, task by task": 20.0},
+        tolerance=1e-7,
+        n_units=N_TASKS,
+        unit="task",
+    )
+)
 
 
 @cases(*WORKS)

@@ -9,7 +9,6 @@ import aruba_fast as af
 
 from .protocol import Floats, Rows
 
-
 PASSES = 3
 
 
