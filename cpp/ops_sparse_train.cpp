@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ops_sparse.h"
+#include "sparse_learner.h"
 #include "sparse_piles.h"
 
 namespace aruba_fast {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "parallel.h"
-#include "sparse_learner.h"
+#include "sparse_round.h"
 
 namespace aruba_fast {
 

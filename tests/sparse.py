@@ -9,6 +9,9 @@ from scipy.sparse import csr_array
 
 import aruba_fast as af
 
+# What a learner has learned.
+STATE = ("phi", "b", "g", "learning_rate", "rho")
+
 
 def rows(rng, n_rows, d, most=12, scale=0.5):
     """A dense table of rows with up to `most` entries each, and some with none."""
@@ -30,3 +33,26 @@ def both(rng, loss, d, sizes, dtype, *, index=np.int32, most=12):
         (sparse.data, sparse.indices.astype(index), sparse.indptr.astype(index)), sparse.shape
     )
     return af.Tasks(x.astype(dtype), y, offsets), af.Tasks(sparse, y, offsets)
+
+
+def trained(tables, phi, loss, options, **hyper):
+    learners = [af.MetaLearner(phi, **hyper) for _ in tables]
+    histories = [
+        af.meta_train(tasks, learner, loss=loss, **options)
+        for tasks, learner in zip(tables, learners, strict=True)
+    ]
+    return learners, histories
+
+
+def assert_close(one, other, tolerance):
+    """Each of the state within `tolerance` of its largest, or of itself where it is a rate."""
+    for name in STATE:
+        values, expected = (np.asarray(getattr(k, name), np.float64) for k in (other, one))
+        # Where a distance is but rounding, so is its ratio.
+        if name == "rho":
+            np.testing.assert_array_equal(np.isnan(values), np.isnan(expected))
+            continue
+        scale = np.abs(expected) if name == "learning_rate" else np.abs(expected).max(initial=1e-9)
+        assert (np.abs(values - expected) <= tolerance * scale).all(), name
+    for name in ("n_tasks", "n_skipped"):
+        assert getattr(one, name) == getattr(other, name)
