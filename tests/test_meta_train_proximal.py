@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 import aruba_fast as af
 
+RATES = 10.0 ** np.arange(-3, 0.1, 0.25)
 STATE = ("phi", "learning_rate", "b", "g", "rho")
 
 
@@ -41,6 +42,33 @@ def test_it_comes_near_to_the_fit_that_has_all_tasks_at_once(bound):
     assert error_on(test, descent.phi, descent.rule()) > 1.2 * best
     rates = learner.proximal().coef * learner.learning_rate
     assert 0.5 < np.median(rates / fit.learning_rate) < 2.0
+
+
+@pytest.mark.filterwarnings("ignore::aruba_fast.DivergenceWarning")
+def test_tasks_of_every_length_beat_the_best_rate_for_their_length(rng):
+    sizes = 2 ** rng.integers(1, 7, 800)
+    spread, phi = np.array([0.7, 0.7, 0.1, 0.1, 0.1, 1.0]), rng.standard_normal(6)
+    x = rng.standard_normal((sizes.sum() + 800 * 10, 6))
+    task = np.concatenate([np.repeat(np.arange(800), sizes), np.repeat(np.arange(800), 10)])
+    own = phi + spread * rng.standard_normal((800, 6))
+    y = (x * own[task]).sum(axis=1) + 0.7 * rng.standard_normal(len(x))
+    n = sizes.sum()
+    rows, other = (af.Tasks.from_groups(x[p], y[p], task[p]) for p in (np.s_[:n], np.s_[n:]))
+
+    def errors(learner, rule):
+        theta = af.run_tasks(rows[400:], learner.phi, rule, loss="squared").theta_hat
+        lost = af.evaluate(other[400:], theta, loss="squared")
+        return np.array([lost[sizes[400:] == size].mean() for size in np.unique(sizes)])
+
+    def trained(rule, **hyper):
+        learner = af.MetaLearner(np.zeros(6), **hyper)
+        af.meta_train(rows[:400], learner, loss="squared", rule=rule, n_passes=5, seed=0)
+        return learner
+
+    ours = trained("proximal")
+    fixed = {rate: trained("descent", learning_rate=rate, zeta=1e100) for rate in RATES}
+    best = np.nanmin([errors(learner, af.OGD(rate)) for rate, learner in fixed.items()], axis=0)
+    assert (errors(ours, ours.proximal()) < 0.95 * best).all()
 
 
 def test_its_rates_rest_where_the_tasks_are_most_likely(rng):
