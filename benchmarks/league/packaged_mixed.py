@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,16 +42,22 @@ class PackagedMixed(Mixed):
         with warnings.catch_warnings(), _limit(SECONDS):
             warnings.simplefilter("ignore")  # of what it tried; whether it converged, it tells
             model = MixedLM(train.y, x, groups=train.person, exog_re=x[:, columns])
-            try:
-                # Its default, less "lbfgs", which ends without variance at a likelihood of inf.
-                found = model.fit(reml=True, method=["bfgs", "cg"], maxiter=1000, free=free)
-            except np.linalg.LinAlgError as why:  # a covariance that became singular on the way
-                raise NotConvergedError from why
-        if not (found.converged and np.isfinite([*found.params, found.llf]).all()):
-            raise NotConvergedError
+            found = _first_that_converges(model, free)
         self.model = Model(
             np.asarray(found.fe_params), np.asarray(found.cov_re), float(found.scale), columns
         )
+
+
+def _first_that_converges(model: Any, free: Any) -> Any:
+    """Its optimizers, the fastest first: that one may end without variance, its likelihood inf."""
+    for method in ("lbfgs", "bfgs", "cg"):
+        try:
+            found = model.fit(reml=True, method=method, maxiter=1000, free=free)
+        except np.linalg.LinAlgError:  # a covariance that became singular on the way
+            continue
+        if found.converged and np.isfinite([*found.params, found.llf]).all():
+            return found
+    raise NotConvergedError
 
 
 @contextmanager
