@@ -170,7 +170,7 @@ void hindsight(const HindsightCall& call) {
 }
 
 inline std::int64_t hindsight_numbers(std::int64_t n_rows, std::int64_t n_features,
-                                      std::int64_t n_classes) {
+                                      std::int64_t n_classes, Loss /*any*/) {
   const std::int64_t rank = n_rows < n_features ? n_rows : n_features;
   return HindsightMemory(nullptr, n_rows, n_features, n_classes, rank).size;
 }

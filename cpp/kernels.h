@@ -224,11 +224,11 @@ struct Kernels {
   double (*sparse_spread[2])(const SparseSpreadCall&);
   void (*hindsight[2])(const HindsightCall&);
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
-                                    std::int64_t n_classes);
+                                    std::int64_t n_classes, Loss loss);
   void (*bound[kBoundRules])(const BoundCall&);
   void (*proximal[2])(const ProximalCall&);
   std::int64_t (*proximal_numbers)(std::int64_t n_rows, std::int64_t n_features,
-                                   std::int64_t n_classes);
+                                   std::int64_t n_classes, Loss loss);
   void (*proximal_update)(const ProximalUpdate&);
 };
 

@@ -244,9 +244,9 @@ void proximal(const ProximalCall& call) {
 }
 
 inline std::int64_t proximal_numbers(std::int64_t n_rows, std::int64_t n_features,
-                                     std::int64_t n_classes) {
+                                     std::int64_t n_classes, Loss loss) {
   const std::int64_t own = ProximalMemory(nullptr, n_rows, n_features, n_classes).size;
-  if (n_classes > 1) return own;
+  if (!is_kinked(loss)) return own;
   return own + HindsightMemory(nullptr, n_rows, n_features, 1, n_features).size;
 }
 

@@ -29,7 +29,7 @@ struct ProximalMemory {
     x = take(m * padded(d));
     y = take(m);
     design = take(rows * padded(n));
-    scaled = take((rows > n ? rows : n) * matrix_stride(n));
+    scaled = take(rows * matrix_stride(n));
     for (double** scores : {&start, &z, &dz, &slope, &curvature, &value})
       *scores = take(q * padded(m));
     for (double** vector : {&v, &gradient, &step, &trial, &mean, &alpha}) *vector = take(most);

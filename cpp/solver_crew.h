@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
+#include <string>
 #include <vector>
 
 #include "error.h"
@@ -30,14 +32,14 @@ class SolverCrew {
  public:
   // `numbers` tells what a task of so many rows, features and classes takes.
   SolverCrew(const TaskTable& table, Loss loss, std::int64_t n_classes,
-             std::int64_t (*numbers)(std::int64_t, std::int64_t, std::int64_t), Watch& watch)
+             std::int64_t (*numbers)(std::int64_t, std::int64_t, std::int64_t, Loss), Watch& watch)
       : table_(table), loss_(loss), n_classes_(n_classes), watch_(watch) {
     std::int64_t most_rows = 0;
     for (std::int64_t i = 0; i < table.n_tasks; ++i) {
       const std::int64_t task = table.order ? table.order[i] : i;
       most_rows = std::max(most_rows, table.stops[task] - table.starts[task]);
     }
-    n_numbers_ = numbers(most_rows, table.n_features, n_classes);
+    n_numbers_ = numbers(most_rows, table.n_features, n_classes, loss);
   }
 
   // Runs the kernel of the table's type on every thread; `call` is told of the tasks.
@@ -50,7 +52,7 @@ class SolverCrew {
   void run(const char* function, Call call, void (*const (&kernel)[2])(const Call&),
            const std::int64_t* starts, const std::int64_t* stops, std::int64_t n_tasks) {
     const int threads = threads_for(starts, stops, n_tasks);
-    while (std::ssize(scratch_) < threads) scratch_.emplace_back(n_numbers_);
+    reserve(function, threads);
     std::int64_t next = 0;
     call.x = table_.x;
     call.y = table_.y;
@@ -73,6 +75,18 @@ class SolverCrew {
  private:
   // Rows times squared parameters, some 0.1 to 0.2 ms: less is not worth a second thread.
   static constexpr double kParallelFrom = 1e5;
+
+  void reserve(const char* function, int threads) {
+    try {
+      while (std::ssize(scratch_) < threads) scratch_.emplace_back(n_numbers_);
+    } catch (const std::bad_alloc&) {
+      refuse(function, "`tasks`", "be small enough to be solved",
+             std::to_string(table_.n_features * n_classes_) +
+                 " parameters, of which the longest task takes " +
+                 std::to_string(n_numbers_ >> 27) + " GiB",
+             "fewer features or rows, or a rule that takes steps");
+    }
+  }
 
   int threads_for(const std::int64_t* starts, const std::int64_t* stops,
                   std::int64_t n_tasks) const {

@@ -39,6 +39,9 @@ def test_it_comes_near_to_the_fit_that_has_all_tasks_at_once(bound):
     descent = af.MetaLearner(np.zeros(train.n_features))
     af.meta_train(train, descent, loss="squared", n_passes=3, seed=0)
     assert error_on(test, learner.phi, learner.proximal()) < 1.1 * best
+    one = af.meta_train(train[:1], learner, loss="squared", rule="proximal", meta_step=1e-9)
+    loss = train[0].sizes * af.evaluate(train[:1], learner.phi, loss="squared")
+    np.testing.assert_allclose(one.loss, loss, rtol=1e-6)
     assert error_on(test, descent.phi, descent.rule()) > 1.2 * best
     rates = learner.proximal().coef * learner.learning_rate
     assert 0.5 < np.median(rates / fit.learning_rate) < 2.0

@@ -269,3 +269,15 @@ def test_a_rule_is_a_value():
     assert repr(rule) == "Proximal(learning_rate=float64[2, 2], coef=2)"
     assert repr(af.Proximal(0.5)) == "Proximal(learning_rate=0.5, coef=1)"
     assert not rule.learning_rate.flags.writeable
+
+
+def test_a_hundred_thousand_parameters(rng):
+    """By rows, which are few: no matrix of parameters by parameters is there."""
+    d = 100_000
+    x, y = rng.standard_normal((2, 3, d)), rng.standard_normal((2, 3))
+    phi, rates = 0.01 * rng.standard_normal(d), rng.random(d) / d
+    found = af.run_tasks(af.Tasks(x, y), phi, af.Proximal(rates), loss="squared").theta_hat
+    for each, label, theta in zip(x, y, found, strict=True):
+        inner = np.eye(3) + (each * rates) @ each.T
+        expected = phi + rates * (each.T @ np.linalg.solve(inner, label - each @ phi))
+        np.testing.assert_allclose(theta, expected, rtol=1e-9, atol=1e-12)

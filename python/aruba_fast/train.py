@@ -74,7 +74,7 @@ def meta_train(
         seed: None for the given order of the tasks; else a permutation for every pass, within
             each chunk.
         rule: "descent" for steps at the learned rates; "proximal" for the best parameters near the
-            start, of dense rows in host memory.
+            start, of dense rows in host memory; a task's loss in the History is that of the start.
         batch_size: As in `run_tasks`.
         n_epochs: As in `run_tasks`.
         radius: As in `run_tasks`.
