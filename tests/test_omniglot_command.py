@@ -281,7 +281,7 @@ def test_the_page_shows_what_the_command_wrote():
         minutes = f"{run['seconds'] / 60:.0f}"
         processor = f"{run['cpu_seconds'] / 60:.0f}"
         assert f"| {run['title']} | {minutes} | {processor} |" in text
-    (aruba,) = [run for run in result["runs"] if run["method"] == "aruba"]
+    aruba = next(run for run in result["runs"] if run["method"] == "aruba")
     weights = {entry["layer"]: entry for entry in aruba["rates"] if entry["parameter"] == "weight"}
     assert figure.reading(weights) in " ".join(text.split())
 

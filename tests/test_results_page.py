@@ -10,7 +10,7 @@ from documentation import ROOT
 from optional import need
 
 need("torch")
-from aruba_fast_reproductions import omniglot, shakespeare, sine, writers  # noqa: E402
+from aruba_fast_reproductions import shakespeare, sine, writers  # noqa: E402
 from aruba_fast_reproductions.adaptation import Result  # noqa: E402
 from aruba_fast_reproductions.adaptation.table import rows  # noqa: E402
 
@@ -57,16 +57,3 @@ def test_the_differences_are_what_was_measured(name):
     assert len(quoted) >= 4
     for claim, text in quoted:
         assert text == claims[claim].signed
-
-
-def test_the_table_of_omniglot_is_what_was_measured():
-    path = ROOT / "docs" / "results"
-    if not path.exists() and not os.environ.get("CI"):
-        pytest.skip("tests are run without the source tree around them")
-    lines = {}
-    for row in omniglot.rows(omniglot.read_result(path / "omniglot.json")):
-        cell = f"{100 * row.accuracy:.1f} ± {100 * row.standard_error:.1f}"
-        lines.setdefault(f"| {row.title} | {len(row.seeds)} |", {})[row.shots] = cell
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    for line, cells in lines.items():
-        assert f"{line} {cells[1]} | {cells[5]} |" in page
