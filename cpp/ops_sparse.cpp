@@ -190,13 +190,6 @@ SparseCall call_of(const SparseCrew& crew, const TaskRuleArguments& rule, const 
   return call;
 }
 
-template <class T>
-bool are_finite(const T* values, std::int64_t n) {
-  T zero(0);
-  for (std::int64_t i = 0; i < n; ++i) zero += values[i] - values[i];
-  return zero == T(0);
-}
-
 // Moves what counts to the front.
 template <class T>
 void close_gaps(const std::vector<SparseResult>& results, std::int64_t n_outputs,
@@ -207,7 +200,7 @@ void close_gaps(const std::vector<SparseResult>& results, std::int64_t n_outputs
     thetas.begins.push_back(to);
     const T* from = theta_hat + result.at * n_outputs;
     const std::int64_t n = result.n_columns * n_outputs;
-    if (!result.counts || !are_finite(from, n)) continue;
+    if (!result.counts || !std::all_of(from, from + n, is_finite)) continue;
     std::copy_n(thetas.columns.begin() + result.at, result.n_columns, thetas.columns.begin() + to);
     std::copy_n(from, n, theta_hat + to * n_outputs);
     to += result.n_columns;
@@ -240,11 +233,7 @@ SparseThetas run_sparse_tasks(const TaskTable& table, const TaskOptions& options
                               std::int64_t phi_stride, Watch& watch) {
   SparseCrew crew(table, options, watch);
   std::vector<SparseResult> results(static_cast<std::size_t>(table.n_tasks));
-  std::int64_t n_columns = 0;
-  for (std::int64_t i = 0; i < table.n_tasks; ++i) {
-    results[static_cast<std::size_t>(i)].at = n_columns;
-    n_columns += std::min(crew.entries(i), table.n_features);
-  }
+  const std::int64_t n_columns = crew.lay_out(0, results);
   SparseThetas thetas;
   thetas.columns.resize(static_cast<std::size_t>(n_columns));
   thetas.theta_hat.resize(

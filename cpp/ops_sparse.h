@@ -1,6 +1,7 @@
 // Tasks with sparse rows: what they cost is their entries.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <vector>
@@ -45,6 +46,19 @@ class SparseCrew {
   std::int64_t entries(std::int64_t position) const {
     const std::int64_t at = task(position);
     return table_.rows.begins[table_.stops[at]] - table_.rows.begins[table_.starts[at]];
+  }
+  // No more columns than that are touched.
+  std::int64_t most_columns(std::int64_t position) const {
+    return std::min(entries(position), table_.n_features);
+  }
+  // Where the columns of tasks from `first` on begin in the arrays of results; returns the end.
+  std::int64_t lay_out(std::int64_t first, std::vector<SparseResult>& results) const {
+    std::int64_t end = 0;
+    for (SparseResult& result : results) {
+      result.at = end;
+      end += most_columns(first++);
+    }
+    return end;
   }
   std::int64_t n_rows(std::int64_t position) const {
     return table_.stops[task(position)] - table_.starts[task(position)];

@@ -45,15 +45,11 @@ class SparseTraining {
 
   // Tasks first..end, to results_ and the arrays beside it.
   void run_tasks(std::int64_t first, std::int64_t end) {
-    std::int64_t n_columns = 0;
     results_.resize(static_cast<std::size_t>(end - first));
     weights_.resize(training_.weigh_by_rows ? results_.size() : 0);
-    for (std::int64_t i = first; i < end; ++i) {
-      results_[static_cast<std::size_t>(i - first)].at = n_columns;
-      n_columns += most_columns(i);
-      if (training_.weigh_by_rows)
-        weights_[static_cast<std::size_t>(i - first)] = static_cast<double>(crew_.n_rows(i));
-    }
+    for (std::size_t i = 0; i < weights_.size(); ++i)
+      weights_[i] = static_cast<double>(crew_.n_rows(first + static_cast<std::int64_t>(i)));
+    const std::int64_t n_columns = crew_.lay_out(first, results_);
     const auto bytes =
         static_cast<std::size_t>(n_columns * options_.n_outputs * size_of(table_.type));
     if (theta_hat_.size() < bytes) {
@@ -112,7 +108,7 @@ class SparseTraining {
     for (std::int64_t at = first, next; at < end; at = next) {
       std::int64_t parameters = 0;
       for (next = at; next < end && (next == at || parameters < kBlockParameters); ++next)
-        parameters += most_columns(next) * options_.n_outputs;
+        parameters += crew_.most_columns(next) * options_.n_outputs;
       run_tasks(at, next);
       by_.resize(static_cast<std::size_t>(next - at));
       for (std::int64_t i = 0; i < next - at; ++i)
@@ -129,15 +125,11 @@ class SparseTraining {
     }
   }
 
-  std::int64_t most_columns(std::int64_t task) const {
-    return std::min(crew_.entries(task), table_.n_features);
-  }
-
   // Of the first one; the others will be like it.
   std::int64_t columns_of_round() const {
     std::int64_t n = 0;
     for (std::int64_t i = 0; i < std::min(table_.n_tasks, training_.round_size); ++i)
-      n += most_columns(i);
+      n += crew_.most_columns(i);
     return n;
   }
 

@@ -41,7 +41,6 @@ class SparseLearner {
   }
 
   const LearnedRates& rates() const { return rates_; }
-  const LearnedCoordinate<T>* coordinates() const { return coordinates_.data(); }
 
   // By what a task is shortened; nan: it is left out, and counted.
   double shortening_of(const SparseResult& result) {

@@ -200,29 +200,6 @@ def page_online(results: dict[str, Results]) -> list[str]:
     return lines
 
 
-def page_of_statsmodels(results: dict[str, Results]) -> list[str]:
-    """How statsmodels fares with the three mixed models, in Markdown; tables that it takes."""
-    kinds = [name for name in MIXED if name.startswith("statsmodels")]
-    lines = ["| table | " + " | ".join(kind.partition("-")[2] for kind in kinds) + " | ours |"]
-    lines.append("|---" * (2 + len(kinds)) + "|")
-    for name, of_table in results.items():
-        splits = of_table["splits"].values()
-        cells = []
-        for kind in kinds:
-            played = [one[kind] for one in splits if kind in one]
-            why = next((one["failed"] for one in played if "failed" in one), "")
-            seconds = of_table["seconds"].get(kind)
-            share = sum("errors" in one for one in played)
-            took = f"{seconds['median']:.3g}" if seconds else ""
-            cells.append(
-                f"{took} ({share} of {len(played)}), {why}" if took and why else took or why
-            )
-        if any(cells):
-            ours = f"{of_table['seconds'][OURS]['median']:.3g}"
-            lines.append(f"| {name} | " + " | ".join([*cells, ours]) + " |")
-    return lines
-
-
 def page_of_seconds(results: dict[str, Results]) -> list[str]:
     """The lines of a table of seconds in Markdown."""
     methods = (

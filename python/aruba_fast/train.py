@@ -50,8 +50,8 @@ def meta_train(
     tasks are not run in steps but solved, as `Proximal` has it, which costs a few times as much,
     and learns far more of every task; `learner.proximal()` is the rule for new tasks, then. On
     tables of people whose features have one scale it comes near to what `meta_fit` finds, of tasks
-    that need not fit into memory, for any number of parameters, and it can go on when more tasks
-    come. Rounds of one task are best.
+    that need not fit into memory, for any number of parameters where the loss has no kinks, and it
+    can go on when more tasks come. Rounds of one task are best.
 
     Tasks that do not fit into memory come as an iterable of `Tasks`, such as
     `datasets.ParquetTasks`: a pass is all of its chunks in their order, of which one or two are in

@@ -220,7 +220,7 @@ class Personalized(BaseEstimator):
             self._people.scores(
                 self._features.rows(x[part]), None if places is None else places[part]
             )
-            for part in self._features.blocks(n)
+            for part in self._features.blocks(n, self._population.phi.size)
         ]
         return np.concatenate(scores)
 

@@ -46,9 +46,9 @@ class Features:
         """Number of columns that the engine sees."""
         return len(self._live) + self.intercept
 
-    def blocks(self, n_rows: int) -> list[slice]:
-        """Rows that may be dense at a time."""
-        size = max(1, _AT_A_TIME // self.width)
+    def blocks(self, n_rows: int, n_parameters: int) -> list[slice]:
+        """Rows of which each may have its own parameters beside it."""
+        size = max(1, _AT_A_TIME // n_parameters)
         return [slice(first, first + size) for first in range(0, n_rows, size)]
 
     def rows(self, x: Any) -> Float64Array:
@@ -89,7 +89,7 @@ class SparseFeatures:
         """Number of columns that the engine sees."""
         return len(self.factor) + self.intercept
 
-    def blocks(self, n_rows: int) -> list[slice]:
+    def blocks(self, n_rows: int, n_parameters: int) -> list[slice]:  # noqa: ARG002
         """All rows."""
         return [slice(n_rows)]
 
