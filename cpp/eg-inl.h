@@ -92,7 +92,11 @@ class EgRunner {
       const T* x = static_cast<const T*>(call_.x) + row * n_;
       const T y = static_cast<const T*>(call_.y)[row];
       const T z = sum_of([&](std::int64_t j) { return load_row(x, j) * load(weights_ + j); });
-      const LossAndSlope<T> at = one_output_loss(call_.loss_kind, z, y);
+      LossAndSlope<T> at = one_output_loss(call_.loss_kind, z, y);
+      if (call_.row_weights) {
+        const T weight = static_cast<T>(call_.row_weights[row]);
+        at = {weight * at.loss, weight * at.slope};
+      }
       over_coordinates([&](std::int64_t j) {
         store(gradient_ + j, fma(P(at.slope), load_row(x, j), load(gradient_ + j)));
       });

@@ -101,6 +101,7 @@ struct Problem : HindsightMemory, Stopping<HindsightCall> {
       const std::int64_t batch = i / call.batch_size * call.batch_size,
                          in_batch = m - batch < call.batch_size ? m - batch : call.batch_size;
       w[i] = static_cast<double>(call.n_epochs) / static_cast<double>(in_batch);
+      if (call.row_weights) w[i] *= call.row_weights[first + i];
     }
     for (std::int64_t i = m; i < mp; ++i) w[i] = 0;
     const bool finite = read_rows<T>(call.x, call.y, first, m, d, x, y);

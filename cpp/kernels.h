@@ -79,6 +79,7 @@ constexpr int kMaxSlots = 64;
 // One thread's share of a round of tasks.
 struct TasksCall {
   const void *x, *y, *phi;
+  const double* row_weights;                // of the table's rows; null: all one
   const void* parameters[kMostParameters];  // of the rule, each n_outputs rows of `stride`
   int n_states;                             // of the rule
   const std::int64_t *starts, *stops;
@@ -97,8 +98,9 @@ struct TasksCall {
   int n_slots;              // tasks in lock-step, at most kMaxSlots
   bool is_long;             // some task has more terms in a sum than are added one by one
 
-  // Batches, means and balls need more of a task than its parameters and the rule's state.
-  bool is_plain() const { return batch_size == 1 && !theta_bar && !(radius > 0); }
+  // Batches, means and balls need more of a task than its parameters and the rule's state; and what
+  // is rare is not unrolled.
+  bool is_plain() const { return batch_size == 1 && !theta_bar && !(radius > 0) && !row_weights; }
   std::int64_t scratch_numbers() const {
     const std::int64_t n_arrays = 1 + n_states + (is_plain() ? 0 : 3) + (is_long ? 5 : 0);
     return n_arrays * n_slots * n_outputs * stride + 2 * kMaxSlots * n_outputs;
@@ -111,6 +113,7 @@ struct TasksCall {
 // numbers of float64 for the longest task, 64-byte aligned.
 struct HindsightCall {
   const void *x, *y;
+  const double* row_weights;  // of the table's rows; null: all one
   const std::int64_t *starts, *stops;
   std::int64_t n_tasks, n_features, n_classes, batch_size, n_epochs;  // n_classes 1: one output
   Loss loss_kind;
@@ -129,6 +132,7 @@ struct HindsightCall {
 // aligned.
 struct ProximalCall {
   const void *x, *y;
+  const double* row_weights;  // of the table's rows; null: all one
   const std::int64_t *starts, *stops;
   std::int64_t n_tasks, n_features, n_classes;
   Loss loss_kind;
@@ -158,8 +162,8 @@ struct ProximalSums {
   double* known;   // sum S (I + S)^-1, S = A^T W A      [n, n]
   double* rows;    // sum of the squares of features      [n_features]
   // Numbers: sums of squared slopes and |v|^2; of curvatures; of log det(I + S); of the least
-  // objectives; tasks that count, and those that are not finite.
-  double *residual, *curvature, *determinant, *objective, *tasks, *skipped;
+  // objectives; rows and tasks that count, and tasks that are not finite.
+  double *residual, *curvature, *determinant, *objective, *count, *tasks, *skipped;
   std::int64_t size = 0;
 
   ProximalSums(double* base, std::int64_t n, std::int64_t n_features, bool diagonal) {
@@ -171,7 +175,8 @@ struct ProximalSums {
     take(square, diagonal ? n : n * matrix_stride(n));
     take(known, n * matrix_stride(n));
     take(rows, n_features);
-    for (double** number : {&residual, &curvature, &determinant, &objective, &tasks, &skipped})
+    for (double** number :
+         {&residual, &curvature, &determinant, &objective, &count, &tasks, &skipped})
       take(*number, 1);
   }
 };

@@ -55,7 +55,8 @@ class Learning {
     // phi alone, until a step is short beside what tasks differ by.
     for (int i = 0; i < kMostStarts; ++i) {
       add_up();
-      if (update(true) < 1e-2 || facts_.minimization == Minimization::kQuadratic) break;
+      const double near = 1e-2 * std::sqrt(scale());
+      if (update(true) < near || facts_.minimization == Minimization::kQuadratic) break;
     }
     improve(kMostDiagonal);
     if (!wants_diagonal) {
@@ -106,11 +107,13 @@ class Learning {
     return facts_.is_of_distance && *sums.curvature > 0 ? *sums.residual / *sums.curvature : 1;
   }
 
-  // Of all tasks; Laplace's approximation where losses are not squares.
+  // Of all tasks; Laplace's approximation where losses are not squares. What is left of the losses
+  // is the scale times their curvature, which of squares is the number of rows.
   double evidence() const {
     const ProximalSums sums = total();
     if (!facts_.is_of_distance) return -*sums.objective - 0.5 * *sums.determinant;
-    return -0.5 * (*sums.determinant + *sums.curvature * log_positive(scale()));
+    return -0.5 * (*sums.determinant + *sums.count * log_positive(scale()) +
+                   (*sums.curvature - *sums.count));
   }
 
   // Returns how long the step of phi was, in units of the rates.
@@ -128,7 +131,7 @@ class Learning {
                               .scale = scale(),
                               .longest = facts_.minimization == Minimization::kQuadratic
                                              ? std::numeric_limits<double>::infinity()
-                                             : kLongest,
+                                             : kLongest * std::sqrt(scale()),
                               .low = low_.get(),
                               .high = high_.get(),
                               .prior = prior_.get(),
@@ -187,7 +190,8 @@ class Learning {
     population.n_skipped = static_cast<std::int64_t>(*sums.skipped);
   }
 
-  // Of a loss that is not squared Newton's step is an approximation far away.
+  // Of a loss that is not squared Newton's step is an approximation far away: in v, whose spread is
+  // the root of the scale.
   static constexpr double kLongest = 4;
 
   SolverCrew crew_;

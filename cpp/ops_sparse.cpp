@@ -137,6 +137,7 @@ SparseCall SparseCrew::call() const {
   SparseCall call{};
   call.rows = table_.rows;
   call.y = table_.y;
+  call.row_weights = table_.row_weights;
   call.n_features = table_.n_features;
   call.n_outputs = options_.n_outputs;
   call.batch_size = options_.batch_size;

@@ -63,6 +63,7 @@ class SparseCrew {
   std::int64_t n_rows(std::int64_t position) const {
     return table_.stops[task(position)] - table_.starts[task(position)];
   }
+  double weight(std::int64_t position) const { return table_.weight_of(task(position)); }
 
  private:
   struct Free {

@@ -48,7 +48,7 @@ class SparseTraining {
     results_.resize(static_cast<std::size_t>(end - first));
     weights_.resize(training_.weigh_by_rows ? results_.size() : 0);
     for (std::size_t i = 0; i < weights_.size(); ++i)
-      weights_[i] = static_cast<double>(crew_.n_rows(first + static_cast<std::int64_t>(i)));
+      weights_[i] = crew_.weight(first + static_cast<std::int64_t>(i));
     const std::int64_t n_columns = crew_.lay_out(first, results_);
     const auto bytes =
         static_cast<std::size_t>(n_columns * options_.n_outputs * size_of(table_.type));

@@ -59,6 +59,13 @@ int slots_for(std::int64_t n_features, std::int64_t n_outputs, std::int64_t stri
 
 }  // namespace
 
+double TaskTable::weight_of(std::int64_t task) const {
+  if (!row_weights) return static_cast<double>(stops[task] - starts[task]);
+  double sum = 0;
+  for (std::int64_t row = starts[task]; row < stops[task]; ++row) sum += row_weights[row];
+  return sum;
+}
+
 TaskEngine::TaskEngine(const TaskTable& table, const TaskOptions& options, Watch& watch)
     : table_(table),
       options_(options),
@@ -123,6 +130,7 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
       .x = table_.x,
       .y = table_.y,
       .phi = phi,
+      .row_weights = table_.row_weights,
       .parameters = {},
       .n_states = facts.n_states,
       .starts = table_.starts + skip,
@@ -208,7 +216,7 @@ void meta_train(const TaskTable& table, const TaskOptions& options, MetaState& s
       for (std::size_t i = 0; i < weights.size() && static_cast<std::int64_t>(i) < n_tasks; ++i) {
         const std::int64_t position = at + static_cast<std::int64_t>(i),
                            task = table.order ? table.order[position] : position;
-        weights[i] = static_cast<double>(table.stops[task] - table.starts[task]);
+        weights[i] = table.weight_of(task);
       }
       const RoundArrays round = {.theta_hat = theta_hat.get(),
                                  .grad_sq = grad_sq.get(),

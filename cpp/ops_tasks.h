@@ -16,13 +16,17 @@
 namespace aruba_fast {
 
 // Rows of task t are starts[t]..stops[t] of x [n_rows, n_features] and y [n_rows]; order names the
-// tasks, null: all of them.
+// tasks, null: all of them. The loss of a row counts row_weights[row] times.
 struct TaskTable {
   const void *x, *y;
   const std::int64_t *starts, *stops, *order;
   std::int64_t n_tasks, n_rows, n_features;
   Type type;
-  SparseRows rows = {};  // of sparse tasks, whose x is null
+  SparseRows rows = {};                 // of sparse tasks, whose x is null
+  const double* row_weights = nullptr;  // [n_rows]; null: all one
+
+  // How much a task counts where tasks are weighed by their rows.
+  double weight_of(std::int64_t task) const;
 };
 
 struct TaskOptions {

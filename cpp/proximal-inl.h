@@ -49,7 +49,7 @@ class ProximalTask {
     for (std::int64_t i = 0; i < p_.mp; ++i) {
       problem.label[i] = p_.y[i];
       problem.y[i] = p_.y[i] - p_.start[i];
-      problem.w[i] = i < p_.m;
+      problem.w[i] = i < p_.m ? p_.weight[i] : 0;
     }
     problem.use(p_.d, p_.design);
     problem.ridge = 1;
@@ -59,16 +59,18 @@ class ProximalTask {
   }
 
   // The scale of the task's losses: of squared ones what is left of them for each row, as if rows
-  // were Gaussian; 1 where the loss is the logarithm of a probability.
+  // were Gaussian, their variance the scale over their weight; 1 where the loss is the logarithm of
+  // a probability.
   bool has_scale() const { return p_.facts.is_of_distance; }
   double residual() const {
     double sum = dot(p_.v, p_.v, p_.n);
-    for (std::int64_t i = 0; i < p_.m; ++i) sum = aruba_fast::fma(p_.slope[i], p_.slope[i], sum);
+    for (std::int64_t i = 0; i < p_.m; ++i)
+      sum = aruba_fast::fma(p_.slope[i] / p_.weight[i], p_.slope[i], sum);
     return sum;
   }
   double curvature() const {
     double sum = 0;
-    for (std::int64_t i = 0; i < p_.m; ++i) sum += p_.curvature[i];
+    for (std::int64_t i = 0; i < p_.m; ++i) sum += p_.curvature[i] / p_.weight[i];
     return sum;
   }
 
@@ -78,6 +80,7 @@ class ProximalTask {
       return;
     }
     ++*sums.tasks;
+    *sums.count += static_cast<double>(p_.m);
     newton_.factorize();
     const std::int64_t n = p_.n, k = newton_.by_rows() ? newton_.n_scores() : n;
     axpy(n, 1, p_.v, sums.v);
@@ -89,11 +92,13 @@ class ProximalTask {
       const double one = 1;
       add_outer<1>(p_.v, p_.np, &one, n, sums.square, matrix_stride(n), true);
     }
-    for (std::int64_t i = 0; i < p_.m; ++i)
+    for (std::int64_t i = 0; i < p_.m; ++i) {
+      const Doubles weight(p_.weight[i]);
       over(p_.d, [&](std::int64_t j) {
         const Doubles x = load(p_.x + i * p_.dp + j);
-        store(sums.rows + j, fma(x, x, load(sums.rows + j)));
+        store(sums.rows + j, fma(weight * x, x, load(sums.rows + j)));
       });
+    }
     for (std::int64_t r = 0; r < k; ++r)
       *sums.determinant += 2 * log_positive(p_.matrix[r * matrix_stride(k) + r]);
     add_known(sums.known, k);
@@ -202,9 +207,9 @@ class ProximalTask {
     solve_rows(p_.n, product, [&](const double* row) { add_squares(-1, row); });
   }
 
-  // Row (c, i) of S_x: sqrt(W) x, of the softmax sqrt(p_c) (e_c - p) (x) x.
+  // Row (c, i) of S_x: sqrt(W) x, of the softmax sqrt(w p_c) (e_c - p) (x) x.
   void scaled_features(std::int64_t c, std::int64_t i, double* to) const {
-    const double root = aruba_fast::sqrt(p_.curvature[c * p_.mp + i]);
+    const double root = p_.root_of_curvature(c, i);
     fill(p_.n, 0, to);
     for (std::int64_t k = 0; k < p_.q; ++k) {
       const double other = p_.facts.has_classes ? p_.curvature[k * p_.mp + i] : 0,

@@ -10,7 +10,7 @@ namespace aruba_fast::ARUBA_ISA {
 // Laid out over `base`; with a null base it only counts the numbers. A row has a score for each of
 // the q classes; vectors over scores are [q, padded rows], of designs [q * rows, padded(n)].
 struct ProximalMemory {
-  double *x, *y;                                       // [rows, features], [rows]
+  double *x, *y, *weight;                              // [rows, features], [rows], [rows]
   double *design, *scaled;                             // A; a root of A^T W A, and its factor's
   double *start, *z, *dz, *slope, *curvature, *value;  // start: the scores of phi
   double *v, *gradient, *step, *trial, *mean, *alpha;  // [max(n, scores)]
@@ -27,7 +27,7 @@ struct ProximalMemory {
       return at;
     };
     x = take(m * padded(d));
-    y = take(m);
+    for (double** row : {&y, &weight}) *row = take(m);
     design = take(rows * padded(n));
     scaled = take(rows * matrix_stride(n));
     for (double** scores : {&start, &z, &dz, &slope, &curvature, &value})
@@ -63,7 +63,10 @@ struct ProximalProblem : ProximalMemory, Stopping<ProximalCall> {
     const double* phi = call.phi + task * call.phi_stride;
     double any = 0;
     for (std::int64_t j = 0; j < n; ++j) any += phi[j] - phi[j];
-    if (!read_rows<T>(call.x, call.y, call.starts[task], m, d, x, y) || any != 0) return false;
+    const std::int64_t first = call.starts[task];
+    if (!read_rows<T>(call.x, call.y, first, m, d, x, y) || any != 0) return false;
+    for (std::int64_t i = 0; i < mp; ++i)
+      weight[i] = call.row_weights && i < m ? call.row_weights[first + i] : 1;
     // phi by classes, padded, in `mean`, which nobody has used yet.
     for (std::int64_t c = 0; c < q; ++c) {
       fill(d, 0, mean);
@@ -88,6 +91,12 @@ struct ProximalProblem : ProximalMemory, Stopping<ProximalCall> {
   }
 
   const double* row(std::int64_t c, std::int64_t i) const { return design + (c * m + i) * np; }
+
+  // Of a row; of the softmax, whose curvature holds probabilities, for class c.
+  double root_of_curvature(std::int64_t c, std::int64_t i) const {
+    const double own = curvature[c * mp + i];
+    return aruba_fast::sqrt(facts.has_classes ? weight[i] * own : own);
+  }
 
   // theta = phi + L v.
   void expand(const double* phi, const double* u, double* theta) const {

@@ -82,11 +82,11 @@ class ProximalNewton {
       over(p_.m, [&](std::int64_t i) { softmax_rows(i); });
     } else {
       over(p_.m, [&](std::int64_t i) {
-        const Doubles y = load(p_.y + i);
+        const Doubles y = load(p_.y + i), weight = load(p_.weight + i);
         const auto at = one_output_loss(p_.call.loss_kind, load(p_.z + i), y);
-        store(p_.value + i, at.loss);
-        store(p_.slope + i, at.slope);
-        store(p_.curvature + i, curvature(p_.call.loss_kind, at.slope, y));
+        store(p_.value + i, weight * at.loss);
+        store(p_.slope + i, weight * at.slope);
+        store(p_.curvature + i, weight * curvature(p_.call.loss_kind, at.slope, y));
       });
     }
     double losses = 0;
@@ -96,12 +96,13 @@ class ProximalNewton {
 
   // Slopes by classes; of the probabilities, which take the place of the curvature.
   void softmax_rows(std::int64_t i) {
-    const Doubles y = load(p_.y + i);
+    const Doubles y = load(p_.y + i), weight = load(p_.weight + i);
     const auto keep = [&](std::int64_t c, Doubles probability) {
       store(p_.curvature + c * p_.mp + i, probability);
-      store(p_.slope + c * p_.mp + i, softmax_slope(probability, y, static_cast<double>(c)));
+      const Doubles slope = softmax_slope(probability, y, static_cast<double>(c));
+      store(p_.slope + c * p_.mp + i, weight * slope);
     };
-    store(p_.value + i, softmax(p_.z + i, p_.dz + i, p_.mp, p_.q, y, keep));
+    store(p_.value + i, weight * softmax(p_.z + i, p_.dz + i, p_.mp, p_.q, y, keep));
   }
 
   void gradient() {
@@ -109,7 +110,7 @@ class ProximalNewton {
     p_.add_transposed(p_.slope, p_.gradient);
   }
 
-  // S to p.scaled: sqrt(curvature) a_i; of the softmax sqrt(p_c) (a_ic - sum_k p_k a_ik).
+  // S to p.scaled: sqrt(curvature) a_i; of the softmax sqrt(w p_c) (a_ic - sum_k p_k a_ik).
   void scale() {
     for (std::int64_t i = 0; i < p_.m; ++i) {
       if (p_.facts.has_classes) {
@@ -118,7 +119,7 @@ class ProximalNewton {
           axpy(p_.n, p_.curvature[c * p_.mp + i], p_.row(c, i), p_.mean);
       }
       for (std::int64_t c = 0; c < p_.q; ++c) {
-        const double root = aruba_fast::sqrt(p_.curvature[c * p_.mp + i]);
+        const double root = p_.root_of_curvature(c, i);
         double* to = p_.scaled + (c * p_.m + i) * p_.np;
         fill(p_.n, 0, to);
         axpy(p_.n, root, p_.row(c, i), to);

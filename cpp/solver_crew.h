@@ -56,6 +56,7 @@ class SolverCrew {
     std::int64_t next = 0;
     call.x = table_.x;
     call.y = table_.y;
+    call.row_weights = table_.row_weights;
     call.starts = starts;
     call.stops = stops;
     call.n_tasks = n_tasks;

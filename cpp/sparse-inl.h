@@ -111,12 +111,13 @@ class SparseRunner : private SparseColumns<T> {
       const T* x = values_ + begin;
       const std::int32_t* columns = call_.rows.columns + begin;
       const std::uint32_t* local = local_ + (begin - first_entry_);
-      const T loss = sparse_loss(call_.loss_kind, outputs_, static_cast<const T*>(call_.y)[row],
-                                 work_, slope_, [&](std::int64_t c) {
-                                   return sparse_dot(x, columns, n, [&](std::int64_t i) {
-                                     return theta_[local[i] * outputs_ + c];
-                                   });
-                                 });
+      const T unweighted = sparse_loss(
+          call_.loss_kind, outputs_, static_cast<const T*>(call_.y)[row], work_, slope_,
+          [&](std::int64_t c) {
+            return sparse_dot(x, columns, n,
+                              [&](std::int64_t i) { return theta_[local[i] * outputs_ + c]; });
+          });
+      const T loss = sparse_weighted(call_, row, unweighted, slope_);
       T finite(0);
       for (std::int64_t c = 0; c < outputs_; ++c) finite += slope_[c] - slope_[c];
       if (!(finite == T(0))) {

@@ -46,6 +46,7 @@ struct SparseResult {
 struct SparseCall {
   SparseRows rows;
   const void *y, *phi;
+  const double* row_weights;                // of the table's rows; null: all one
   const void* parameters[kMostParameters];  // [n_outputs, n_features]; null: the number
   double numbers[kMostParameters];
   const LearnedRates* learned;  // null: phi and the rates are given

@@ -82,6 +82,15 @@ ARUBA_RULE T sparse_loss(Loss loss, std::int64_t n_outputs, T y, T* work, T* slo
       .v[0];
 }
 
+// The loss and the slopes of a row by its weight.
+template <class T>
+ARUBA_RULE T sparse_weighted(const SparseCall& call, std::int64_t row, T loss, T* slope) {
+  if (!call.row_weights) return loss;
+  const T weight = static_cast<T>(call.row_weights[row]);
+  for (std::int64_t c = 0; c < call.n_outputs; ++c) slope[c] = weight * slope[c];
+  return weight * loss;
+}
+
 // The losses of tasks at fixed parameters.
 template <class T>
 void sparse_losses(const SparseCall& call) {
@@ -98,13 +107,14 @@ void sparse_losses(const SparseCall& call) {
     for (std::int64_t row = call.starts[position]; row < call.stops[position]; ++row) {
       const std::int64_t begin = call.rows.begins[row], n = call.rows.begins[row + 1] - begin;
       const std::int32_t* columns = call.rows.columns + begin;
-      total.add(sparse_loss(call.loss_kind, call.n_outputs, static_cast<const T*>(call.y)[row],
-                            work, slope, [&](std::int64_t c) {
-                              const T* of_class = theta + c * call.n_features;
-                              return sparse_dot(values + begin, columns, n, [&](std::int64_t i) {
-                                return of_class[columns[i]];
-                              });
-                            }));
+      const T loss =
+          sparse_loss(call.loss_kind, call.n_outputs, static_cast<const T*>(call.y)[row], work,
+                      slope, [&](std::int64_t c) {
+                        const T* of_class = theta + c * call.n_features;
+                        return sparse_dot(values + begin, columns, n,
+                                          [&](std::int64_t i) { return of_class[columns[i]]; });
+                      });
+      total.add(sparse_weighted(call, row, loss, slope));
       unseen += n * call.n_outputs + 8;
       if (unseen < 4096) continue;
       if (call.poll) call.poll(call.poll_context, unseen);

@@ -213,7 +213,7 @@ class TaskRunner {
   // ---- the parts of a row ----
 
   // Predictions of up to kWidth tasks from slot `first` on; their losses, and their slopes to
-  // slots_.slope.
+  // slots_.slope, by the weights of their rows.
   ARUBA_RULE P predict(int first, std::int64_t row) {
     const int n = slots_.n_active - first < kWidth ? slots_.n_active - first : kWidth;
     for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
@@ -235,6 +235,12 @@ class TaskRunner {
     }
     P y(T(0));
     for (int lane = 0; lane < n; ++lane) y.v[lane] = slots_.y[first + lane][row];
+    const P loss = losses(first, y);
+    return call_.row_weights ? weighted(first, n, row, loss) : loss;
+  }
+
+  // The losses of scores in slots_.z, and their slopes to slots_.slope.
+  ARUBA_RULE P losses(int first, P y) {
     T* const slope = slots_.slope + first;
     if (call_.loss_kind == Loss::kSoftmax)
       return softmax(slots_.z + first, slope, kMaxSlots, call_.n_outputs, y,
@@ -245,6 +251,20 @@ class TaskRunner {
     const LossAndSlope<P> found = one_output_loss(call_.loss_kind, load(slots_.z + first), y);
     store(slope, found.slope);
     return found.loss;
+  }
+
+  // The losses and the slopes in slots_.slope by the weights of the rows.
+  ARUBA_RARE P weighted(int first, int n, std::int64_t row, P loss) {
+    P weight(T(0));
+    for (int lane = 0; lane < n; ++lane) {
+      const std::int64_t of_table = slots_.y[first + lane] + row - static_cast<const T*>(call_.y);
+      weight.v[lane] = static_cast<T>(call_.row_weights[of_table]);
+    }
+    for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
+      T* const slope = slots_.slope + c * kMaxSlots + first;
+      store(slope, weight * load(slope));
+    }
+    return weight * loss;
   }
 
   // theta and its state by the gradient scale * x.

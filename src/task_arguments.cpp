@@ -56,15 +56,17 @@ void read_tasks(Arrays& arrays, const py::tuple& given, TaskTable& table) {
   table.n_tasks = static_cast<std::int64_t>(py::len(starts));
   table.starts = arrays.integers<std::int64_t>(starts, "starts", table.n_tasks);
   table.stops = arrays.integers<std::int64_t>(stops, "stops", table.n_tasks);
+  if (!given[4].is_none())
+    table.row_weights = arrays.doubles(given[4], "row_weights", {table.n_rows});
 }
 
 TaskTable sparse_table_of(Arrays& arrays, const py::tuple& given, const Array& values) {
   TaskTable table{};
   table.type = values.type;
-  table.n_rows = static_cast<std::int64_t>(py::len(given[4])) - 1;
-  table.n_features = given[6].cast<std::int64_t>();
-  table.rows = {arrays.integers<std::int64_t>(given[4], "indptr", table.n_rows + 1),
-                arrays.integers<std::int32_t>(given[5], "indices", values.size()), values.data};
+  table.n_rows = static_cast<std::int64_t>(py::len(given[5])) - 1;
+  table.n_features = given[7].cast<std::int64_t>();
+  table.rows = {arrays.integers<std::int64_t>(given[5], "indptr", table.n_rows + 1),
+                arrays.integers<std::int32_t>(given[6], "indices", values.size()), values.data};
   read_tasks(arrays, given, table);
   return table;
 }
@@ -76,7 +78,7 @@ TaskTable table_of(Arrays& arrays, const py::tuple& given) {
   const Array features = arrays.one(given[0], "x", Access::kExact);
   if (features.type != Type::kFloat32 && features.type != Type::kFloat64)
     refuse<TypeError>(function, features.quoted(), "be float32 or float64", name_of(features.type));
-  if (given.size() > 4) return sparse_table_of(arrays, given, features);
+  if (given.size() > 5) return sparse_table_of(arrays, given, features);
   if (features.n_dimensions != 2 || features.shape[1] == 0)
     refuse(function, features.quoted(), "be a table of rows", features.shape_text());
   TaskTable table{};

@@ -9,9 +9,10 @@ namespace aruba_fast::python {
 Loss loss_named(const char* function, const std::string& name);
 
 // What the package's own code hands over comes as tuples, in the order of these names.
-//   table    x, y, starts, stops: the last two live where x does, and whether they lie in the table
-//            is not looked at here; x is of rows, or the values of sparse ones, after which come
-//            where each row begins and the columns, as read_csr made them, and n_features
+//   table    x, y, starts, stops, row_weights or None: starts and stops live where x does, and
+//            whether they lie in the table is not looked at here; x is of rows, or the values of
+//            sparse ones, after which come where each row begins and the columns, as read_csr made
+//            them, and n_features
 //   rule     its name, and its parameters
 //   options  loss, batch_size, n_epochs, radius
 TaskTable table_of(Arrays& arrays, const py::tuple& table);

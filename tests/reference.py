@@ -87,9 +87,10 @@ def scores(theta, x, loss):
     return x @ theta if loss != "softmax" else x @ theta.reshape(-1, x.shape[1]).T
 
 
-def loss_and_grad(theta, x, y, loss):
+def loss_and_grad(theta, x, y, loss, weights=1.0):
     """Mean loss over the rows of a mini-batch and its gradient with respect to `theta`."""
     value, dz = LOSSES[loss](scores(theta, x, loss), y)
+    value, dz = weights * value, (dz.T * weights).T
     grad = dz.T @ x / len(y) if loss != "softmax" else (dz.T @ x / len(y)).ravel()
     return value.mean(), grad
 
@@ -177,8 +178,9 @@ class Run:
     kink: float = np.inf
 
 
-def run_task(x, y, phi, rule, *, loss, batch_size=1, n_epochs=1, radius=None):
+def run_task(x, y, phi, rule, *, loss, weights=None, batch_size=1, n_epochs=1, radius=None):
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    weights = np.ones(len(y)) if weights is None else weights
     theta = np.array(phi, np.float64)
     grad_sq, iterates, losses, kink = np.zeros_like(theta), [], [], np.inf
     rule = copy(rule)
@@ -186,7 +188,7 @@ def run_task(x, y, phi, rule, *, loss, batch_size=1, n_epochs=1, radius=None):
         for first in range(0, len(y), batch_size):
             rows = slice(first, first + batch_size)
             kink = min(kink, kink_distance(loss, scores(theta, x[rows], loss), y[rows]))
-            value, grad = loss_and_grad(theta, x[rows], y[rows], loss)
+            value, grad = loss_and_grad(theta, x[rows], y[rows], loss, weights[rows])
             iterates.append(theta)
             losses.append(value)
             rate = rule.rate(grad_sq, grad_sq + grad**2)
@@ -196,10 +198,13 @@ def run_task(x, y, phi, rule, *, loss, batch_size=1, n_epochs=1, radius=None):
 
 
 def run_tasks(pieces, phi, rule, **options):
-    """`pieces` is a list of (x, y), one per task; `phi` [P] or [n_tasks, P]."""
+    """`pieces` is a list of (x, y) or (x, y, weights), a task each; `phi` [P] or [n_tasks, P]."""
     phi = np.asarray(phi, np.float64)
     start = phi if phi.ndim == 2 else np.broadcast_to(phi, (len(pieces), len(phi)))
-    runs = [run_task(x, y, start[k], rule, **options) for k, (x, y) in enumerate(pieces)]
+    runs = [
+        run_task(x, y, start[k], rule, weights=weights[0] if weights else None, **options)
+        for k, (x, y, *weights) in enumerate(pieces)
+    ]
     names = ("theta_hat", "grad_sq", "theta_bar", "loss")
     columns = (np.array([getattr(run, name) for run in runs]) for name in names)
     return Run(*columns, min(run.kink for run in runs))

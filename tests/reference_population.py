@@ -81,7 +81,8 @@ class Pass:
         self.scale = 1.0
         if loss in ("squared", "huber"):
             self.scale = self.residual / self.weight
-            self.evidence -= 0.5 * self.weight * np.log(self.scale)
+            count = sum(len(y) for _, y in pieces)
+            self.evidence -= 0.5 * (count * np.log(self.scale) + self.weight - count)
 
     def step(self, phi, h, ridge):
         """How far phi goes, held at zero by `ridge`; `ridge` becomes the next."""

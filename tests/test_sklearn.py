@@ -38,9 +38,22 @@ VERSION = people.VERSION
 TABLE = people.simulated(n_people=40)
 
 
+UNEQUAL = (
+    "without groups and with fewer rows than parameters people descend, row after row: three rows "
+    "are three steps; and of squares a weight is an inverse variance, not a number of rows"
+)
+
+
+def expected_to_fail(estimator):
+    if isinstance(estimator, PersonalizedClassifier) and estimator.covariance == "diagonal":
+        return {}  # is fitted, and weights are numbers of rows
+    kinds = ("dense", "sparse")
+    return {f"check_sample_weight_equivalence_on_{kind}_data": UNEQUAL for kind in kinds}
+
+
 # Its checks know no `groups`; its array API is skipped where SciPy's is not asked for.
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks(ESTIMATORS)
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_to_fail)
 def test_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 

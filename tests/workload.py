@@ -15,6 +15,7 @@ from workload_fits import (
     hindsight,
     proximal,
     proximal_online,
+    row_weights,
     simplex_and_bounds,
     sparse_rows,
 )
@@ -187,6 +188,7 @@ def main():
         proximal,
         proximal_online,
         sparse_rows,
+        row_weights,
     )
     for seed, part in enumerate(parts):
         with np.errstate(all="ignore"):

@@ -137,6 +137,27 @@ def sparse_rows(rng):
         )
 
 
+def row_weights(rng):
+    """Rows that count more than once, or less."""
+    for dtype in DTYPES:
+        for loss in LOSSES:
+            plain = tasks_for(loss, rng, 17, dtype)
+            weights, offsets = 0.25 + rng.random(plain.n_rows), np.append(0, plain.stops)
+            tasks, sparse = (
+                af.Tasks(x, plain.y, offsets, row_weights=weights) for x in (plain.x, Csr(plain.x))
+            )
+            phi = np.zeros(17 * (N_CLASSES if loss == "softmax" else 1), dtype)
+            for rule in (af.OGD(0.1), af.AdaGrad(0.1, 0.5), af.Proximal(0.3)):
+                run = af.run_tasks(tasks, phi, rule, loss=loss)
+                name = f"row weights {np.dtype(dtype).name} {loss} {type(rule).__name__}"
+                yield name, fingerprint(run.theta_hat, run.grad_sq, run.loss, run.weight)
+            for some in (tasks, sparse):
+                learner = af.MetaLearner(phi)
+                af.meta_train(some, learner, loss=loss, round_size=5, weights="rows")
+                name = f"row weights {np.dtype(dtype).name} {loss} meta {some is sparse}"
+                yield name, fingerprint(learner.phi, learner.b, learner.g, learner.rho)
+
+
 class Csr:
     """A CSR matrix as scipy.sparse has it, which a machine under emulation may not have."""
 

@@ -1,7 +1,7 @@
 """The linear mixed model of statsmodels, its predictions for new people computed by us.
 
 It loops over people in Python and may need many minutes where the covariance is large: after two
-minutes it is stopped, and the league says so.
+minutes of its processor it is stopped, and the league says so.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ def _first_that_converges(model: Any, free: Any) -> Any:
 
 @contextmanager
 def _limit(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in a block that takes longer."""
+    """Raises TimeoutError in a block that takes longer, of this process's time on a processor."""
 
     def stop(*_: object) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, _core
 from ._check import Float64Array
-from ._sparse import Csr
+from ._rows import Block, table_for_native
 from .tasks import Tasks
 
 # Numbers at a time: what they are copied to stays in the cache.
@@ -34,23 +34,23 @@ def first_rate(
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
     bent, n_bent, n_features = 0.0, 0, 1
-    for rows, labels, csr in _blocks(tasks):
+    for block in _blocks(tasks):
+        rows, labels, weights, csr = block
         with np.errstate(all="ignore"):
             if csr is not None:
-                squares, score = _measured(rows, csr, labels, loss, phi)
+                squares, score = _measured(block, loss, phi)
                 bend, way = _row(loss, score, labels.astype(np.float64))
                 bend = bend * squares
-                way = way[np.isfinite(bend)] if loss not in _CURVATURE else np.empty(0)
             elif loss in _CURVATURE:
-                rows = rows if proximal else _longest(rows)
-                bend = _CURVATURE[loss] * _squared_lengths(rows)
-                way = np.empty(0)
+                rows, weights = (rows, weights) if proximal else _longest(rows, weights)
+                bend, way = _CURVATURE[loss] * _squared_lengths(rows), np.empty(0)
             else:
                 start = _arrays.host(phi).astype(np.float64)[:, None]
                 score = np.add.reduce(_columns(rows) * start, axis=0)
                 bend, way = _row(loss, score, labels.astype(np.float64))
                 bend = bend * _squared_lengths(rows)
-                way = way[np.isfinite(bend)]
+            bend = bend if weights is None else bend * weights
+            way = way[np.isfinite(bend)] if loss not in _CURVATURE else np.empty(0)
         n_features = rows.shape[1] if csr is None else csr.n_features
         bend = bend[np.isfinite(bend)]
         steepest = max(steepest, float(bend.max(initial=0.0)))
@@ -67,37 +67,49 @@ def first_rate(
     return float(phi.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
 
 
-def _blocks(tasks: Iterable[Tasks]) -> Iterator[tuple[NDArray[Any], NDArray[Any], Csr | None]]:
+def _blocks(tasks: Iterable[Tasks]) -> Iterator[Block]:
     """The rows of all chunks in their order, so many at a time, in host memory.
 
     Sparse rows come chunk by chunk.
     """
-    left: tuple[NDArray[Any], NDArray[Any]] | None = None
+    left: Block | None = None
     for chunk in tasks:
         if chunk._csr is not None:
             yield from chunk._blocks(chunk.n_rows)
             continue
         size = max(_NUMBERS // chunk.n_features, 1)
-        for *block, _ in chunk._blocks(size):
-            x, y = map(_arrays.host, block)
-            if left is not None:
-                x, y = np.concatenate([left[0], x]), np.concatenate([left[1], y])
-            if len(x) >= size:
-                yield x[:size], y[:size], None
-                x, y = x[size:], y[size:]
+        for part in chunk._blocks(size):
+            block = part._replace(x=_arrays.host(part.x), y=_arrays.host(part.y))
+            block = block if left is None else _joined(left, block)
+            if len(block.x) >= size:
+                yield _some(block, slice(size))
+                block = _some(block, slice(size, None))
             # Copies: the chunk itself is let go before the next one comes.
-            left = (x.copy(), y.copy()) if len(x) else None
+            left = _joined(block) if len(block.x) else None
     if left is not None:
-        yield *left, None
+        yield left
 
 
-def _measured(
-    values: NDArray[Any], csr: Csr, y: NDArray[Any], loss: str, phi: NDArray[Any]
-) -> tuple[Float64Array, Float64Array]:
+def _some(block: Block, rows: slice) -> Block:
+    weights = block.row_weights
+    return Block(block.x[rows], block.y[rows], None if weights is None else weights[rows], None)
+
+
+def _joined(*blocks: Block) -> Block:
+    """A copy of all of them."""
+    weights = None
+    if any(block.row_weights is not None for block in blocks):
+        ones = (np.ones(len(b.y)) if b.row_weights is None else b.row_weights for b in blocks)
+        weights = np.concatenate([*ones])
+    x, y = (np.concatenate([block[i] for block in blocks]) for i in range(2))
+    return Block(x, y, weights, None)
+
+
+def _measured(rows: Block, loss: str, phi: NDArray[Any]) -> tuple[Float64Array, Float64Array]:
     """Squared lengths of sparse rows, and their scores where the loss asks for them."""
-    squares, scores = (np.empty(len(y)) for _ in range(2))
-    limits = np.array([0, len(y)])
-    table = (values, y, limits[:1], limits[1:], csr.begins, csr.columns, csr.n_features)
+    n_rows = len(rows.y)
+    squares, scores = (np.empty(n_rows) for _ in range(2))
+    table = table_for_native(rows, np.zeros(1, np.int64), np.array([n_rows]))
     start = None if loss in _CURVATURE else phi.astype(np.float64)
     _core.measure_rows(table, start, squares, scores)
     return squares, scores
@@ -112,13 +124,19 @@ def _squared_lengths(rows: NDArray[Any]) -> Float64Array:
     return lengths
 
 
-def _longest(rows: NDArray[Any]) -> NDArray[Any]:
+def _longest(
+    rows: NDArray[Any], weights: Float64Array | None
+) -> tuple[NDArray[Any], Float64Array | None]:
     """The rows of which one is the longest, by sums whose order nobody knows: 5 to 10 x faster."""
     lengths = np.einsum("ij,ij->i", rows, rows)
+    lengths = lengths if weights is None else (lengths * weights).astype(rows.dtype)
     finite = np.isfinite(lengths)
     most = lengths[finite].max(initial=0.0)
     # What overflows, or vanishes, in the rows' own type may be a number in float64.
-    return rows[~(lengths < _NEAR * most)] if most > np.finfo(rows.dtype).tiny else rows
+    if not most > np.finfo(rows.dtype).tiny:
+        return rows, weights
+    near = ~(lengths < _NEAR * most)
+    return rows[near], None if weights is None else weights[near]
 
 
 def _row(loss: str, score: Float64Array, y: Float64Array) -> tuple[Any, Float64Array]:

@@ -54,15 +54,16 @@ class Labelled(Rows):
         return Names(self.keys, self.starts, self._names.features)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        rows = super().__getstate__()
-        return rows if self._names is None else (*rows, self.keys, self._names.features)
+        *rows, more = super().__getstate__()
+        if self._names is not None:
+            more |= {"keys": self.keys, "features": self._names.features}
+        return (*rows, more)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        named = len(state) > 5  # four arrays of rows, perhaps where entries are, and two of names
-        super().__setstate__(state[:-2] if named else state)
-        if named:
-            keys, features = state[-2:]
-            self._name(Names(keys, self.starts, features))
+        super().__setstate__(state)
+        more = state[-1]
+        if isinstance(more, dict) and "keys" in more:
+            self._name(Names(more["keys"], self.starts, more["features"]))
 
     @property
     def feature_names(self) -> tuple[Any, ...] | None:

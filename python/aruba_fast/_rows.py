@@ -3,14 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _arrays, _check
-from ._check import FloatArray, Int64Array
+from ._check import Float64Array, FloatArray, Int64Array
 from ._sparse import Csr, as_scipy, checked_csr, is_sparse
+
+
+class Block(NamedTuple):
+    """Some rows: of sparse ones `x` holds the values, and `csr` tells where they are."""
+
+    x: FloatArray
+    y: FloatArray
+    row_weights: Float64Array | None
+    csr: Csr | None
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -26,26 +35,39 @@ class Rows:
     _y: FloatArray
     _starts: Int64Array
     _stops: Int64Array
+    _row_weights: Float64Array | None
     _csr: Csr | None
     _checked: set[tuple[str, int]]
     _on_device: _arrays.Copies | None
 
     def _fill(
-        self, *arrays: NDArray[Any], checked: set[tuple[str, int]], csr: Csr | None = None
+        self,
+        table: Block,
+        starts: Int64Array,
+        stops: Int64Array,
+        checked: set[tuple[str, int]],
     ) -> None:
-        """Takes contiguous arrays: the table's x and y, starts, stops."""
-        for name, value in zip(("_x", "_y", "_starts", "_stops"), arrays, strict=True):
+        """Takes contiguous arrays."""
+        arrays = {"_x": table.x, "_y": table.y, "_starts": starts, "_stops": stops}
+        for name, value in arrays.items():
             object.__setattr__(self, name, _arrays.frozen(value))
-        object.__setattr__(self, "_csr", csr)
+        weights = table.row_weights
+        object.__setattr__(
+            self, "_row_weights", None if weights is None else _arrays.frozen(weights)
+        )
+        object.__setattr__(self, "_csr", table.csr)
         object.__setattr__(self, "_checked", checked)
         object.__setattr__(self, "_on_device", None)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        x, y, csr = self._own_rows
-        return (x, y, self.starts, self.stops, *([] if csr is None else [csr]))
+        x, y, row_weights, csr = self._own_rows
+        return (x, y, self.starts, self.stops, {"row_weights": row_weights, "csr": csr})
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._fill(*state[:4], checked=set(), csr=state[4] if len(state) > 4 else None)
+        x, y, starts, stops, *rest = state
+        more = rest[0] if rest else {}
+        table = Block(x, y, more.get("row_weights"), more.get("csr"))
+        self._fill(table, starts, stops, checked=set())
 
     @property
     def x(self) -> Any:
@@ -53,13 +75,18 @@ class Rows:
 
         Of sparse rows, a `csr_array` of scipy.sparse.
         """
-        x, _, csr = self._own_rows
-        return x if csr is None else as_scipy(x, csr)
+        own = self._own_rows
+        return own.x if own.csr is None else as_scipy(own.x, own.csr)
 
     @property
     def y(self) -> FloatArray:
         """Labels of these tasks, [n_rows] of the dtype of `x`, read-only."""
-        return self._own_rows[1]
+        return self._own_rows.y
+
+    @property
+    def row_weights(self) -> Float64Array | None:
+        """How often the loss of every row counts, float64 [n_rows], read-only; None: once."""
+        return self._own_rows.row_weights
 
     @property
     def starts(self) -> Int64Array:
@@ -71,18 +98,24 @@ class Rows:
         """Where they end, int64 [n_tasks], read-only."""
         return self._own_limits[1]
 
+    @property
+    def _rows(self) -> Block:
+        """The table."""
+        return Block(self._x, self._y, self._row_weights, self._csr)
+
     @cached_property
     def _own_limits(self) -> tuple[Int64Array, Int64Array]:
         stops = np.cumsum(self.sizes)
         return _arrays.frozen(stops - self.sizes), _arrays.frozen(stops)
 
     @cached_property
-    def _own_rows(self) -> tuple[FloatArray, FloatArray, Csr | None]:
-        """`x` and `y`: slices of the table where the tasks lie side by side in it, else copies."""
-        x, y, csr = next(self._blocks(self.n_rows))
-        return _arrays.frozen(x), _arrays.frozen(y), csr
+    def _own_rows(self) -> Block:
+        """The rows: slices of the table where the tasks lie side by side in it, else copies."""
+        x, y, weights, csr = next(self._blocks(self.n_rows))
+        frozen = _arrays.frozen
+        return Block(frozen(x), frozen(y), None if weights is None else frozen(weights), csr)
 
-    def _blocks(self, size: int) -> Iterator[tuple[FloatArray, FloatArray, Csr | None]]:
+    def _blocks(self, size: int) -> Iterator[Block]:
         """The rows in their order, so many at a time: slices of the table, or copies."""
         begin: int = self._starts[0]
         order = None
@@ -93,14 +126,14 @@ class Rows:
             rows: Any = slice(begin + first, begin + end)
             if order is not None:
                 rows = _arrays.moved(order[first:end], self._x)
+            weights = None if self._row_weights is None else self._row_weights[rows]
             if self._csr is None:
-                yield self._x[rows], self._y[rows], None
+                x, csr = self._x[rows], None
             elif order is None:
                 x, csr = self._csr.part(self._x, rows.start, rows.stop)
-                yield x, self._y[rows], csr
             else:
                 x, csr = self._csr.chosen(self._x, rows)
-                yield x, self._y[rows], csr
+            yield Block(x, self._y[rows], weights, csr)
 
     @property
     def n_features(self) -> int:
@@ -127,27 +160,59 @@ class Rows:
         """Where the rows live: "cpu", or "cuda:0" and so on; starts and stops are on the host."""
         return _arrays.device_of(self._x)
 
+    def _weights(self) -> Float64Array:
+        """How much every task counts by its rows: their number, or the sum of their weights."""
+        if self._row_weights is None:
+            return self.sizes.astype(np.float64)
+        # One after the other, as native code adds them.
+        task = np.repeat(np.arange(len(self._starts)), self.sizes)
+        return np.bincount(task, self._own_rows.row_weights).astype(np.float64, copy=False)
+
     def _beside_rows(self) -> tuple[Any, Any, Any]:
-        """`_starts`, `_stops` and sizes where the rows live; copied to a device once."""
+        """`_starts`, `_stops` and weights where the rows live; copied to a device once."""
         if self._on_device is None:
-            arrays = (self._starts, self._stops, self.sizes.astype(np.float64))
+            arrays = (self._starts, self._stops, self._weights())
             object.__setattr__(self, "_on_device", _arrays.Copies(arrays, self._x))
         assert self._on_device is not None
-        starts, stops, sizes = self._on_device.get()
-        return starts, stops, sizes
+        starts, stops, weights = self._on_device.get()
+        return starts, stops, weights
 
-    def _table(self, starts: Any, stops: Any) -> tuple[Any, ...]:
-        """The table and where tasks are in it, as native code takes them."""
-        table = (self._x, self._y, starts, stops)
-        if self._csr is None:
-            return table
-        return (*table, self._csr.begins, self._csr.columns, self._csr.n_features)
+    def _table(self, starts: Any = None, stops: Any = None) -> tuple[Any, ...]:
+        """The table and where tasks are in it, as native code takes them; None: on the host."""
+        starts = self._starts if starts is None else starts
+        stops = self._stops if stops is None else stops
+        return table_for_native(self._rows, starts, stops)
 
     def _check_labels(self, function: str, loss: str, n_classes: int) -> None:
         """Checks all labels of the table against the loss, once for all views."""
         if (loss, n_classes) not in self._checked:
             _arrays.native(self._y).check_labels(function, self._y, loss, n_classes)
             self._checked.add((loss, n_classes))
+
+
+def table_for_native(rows: Block, starts: Any, stops: Any) -> tuple[Any, ...]:
+    """Rows and where tasks are in them, as native code takes them."""
+    table = (rows.x, rows.y, starts, stops, rows.row_weights)
+    if rows.csr is None:
+        return table
+    return (*table, rows.csr.begins, rows.csr.columns, rows.csr.n_features)
+
+
+def checked_weights(function: str, value: ArrayLike | None, like: NDArray[Any]) -> Any:
+    """Returns a float64 copy of the weights of the rows of labels `like`, or None."""
+    if value is None:
+        return None
+    if not isinstance(like, np.ndarray):
+        raise TypeError(
+            f"{function}: `row_weights` must be None for tasks on a CUDA device: got "
+            f"{_check.shown(value)}, expected rows in host memory"
+        )
+    weights = _check.real_array(function, "row_weights", value)
+    _check.shape(function, "row_weights", weights, like.shape)
+    _check.together(function, "row_weights", weights, "y", like)
+    weights = np.array(weights, np.float64, order="C").reshape(-1)
+    _check.finite(function, "row_weights", weights, above=0.0)
+    return weights
 
 
 def checked_rows(

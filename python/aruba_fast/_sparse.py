@@ -127,13 +127,14 @@ def dense_tasks(tasks: Any) -> Iterator[tuple[Int64Array, tuple[Any, ...]]]:
     """Every task of sparse rows: the columns that it touches, and a table of these alone."""
     for start, stop in zip(tasks._starts, tasks._stops, strict=True):
         values, csr = tasks._csr.part(tasks._x, start, stop)
+        weights = None if tasks._row_weights is None else tasks._row_weights[start:stop]
         columns, places = np.unique(csr.columns, return_inverse=True)
         if not len(columns):
             columns = np.zeros(1, np.int64)
         x = np.zeros((stop - start, len(columns)), tasks.dtype)
         x[np.repeat(np.arange(stop - start), np.diff(csr.begins)), places] = values
         limits = np.array([0, stop - start])
-        yield columns, (x, tasks._y[start:stop], limits[:1], limits[1:])
+        yield columns, (x, tasks._y[start:stop], limits[:1], limits[1:], weights)
 
 
 def changes(tasks: Any, phi: FloatArray, rule: tuple[Any, ...], loss: str) -> Any:
@@ -149,7 +150,7 @@ def changes(tasks: Any, phi: FloatArray, rule: tuple[Any, ...], loss: str) -> An
     """
     from scipy.sparse import csr_array
 
-    table = tasks._table(tasks._starts, tasks._stops)
+    table = tasks._table()
     begins, columns, theta = _core.run_sparse_tasks(table, phi, rule, (loss, 1, 1, None))
     n_outputs = phi.size // tasks.n_features
     of_classes = tasks.n_features * np.arange(n_outputs)

@@ -164,7 +164,7 @@ def meta_fit(
     def fitted(some: Tasks) -> _Fitted:
         phi, rates = np.empty(n), np.empty((n, n) if full else n)
         told = _core.learn_population(
-            (some._x, some._y, some._starts, some._stops),
+            some._table(),
             loss=loss,
             n_classes=classes,
             phi=phi,

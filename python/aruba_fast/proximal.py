@@ -148,7 +148,7 @@ def run(
     shape = (len(tasks), n_parameters)
     theta_hat, grad_sq, loss_out = np.empty(shape), np.empty(shape), np.empty(shape[0])
     _core.run_proximal(
-        (tasks._x, tasks._y, tasks._starts, tasks._stops),
+        tasks._table(),
         np.ascontiguousarray(start, np.float64),
         rule._scaled(n_parameters),
         loss=loss,
@@ -158,4 +158,4 @@ def run(
     with np.errstate(over="ignore", under="ignore"):
         moved = theta_hat.astype(tasks.dtype, copy=False)
         squares = grad_sq.astype(tasks.dtype, copy=False)
-    return TaskRun(moved, squares, None, loss_out, tasks.sizes.astype(np.float64))
+    return TaskRun(moved, squares, None, loss_out, tasks._weights())

@@ -159,11 +159,12 @@ def run_tasks(
         average: Also return the mean iterate `theta_bar`.
 
     Returns:
-        TaskRun of arrays of the type of `tasks`; `weight` is the number of rows. A task that
-        diverges has values that are not finite: `MetaLearner` skips and counts it. Tasks that live
-        on a CUDA device are run there, on CuPy's current stream, and nothing waits for them; that
-        `phi` lies in the ball of `radius` is not checked there. Results of CSR rows are dense too:
-        run some tasks at a time, as `tasks.rounds` hands them out, or `meta_train`.
+        TaskRun of arrays of the type of `tasks`; `weight` is the number of rows, or the sum of
+        their weights. A task that diverges has values that are not finite: `MetaLearner` skips and
+        counts it. Tasks that live on a CUDA device are run there, on CuPy's current stream, and
+        nothing waits for them; that `phi` lies in the ball of `radius` is not checked there.
+        Results of CSR rows are dense too: run some tasks at a time, as `tasks.rounds` hands them
+        out, or `meta_train`.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -222,7 +223,7 @@ def run_tasks(
 
 
 def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
-    """Mean loss per row of every task at fixed parameters.
+    """Mean loss per row of every task at fixed parameters; by the weights of rows that have them.
 
     Args:
         tasks: The tasks.
@@ -248,7 +249,7 @@ def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
     start = _start("evaluate", "theta", tasks, theta)
     check_loss("evaluate", tasks, loss, "theta", start.shape[-1])
     if tasks._csr is not None:
-        return _losses(tasks, start, loss) / tasks.sizes
+        return _losses(tasks, start, loss) / tasks._weights()
     run = run_tasks(tasks, start, OGD(0.0), loss=loss)
     assert run.loss is not None
     assert run.weight is not None
@@ -260,7 +261,7 @@ def _losses(tasks: Tasks, theta: FloatArray, loss: str) -> Float64Array:
     """The losses of sparse tasks, without dense parameters of each."""
     found = np.empty(len(tasks))
     _core.run_tasks(
-        tasks._table(tasks._starts, tasks._stops),
+        tasks._table(),
         theta,
         ("ogd", 0.0),
         (loss, 1, 1, None),

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import _arrays, _check
-from ._check import FloatArray, Int64Array
+from ._check import Int64Array
 from ._frames import Framed
 from ._ids import grouped
 from ._keys import Names
 from ._layout import checked_index, checked_offsets
-from ._rows import checked_rows
-from ._sparse import Csr
+from ._rows import Block, checked_rows, checked_weights
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -34,10 +33,15 @@ class Tasks(Framed):
         y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of `x`.
         offsets: Integers [n_tasks + 1]; the rows of task t are `offsets[t]:offsets[t + 1]`, at
             least one each. None when `x` is dense.
+        row_weights: How often the loss of each row counts, of the shape of `y`, finite and > 0;
+            copied into float64. None for once. Rows in host memory only. The mean over the rows of
+            a batch is over their number; those over the rows of a task, by `evaluate` and where
+            tasks are weighted by their rows, are over their weights.
 
     Attributes:
         x: Features of these tasks, [n_rows, n_features], read-only.
         y: Labels of these tasks, [n_rows] of the dtype of `x`, read-only.
+        row_weights: Weights of these rows, float64 [n_rows], read-only; None where all are one.
         starts: Where the rows of every task begin in `x` and `y`, int64 [n_tasks], read-only.
         stops: Where they end, int64 [n_tasks], read-only.
         keys: The label of every task, of `from_groups` and `from_frame`, else None.
@@ -46,8 +50,8 @@ class Tasks(Framed):
     Raises:
         TypeError: `x` is not float32 or float64 in native byte order, or sparse but not CSR, `y`
             not real, `offsets` not integers, or `y` lives elsewhere than `x`.
-        ValueError: Shapes do not fit, `offsets` do not rise strictly from 0 to n_rows, or the
-            indices of a CSR matrix are none.
+        ValueError: Shapes do not fit, `offsets` do not rise strictly from 0 to n_rows, a weight
+            is not positive, or the indices of a CSR matrix are none.
 
     Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks. The `x` and `y`
     of tasks that lie side by side in the table are views of it, those of others are copies, made
@@ -62,38 +66,51 @@ class Tasks(Framed):
         [array([0., 1.]), array([2., 3., 4.])]
     """
 
-    def __init__(self, x: ArrayLike, y: ArrayLike, offsets: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        offsets: ArrayLike | None = None,
+        *,
+        row_weights: ArrayLike | None = None,
+    ) -> None:
         axes = (
             "[n_tasks, m, n_features] without `offsets`; else give them or take Tasks.from_groups"
             if offsets is None
             else "[n_rows, n_features] beside `offsets`; else leave them out"
         )
         features, labels, csr = checked_rows("Tasks", x, y, axes)
+        weights = checked_weights("Tasks", row_weights, labels)
         if csr is None:
             features = features.reshape(-1, features.shape[-1])
         if offsets is None:
             limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
         else:
             limits = checked_offsets(offsets, labels.size)
-        self._hold(features, labels, limits, csr)
+        self._hold(Block(features, labels, weights, csr), limits)
 
-    def _hold(
-        self, features: FloatArray, labels: NDArray[Any], limits: Int64Array, csr: Csr | None
-    ) -> None:
+    def _hold(self, rows: Block, limits: Int64Array) -> None:
         # The engine trusts checked labels (softmax indexes memory with them): keep them private.
         with np.errstate(over="ignore", under="ignore"):
-            labels = labels.astype(features.dtype, order="C").reshape(-1)
-        self._fill(features, labels, limits[:-1], limits[1:], checked=set(), csr=csr)
+            labels = rows.y.astype(rows.x.dtype, order="C").reshape(-1)
+        self._fill(rows._replace(y=labels), limits[:-1], limits[1:], checked=set())
 
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
         view = object.__new__(Tasks)
-        view._fill(self._x, self._y, starts, stops, checked=self._checked, csr=self._csr)
+        view._fill(self._rows, starts, stops, checked=self._checked)
         if self._names is not None:
             view._name(self._names)
         return view
 
     @classmethod
-    def from_groups(cls, x: ArrayLike, y: ArrayLike, group: ArrayLike) -> "Tasks":
+    def from_groups(
+        cls,
+        x: ArrayLike,
+        y: ArrayLike,
+        group: ArrayLike,
+        *,
+        row_weights: ArrayLike | None = None,
+    ) -> "Tasks":
         """Makes one task of all rows that share a value of `group`.
 
         Args:
@@ -102,6 +119,7 @@ class Tasks(Framed):
             group: [n_rows] numbers, strings, dates, or whatever can be hashed and sorted, in any
                 order and from any library. Task t holds the rows of the t-th smallest value, in
                 their order; rows are copied only if tasks are mixed.
+            row_weights: As `Tasks`, [n_rows].
 
         Returns:
             Tasks, one for each value of `group`, which is its label: `keys`.
@@ -119,7 +137,7 @@ class Tasks(Framed):
             >>> len(tasks), tasks.y
             (2, array([2., 1., 3.]))
         """
-        return cls._of_groups("Tasks.from_groups", x, y, group)
+        return cls._of_groups("Tasks.from_groups", x, y, group, row_weights=row_weights)
 
     @classmethod
     def _of_groups(
@@ -129,8 +147,10 @@ class Tasks(Framed):
         y: ArrayLike,
         group: ArrayLike,
         names: tuple[Any, ...] | None = None,
+        row_weights: ArrayLike | None = None,
     ) -> "Tasks":
         features, labels, csr = checked_rows(function, x, y, "[n_rows, n_features]")
+        weights = checked_weights(function, row_weights, labels)
         order, offsets, keys = grouped(function, group, len(labels))
         if order is not None:
             if csr is not None:
@@ -139,8 +159,9 @@ class Tasks(Framed):
                 order = _arrays.moved(order, features)
                 features = features[order]
             labels = labels[order]
+            weights = None if weights is None else weights[order]
         tasks = object.__new__(cls)
-        tasks._hold(features, labels, offsets, csr)
+        tasks._hold(Block(features, labels, weights, csr), offsets)
         tasks._name(Names(keys, offsets[:-1], names))
         return tasks
 
@@ -286,14 +307,19 @@ class Tasks(Framed):
             >>> af.Tasks(np.ones((5, 2, 1)), np.ones((5, 2))).to("cpu").n_rows
             10
         """
-        x, y, csr = self._own_rows
-        if csr is not None and device != "cpu":
-            raise TypeError(
-                "Tasks.to: `device` must be 'cpu' for tasks of CSR rows: got "
-                f"{_check.shown(device)}, expected a table of dense rows, x.toarray()"
-            )
-        rows = _arrays.all_moved("Tasks.to", {"x": x, "y": y}, device)
+        own = self._own_rows
+        for what, remedy, found in (
+            ("CSR rows", "a table of dense rows, x.toarray()", own.csr),
+            ("rows with weights", "tasks without `row_weights`", own.row_weights),
+        ):
+            if found is not None and device != "cpu":
+                raise TypeError(
+                    f"Tasks.to: `device` must be 'cpu' for tasks of {what}: got "
+                    f"{_check.shown(device)}, expected {remedy}"
+                )
+        rows = _arrays.all_moved("Tasks.to", {"x": own.x, "y": own.y}, device)
         copy = object.__new__(Tasks)
-        copy._fill(*rows.values(), self.starts, self.stops, checked=set(self._checked), csr=csr)
+        table = own._replace(**rows)
+        copy._fill(table, self.starts, self.stops, checked=set(self._checked))
         copy._name(self._own_names())
         return copy

@@ -175,5 +175,6 @@ struct Learner {
 // Cases of a file of their own.
 void hash_solvers();
 void hash_sparse();
+void hash_row_weights();
 
 }  // namespace aruba_fast::test

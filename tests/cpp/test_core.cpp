@@ -202,5 +202,6 @@ int main() {
   test_rounds<double>("float64");
   hash_solvers();
   hash_sparse();
+  hash_row_weights();
   return 0;
 }

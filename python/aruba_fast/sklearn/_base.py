@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _check
 from .._check import Float64Array
-from ..tasks import Tasks
-from ._people import Division, People
+from ._people import Division, People, Rows
 from ._population import Population, learned
 from ._scale import Features, SparseFeatures, features_of
 
@@ -28,8 +28,15 @@ class Personalized(BaseEstimator):
     _features: Features | SparseFeatures
     _population: Population
     _people: People
+    _weight_unit: float
 
-    def partial_fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> "Self":
+    def partial_fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> "Self":
         """Adapts people to their rows; the shared start and nobody else moves.
 
         Who is new is fitted to these rows, who is known to these and all rows before, as if `fit`
@@ -40,6 +47,7 @@ class Personalized(BaseEstimator):
             y: Targets, [n_rows].
             groups: Whose row each is, [n_rows]. None only where `fit` had none either: then the one
                 model is fitted anew to all rows so far.
+            sample_weight: As in `fit`, in the unit of its weights.
 
         Returns:
             The estimator.
@@ -59,7 +67,8 @@ class Personalized(BaseEstimator):
             >>> model.predict([[0.0], [0.0]], groups=["new", "newer"]).round()
             array([100.,  10.])
         """
-        return self._adapt(X, y, groups) if self._is_fitted() else self._fit(X, y, groups)
+        learn = self._adapt if self._is_fitted() else self._fit
+        return learn(X, y, groups, sample_weight)
 
     def coef_of(self, person: Any) -> Float64Array:
         """A person's coefficients, of the shape of `coef_` and in the features' own units.
@@ -138,18 +147,21 @@ class Personalized(BaseEstimator):
             rates.append(np.sqrt(np.square(self.intercept_rate_).mean()))
         return rates_drawn(ax, names, np.array(rates), self._rates_label())
 
-    def _fit(self, X: Any, y: Any, groups: Any, **options: Any) -> "Self":
+    def _fit(self, X: Any, y: Any, groups: Any, sample_weight: Any, **options: Any) -> "Self":
         """Learns from all people; where that fails all is as it was."""
         function = f"{type(self).__name__}.fit"
         before = self.__dict__.copy()
         try:
             scale, intercept = self._checked_settings(function)
             x, y = self._validated(X, y, reset=True)
-            self._features = features_of(x, scale=scale, intercept=intercept)
+            x, y, groups, weights = counted(function, x, y, groups, sample_weight)
+            self._weight_unit = 1.0 if weights is None or self._counts_rows() else weights.mean()
+            weights = None if weights is None else weights / self._weight_unit
+            self._features = features_of(x, weights, scale=scale, intercept=intercept)
             rows = self._features.rows(x)
-            labels = self._targets(function, rows, y, **options)
+            labels = self._targets(function, rows, y, weights, **options)
             division = None if groups is None else Division(function, groups, len(labels))
-            self._learn(rows, labels, division)
+            self._learn(Rows(rows, labels, weights), division)
         except BaseException:
             self.__dict__ = before
             raise
@@ -163,13 +175,10 @@ class Personalized(BaseEstimator):
             )
         return self
 
-    def _learn(self, rows: Any, labels: Float64Array, division: Division | None) -> None:
+    def _learn(self, rows: Rows, division: Division | None) -> None:
         """Learns from rows as the engine sees them."""
         began = perf_counter()
-        if division is None:
-            tasks = Tasks(rows, labels, [0, len(labels)])
-        else:
-            tasks = division.tasks(rows, labels)
+        tasks = rows.tasks([0, len(rows.y)]) if division is None else division.tasks(rows)
         loss, n_classes = self._loss()
         population = learned(
             tasks,
@@ -186,17 +195,19 @@ class Personalized(BaseEstimator):
         self.rates_, self.intercept_rate_ = self._spread()
         if self.verbose:
             print(
-                f"{type(self).__name__}: {len(self.groups_)} people, {len(labels)} rows, "
+                f"{type(self).__name__}: {len(self.groups_)} people, {len(rows.y)} rows, "
                 f"{population.phi.size} parameters, {type(self.rule_).__name__}, "
                 f"{perf_counter() - began:.2g} s"
             )
 
-    def _adapt(self, X: Any, y: Any, groups: Any) -> "Self":
+    def _adapt(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> "Self":
         function = f"{type(self).__name__}.partial_fit"
         x, y = self._validated(X, y, reset=False)
-        rows, labels = self._features.rows(x), self._more_targets(function, y)
+        x, y, groups, weights = counted(function, x, y, groups, sample_weight)
+        weights = None if weights is None else weights / self._weight_unit
+        rows = Rows(self._features.rows(x), self._more_targets(function, y), weights)
         if groups is not None:
-            self._people.adapt(Division(function, groups, len(labels)), rows, labels)
+            self._people.adapt(Division(function, groups, len(rows.y)), rows)
             self.groups_ = self._people.labels
         elif len(self._people):
             raise ValueError(
@@ -204,7 +215,7 @@ class Personalized(BaseEstimator):
                 "each row; the start that all share moves in `fit` alone"
             )
         else:
-            self._learn(*self._people.with_pooled(rows, labels), None)
+            self._learn(self._people.with_pooled(rows), None)
         return self
 
     def _scores(self, method: str, X: Any, groups: Any) -> Float64Array:
@@ -223,6 +234,10 @@ class Personalized(BaseEstimator):
             for part in self._features.blocks(n, self._population.phi.size)
         ]
         return np.concatenate(scores)
+
+    def _counts_rows(self) -> bool:
+        """Whether a weight is a number of rows; else its unit is nobody's."""
+        raise NotImplementedError
 
     def _is_fitted(self) -> bool:
         return hasattr(self, "rule_")
@@ -257,6 +272,28 @@ class Personalized(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def counted(
+    function: str, x: Any, y: NDArray[Any], groups: Any, sample_weight: Any
+) -> tuple[Any, NDArray[Any], Any, Float64Array | None]:
+    """Rows, targets and groups of those rows that count, and their weights; None for all one."""
+    if sample_weight is None:
+        return x, y, groups, None
+    name = "sample_weight"
+    weights = _check.float64_array(function, name, sample_weight, "[n_rows]")
+    _check.shape(function, name, weights, y.shape, "have a weight for each row")
+    _check.finite(function, name, weights, at_least=0.0)
+    rows = np.flatnonzero(weights)
+    if not len(rows):
+        raise ValueError(
+            f"{function}: `sample_weight` must have a weight above zero: got zeros, expected what "
+            "each row counts"
+        )
+    if len(rows) < len(weights):
+        x, y, weights = x[rows], y[rows], weights[rows]
+        groups = None if groups is None else _safe_indexing(groups, rows)
+    return x, y, groups, weights
 
 
 _ACCEPTED = {"accept_sparse": "csr", "dtype": np.float64}

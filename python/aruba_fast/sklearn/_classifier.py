@@ -78,7 +78,11 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
         self.verbose = verbose
 
     def fit(
-        self, X: Any, y: ArrayLike, groups: ArrayLike | None = None
+        self,
+        X: Any,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> "PersonalizedClassifier":
         """Learns from all people, and fits each of them.
 
@@ -86,6 +90,9 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
             X: Features, [n_rows, n_features], as in `PersonalizedRegressor.fit`.
             y: Labels of the classes, [n_rows], of any type; nobody needs to have had all of them.
             groups: Whose row each is, [n_rows], as in `PersonalizedRegressor.fit`.
+            sample_weight: How many such rows there were, [n_rows], >= 0; a row of zero is left out.
+                Weights of a survey have to be divided by their mean first, lest people be taken for
+                well known.
 
         Returns:
             The estimator.
@@ -101,13 +108,14 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
             >>> PersonalizedClassifier().fit(X, y, groups=[1, 1, 2, 2]).classes_
             array(['no', 'yes'], dtype='<U3')
         """
-        return self._fit(X, y, groups)
+        return self._fit(X, y, groups, sample_weight)
 
     def partial_fit(
         self,
         X: Any,
         y: ArrayLike,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
         classes: ArrayLike | None = None,
     ) -> "Self":
@@ -119,6 +127,7 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
             X: Features, [n_rows, n_features], as in `fit`.
             y: Labels of the classes, [n_rows].
             groups: Whose row each is, [n_rows].
+            sample_weight: As in `fit`.
             classes: All classes, where `fit` was not called before; else they are known.
 
         Returns:
@@ -135,14 +144,14 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
             array([1, 2, 3])
         """
         if not self._is_fitted():
-            return self._fit(X, y, groups, classes=classes)
+            return self._fit(X, y, groups, sample_weight, classes=classes)
         given = self.classes_ if classes is None else np.unique(np.asarray(classes))
         if not np.array_equal(given, self.classes_):
             raise ValueError(
                 f"{type(self).__name__}.partial_fit: `classes` must be those of `fit`: got "
                 f"{given.tolist()}, expected {self.classes_.tolist()}, or None"
             )
-        return self._adapt(X, y, groups)
+        return self._adapt(X, y, groups, sample_weight)
 
     def decision_function(self, X: Any, groups: ArrayLike | None = None) -> Float64Array:
         """Scores of rows: log odds of the second class of two, else a score for each class.
@@ -248,7 +257,12 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
         return float(accuracy_score(y, self.predict(X, groups), sample_weight=sample_weight))
 
     def _targets(
-        self, function: str, _rows: Float64Array, y: NDArray[Any], classes: Any = None
+        self,
+        function: str,
+        _rows: Any,
+        y: NDArray[Any],
+        _weights: Float64Array | None,
+        classes: Any = None,
     ) -> Float64Array:
         check_classification_targets(y)
         self.classes_ = np.unique(y if classes is None else np.asarray(classes))
@@ -258,6 +272,9 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
                 "expected another one too"
             )
         return self._more_targets(function, y)
+
+    def _counts_rows(self) -> bool:
+        return True
 
     def _loss(self) -> tuple[str, int | None]:
         n_classes = len(self.classes_)

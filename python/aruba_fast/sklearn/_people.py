@@ -1,10 +1,10 @@
 """Who was seen: labels of people, their rows, and their parameters; who adapts and who stays."""
 
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse, vstack
 
 from .. import _arrays, _check
@@ -13,8 +13,28 @@ from .._ids import grouped
 from ..tasks import Tasks
 from ._population import Population
 
-# Dense rows or a `csr_array`, and their targets.
-Rows: TypeAlias = tuple[Any, NDArray[Any]]
+
+class Rows(NamedTuple):
+    """Rows as the engine sees them.
+
+    Attributes:
+        x: Dense rows or a `csr_array`.
+        y: Their targets.
+        weights: How much each counts; None: once.
+    """
+
+    x: Any
+    y: NDArray[Any]
+    weights: Float64Array | None
+
+    def chosen(self, rows: Int64Array) -> "Rows":
+        """Some of them, in this order."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.x[rows], self.y[rows], weights)
+
+    def tasks(self, offsets: ArrayLike) -> Tasks:
+        """Tasks of them."""
+        return Tasks(self.x, self.y, offsets, row_weights=self.weights)
 
 
 def key_of(label: Any) -> Any:
@@ -49,9 +69,9 @@ class Division:
         else:
             self.labels = _arrays.host(_check.array(function, "groups", groups))[first]
 
-    def tasks(self, x: Any, y: Float64Array) -> Tasks:
+    def tasks(self, rows: Rows) -> Tasks:
         """A task for each person."""
-        return Tasks(x[self.order], y[self.order], self.offsets)
+        return rows.chosen(self.order).tasks(self.offsets)
 
     @cached_property
     def keys(self) -> list[Any]:
@@ -106,7 +126,7 @@ class People:
         shared: Float64Array = rows @ self._table.theta(0).reshape(-1, rows.shape[1]).T
         return shared
 
-    def adapt(self, division: Division, rows: Any, y: Float64Array) -> None:
+    def adapt(self, division: Division, rows: Rows) -> None:
         """Fits people anew to all their rows, those before and these; nobody else moves."""
         keys, n_before = division.keys, len(self)
         is_new = np.array([key not in self._index for key in keys])
@@ -115,12 +135,11 @@ class People:
         later = {}
         for t, person in enumerate(numbers.tolist()):
             own = division.order[division.offsets[t] : division.offsets[t + 1]]
-            part = (rows[own], y[own])
             before = [self._later[person]] if person in self._later else []
-            later[person] = _stacked([*before, part])
+            later[person] = _stacked([*before, rows.chosen(own)])
         every = [_stacked([*self._first(person), part]) for person, part in later.items()]
-        offsets = np.cumsum([0, *(len(part[1]) for part in every)])
-        theta = self._population.adapted(Tasks(*_stacked(every), offsets))
+        offsets = np.cumsum([0, *(len(part.y) for part in every)])
+        theta = self._population.adapted(_stacked(every).tasks(offsets))
         table = self._table.changed(numbers + 1, theta)
         labels = _joined(self.labels, division.labels[is_new]) if n_before else division.labels
         # Nothing fails from here on: where something did, all is as it was.
@@ -128,23 +147,30 @@ class People:
         self._index |= dict(zip(keys, numbers.tolist(), strict=True))
         self._table, self.labels = table, labels
 
-    def with_pooled(self, rows: Any, y: Float64Array) -> Rows:
+    def with_pooled(self, rows: Rows) -> Rows:
         """All rows of a fit that knew nobody, and these."""
-        return _stacked([(self._tasks.x, self._tasks.y), (rows, y)])
+        return _stacked([_rows_of(self._tasks), rows])
 
     def _first(self, person: int) -> list[Rows]:
         """A person's rows in `fit`, if there were any."""
         if person >= self._n_first:
             return []
-        own = self._tasks[person]
-        return [(own.x, own.y)]
+        return [_rows_of(self._tasks[person])]
+
+
+def _rows_of(tasks: Tasks) -> Rows:
+    return Rows(tasks.x, tasks.y, tasks.row_weights)
 
 
 def _stacked(parts: list[Rows]) -> Rows:
     """Rows below each other."""
-    rows = [x for x, _ in parts]
+    rows = [part.x for part in parts]
     joined = vstack(rows, format="csr") if issparse(rows[0]) else np.concatenate(rows)
-    return joined, np.concatenate([y for _, y in parts])
+    weights = None
+    if any(part.weights is not None for part in parts):
+        ones = (np.ones(len(p.y)) if p.weights is None else p.weights for p in parts)
+        weights = np.concatenate([*ones])
+    return Rows(joined, np.concatenate([part.y for part in parts]), weights)
 
 
 def _labels(values: list[Any]) -> NDArray[Any]:

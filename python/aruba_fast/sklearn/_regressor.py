@@ -86,7 +86,13 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
         self.coef = coef
         self.verbose = verbose
 
-    def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> "PersonalizedRegressor":
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> "PersonalizedRegressor":
         """Learns from all people, and fits each of them.
 
         Args:
@@ -95,6 +101,9 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
             y: Targets, [n_rows].
             groups: Whose row each is, [n_rows]: strings, numbers, dates, or whatever can be hashed
                 and sorted, in any order. None fits one model to all rows, and warns.
+            sample_weight: How much each row counts, [n_rows], >= 0; a row of zero is left out. Of
+                "poisson" how many such rows there were; else the inverse of the variance of the
+                row's error, in any unit, for weights are divided by their mean.
 
         Returns:
             The estimator.
@@ -110,7 +119,7 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
             >>> PersonalizedRegressor().fit(X, y, groups=["eve", "eve", "bob", "bob"]).groups_
             array(['bob', 'eve'], dtype='<U3')
         """
-        return self._fit(X, y, groups)
+        return self._fit(X, y, groups, sample_weight)
 
     def predict(self, X: Any, groups: ArrayLike | None = None) -> Float64Array:
         """Predicts the target of rows.
@@ -168,12 +177,17 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
         """
         return float(r2_score(y, self.predict(X, groups), sample_weight=sample_weight))
 
-    def _targets(self, function: str, rows: Float64Array, y: NDArray[Any]) -> Float64Array:
+    def _targets(
+        self, function: str, rows: Any, y: NDArray[Any], weights: Float64Array | None
+    ) -> Float64Array:
         loss = _check.one_of(function, "loss", self.loss, _LOSSES)
         self._target = target_of(
-            loss, rows, y.astype(np.float64), intercept=self._features.intercept
+            loss, rows, y.astype(np.float64), weights, intercept=self._features.intercept
         )
         return self._more_targets(function, y)
+
+    def _counts_rows(self) -> bool:
+        return self.loss == "poisson"
 
     def _loss(self) -> tuple[str, None]:
         return self.loss, None

@@ -110,8 +110,10 @@ class SparseFeatures:
         return own * self.factor, level
 
 
-def features_of(x: Any, *, scale: bool, intercept: bool) -> Features | SparseFeatures:
-    """What brings columns to one scale.
+def features_of(
+    x: Any, weights: Float64Array | None, *, scale: bool, intercept: bool
+) -> Features | SparseFeatures:
+    """What brings columns to one scale, of rows that count by their weights.
 
     Dense rows, and sparse ones of few columns: every column that varies gets the mean 0 and the
     standard deviation 1; without an intercept no column is moved, and its root mean square becomes
@@ -130,11 +132,27 @@ def features_of(x: Any, *, scale: bool, intercept: bool) -> Features | SparseFea
     peak = np.abs(x).max(axis=0)
     unit = np.where(peak > 0, peak, 1.0)
     relative = x / unit
-    center = relative.mean(axis=0) if intercept else np.zeros(n)
-    spread = np.sqrt(np.square(relative - center).mean(axis=0))
+    center = _mean(relative, weights) if intercept else np.zeros(n)
+    spread = np.sqrt(_mean(np.square(relative - center), weights))
     with np.errstate(divide="ignore", over="ignore"):
         factor = np.where(spread > _ROUNDING, 1.0 / (spread * unit), 0.0)
     return Features(center * unit, factor, intercept)
+
+
+def _mean(values: Float64Array, weights: Float64Array | None) -> Any:
+    """Over the rows."""
+    return values.mean(axis=0) if weights is None else np.average(values, axis=0, weights=weights)
+
+
+def _median(values: Float64Array, weights: Float64Array | None) -> Any:
+    """Over the rows; of whole weights as if each row were as many."""
+    if weights is None:
+        return np.median(values)
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order]) / weights.sum()
+    first = int(np.searchsorted(below, 0.5))
+    last = min(int(np.searchsorted(below, 0.5, side="right")), len(order) - 1)
+    return 0.5 * (values[order[first]] + values[order[last]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +171,9 @@ class Target:
         return z * self.unit + self.center
 
 
-def target_of(loss: str, rows: Any, y: Float64Array, *, intercept: bool) -> Target:
+def target_of(
+    loss: str, rows: Any, y: Float64Array, weights: Float64Array | None, *, intercept: bool
+) -> Target:
     """The center and unit of a target; none for counts.
 
     Of squared losses the unit is the standard deviation, which changes nothing but rounding. Of
@@ -163,19 +183,21 @@ def target_of(loss: str, rows: Any, y: Float64Array, *, intercept: bool) -> Targ
     if loss == "poisson":
         return Target()
     robust = loss != "squared"
-    center = float(np.median(y) if robust else y.mean()) if intercept else 0.0
+    center = float((_median if robust else _mean)(y, weights)) if intercept else 0.0
     left = y - center
     peak = float(np.abs(left).max())
     if not peak > _ROUNDING * float(np.abs(y).max()):
         return Target(center)
-    spread = peak * float(np.sqrt(np.square(left / peak).mean()))
+    spread = peak * float(np.sqrt(_mean(np.square(left / peak), weights)))
     if not robust:
         return Target(center, spread)
     if rows.shape[0] >= 2 * rows.shape[1]:
         sparse = issparse(rows)
-        found = lsmr(rows, left) if sparse else np.linalg.lstsq(rows, left, rcond=None)
+        root = np.ones_like(y) if weights is None else np.sqrt(weights)
+        x = csr_array(rows.multiply(root[:, None])) if sparse else rows * root[:, None]
+        found = lsmr(x, left * root) if sparse else np.linalg.lstsq(x, left * root, rcond=None)
         left = left - rows @ found[0]
-    deviation = _NORMAL * float(np.median(np.abs(left)))
+    deviation = _NORMAL * float(_median(np.abs(left), weights))
     if deviation <= _LEAST * spread:  # more than half of the rows are told exactly
-        deviation = float(np.sqrt(np.square(left).mean()))
+        deviation = float(np.sqrt(_mean(np.square(left), weights)))
     return Target(center, _HUBER * max(deviation, _LEAST * spread))

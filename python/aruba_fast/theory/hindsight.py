@@ -125,7 +125,7 @@ def best_in_hindsight(
         "tolerance": wanted,
     }
     if tasks._csr is None:
-        table = tasks._table(tasks._starts, tasks._stops)
+        table = tasks._table()
         _core.best_in_hindsight(table, (theta_star, least, gap, no_minimizer), **options)
     else:
         for number, (columns, table) in enumerate(dense_tasks(tasks)):
