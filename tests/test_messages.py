@@ -125,3 +125,31 @@ def test_a_sentence_names_the_function_and_the_remedy(call, sentence):
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     assert str(caught.value) == sentence
+
+
+class Silent:
+    """Whose text nobody can have, as that of some tensors, which ends the process."""
+
+    def __repr__(self):
+        raise AssertionError("asked for its text")
+
+
+SILENT = {
+    "loss": lambda odd: run(loss=odd),
+    "loss of a fit": lambda odd: af.meta_fit(TASKS, loss=odd),
+    "covariance": lambda odd: af.meta_fit(TASKS, loss="squared", covariance=odd),
+    "n_classes": lambda odd: af.meta_fit(TASKS, loss="squared", n_classes=odd),
+    "form": lambda odd: af.theory.regret_upper_bound(
+        run(), np.ones((2, 3)), PHI, af.OGD(0.1), form=odd
+    ),
+    "kind": lambda odd: af.theory.task_similarity(np.ones((2, 3)), kind=odd),
+    "method": lambda odd: af.theory.ScaleLearner(diameter=1.0, eps=0.1, method=odd),
+    "device": lambda odd: TASKS.to(odd),
+    "device of a learner": lambda odd: af.MetaLearner(PHI).to(odd),
+}
+
+
+@pytest.mark.parametrize("call", SILENT.values(), ids=SILENT)
+def test_no_text_is_asked_of_a_value_that_is_none_of_the_known(call):
+    with pytest.raises((TypeError, ValueError), match="got (a )?Silent"):
+        call(Silent())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _coef, _core
+from . import _check, _coef, _core
 from ._arrays import frozen
 from ._check import Float64Array, FloatArray
 from ._sparse import require_dense
@@ -146,11 +146,7 @@ def meta_fit(
             f"{name}: `loss` must have a curvature: got '{loss}', expected another, such as "
             f"'{FITTED_AS[loss]}', whose rule run_tasks takes with '{loss}' too"
         )
-    if covariance not in ("auto", "full", "diagonal"):
-        raise ValueError(
-            f"{name}: `covariance` must be known: got {covariance!r}, expected 'auto', 'full' or "
-            "'diagonal'"
-        )
+    _check.one_of(name, "covariance", covariance, ("auto", "full", "diagonal"))
     full = covariance == "full" or (covariance == "auto" and n <= _FULL)
     if n > (_MOST_FULL if full else _MOST):
         remedy = "af.MetaLearner and af.meta_train, which take any number"

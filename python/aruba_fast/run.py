@@ -45,7 +45,8 @@ def check_loss(function: str, tasks: Tasks, loss: str, name: str, n_parameters: 
     """
     if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(
-            f"{function}: `loss` must be known: got {loss!r}, expected one of {', '.join(LOSSES)}"
+            f"{function}: `loss` must be known: got {_check.shown(loss)}, "
+            f"expected one of {', '.join(LOSSES)}"
         )
     n_classes, rest = divmod(n_parameters, tasks.n_features)
     if LOSSES[loss] and (rest or n_classes < 2):
@@ -78,7 +79,8 @@ def classes_of(name: str, tasks: Tasks, loss: str, n_classes: int | None) -> int
     if loss != "softmax":
         if n_classes is not None:
             raise ValueError(
-                f"{name}: `n_classes` must be None but for softmax: got {n_classes} for {loss}"
+                f"{name}: `n_classes` must be None but for softmax: got {_check.shown(n_classes)} "
+                f"for {loss}"
             )
         return 1
     if n_classes is not None:

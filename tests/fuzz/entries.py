@@ -78,16 +78,27 @@ def tasks_of(draw, loss="squared", n_features=None):
     sizes = [draw.integer(1, 5) for _ in range(draw.choice((1, 2, 3, 5)))]
     n = sum(sizes)
     x = draw.normals((n, n_features or draw.size()))
-    return af.Tasks(x, labels(draw, loss, n), np.cumsum([0, *sizes]))
+    return af.Tasks(
+        x, labels(draw, loss, n), np.cumsum([0, *sizes]), row_weights=weights_of(draw, n)
+    )
+
+
+def weights_of(draw, shape):
+    """Mostly none; of any size where the call is wild."""
+    if draw.chance(0.75):
+        return None
+    return 10.0 ** (draw.rng.uniform(-1, 1, shape) * (308 if draw.wild else 1))
 
 
 def tasks(draw):
     n_tasks, m = draw.integer(1, 5), draw.integer(1, 4)
     if draw.chance(0.5):
         x, y = draw.normals((n_tasks, m, draw.size())), draw.normals((n_tasks, m))
-        return Call(af.Tasks, [x, y])
-    x, y = draw.normals((n_tasks * m, draw.size())), draw.normals(n_tasks * m)
-    return Call(af.Tasks, [x, y], {"offsets": np.arange(0, n_tasks * m + 1, m)})
+        return Call(af.Tasks, [x, y], {"row_weights": weights_of(draw, (n_tasks, m))})
+    n = n_tasks * m
+    x, y = draw.normals((n, draw.size())), draw.normals(n)
+    weights = weights_of(draw, n)
+    return Call(af.Tasks, [x, y], {"offsets": np.arange(0, n + 1, m), "row_weights": weights})
 
 
 def from_groups(draw):
@@ -97,6 +108,7 @@ def from_groups(draw):
     return Call(
         af.Tasks.from_groups,
         [draw.normals((n, draw.size())), draw.normals(n), group.astype(draw.choice(kinds))],
+        {"row_weights": weights_of(draw, n)},
     )
 
 

@@ -10,7 +10,7 @@ from cases import labels_of
 import aruba_fast as af
 
 from .calls import Call
-from .entries import LOSSES, n_parameters
+from .entries import LOSSES, n_parameters, weights_of
 
 
 def _parts(draw):
@@ -50,6 +50,7 @@ def sparse_training(draw):
         _matrix(draw.rng.standard_normal(len(data)), indices, indptr, shape),
         labels_of(loss, draw.rng.standard_normal(shape[0]), 2),
         [0, shape[0]],
+        row_weights=weights_of(draw, shape[0]),
     )
     learner = af.MetaLearner(np.zeros(n_parameters(loss, shape[1]), tasks.dtype))
     options = {"loss": loss, "round_size": draw.integer(1, 3), "n_passes": draw.integer(1, 3)}

@@ -116,8 +116,7 @@ def regret_upper_bound(
     start = _check.float64_array(_NAME, "phi", start, axes)
     _check.shape(_NAME, "phi", start, shape[1:] if start.ndim == 1 else shape)
     name, rate, second = _native(rule, shape[1])
-    if form not in ("tight", "blog"):
-        raise ValueError(f'{_NAME}: `form` must be known: got {form!r}, expected "tight", "blog"')
+    _check.one_of(_NAME, "form", form, ("tight", "blog"))
     wide = -1.0 if diameter is None else _check.positive(_NAME, "diameter", diameter)
     steepest = _check.positive(_NAME, "lipschitz", lipschitz)
     wanted = _check.boolean(_NAME, "gradient", gradient)

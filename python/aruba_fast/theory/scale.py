@@ -88,11 +88,7 @@ class ScaleLearner:
             eps = self._diameter * _check.integer(_NAME, "n_tasks", n_tasks, 1) ** -0.25
         self._eps = _check.positive(_NAME, "eps", eps)
         _check.square(_NAME, "`eps`", self._eps)
-        if method not in ("ftl", "ewoo"):
-            raise ValueError(
-                f'{_NAME}: `method` must be known: got {method!r}, expected "ftl", "ewoo"'
-            )
-        self._method = method
+        self._method = _check.one_of(_NAME, "method", method, ("ftl", "ewoo"))
         self._lipschitz = _check.positive(_NAME, "lipschitz", lipschitz)
         _check.square(_NAME, "`lipschitz`", self._lipschitz)
         steps = 0 if max_steps is None else _check.integer(_NAME, "max_steps", max_steps, 1)

@@ -79,10 +79,7 @@ def task_similarity(
     theta = _check.float64_array(_NAME, "best", given, "[n_tasks, n_parameters]")
     if not theta.size:
         raise ValueError(f"{_NAME}: `best` must not be empty: got {theta.shape}")
-    if kind not in ("euclidean", "coordinate", "kl"):
-        raise ValueError(
-            f'{_NAME}: `kind` must be known: got {kind!r}, expected "euclidean", "coordinate", "kl"'
-        )
+    _check.one_of(_NAME, "kind", kind, ("euclidean", "coordinate", "kl"))
     if kind == "kl":
         _check.on_simplex(_NAME, "best", theta)
     share = _shares(weights, len(theta))
