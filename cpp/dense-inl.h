@@ -98,17 +98,21 @@ ARUBA_RULE void add_outer(const double* x, std::int64_t x_stride, const double* 
   }
 }
 
-// h += x^T diag(weight) x over m rows, the lower triangle. Gives up where stop(multiplications done
-// since it was last asked) says so, like cholesky.
+// h += x^T diag(weight) x over m rows, the lower triangle; `each` is 1, or 0 where all rows have
+// the weight of the first. Gives up where stop(multiplications done since it was last asked) says
+// so, like cholesky.
 template <class Stop>
-void add_gram(const double* x, std::int64_t x_stride, const double* weight, std::int64_t m,
-              std::int64_t n, double* h, std::int64_t h_stride, const Stop& stop) {
+void add_gram(const double* x, std::int64_t x_stride, const double* weight, int each,
+              std::int64_t m, std::int64_t n, double* h, std::int64_t h_stride, const Stop& stop) {
   std::int64_t i = 0;
   for (; i + 4 <= m; i += 4) {
-    add_outer<4>(x + i * x_stride, x_stride, weight + i, n, h, h_stride, true);
+    double weights[4];
+    for (int k = 0; k < 4; ++k) weights[k] = weight[(i + k) * each];
+    add_outer<4>(x + i * x_stride, x_stride, weights, n, h, h_stride, true);
     if (stop(2 * n * n)) return;
   }
-  for (; i < m; ++i) add_outer<1>(x + i * x_stride, x_stride, weight + i, n, h, h_stride, true);
+  for (; i < m; ++i)
+    add_outer<1>(x + i * x_stride, x_stride, weight + i * each, n, h, h_stride, true);
 }
 
 // a = L L^T, L in place of a. Returns the smallest pivot relative to its diagonal entry, or zero

@@ -111,7 +111,7 @@ class Coordinates : private Graded {
   bool safe_as_they_are() {
     p_.use(d_, x_);
     p_.fill_matrix(p_.hessian);
-    add_gram(x_, dp_, p_.w, m_, d_, p_.hessian, p_.stride, p_.stop());
+    add_gram(x_, dp_, p_.w, 1, m_, d_, p_.hessian, p_.stride, p_.stop());
     // A relative pivot of 1e-8: a condition number of about 1e4 costs half the digits, no more.
     if (!(cholesky(p_.hessian, d_, p_.stride, p_.column, p_.diagonal, p_.stop()) > 1e-8))
       return false;

@@ -37,7 +37,7 @@ class Graded {
     column_lengths(x_, dp_, d_, p_.w, p_.columns);
     for (std::int64_t j = 0; j < d_; ++j) p_.columns[j] = aruba_fast::sqrt(p_.columns[j]);
     fill(p_.r * p_.stride, 0, p_.hessian);
-    add_gram(p_.work, p_.rp, p_.w, m_, p_.r, p_.hessian, p_.stride, p_.stop());
+    add_gram(p_.work, p_.rp, p_.w, 1, m_, p_.r, p_.hessian, p_.stride, p_.stop());
     const double pivot = cholesky(p_.hessian, p_.r, p_.stride, p_.column, p_.diagonal, p_.stop());
     p_.condition = 1 / aruba_fast::sqrt(pivot > 0x1p-50 ? pivot : 0x1p-50);
   }

@@ -191,7 +191,7 @@ class InteriorPoint {
                             load(p_.below + i) / load(p_.to_low + i)));
     });
     p_.fill_matrix(p_.hessian);
-    add_gram(p_.a, p_.rp, p_.weight, p_.m, p_.r, p_.hessian, p_.stride, p_.stop());
+    add_gram(p_.a, p_.rp, p_.weight, 1, p_.m, p_.r, p_.hessian, p_.stride, p_.stop());
     for (double jitter = 0x1p-49; jitter < 1e-3; jitter *= 32) {
       copy(p_.n * p_.stride, p_.hessian, p_.factor);
       for (std::int64_t j = 0; j < p_.n; ++j) {

@@ -131,7 +131,7 @@ class Newton {
   void hessian() {
     p_.fill_matrix(p_.hessian);
     if (!facts_.has_classes) {
-      add_gram(p_.a, p_.rp, p_.curvature, p_.m, p_.r, p_.hessian, p_.stride, p_.stop());
+      add_gram(p_.a, p_.rp, p_.curvature, 1, p_.m, p_.r, p_.hessian, p_.stride, p_.stop());
     } else {
       for (std::int64_t i = 0; i < p_.m && !p_.stopped_after(p_.n * p_.n / 2); ++i)
         add_softmax_row(i);

@@ -127,6 +127,24 @@ struct HindsightCall {
   double* scratch = nullptr;
 };
 
+// Rows of squared losses, times the roots of their weights; of a task that is to have fewer, which
+// is one more than features, those of a triangle. `scratch` holds condense_numbers(...) numbers of
+// float64, 64-byte aligned.
+struct CondenseCall {
+  const void *x, *y;
+  const double* row_weights;  // of the table's rows; null: all one
+  const std::int64_t *starts, *stops;
+  std::int64_t n_tasks, n_features, n_classes;
+  Loss loss_kind;
+  const std::int64_t* to;  // the rows of task t go to to[t]..to[t + 1]
+  double *x_out, *y_out;
+  std::int64_t* next;  // shared: the next task that nobody has taken
+  const bool* stop;
+  void (*poll)(void*) = nullptr;
+  void* poll_context = nullptr;
+  double* scratch = nullptr;
+};
+
 // The proximal rule: a thread's share of the tasks, theta = phi + L v of n = n_classes * n_features
 // parameters each. `scratch` holds proximal_numbers(...) numbers for the longest task, 64-byte
 // aligned.
@@ -142,6 +160,7 @@ struct ProximalCall {
   bool diagonal;
   double *theta, *grad_sq, *loss;  // of every task; null: not wanted
   double* sums;                    // of blocks of `block` tasks, see ProximalSums; null: not wanted
+  const std::int64_t* condensed;   // rows that a task had beside those that it has; null: none
   std::int64_t block;
   std::int64_t* next;  // shared: the next block that nobody has taken
   const bool* stop;
@@ -231,6 +250,9 @@ struct Kernels {
   std::int64_t (*hindsight_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                     std::int64_t n_classes, Loss loss);
   void (*bound[kBoundRules])(const BoundCall&);
+  void (*condense[2])(const CondenseCall&);
+  std::int64_t (*condense_numbers)(std::int64_t n_rows, std::int64_t n_features,
+                                   std::int64_t n_classes, Loss loss);
   void (*proximal[2])(const ProximalCall&);
   std::int64_t (*proximal_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                    std::int64_t n_classes, Loss loss);

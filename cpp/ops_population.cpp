@@ -1,6 +1,8 @@
 // What many tasks say of where to start and how far to go: the parameters of the proximal rule.
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <vector>
 
 #include "ops_proximal.h"
 #include "solver_crew.h"
@@ -21,11 +23,63 @@ constexpr double kGrowth = 1e-3;
 // many features want more, and those of few people (28 states) less.
 constexpr double kHeld = 1.0 / 16;
 
+// The rows of squared losses, so few that a pass over them costs what parameters cost.
+class Condensed {
+ public:
+  explicit Condensed(const TaskTable& table) : table_(table) {
+    const std::int64_t least = table.n_features + 1;
+    for (std::int64_t task = 0; task < table.n_tasks; ++task) {
+      const std::int64_t n_rows = table.stops[task] - table.starts[task],
+                         left = 2 * n_rows >= 3 * least ? least : n_rows;
+      rest_.push_back(n_rows - left);
+      to_.push_back(to_.back() + left);
+      n_rows_ += n_rows;
+    }
+  }
+
+  // Whether a copy is worth its memory.
+  bool is_worthwhile() const { return 4 * to_.back() <= 3 * n_rows_; }
+
+  void make(Watch& watch) {
+    x_.emplace(to_.back() * table_.n_features);
+    y_.emplace(to_.back());
+    CondenseCall call{};
+    call.to = to_.data();
+    call.x_out = x_->get();
+    call.y_out = y_->get();
+    SolverCrew(table_, Loss::kSquared, 1, kernels().condense_numbers, watch)
+        .run("meta_fit", call, kernels().condense);
+  }
+
+  TaskTable table() const {
+    return {.x = x_->get(),
+            .y = y_->get(),
+            .starts = to_.data(),
+            .stops = to_.data() + 1,
+            .order = nullptr,
+            .n_tasks = table_.n_tasks,
+            .n_rows = to_.back(),
+            .n_features = table_.n_features,
+            .type = Type::kFloat64};
+  }
+  // How many rows every task had beside those of `table`.
+  const std::int64_t* rest() const { return rest_.data(); }
+
+ private:
+  const TaskTable& table_;
+  std::vector<std::int64_t> to_ = {0}, rest_;
+  std::int64_t n_rows_ = 0;
+  std::optional<Numbers> x_, y_;
+};
+
 // The sums of all tasks, from those of blocks that do not depend on the number of threads.
 class Learning {
  public:
-  Learning(const TaskTable& table, const ProximalOptions& options, Watch& watch)
-      : crew_(table, options.loss, options.n_classes, kernels().proximal_numbers, watch),
+  // condensed: rows that every task had beside those of the table; null: none.
+  Learning(const TaskTable& table, const ProximalOptions& options, const std::int64_t* condensed,
+           Watch& watch)
+      : condensed_(condensed),
+        crew_(table, options.loss, options.n_classes, kernels().proximal_numbers, watch),
         n_(table.n_features * options.n_classes),
         n_features_(table.n_features),
         n_tasks_(table.n_tasks),
@@ -81,6 +135,7 @@ class Learning {
     call.root = root_.get();
     call.diagonal = diagonal_;
     call.sums = sums_.get();
+    call.condensed = condensed_;
     call.block = block;
     crew_.run("meta_fit", call, kernels().proximal);
     double* const into = sums_.get();
@@ -194,6 +249,7 @@ class Learning {
   // the root of the scale.
   static constexpr double kLongest = 4;
 
+  const std::int64_t* const condensed_;
   SolverCrew crew_;
   const std::int64_t n_, n_features_, n_tasks_;
   const LossFacts& facts_;
@@ -208,7 +264,15 @@ class Learning {
 
 void learn_population(const TaskTable& table, const ProximalOptions& options, bool diagonal,
                       Watch& watch, Population& population) {
-  Learning(table, options, watch).run(diagonal, population);
+  if (options.loss == Loss::kSquared) {
+    Condensed rows(table);
+    if (rows.is_worthwhile()) {
+      rows.make(watch);
+      const TaskTable few = rows.table();
+      return Learning(few, options, rows.rest(), watch).run(diagonal, population);
+    }
+  }
+  Learning(table, options, nullptr, watch).run(diagonal, population);
 }
 
 }  // namespace aruba_fast

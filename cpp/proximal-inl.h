@@ -58,6 +58,11 @@ class ProximalTask {
     copy(p_.m, problem.dual, p_.slope);
   }
 
+  // Rows of squared losses that are not there, for others have their losses.
+  double condensed() const {
+    return p_.call.condensed ? static_cast<double>(p_.call.condensed[task_]) : 0;
+  }
+
   // The scale of the task's losses: of squared ones what is left of them for each row, as if rows
   // were Gaussian, their variance the scale over their weight; 1 where the loss is the logarithm of
   // a probability.
@@ -69,7 +74,7 @@ class ProximalTask {
     return sum;
   }
   double curvature() const {
-    double sum = 0;
+    double sum = condensed();
     for (std::int64_t i = 0; i < p_.m; ++i) sum += p_.curvature[i] / p_.weight[i];
     return sum;
   }
@@ -80,7 +85,7 @@ class ProximalTask {
       return;
     }
     ++*sums.tasks;
-    *sums.count += static_cast<double>(p_.m);
+    *sums.count += static_cast<double>(p_.m) + condensed();
     newton_.factorize();
     const std::int64_t n = p_.n, k = newton_.by_rows() ? newton_.n_scores() : n;
     axpy(n, 1, p_.v, sums.v);
@@ -119,17 +124,19 @@ class ProximalTask {
         known[r * stride + r] += 1;
       }
     const double sign = newton_.by_rows() ? 1 : -1;
-    solve_rows(k, p_.scaled,
-               [&](const double* row) { add_outer<1>(row, p_.np, &sign, n, known, stride, true); });
+    solve_rows(k, p_.scaled, !newton_.by_rows(), [](const double*) {});
+    add_gram(p_.scaled, p_.np, &sign, 0, k, n, known, stride, p_.stop());
   }
 
-  // rows := C^-1 rows, k of them, of p.np numbers; body(row) for each that is done.
+  // rows := C^-1 rows, k of them, of p.np numbers; body(row) for each that is done. Of a triangle
+  // row r ends at r.
   template <class Body>
-  void solve_rows(std::int64_t k, double* rows, Body body) {
+  void solve_rows(std::int64_t k, double* rows, bool is_triangle, Body body) {
     for (std::int64_t r = 0; r < k && !p_.stopped_after(p_.n * (p_.n / 2 + r)); ++r) {
       double* const own = rows + r * p_.np;
       const double* const factor = p_.matrix + r * matrix_stride(k);
-      for (std::int64_t s = 0; s < r; ++s) axpy(p_.n, -factor[s], rows + s * p_.np, own);
+      for (std::int64_t s = 0; s < r; ++s)
+        axpy(is_triangle ? s + 1 : p_.n, -factor[s], rows + s * p_.np, own);
       const Doubles inverse(1 / factor[r]);
       over(p_.n, [&](std::int64_t j) { store(own + j, load(own + j) * inverse); });
       body(own);
@@ -189,7 +196,8 @@ class ProximalTask {
     for (std::int64_t c = 0; c < p_.q; ++c)
       for (std::int64_t i = 0; i < p_.m; ++i)
         scaled_features(c, i, p_.scaled + (c * p_.m + i) * p_.np);
-    solve_rows(newton_.n_scores(), p_.scaled, [&](const double* row) { add_squares(1, row); });
+    solve_rows(newton_.n_scores(), p_.scaled, false,
+               [&](const double* row) { add_squares(1, row); });
   }
 
   // The same as that of S_x^T S_x - S_x^T S (I + S^T S)^-1 S^T S_x; S^T S_x takes the place of the
@@ -204,7 +212,7 @@ class ProximalTask {
         for (std::int64_t k = 0; k < p_.n; ++k) axpy(p_.n, own[k], p_.trial, product + k * p_.np);
         add_squares(1, p_.trial);
       }
-    solve_rows(p_.n, product, [&](const double* row) { add_squares(-1, row); });
+    solve_rows(p_.n, product, false, [&](const double* row) { add_squares(-1, row); });
   }
 
   // Row (c, i) of S_x: sqrt(W) x, of the softmax sqrt(w p_c) (e_c - p) (x) x.

@@ -114,13 +114,21 @@ struct ProximalProblem : ProximalMemory, Stopping<ProximalCall> {
     for (std::int64_t c = 0; c < q; ++c)
       for (std::int64_t i = 0; i < m; ++i) {
         if (stopped_after(call.diagonal ? d : d * n / 2)) return;
-        double* to = design + (c * m + i) * np;
-        fill(n, 0, to);
-        for (std::int64_t j = 0; j < d; ++j) {
-          const std::int64_t k = c * d + j;
-          if (call.diagonal) to[k] = x[i * dp + j] * call.root[k];
-          else axpy(k + 1, x[i * dp + j], call.root + k * matrix_stride(n), to);
+        double* const to = design + (c * m + i) * np;
+        if (call.diagonal) {
+          fill(n, 0, to);
+          for (std::int64_t j = 0; j < d; ++j) to[c * d + j] = x[i * dp + j] * call.root[c * d + j];
+          continue;
         }
+        // Row k of L ends at k: what lies before a register's columns is not looked at.
+        const std::int64_t stride = matrix_stride(n);
+        over(n, [&](std::int64_t at) {
+          Doubles sum(0.0);
+          const std::int64_t first = at / kPad * kPad - c * d;
+          for (std::int64_t j = first > 0 ? first : 0; j < d; ++j)
+            sum = fma(Doubles(x[i * dp + j]), load(call.root + (c * d + j) * stride + at), sum);
+          store(to + at, sum);
+        });
       }
   }
 };

@@ -60,10 +60,8 @@ class ProximalNewton {
         for (std::int64_t s = 0; s <= r; ++s)
           p_.matrix[r * stride + s] = dot(p_.scaled + r * p_.np, p_.scaled + s * p_.np, p_.n);
     } else {
-      for (std::int64_t r = 0; r < n_scores_ && !p_.stopped_after(p_.n * p_.n / 2); ++r) {
-        const double one = 1;
-        add_outer<1>(p_.scaled + r * p_.np, p_.np, &one, p_.n, p_.matrix, stride, true);
-      }
+      const double one = 1;
+      add_gram(p_.scaled, p_.np, &one, 0, n_scores_, p_.n, p_.matrix, stride, p_.stop());
     }
     for (std::int64_t r = 0; r < k; ++r) p_.matrix[r * stride + r] += 1;
     cholesky(p_.matrix, k, stride, p_.column, p_.diagonal, p_.stop());
@@ -120,9 +118,9 @@ class ProximalNewton {
       }
       for (std::int64_t c = 0; c < p_.q; ++c) {
         const double root = p_.root_of_curvature(c, i);
-        double* to = p_.scaled + (c * p_.m + i) * p_.np;
-        fill(p_.n, 0, to);
-        axpy(p_.n, root, p_.row(c, i), to);
+        double* const to = p_.scaled + (c * p_.m + i) * p_.np;
+        const double* const row = p_.row(c, i);
+        over(p_.n, [&](std::int64_t j) { store(to + j, Doubles(root) * load(row + j)); });
         if (p_.facts.has_classes) axpy(p_.n, -root, p_.mean, to);
       }
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bound-inl.h"
+#include "condense-inl.h"
 #include "eg-inl.h"
 #include "elementwise-inl.h"
 #include "hindsight-inl.h"
@@ -55,6 +56,9 @@ void add_kernels(Kernels& table) {
     table.hindsight[0] = hindsight<float>;
     table.hindsight[1] = hindsight<double>;
     table.hindsight_numbers = hindsight_numbers;
+    table.condense[0] = condense<float>;
+    table.condense[1] = condense<double>;
+    table.condense_numbers = condense_numbers;
     table.proximal[0] = proximal<float>;
     table.proximal[1] = proximal<double>;
     table.proximal_numbers = proximal_numbers;

@@ -151,5 +151,5 @@ SILENT = {
 
 @pytest.mark.parametrize("call", SILENT.values(), ids=SILENT)
 def test_no_text_is_asked_of_a_value_that_is_none_of_the_known(call):
-    with pytest.raises((TypeError, ValueError), match="got (a )?Silent"):
+    with pytest.raises((TypeError, ValueError), match=r"got (a )?Silent"):
         call(Silent())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference_population
-from cases import LOSSES, N_CLASSES, labels, pack
+from cases import DTYPES, LOSSES, N_CLASSES, labels, pack
 from reference import scores
 from scipy.stats import multivariate_normal
 
@@ -50,6 +50,39 @@ def test_it_is_its_twin(rng, loss, covariance):
     assert fit.scale == pytest.approx(scale, rel=close["rtol"])
     assert fit.evidence == pytest.approx(evidence, rel=close["rtol"])
     assert (fit.n_tasks, fit.n_skipped) == (len(pieces), 0)
+
+
+# Rows of a task, with five features: fewer than are worth a triangle, and ends of blocks of 64.
+LENGTHS = (1, 5, 6, 8, 9, 63, 64, 65, 127, 128, 129, 500, 9, 30)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_tasks_of_many_rows_are_fitted_by_all_of_them(rng, covariance, dtype):
+    """Columns of several scales, of which one nearly repeats another; a task is not finite."""
+    own = rng.standard_normal((len(LENGTHS), 5)) * [1.0, 0.5, 0.0, 0.1, 2.0]
+    pieces = []
+    for m, beta in zip(LENGTHS, own, strict=True):
+        x = rng.standard_normal((m, 5)) * [1.0, 1e-3, 1e3, 1.0, 1.0]
+        x[:, 3] += 10 * x[:, 4]
+        x, scale = x.astype(dtype).astype(float), np.array([1.0, 1e3, 1e-3, 1.0, 1.0])
+        y = x @ (scale * beta) + 0.3 * rng.standard_normal(m)
+        pieces.append((x, y.astype(dtype).astype(float)))
+    phi, h, scale, evidence, n_passes = reference_population.meta_fit(
+        pieces, "squared", 1, covariance
+    )
+    spoiled = pieces[10][0].copy()
+    spoiled[100, 2] = np.inf
+    fit = af.meta_fit(
+        pack([*pieces, (spoiled, pieces[10][1])], dtype), loss="squared", covariance=covariance
+    )
+    assert (fit.n_iterations, fit.n_tasks, fit.n_skipped) == (n_passes, len(pieces), 1)
+    rates = fit.learning_rate if covariance == "full" else np.diag(fit.learning_rate)
+    unit = np.sqrt(np.diag(h))
+    np.testing.assert_allclose(fit.phi / unit, phi / unit, 0, 1e-6)
+    np.testing.assert_allclose(rates / np.outer(unit, unit), h / np.outer(unit, unit), 0, 1e-6)
+    assert fit.scale == pytest.approx(scale, rel=1e-8)
+    assert fit.evidence == pytest.approx(evidence, rel=1e-8)
 
 
 def likelihood(fit, pieces):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from .methods import ALONE, BOOSTING, MIXED, ONLINE, OURS, POOLED, REPTILE
 from .protocol import SHOTS
 from .season import Results
 
+KINDS = ("intercept", "diagonal", "full")
 # A table counts as lost where our error is so much above the best rival's, beyond two errors.
 MARGIN = 0.03
 # Boosting is shown, but nobody's model of people: it is not what ours must not lose to.
@@ -122,6 +124,15 @@ def summary(results: dict[str, Results]) -> Iterator[str]:
                 f"after {shots}: our error over the best mixed model's, mean of {len(shares)} "
                 f"tables: {1 + np.mean(shares):.3f}, geometric {_geometric(shares):.3f}"
             )
+        pairs = []
+        for one, other in itertools.combinations(KINDS, 2):
+            two = tuple(name for name in MIXED if name.endswith((one, other)))
+            of_two = [excess(r, two, shots)[1] for r in results.values()]
+            of_two = [share for share in of_two if not math.isnan(share)]
+            if of_two:
+                pairs.append(f"{one} and {other} {1 + np.mean(of_two):.3f}")
+        if pairs:
+            yield f"after {shots}: over the better of two of them: {', '.join(pairs)}"
         of_losses = [name for name in results if lost(results[name], shots)]
         yield f"after {shots}: lost by more than 3 %: {', '.join(of_losses) or 'none'}"
     ratios = []
@@ -198,6 +209,43 @@ def page_online(results: dict[str, Results]) -> list[str]:
     means = np.exp(np.log(all_ratios).mean(axis=0))
     lines.append("| geometric mean | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
     return lines
+
+
+def page_of_statsmodels(results: dict[str, Results]) -> list[str]:
+    """How statsmodels fares with the three mixed models, in Markdown; tables of numbers.
+
+    Seconds of a fit, on how many splits it ended, and its errors over those of our EM, in the
+    geometric mean, where it was given the same people.
+    """
+    lines = ["| table | " + " | ".join(KINDS) + " | ours |", "|---" * (2 + len(KINDS)) + "|"]
+    for name, of_table in results.items():
+        cells = [_of_statsmodels(of_table, kind) for kind in KINDS]
+        if any(cells):
+            ours = f"{of_table['seconds'][OURS]['median']:.3g}"
+            lines.append(f"| {name} | " + " | ".join([*cells, ours]) + " |")
+    return lines
+
+
+def _of_statsmodels(results: Results, kind: str) -> str:
+    name, ours = f"statsmodels-{kind}", f"mixed-{kind}"
+    played = [split for split in results["splits"].values() if name in split]
+    ended = [split for split in played if "errors" in split[name]]
+    notes = list(dict.fromkeys(s[name]["failed"] for s in played if "failed" in s[name]))
+    if ended:
+        seconds = f"{results['seconds'][name]['median']:.3g}"
+        if len(ended) < len(played):
+            seconds += f" on {len(ended)} of {len(played)}"
+        notes.insert(0, seconds)
+        if people := ended[0][name].get("people"):
+            notes.append(f"{people} people")
+        else:
+            apart = [
+                split[name]["errors"][s]["people"] / split[ours]["errors"][s]["people"] - 1
+                for split in ended
+                for s in SHOTS
+            ]
+            notes.append(f"{_geometric(apart):.3f}")
+    return ", ".join(notes)
 
 
 def page_of_seconds(results: dict[str, Results]) -> list[str]:

@@ -15,6 +15,9 @@ from ._value import Value
 from .statistics import TaskRun
 from .tasks import Tasks
 
+# What is told of steps, and what it is where nobody tells it.
+_STEPS: dict[str, Any] = {"batch_size": 1, "n_epochs": 1, "radius": None, "average": False}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Proximal(Value):
@@ -120,18 +123,19 @@ def _learning_rate(value: Any) -> float | NDArray[np.float64]:
     return frozen(rate)
 
 
-def no_steps(function: str, options: dict[str, bool]) -> None:
-    """Refuses what the proximal rule knows nothing of: names, and whether they are left out."""
-    for name, left_out in options.items():
-        if not left_out:
+def no_steps(function: str, options: dict[str, Any]) -> None:
+    """Refuses what the proximal rule knows nothing of: options by name, as they were given."""
+    for name, given in options.items():
+        default = _STEPS[name]
+        if given is not default and not (isinstance(given, int) and given == default):
             raise ValueError(
-                f"{function}: `{name}` must be left out with the proximal rule: got another than "
-                "its default, expected none, for the rule takes no steps"
+                f"{function}: `{name}` must be left out with the proximal rule: got "
+                f"{_check.shown(given)}, expected none, for the rule takes no steps"
             )
 
 
 def run(
-    tasks: Tasks, start: FloatArray, rule: Proximal, loss: str, options: dict[str, bool]
+    tasks: Tasks, start: FloatArray, rule: Proximal, loss: str, options: dict[str, Any]
 ) -> TaskRun:
     """What `run_tasks` does for this rule; `options` are what it must not have been given.
 
@@ -140,7 +144,7 @@ def run(
         start: [n_parameters] or [n_tasks, n_parameters] of the type of the tasks.
         rule: The rule.
         loss: Name of the loss.
-        options: Names, and whether they are as they are when nobody gives them.
+        options: Those of steps, by name.
     """
     no_steps("run_tasks", options)
     require_dense("run_tasks", tasks, "`rule` must take steps", "Proximal", "another, as OGD")

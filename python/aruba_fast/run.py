@@ -191,10 +191,10 @@ def run_tasks(
         check_on_host(name, tasks)
         check_loss(name, tasks, loss, "phi", n_parameters)
         options = {
-            "batch_size": batch_size == 1,
-            "n_epochs": n_epochs == 1,
-            "radius": radius is None,
-            "average": average is False,
+            "batch_size": batch_size,
+            "n_epochs": n_epochs,
+            "radius": radius,
+            "average": average,
         }
         return proximal.run(tasks, start, rule, loss, options)
     native_rule = rules.native(rule, tasks.dtype, n_parameters, tasks._x)

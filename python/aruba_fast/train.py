@@ -152,9 +152,7 @@ def meta_train(
     epochs = _check.integer(name, "n_epochs", n_epochs, 1)
     ball = None if radius is None else _check.positive(name, "radius", radius)
     if proximal:
-        no_steps(
-            name, {"batch_size": n_batch == 1, "n_epochs": epochs == 1, "radius": ball is None}
-        )
+        no_steps(name, {"batch_size": n_batch, "n_epochs": epochs, "radius": ball})
     if weights is not None and not (isinstance(weights, str) and weights == "rows"):
         raise (ValueError if isinstance(weights, str) else TypeError)(
             f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
