@@ -29,5 +29,7 @@ def test_the_errors_are_what_was_measured(results, page, shots):
 
 def test_the_seconds_and_sums_are_what_was_measured(results, page):
     assert "\n".join(standings.page_of_seconds(results)) in page
+    assert "\n".join(standings.page_online(results)) in page
+    assert "\n".join(standings.page_of_statsmodels(results)) in page
     for sentence in standings.summary(results):
-        assert sentence in page
+        assert sentence in page or sentence.startswith("statsmodels")  # which has a table
