@@ -28,6 +28,11 @@ void run_proximal(const TaskTable& table, const ProximalOptions& options, const 
                   std::int64_t phi_stride, const ProximalRates& rates, Watch& watch,
                   const ProximalOutputs& outputs);
 
+// The same for sparse rows, with a rate for each parameter.
+void run_sparse_proximal(const TaskTable& table, const ProximalOptions& options, const double* phi,
+                         std::int64_t phi_stride, const ProximalRates& rates, Watch& watch,
+                         const ProximalOutputs& outputs);
+
 // The threads' memory for rounds of tasks of an order; made once, run many times.
 class ProximalRounds {
  public:

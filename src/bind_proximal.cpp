@@ -35,6 +35,9 @@ void run_proximal(const py::tuple& table_given, py::handle phi_given, py::handle
                                     : arrays.doubles(phi_given, "phi", {table.n_tasks, n});
   const auto [values, diagonal] = rates_of(arrays, rates_given, n);
   const ProximalRates rates{.values = values, .n = n, .diagonal = diagonal};
+  const bool is_sparse = table.rows.columns != nullptr;
+  if (is_sparse && !diagonal)
+    refuse(function, "`rule`", "have a rate for each parameter of sparse rows", "a matrix");
   const ProximalOutputs outputs{
       .theta = arrays.doubles(outputs_given[0], "theta_hat", {table.n_tasks, n}),
       .grad_sq = arrays.doubles(outputs_given[1], "grad_sq", {table.n_tasks, n}),
@@ -42,7 +45,8 @@ void run_proximal(const py::tuple& table_given, py::handle phi_given, py::handle
   Watch watch(interrupted);
   try {
     const py::gil_scoped_release release;
-    aruba_fast::run_proximal(table, options, phi, one_phi ? 0 : n, rates, watch, outputs);
+    const auto run = is_sparse ? aruba_fast::run_sparse_proximal : aruba_fast::run_proximal;
+    run(table, options, phi, one_phi ? 0 : n, rates, watch, outputs);
   } catch (const Interrupted&) {
     throw py::error_already_set();
   }

@@ -65,6 +65,45 @@ def test_a_start_for_each_task(rng):
     )
 
 
+@dtypes
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_proximal_rule_is_that_of_dense_rows(loss, dtype, rng):
+    """To rounding: sums over the columns that a task touches are of fewer terms."""
+    sizes = (1, 3, 2, 17, 8, 1, 40)
+    dense, sparse = both(rng, loss, 60, sizes, dtype)
+    weights = 0.5 + rng.random(sum(sizes))
+    offsets = np.append(0, dense.stops)
+    n = n_parameters(loss, 60)
+    rates = 0.1 + rng.random(n)
+    rates[::7] = 0.0
+    for row_weights in (None, weights):
+        tables = [af.Tasks(t.x, t.y, offsets, row_weights=row_weights) for t in (dense, sparse)]
+        for phi in (rng.standard_normal(n), 0.3 * rng.standard_normal((len(sizes), n))):
+            start = (0.3 * phi).astype(dtype)
+            for rule in (af.Proximal(0.5), af.Proximal(rates, 2.0)):
+                runs = [af.run_tasks(t, start, rule, loss=loss) for t in tables]
+                tolerance = 1e-5 if dtype == np.float32 else 1e-7 if loss == "absolute" else 1e-9
+                for name in RUN:
+                    values = [getattr(run, name) for run in runs]
+                    np.testing.assert_allclose(*values, tolerance, tolerance, err_msg=name)
+    touched = dense[0].x.any(axis=0)
+    assert (runs[1].theta_hat[0].reshape(-1, 60) == start[0].reshape(-1, 60))[:, ~touched].all()
+
+
+def test_the_proximal_rule_of_a_million_columns(rng):
+    n, d = 400, 1_000_000
+    x = csr_array(
+        (rng.standard_normal(n * 5), rng.integers(0, d, n * 5), np.arange(0, 5 * n + 1, 5)), (n, d)
+    )
+    y = rng.standard_normal(n)
+    y[0] = np.inf
+    tasks = af.Tasks(x, y, np.arange(0, n + 1, 100))
+    run = af.run_tasks(tasks, np.zeros(d), af.Proximal(10.0), loss="squared")
+    assert np.isnan(run.theta_hat[0]).all()
+    left = (tasks[1:].x @ run.theta_hat[1:].T)[np.arange(300), np.arange(300) // 100] - y[100:]
+    assert np.square(left).mean() < 0.2
+
+
 def test_squares_of_a_very_long_task(rng):
     """Of more rounds than squares are added one by one."""
     dense, sparse = both(rng, "squared", 4, (33_000,), np.float32)

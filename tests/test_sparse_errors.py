@@ -134,9 +134,10 @@ ROWS = [
     ),
     (
         "proximal",
-        lambda: run(af.Proximal(0.1)),
+        lambda: run(af.Proximal(np.eye(6))),
         V,
-        "`rule` must take steps: got Proximal",
+        "`rule` must have a rate for each parameter: got a matrix for tasks of CSR rows, expected "
+        "their diagonal",
     ),
     (
         "meta_fit",

@@ -147,14 +147,19 @@ def run(
         options: Those of steps, by name.
     """
     no_steps("run_tasks", options)
-    require_dense("run_tasks", tasks, "`rule` must take steps", "Proximal", "another, as OGD")
     n_parameters = start.shape[-1]
+    rates = rule._scaled(n_parameters)
+    if rates.ndim == 2:
+        remedy = "their diagonal: coordinates that a task does not touch stay"
+        require_dense(
+            "run_tasks", tasks, "`rule` must have a rate for each parameter", "a matrix", remedy
+        )
     shape = (len(tasks), n_parameters)
     theta_hat, grad_sq, loss_out = np.empty(shape), np.empty(shape), np.empty(shape[0])
     _core.run_proximal(
         tasks._table(),
         np.ascontiguousarray(start, np.float64),
-        rule._scaled(n_parameters),
+        rates,
         loss=loss,
         n_classes=n_parameters // tasks.n_features if loss == "softmax" else 1,
         outputs=(theta_hat, grad_sq, loss_out),

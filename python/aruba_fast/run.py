@@ -172,7 +172,8 @@ def run_tasks(
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
             lie outside its domain (the labels of the whole table are checked). Rows are CSR, and
-            the rule is EG or there is a radius: these move every coordinate.
+            the rule is EG, or Proximal with a matrix, or there is a radius: these move every
+            coordinate.
 
     Example:
         >>> import numpy as np, aruba_fast as af

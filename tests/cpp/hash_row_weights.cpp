@@ -120,6 +120,14 @@ class RowWeights {
     run_sparse_tasks(table, {loss_.loss, loss_.n_outputs, 1, 1, 0}, {}, learner.phi.data(), 0,
                      {nullptr, nullptr, nullptr, losses.data()}, watch);
     hash.add(losses);
+    const auto size = n_tasks() * static_cast<std::size_t>(n_);
+    std::vector<double> theta(size), grad_sq(size);
+    const std::vector<double> phi = Numbers(3).vector<double>(n_),
+                              rates = Numbers(5).vector<double>(n_, 1);
+    run_sparse_proximal(table, {loss_.loss, loss_.n_outputs}, phi.data(), 0,
+                        {rates.data(), n_, true}, watch,
+                        {theta.data(), grad_sq.data(), losses.data()});
+    for (const auto& values : {theta, grad_sq, losses}) hash.add(values);
     print(hash, "sparse");
   }
 
