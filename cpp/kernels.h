@@ -169,6 +169,27 @@ struct ProximalCall {
   double* scratch = nullptr;
 };
 
+// Tasks of squared loss under the proximal rule, eight side by side in groups: row i of group g is
+// x[begins[g] + i], [n_features, 8], and y[begins[g] + i], [8]; a task of fewer rows has zeros.
+// `scratch` holds squares_numbers(...) numbers, 64-byte aligned.
+struct SquaresCall {
+  const double *x, *y;
+  // Of each task, [n_groups, 8]: rows that it had; zero: nobody; less: it is not finite, and its
+  // rows are zeros.
+  const double* counts;
+  const std::int64_t *rows, *begins;  // of each group
+  std::int64_t n_groups, most_rows, n_features;
+  const double *phi, *root;  // as in ProximalCall
+  bool diagonal, wants_rows;
+  std::int64_t block;  // groups
+  double* sums;        // ProximalSums of each block; without `wants_rows`, but for `rows`
+  std::int64_t* next;  // shared: the next block that nobody has taken
+  const bool* stop;
+  void (*poll)(void*) = nullptr;
+  void* poll_context = nullptr;
+  double* scratch = nullptr;
+};
+
 // The rows of an n by n matrix of float64: whole registers, and as many numbers again, for a
 // block's columns end in padding that reaches into the next block.
 constexpr std::int64_t matrix_stride(std::int64_t n) { return (n + 7) / 8 * 8 + 8; }
@@ -253,6 +274,8 @@ struct Kernels {
   void (*condense[2])(const CondenseCall&);
   std::int64_t (*condense_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                    std::int64_t n_classes, Loss loss);
+  void (*squares)(const SquaresCall&);
+  std::int64_t (*squares_numbers)(std::int64_t most_rows, std::int64_t n_features);
   void (*proximal[2])(const ProximalCall&);
   std::int64_t (*proximal_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                    std::int64_t n_classes, Loss loss);

@@ -1,11 +1,9 @@
 // What many tasks say of where to start and how far to go: the parameters of the proximal rule.
 #include <cmath>
 #include <limits>
-#include <optional>
-#include <vector>
 
 #include "ops_proximal.h"
-#include "solver_crew.h"
+#include "ops_squares.h"
 
 namespace aruba_fast {
 namespace {
@@ -23,62 +21,15 @@ constexpr double kGrowth = 1e-3;
 // many features want more, and those of few people (28 states) less.
 constexpr double kHeld = 1.0 / 16;
 
-// The rows of squared losses, so few that a pass over them costs what parameters cost.
-class Condensed {
- public:
-  explicit Condensed(const TaskTable& table) : table_(table) {
-    const std::int64_t least = table.n_features + 1;
-    for (std::int64_t task = 0; task < table.n_tasks; ++task) {
-      const std::int64_t n_rows = table.stops[task] - table.starts[task],
-                         left = 2 * n_rows >= 3 * least ? least : n_rows;
-      rest_.push_back(n_rows - left);
-      to_.push_back(to_.back() + left);
-      n_rows_ += n_rows;
-    }
-  }
-
-  // Whether a copy is worth its memory.
-  bool is_worthwhile() const { return 4 * to_.back() <= 3 * n_rows_; }
-
-  void make(Watch& watch) {
-    x_.emplace(to_.back() * table_.n_features);
-    y_.emplace(to_.back());
-    CondenseCall call{};
-    call.to = to_.data();
-    call.x_out = x_->get();
-    call.y_out = y_->get();
-    SolverCrew(table_, Loss::kSquared, 1, kernels().condense_numbers, watch)
-        .run("meta_fit", call, kernels().condense);
-  }
-
-  TaskTable table() const {
-    return {.x = x_->get(),
-            .y = y_->get(),
-            .starts = to_.data(),
-            .stops = to_.data() + 1,
-            .order = nullptr,
-            .n_tasks = table_.n_tasks,
-            .n_rows = to_.back(),
-            .n_features = table_.n_features,
-            .type = Type::kFloat64};
-  }
-  // How many rows every task had beside those of `table`.
-  const std::int64_t* rest() const { return rest_.data(); }
-
- private:
-  const TaskTable& table_;
-  std::vector<std::int64_t> to_ = {0}, rest_;
-  std::int64_t n_rows_ = 0;
-  std::optional<Numbers> x_, y_;
-};
-
 // The sums of all tasks, from those of blocks that do not depend on the number of threads.
 class Learning {
  public:
-  // condensed: rows that every task had beside those of the table; null: none.
-  Learning(const TaskTable& table, const ProximalOptions& options, const std::int64_t* condensed,
-           Watch& watch)
-      : condensed_(condensed),
+  // squares: the same tasks, if they are of few features under squared loss; else `condensed`, if
+  // tasks had rows beside those of the table.
+  Learning(const TaskTable& table, const ProximalOptions& options, SquaredTasks* squares,
+           const std::int64_t* condensed, Watch& watch)
+      : squares_(squares),
+        condensed_(condensed),
         crew_(table, options.loss, options.n_classes, kernels().proximal_numbers, watch),
         n_(table.n_features * options.n_classes),
         n_features_(table.n_features),
@@ -126,18 +77,23 @@ class Learning {
   ProximalSums total() const { return {sums_.get(), n_, n_features_, diagonal_}; }
 
   void add_up() {
-    ++n_iterations_;
     const std::int64_t size = ProximalSums(nullptr, n_, n_features_, diagonal_).size,
-                       block = (n_tasks_ + n_blocks_ - 1) / n_blocks_,
-                       used = (n_tasks_ + block - 1) / block;
-    ProximalCall call{};
-    call.phi = phi_;
-    call.root = root_.get();
-    call.diagonal = diagonal_;
-    call.sums = sums_.get();
-    call.condensed = condensed_;
-    call.block = block;
-    crew_.run("meta_fit", call, kernels().proximal);
+                       n_items = squares_ ? squares_->n_groups() : n_tasks_,
+                       block = (n_items + n_blocks_ - 1) / n_blocks_,
+                       used = (n_items + block - 1) / block;
+    const bool is_first = n_iterations_++ == 0;
+    if (squares_) {
+      squares_->run(phi_, root_.get(), diagonal_, is_first, block, sums_.get());
+    } else {
+      ProximalCall call{};
+      call.phi = phi_;
+      call.root = root_.get();
+      call.diagonal = diagonal_;
+      call.sums = sums_.get();
+      call.condensed = condensed_;
+      call.block = block;
+      crew_.run("meta_fit", call, kernels().proximal);
+    }
     double* const into = sums_.get();
     for (std::int64_t i = 1; i < used; ++i) {
       const double* const from = into + i * size;
@@ -249,6 +205,7 @@ class Learning {
   // the root of the scale.
   static constexpr double kLongest = 4;
 
+  SquaredTasks* const squares_;
   const std::int64_t* const condensed_;
   SolverCrew crew_;
   const std::int64_t n_, n_features_, n_tasks_;
@@ -264,15 +221,18 @@ class Learning {
 
 void learn_population(const TaskTable& table, const ProximalOptions& options, bool diagonal,
                       Watch& watch, Population& population) {
-  if (options.loss == Loss::kSquared) {
-    Condensed rows(table);
-    if (rows.is_worthwhile()) {
-      rows.make(watch);
-      const TaskTable few = rows.table();
-      return Learning(few, options, rows.rest(), watch).run(diagonal, population);
-    }
+  const auto learn = [&](const TaskTable& rows, SquaredTasks* squares, const std::int64_t* rest) {
+    Learning(rows, options, squares, rest, watch).run(diagonal, population);
+  };
+  if (options.loss == Loss::kSquared && SquaredTasks::are_few(table)) {
+    SquaredTasks squares(table, watch);
+    return learn(table, &squares, nullptr);
   }
-  Learning(table, options, nullptr, watch).run(diagonal, population);
+  if (options.loss == Loss::kSquared && CondensedRows::are_worthwhile(table)) {
+    const CondensedRows few(table, watch);
+    return learn(few.table(), nullptr, few.rest());
+  }
+  learn(table, nullptr, nullptr);
 }
 
 }  // namespace aruba_fast

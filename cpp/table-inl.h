@@ -12,6 +12,7 @@
 #include "proximal-inl.h"
 #include "proximal-update-inl.h"
 #include "spread-inl.h"
+#include "squares-inl.h"
 #include "tasks-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
@@ -59,6 +60,8 @@ void add_kernels(Kernels& table) {
     table.condense[0] = condense<float>;
     table.condense[1] = condense<double>;
     table.condense_numbers = condense_numbers;
+    table.squares = squares;
+    table.squares_numbers = squares_numbers;
     table.proximal[0] = proximal<float>;
     table.proximal[1] = proximal<double>;
     table.proximal_numbers = proximal_numbers;
