@@ -2,7 +2,6 @@
 #include "ops_squares.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace aruba_fast {
@@ -93,7 +92,6 @@ SquaredTasks::SquaredTasks(const TaskTable& table, Watch& watch)
   for (std::int64_t i = 0; i < few.n_tasks; ++i) {
     const std::int64_t task = order[static_cast<std::size_t>(i)], first = few.starts[task],
                        n = size(task), n_rows = n + condensed.rest()[task];
-    const auto is_finite = [](double value) { return std::isfinite(value); };
     const bool sound = std::all_of(x + first * d, x + (first + n) * d, is_finite) &&
                        std::all_of(y + first, y + first + n, is_finite);
     // Who is not finite is counted, and has zeros.

@@ -207,8 +207,10 @@ class Squares {
   }
 
   double folded(std::int64_t entry) const {
-    const double* l = lanes_ + entry * kPad;
-    return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+    Doubles lanes[kPad / Doubles::kWidth];
+    for (int strip = 0; strip < kPad; strip += Doubles::kWidth)
+      lanes[strip / Doubles::kWidth] = load(lanes_ + entry * kPad + strip);
+    return fold_eight(lanes);
   }
 
   void fold(std::int64_t block) const {

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, _core
 from ._check import Float64Array
-from ._rows import Block, table_for_native
+from ._rows import Block, joined_weights, table_for_native
 from .tasks import Tasks
 
 # Numbers at a time: what they are copied to stays in the cache.
@@ -97,10 +97,7 @@ def _some(block: Block, rows: slice) -> Block:
 
 def _joined(*blocks: Block) -> Block:
     """A copy of all of them."""
-    weights = None
-    if any(block.row_weights is not None for block in blocks):
-        ones = (np.ones(len(b.y)) if b.row_weights is None else b.row_weights for b in blocks)
-        weights = np.concatenate([*ones])
+    weights = joined_weights((block.row_weights, len(block.y)) for block in blocks)
     x, y = (np.concatenate([block[i] for block in blocks]) for i in range(2))
     return Block(x, y, weights, None)
 

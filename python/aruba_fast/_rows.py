@@ -1,6 +1,6 @@
 """The rows of tasks: one table that all views share, and what a view has of it for itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -188,6 +188,14 @@ class Rows:
         if (loss, n_classes) not in self._checked:
             _arrays.native(self._y).check_labels(function, self._y, loss, n_classes)
             self._checked.add((loss, n_classes))
+
+
+def joined_weights(parts: Iterable[tuple[Float64Array | None, int]]) -> Float64Array | None:
+    """Weights of rows behind each other, of parts of so many rows; None where no part has any."""
+    parts = [*parts]
+    if all(weights is None for weights, _ in parts):
+        return None
+    return np.concatenate([np.ones(n) if weights is None else weights for weights, n in parts])
 
 
 def table_for_native(rows: Block, starts: Any, stops: Any) -> tuple[Any, ...]:

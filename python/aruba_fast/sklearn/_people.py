@@ -10,6 +10,7 @@ from scipy.sparse import issparse, vstack
 from .. import _arrays, _check
 from .._check import Float64Array, Int64Array
 from .._ids import grouped
+from .._rows import joined_weights
 from ..tasks import Tasks
 from ._population import Population
 
@@ -166,10 +167,7 @@ def _stacked(parts: list[Rows]) -> Rows:
     """Rows below each other."""
     rows = [part.x for part in parts]
     joined = vstack(rows, format="csr") if issparse(rows[0]) else np.concatenate(rows)
-    weights = None
-    if any(part.weights is not None for part in parts):
-        ones = (np.ones(len(p.y)) if p.weights is None else p.weights for p in parts)
-        weights = np.concatenate([*ones])
+    weights = joined_weights((part.weights, len(part.y)) for part in parts)
     return Rows(joined, np.concatenate([part.y for part in parts]), weights)
 
 
