@@ -129,6 +129,7 @@ def meta_fit(pieces, loss, q=1, covariance="full"):
                 h = (grown + weight * held) / (total + weight)
             else:
                 eta = np.diag(h)
-                h = np.diag(np.diag(now.distance) / now.scale / (eta * np.diag(now.g)))
+                grown = np.diag(now.distance) / now.scale / (eta * np.diag(now.g))
+                h = np.diag(np.clip(grown, 2.0**-20 / squares, 2.0**30 / squares))
     now = Pass(pieces, phi, h, loss, q)
     return phi + now.step(phi, h, ridge), h, now.scale, now.evidence, n_passes

@@ -86,7 +86,7 @@ def test_tasks_of_many_rows_are_fitted_by_all_of_them(rng, covariance, dtype):
 
 
 # Solved side by side or one after the other, by rows or by parameters, of all rows or a triangle.
-@pytest.mark.parametrize(("d", "m"), [(2, 4), (16, 5), (20, 7), (20, 25), (33, 5), (33, 80)])
+@pytest.mark.parametrize(("d", "m"), [(1, 1), (16, 2), (20, 3), (20, 25), (33, 5), (33, 80)])
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
 def test_every_shape_of_squares_is_fitted_alike(rng, d, m, covariance):
     pieces = []
@@ -97,10 +97,9 @@ def test_every_shape_of_squares_is_fitted_alike(rng, d, m, covariance):
     expected = reference_population.meta_fit(pieces, "squared", 1, covariance)
     fit = af.meta_fit(pack(pieces, np.float64), loss="squared", covariance=covariance)
     rates = fit.learning_rate if covariance == "full" else np.diag(fit.learning_rate)
-    # The twin does not hold a rate above the least one, 2^-20 of the first.
-    np.testing.assert_allclose(fit.phi, expected[0], 1e-5, 1e-5)
-    np.testing.assert_allclose(rates, expected[1], 1e-5, 1e-5 * np.diag(expected[1]).max())
-    np.testing.assert_allclose([fit.scale, fit.evidence], expected[2:4], 1e-5)
+    np.testing.assert_allclose(fit.phi, expected[0], 1e-7, 1e-7)
+    np.testing.assert_allclose(rates, expected[1], 1e-7, 1e-8 * np.diag(expected[1]).max())
+    np.testing.assert_allclose([fit.scale, fit.evidence], expected[2:4], 1e-6)
     assert fit.n_iterations == expected[4]
 
 
