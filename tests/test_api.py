@@ -26,7 +26,7 @@ MOVED = """
 
 
 def test_dir_is_the_api_alone():
-    assert dir(af) == sorted([*af.__all__, "__version__", "datasets", "theory"])
+    assert dir(af) == sorted([*af.__all__, "__version__", "datasets", "federated", "theory"])
     assert dir(af.theory) == sorted(af.theory.__all__)
     for name in dir(af):
         getattr(af, name)

@@ -83,7 +83,7 @@ _HOMES = {
 
 # Packages within, imported likewise; `torch` and `jax` need what their names say, and are imported
 # by them.
-_PACKAGES = ("datasets", "theory")
+_PACKAGES = ("datasets", "federated", "theory")
 # Those of `theory` that were flat in the version before: still found, with a warning.
 _MOVED = (
     "FullMatrixLearner FullMatrixRun Hindsight InitializationExperts MetaAverage ScaleLearner "

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from ._replace import checked_path, replace, told
 from ._version import FORMAT, require_readable
 
-__all__ = ["KIND", "OtherKindError", "checked_path", "read", "replace", "require_whole", "write"]
+__all__ = [
+    "KIND",
+    "OtherKindError",
+    "checked_path",
+    "from_bytes",
+    "read",
+    "replace",
+    "require_whole",
+    "to_bytes",
+    "write",
+]
 
 KIND = "MetaLearner"
 
@@ -40,6 +50,13 @@ def write(
     Raises:
         OSError: The file cannot be written.
     """
+    replace(path, to_bytes(arrays, hyperparameters, kind), f"{kind}.save")
+
+
+def to_bytes(
+    arrays: Mapping[str, NDArray[Any]], hyperparameters: Mapping[str, Any], kind: str
+) -> bytes:
+    """Returns what `write` writes."""
     from safetensors.numpy import save
 
     # One metadata key: safetensors writes several in an arbitrary order, and files would differ.
@@ -50,8 +67,8 @@ def write(
         "sha256": _checksum(arrays, hyperparameters),
         "written_by": _library(),
     }
-    data = save(dict(arrays), metadata={"aruba_fast": json.dumps(header)})
-    replace(path, data, f"{kind}.save")
+    data: bytes = save(dict(arrays), metadata={"aruba_fast": json.dumps(header)})
+    return data
 
 
 @cache
@@ -100,6 +117,13 @@ def read(
         data = Path(name).read_bytes()
     except OSError as error:
         raise told(f"{kind}.load", name, error) from error
+    return from_bytes(data, kind, known)
+
+
+def from_bytes(
+    data: bytes, kind: str, known: Collection[str] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any], str]:
+    """What `read` returns of a file's bytes; raises its ValueErrors."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

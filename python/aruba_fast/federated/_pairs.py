@@ -1,0 +1,47 @@
+"""Arithmetic on unevaluated sums (high, low) of two float64, as the sums of tasks are kept."""
+
+import numpy as np
+
+from .._check import Float64Array
+
+# 2^27 + 1: its product with a number has the number's upper half on its top (Veltkamp).
+_SPLITTER = 134217729.0
+# Larger ones are scaled, lest that product overflow; a power of two.
+_LARGE, _SCALE = 2.0**990, 2.0**-60
+
+
+def total(x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Adds exactly (Knuth)."""
+    high = x + y
+    part = high - x
+    return high, (x - (high - part)) + (y - part)
+
+
+def product(x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Multiplies exactly, but for underflow (Dekker)."""
+    high = x * y
+    (a, b), (c, d) = _halves(x), _halves(y)
+    return high, ((a * c - high) + a * d + b * c) + b * d
+
+
+def _halves(x: Float64Array) -> tuple[Float64Array, Float64Array]:
+    large = np.abs(x) > _LARGE
+    scaled = np.where(large, x * _SCALE, x)
+    upper = scaled * _SPLITTER
+    upper = upper - (upper - scaled)
+    upper = np.where(large, upper / _SCALE, upper)
+    return upper, x - upper
+
+
+def times(pair: Float64Array, factor: Float64Array) -> Float64Array:
+    """A pair [2, ...] times a number."""
+    high, low = product(pair[0], factor)
+    return np.stack(total(high, low + pair[1] * factor))
+
+
+def plus(one: Float64Array, other: Float64Array) -> Float64Array:
+    """The sum of two pairs [2, ...]."""
+    high, low = total(one[0], other[0])
+    rest, lost = total(one[1], other[1])
+    high, low = total(high, low + rest)
+    return np.stack(total(high, low + lost))

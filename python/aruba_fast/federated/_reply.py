@@ -1,0 +1,311 @@
+"""`Reply`: the sums of some tasks as deltas from a numbered phi, and as bytes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _arrays, _check, _core
+from .._check import Float64Array, Int64Array
+from ..statistics import TaskStatistics
+from . import _bfloat16, _pairs
+
+_FORMS = ("pairs", "float32", "bfloat16")
+_MOST_VERSION = 2**63 - 1
+_KIND = "Reply"
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Reply:
+    """What some tasks that started from one phi tell of themselves: sums of deltas from it.
+
+        distance = sum_k 1/2 (theta_hat_k - phi)^2
+        grad_sq  = sum_k (sum of the squared gradients of task k)
+        delta    = sum_k w_k (theta_hat_k - phi),    weight = sum_k w_k
+
+    `version` is the number that the server gave to phi. A reply to an older phi is worth as much
+    for the rates as one to the newest: distances and squared gradients are the tasks' own. Only its
+    step of phi ages: `statistics(phi)` takes it from where phi is now, or a share of it, or none.
+    Sums are pairs of float64, as in `TaskStatistics`; replies to one version are added by `+`, in
+    any order and grouping.
+
+    Args:
+        statistics: Sums of the tasks, of `MetaLearner.statistics`, in host memory.
+        phi: Where they started, [n_parameters].
+        version: Its number, >= 0.
+
+    Attributes:
+        sums: distance, grad_sq and delta as pairs, float64 [3, 2, n_parameters], read-only.
+        weight_sum: The sum of the weights as a pair, float64 [2], read-only.
+        counts: Tasks in the sums, and tasks that were left out, int64 [2], read-only.
+        version: The number of phi.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: Sizes do not fit, or a value is out of range.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> from aruba_fast.federated import Reply
+        >>> learner = af.MetaLearner(np.ones(2))
+        >>> run = af.TaskRun([[2.0, 1.0], [4.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]])
+        >>> sent = Reply(learner.statistics(run), learner.phi, version=7).to_bytes("float32")
+        >>> reply = Reply.from_bytes(sent)
+        >>> reply.version, reply.delta, reply.distance
+        (7, array([4., 0.]), array([5., 0.]))
+        >>> learner.apply(reply.statistics(learner.phi), meta_step=1.0)
+        >>> learner.phi
+        array([3., 1.])
+    """
+
+    sums: Float64Array
+    weight_sum: Float64Array
+    counts: Int64Array
+    version: int
+
+    def __init__(self, statistics: TaskStatistics, phi: ArrayLike, version: int) -> None:
+        if not isinstance(statistics, TaskStatistics):
+            raise TypeError(
+                f"Reply: `statistics` must be TaskStatistics: got {_check.shown(statistics)}, "
+                "expected learner.statistics(run)"
+            )
+        if not isinstance(statistics.sums, np.ndarray):
+            raise TypeError(
+                "Reply: `statistics` must live in host memory: got those on "
+                f"{statistics.device}, expected statistics.to('cpu')"
+            )
+        start = _phi_of("Reply", phi, statistics.sums.shape[2])
+        number = _check.integer("Reply", "version", version, 0, _MOST_VERSION)
+        moved = _pairs.times(_weighed(statistics.weight_sum), -start)
+        delta = _pairs.plus(statistics.sums[2], moved)
+        sums = np.stack([*statistics.sums[:2], delta])
+        self._hold(sums, statistics.weight_sum.copy(), statistics.counts.copy(), number)
+
+    def _hold(
+        self, sums: Float64Array, weight_sum: Float64Array, counts: Int64Array, version: int
+    ) -> None:
+        for name, array in (("sums", sums), ("weight_sum", weight_sum), ("counts", counts)):
+            object.__setattr__(self, name, _arrays.frozen(array))
+        object.__setattr__(self, "version", version)
+
+    @classmethod
+    def _of(cls, *parts: Any) -> "Reply":
+        reply = object.__new__(cls)
+        reply._hold(*parts)
+        return reply
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks in the sums."""
+        return int(self.counts[0])
+
+    @property
+    def n_skipped(self) -> int:
+        """Number of tasks that were left out because they were not finite."""
+        return int(self.counts[1])
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of coordinates."""
+        return int(self.sums.shape[2])
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights."""
+        return float(self.weight_sum.sum())
+
+    @property
+    def distance(self) -> Float64Array:
+        """Sum over the tasks of 1/2 (theta_hat - phi)^2, float64 [n_parameters]."""
+        return self._rounded(0)
+
+    @property
+    def grad_sq(self) -> Float64Array:
+        """Sum over the tasks of their squared gradients, float64 [n_parameters]."""
+        return self._rounded(1)
+
+    @property
+    def delta(self) -> Float64Array:
+        """Weighted sum of theta_hat - phi, float64 [n_parameters]."""
+        return self._rounded(2)
+
+    def _rounded(self, index: int) -> Float64Array:
+        values: Float64Array = self.sums[index].sum(axis=0)
+        return values
+
+    def statistics(self, phi: ArrayLike, *, share: float = 1.0) -> TaskStatistics:
+        """What the tasks would have told, had they gone as far from another phi.
+
+        Args:
+            phi: Where they are taken to have started: the learner's of now, [n_parameters].
+            share: How much of their weight in the step of phi they keep, in [0, 1]: one for a reply
+                in time, less for a late one, zero for the rates alone.
+
+        Returns:
+            TaskStatistics for `MetaLearner.apply` of a learner at this phi.
+
+        Raises:
+            TypeError: An argument is not real.
+            ValueError: Sizes do not fit, or a value is out of range.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Reply
+            >>> learner = af.MetaLearner(np.zeros(1))
+            >>> late = Reply(learner.statistics(af.TaskRun([[2.0]], [[1.0]])), learner.phi, 0)
+            >>> told = late.statistics(np.array([10.0]), share=0.5)
+            >>> told.theta_sum, told.weight, told.distance
+            (array([6.]), 0.5, array([2.]))
+        """
+        name = "Reply.statistics"
+        start = _phi_of(name, phi, self.n_parameters)
+        part = np.array(_check.non_negative(name, "share", share))
+        if part > 1.0:
+            raise ValueError(
+                f"{name}: `share` must be at most 1: got {part:g}, expected 1 for a reply in time, "
+                "less for a late one"
+            )
+        weight, delta = self.weight_sum, self.sums[2]
+        if part != 1.0:
+            weight, delta = _pairs.times(weight, part), _pairs.times(delta, part)
+        theta_sum = _pairs.plus(_pairs.times(_weighed(weight), start), delta)
+        sums = np.stack([*self.sums[:2], theta_sum])
+        return TaskStatistics(sums, weight, self.n_tasks, self.n_skipped)
+
+    def __add__(self, other: object) -> "Reply":
+        if not isinstance(other, Reply):
+            return NotImplemented
+        _check.shape("Reply", "other", other.sums, self.sums.shape)
+        if other.version != self.version:
+            raise ValueError(
+                f"Reply: `other` must be to the same phi: got version {other.version}, expected "
+                f"{self.version}; of other versions add reply.statistics(phi)"
+            )
+        merged = (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
+        _core.merge_statistics(merged, (other.sums, other.weight_sum, other.counts))
+        return Reply._of(*merged, self.version)
+
+    def __radd__(self, other: object) -> "Reply":
+        # sum() starts from the integer 0
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __repr__(self) -> str:
+        return (
+            f"Reply(version={self.version}, n_tasks={self.n_tasks}, n_skipped={self.n_skipped}, "
+            f"n_parameters={self.n_parameters}, weight={self.weight:g})"
+        )
+
+    # ---- bytes ----
+
+    def to_bytes(self, form: str = "pairs", *, seed: int | None = None) -> bytes:
+        """Returns the reply as a safetensors file, with a checksum.
+
+        Args:
+            form: "pairs", 48 bytes a coordinate: nothing is lost. "float32", 12 bytes: each of the
+                three sums is rounded once, by at most 2^-24 of itself. "bfloat16", 6 bytes: each
+                is rounded up or down at random, by less than 2^-7 of itself and by nothing in the
+                mean, so that the errors of many replies cancel. Numbers below 1e-38 are rounded
+                by less than 1e-40, or 1e-45 in float32.
+            seed: Of the random rounding; None for one that nobody can guess.
+
+        Raises:
+            TypeError: `form` is not text.
+            ValueError: `form` is unknown, or a sum is beyond the range of float32, 3.4e38.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Reply
+            >>> learner = af.MetaLearner(np.zeros(1000))
+            >>> run = af.TaskRun(np.ones((4, 1000)), np.ones((4, 1000)))
+            >>> reply = Reply(learner.statistics(run), learner.phi, 0)
+            >>> [len(reply.to_bytes(form)) // 1000 for form in ("pairs", "float32", "bfloat16")]
+            [48, 12, 6]
+        """
+        from .. import checkpoint
+
+        name = "Reply.to_bytes"
+        _check.one_of(name, "form", form, _FORMS)
+        arrays: dict[str, NDArray[Any]] = {"weight": self.weight_sum, "counts": self.counts}
+        if form == "pairs":
+            arrays["sums"] = self.sums
+        else:
+            values: Float64Array = self.sums.sum(axis=1)
+            if form == "bfloat16":
+                values = _bfloat16.rounded(values, np.random.default_rng(seed))
+            with np.errstate(over="ignore", under="ignore"):
+                narrow = values.astype(np.float32)
+            if not np.isfinite(narrow).all():
+                raise ValueError(
+                    f"{name}: `form` must hold the sums: got {form!r} for one of "
+                    f"{float(np.abs(values).max()):g}, expected 'pairs'"
+                )
+            arrays["sums"] = narrow if form == "float32" else _bfloat16.words(values)
+        return checkpoint.to_bytes(arrays, {"form": form, "version": self.version}, _KIND)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Reply":
+        """Reads what `to_bytes` wrote.
+
+        Args:
+            data: The bytes.
+
+        Raises:
+            TypeError: `data` is no bytes.
+            ValueError: The bytes are damaged, cut off, of a newer version or no reply; the message
+                has the reason. Nothing of them was executed: they hold numbers only.
+
+        Example:
+            >>> from aruba_fast.federated import Reply
+            >>> try:
+            ...     Reply.from_bytes(b"no reply")
+            ... except ValueError as error:
+            ...     print(str(error)[:59])
+            Reply.from_bytes: `data` must be what to_bytes wrote: it is
+        """
+        from .. import checkpoint
+
+        name = "Reply.from_bytes"
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"{name}: `data` must be bytes: got {_check.shown(data)}, "
+                "expected those of to_bytes"
+            )
+        try:
+            arrays, values, checksum = checkpoint.from_bytes(bytes(data), _KIND)
+            checkpoint.require_whole(arrays, values, checksum)
+            return cls._of(*_checked(arrays, values))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{name}: `data` must be what to_bytes wrote: it is refused: {error}"
+            ) from None
+
+
+def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[Any, ...]:
+    """The parts of a reply that was read, if they can be those of one."""
+    form = _check.one_of("form", "form", values["form"], _FORMS)
+    version = _check.integer("version", "version", values["version"], 0, _MOST_VERSION)
+    sums, weight, counts = (arrays[name] for name in ("sums", "weight", "counts"))
+    wanted = {"pairs": "float64", "float32": "float32", "bfloat16": "uint16"}[form]
+    types = [array.dtype.name for array in (sums, weight, counts)]
+    if types != [wanted, "float64", "int64"]:
+        raise ValueError(f"holds arrays of {', '.join(types)}")
+    if form == "bfloat16":
+        sums = _bfloat16.numbers(sums)
+    if form != "pairs":
+        sums = np.stack([sums.astype(np.float64), np.zeros(sums.shape)], axis=1)
+    # Its checks are those of sums, whatever the third is a sum of.
+    told = TaskStatistics(sums, weight, *counts.tolist())
+    return told.sums, told.weight_sum, told.counts, version
+
+
+def _phi_of(function: str, phi: ArrayLike, n_parameters: int) -> Float64Array:
+    start = _check.float64_array(function, "phi", phi, "[n_parameters]")
+    _check.shape(function, "phi", start, (n_parameters,))
+    _check.finite(function, "phi", start)
+    return start
+
+
+def _weighed(weight: Float64Array) -> Float64Array:
+    """A pair of one number as one of vectors of length one."""
+    return weight[:, None]
