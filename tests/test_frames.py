@@ -48,6 +48,24 @@ def test_a_frame_makes_the_tasks_that_arrays_do(make):
 
 
 @every_library
+def test_a_column_may_say_how_often_rows_count(make):
+    counts = [1, 2, 3, 4, 5]
+    tasks = of(make(COLUMNS | {"counts": counts}), row_weights="counts")
+    assert tasks.feature_names == ("age", "height", "member")
+    assert tasks["bob"].row_weights.tolist() == [2.0, 5.0]
+    assert of(make(COLUMNS)).row_weights is None
+    chosen = of(make(COLUMNS | {"counts": counts}), row_weights="counts", features=["age"])
+    assert (chosen.feature_names, chosen.row_weights.sum()) == (("age",), 15.0)
+    with pytest.raises(ValueError, match="`row_weights` must name a column: got 'count'"):
+        of(make(COLUMNS), row_weights="count")
+    for spoiled in ([1.0, None, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0, 1.0]):
+        with pytest.raises(ValueError, match=r"from_frame: `row_weights` must be finite and > 0"):
+            of(make(COLUMNS | {"counts": spoiled}), row_weights="counts")
+    with pytest.raises(TypeError, match="`row_weights` must hold real numbers"):
+        of(make(COLUMNS), row_weights="who")
+
+
+@every_library
 def test_columns_are_read_block_by_block(make, monkeypatch):
     expected = of(make(COLUMNS))
     for rows in (1, 2, 3):

@@ -85,7 +85,13 @@ class Columns:
 
 
 def columns_of(
-    function: str, argument: str, frame: Any, target: Any, group: Any, features: Any
+    function: str,
+    argument: str,
+    frame: Any,
+    target: Any,
+    group: Any,
+    features: Any,
+    row_weights: Any = None,
 ) -> Columns:
     """Finds the columns by their names, and the type that holds them; reads no row.
 
@@ -96,12 +102,13 @@ def columns_of(
         target: The column of labels.
         group: The column that tells the task.
         features: The columns of features; None for all others.
+        row_weights: The column of weights, which is no feature then, if there is one.
     """
     known = frame.columns
     target = _column(function, "target", target, known)
     group = _column(function, "group", group, known)
     if features is None:
-        own = (name for name in known if name not in (target, group))
+        own = (name for name in known if name not in (target, group, row_weights))
         # The numbers of rows, which pandas writes to Parquet beside its columns.
         chosen = tuple(name for name in own if not str(name).startswith("__index_level_"))
     else:
@@ -158,6 +165,7 @@ class Framed(Labelled):
         target: Any,
         group: Any,
         features: Iterable[Any] | None = None,
+        row_weights: Any = None,
     ) -> "Self":
         """Makes one task of all rows of a data frame that share a value of a column.
 
@@ -168,7 +176,10 @@ class Framed(Labelled):
             target: Name of the column of labels.
             group: Name of the column that tells the task: numbers, strings, dates, categories.
             features: Names of the columns of features, numbers or booleans; None for all columns
-                but `target` and `group`, and but pandas' own index in a table of Arrow.
+                but `target`, `group` and `row_weights`, and but pandas' own index in a table of
+                Arrow.
+            row_weights: Name of the column that tells how often a row counts, numbers > 0; None for
+                once.
 
         Returns:
             Tasks in the order of the values of `group`, which are their `keys`, with rows in their
@@ -199,9 +210,12 @@ class Framed(Labelled):
                 f"{_check.shown(frame)} ({' '.join(str(error).split())}), expected "
                 f"a DataFrame of pandas or Polars, or a table of Arrow{lazy}"
             ) from None
-        columns = columns_of(name, "frame", data, target, group, features)
+        if row_weights is not None:
+            row_weights = _column(name, "row_weights", row_weights, data.columns)
+        columns = columns_of(name, "frame", data, target, group, features, row_weights)
         x = np.empty((len(data), len(columns.features)), columns.dtype)
         y = np.empty(len(data), columns.dtype)
         columns.read(data, x, y)
         ids = data.get_column(columns.group).to_native()
-        return cls._of_groups(name, x, y, ids, columns.features)
+        weights = None if row_weights is None else data.get_column(row_weights).to_numpy()
+        return cls._of_groups(name, x, y, ids, columns.features, weights)
