@@ -363,6 +363,18 @@ BAD = [
         "`bits` must leave room for the sum of 100000 clients in 32 bits: got 16, expected at most",
     ),
     ("clip", lambda: FixedPoint(np.ones((2, 3)), 1, clip=0.0), ValueError, "`clip` must"),
+    (
+        "clip beyond numbers",
+        lambda: FixedPoint(2 * np.ones((2, 3)), 1, clip=1e308),
+        ValueError,
+        "`clip` must leave all steps and sums within float64: got 1e",
+    ),
+    (
+        "far away",
+        lambda: Reply(HEAVY, np.full(2, 1e300), 0),
+        ValueError,
+        "`phi` must lie where the tasks started",
+    ),
     ("no reply", lambda: FORM.encode(STATS), TypeError, "`reply` must be a Reply"),
     ("size", lambda: FixedPoint(np.ones((2, 3)), 1).encode(GOOD), ValueError, "`reply` must"),
     (
@@ -381,6 +393,9 @@ BAD = [
     ),
 ]
 STATS = af.MetaLearner(np.zeros(2)).statistics(af.TaskRun(np.ones((1, 2)), np.ones((1, 2))))
+HEAVY = af.MetaLearner(np.zeros(2)).statistics(
+    af.TaskRun(np.ones((1, 2)), np.ones((1, 2))), [1e100]
+)
 GOOD = Reply(STATS, np.zeros(2), 1)
 FORM = FixedPoint(np.ones((2, 2)), 10)
 

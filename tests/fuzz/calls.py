@@ -19,6 +19,7 @@ ALLOWED = (ValueError, TypeError, MemoryError, af.CudaError, Misbehaved)
 NUMBERS_OF = {
     "MetaLearner": ("phi", "learning_rate", "b", "g"),
     "TaskStatistics": ("sums", "weight_sum"),
+    "Reply": ("sums", "weight_sum"),
     "ScaleLearner": ("scale",),
     "InitializationExperts": ("weights", "phi", "losses"),
     "SimplexLearner": ("phi", "learning_rate", "b", "g"),

@@ -16,11 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from . import entries, learners, sparse, theory
+from . import entries, federated, learners, sparse, theory
 from .calls import ALLOWED, Broken
 from .values import Draw
 
-ENTRIES = (*entries.ENTRIES, *learners.ENTRIES, *sparse.ENTRIES, *theory.ENTRIES)
+ENTRIES = (
+    *(*entries.ENTRIES, *learners.ENTRIES, *sparse.ENTRIES, *theory.ENTRIES),
+    *federated.ENTRIES,
+)
 
 
 def limit_memory(n_bytes=1 << 31):

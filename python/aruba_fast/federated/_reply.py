@@ -77,8 +77,14 @@ class Reply:
             )
         start = _phi_of("Reply", phi, statistics.sums.shape[2])
         number = _check.integer("Reply", "version", version, 0, _MOST_VERSION)
-        moved = _pairs.times(_weighed(statistics.weight_sum), -start)
-        delta = _pairs.plus(statistics.sums[2], moved)
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = _pairs.times(_weighed(statistics.weight_sum), -start)
+            delta = _pairs.plus(statistics.sums[2], moved)
+        if not np.isfinite(delta).all():
+            raise ValueError(
+                "Reply: `phi` must lie where the tasks started: got one from which they are further "
+                "away than float64 can tell, expected the phi of these statistics"
+            )
         sums = np.stack([*statistics.sums[:2], delta])
         self._hold(sums, statistics.weight_sum.copy(), statistics.counts.copy(), number)
 
@@ -169,7 +175,8 @@ class Reply:
         weight, delta = self.weight_sum, self.sums[2]
         if part != 1.0:
             weight, delta = _pairs.times(weight, part), _pairs.times(delta, part)
-        theta_sum = _pairs.plus(_pairs.times(_weighed(weight), start), delta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            theta_sum = _pairs.plus(_pairs.times(_weighed(weight), start), delta)
         sums = np.stack([*self.sums[:2], theta_sum])
         return TaskStatistics(sums, weight, self.n_tasks, self.n_skipped)
 
