@@ -256,18 +256,15 @@ def frozen(array: Any) -> NDArray[Any]:
 
 def all_moved(function: str, arrays: Mapping[str, Any], device: object) -> dict[str, Any]:
     """Returns copies of arrays by name on another device, "cpu", "cuda" or "cuda:1"."""
-    if not isinstance(device, str):
-        raise TypeError(
-            f"{function}: `device` must be a name: got {type(device).__name__}, expected 'cpu', "
-            "'cuda' or 'cuda:' and a number"
-        )
-    if device == "cpu":
+    named = isinstance(device, str)
+    if named and device == "cpu":
         return {name: np.array(host(array)) for name, array in arrays.items()}
-    kind, _, number = device.partition(":")
+    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind != "cuda" or not (number.isdecimal() or device == "cuda"):
+        got = repr(device) if named else type(device).__name__
         raise ValueError(
-            f"{function}: `device` must be known: got {device!r}, expected 'cpu', 'cuda' or "
-            "'cuda:' and a number"
+            f"{function}: `device` must be known: got {got}, expected 'cpu', 'cuda' or 'cuda:' "
+            "and a number"
         )
     cuda = cuda_module(function, "device", device)
     cuda.require_device(function)

@@ -85,8 +85,8 @@ class FixedPoint:
         for field in ("clip", "most_weight"):
             object.__setattr__(self, field, _check.positive(name, field, getattr(self, field)))
         with np.errstate(over="ignore", under="ignore"):
-            steps, most = self.step, clients * self._most()
-        if not (np.isfinite(most).all() and (steps > 0.0).all()):
+            steps, sums = self.step, clients * self._most()
+        if not (np.isfinite(sums).all() and (steps > 0.0).all()):
             raise ValueError(
                 f"{name}: `clip` must leave all steps and sums within float64: got {self.clip:g} "
                 f"with a `most_weight` of {self.most_weight:g}, expected them nearer to 1"

@@ -82,8 +82,8 @@ class Reply:
             delta = _pairs.plus(statistics.sums[2], moved)
         if not np.isfinite(delta).all():
             raise ValueError(
-                "Reply: `phi` must lie where the tasks started: got one from which they are further "
-                "away than float64 can tell, expected the phi of these statistics"
+                "Reply: `phi` must lie where the tasks started: got one from which they are "
+                "further away than float64 can tell, expected the phi of these statistics"
             )
         sums = np.stack([*statistics.sums[:2], delta])
         self._hold(sums, statistics.weight_sum.copy(), statistics.counts.copy(), number)
