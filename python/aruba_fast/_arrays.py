@@ -256,12 +256,12 @@ def frozen(array: Any) -> NDArray[Any]:
 
 def all_moved(function: str, arrays: Mapping[str, Any], device: object) -> dict[str, Any]:
     """Returns copies of arrays by name on another device, "cpu", "cuda" or "cuda:1"."""
-    named = isinstance(device, str)
-    if named and device == "cpu":
+    if isinstance(device, str) and device == "cpu":
         return {name: np.array(host(array)) for name, array in arrays.items()}
     kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind != "cuda" or not (number.isdecimal() or device == "cuda"):
-        got = repr(device) if named else type(device).__name__
+        plain = device is None or isinstance(device, (str, int, float))
+        got = repr(device) if plain else type(device).__name__
         raise ValueError(
             f"{function}: `device` must be known: got {got}, expected 'cpu', 'cuda' or 'cuda:' "
             "and a number"
