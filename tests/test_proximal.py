@@ -10,7 +10,6 @@ from reference_population import curvature, lifted, proximal
 from scipy.optimize import minimize
 
 import aruba_fast as af
-from aruba_fast import theory
 
 SMOOTH = tuple(loss for loss in LOSSES if loss not in ("absolute", "hinge"))
 KINKED = ("absolute", "hinge")
@@ -154,48 +153,6 @@ def test_grad_sq_of_kinks_is_that_of_subgradients_that_add_up_to_nothing(rng, lo
     run = af.run_tasks(pack([(x, y)], np.float64), phi, af.Proximal(0.4), loss=loss)
     slope = -np.linalg.lstsq(0.4 * x.T, run.theta_hat[0], rcond=None)[0]
     np.testing.assert_allclose(run.grad_sq[0], slope**2 @ x**2, 1e-5)
-
-
-@pytest.mark.parametrize("kind", ["vector", "matrix"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_regret_of_following_the_regularized_leader_is_at_most_its_bound(rng, loss, kind):
-    """R <= |theta* - phi|^2_{1/(cH)} / 2 + c/2 sum |grad_i|_H^2; iterates are runs of prefixes."""
-    d, m, coef = 3, 25, 0.8
-    n = n_parameters(loss, d)
-    rates = rates_of(kind, rng, n)
-    if kind == "vector":
-        rates[0] = 0.5
-    h = coef * matrix(rates, n)
-    phi = 0.2 * rng.standard_normal(n)
-    pieces = [task_data(loss, rng, m, d) for _ in range(6)]
-    tasks, rule = pack(pieces, np.float64), af.Proximal(rates, coef)
-    iterates = [np.tile(phi, (len(pieces), 1))]
-    for i in range(1, m):
-        iterates.append(af.run_tasks(tasks.shots(i)[0], phi, rule, loss=loss).theta_hat)
-    for k, (x, y) in enumerate(pieces):
-        lost, squares = 0.0, 0.0
-        for i in range(m):
-            z = reference.scores(iterates[i][k], x[i : i + 1], loss)
-            value, slope = reference.LOSSES[loss](z, y[i : i + 1])
-            gradient = (slope.T @ x[i : i + 1]).reshape(-1)
-            lost += value.sum()
-            squares += gradient @ h @ gradient
-        for other in (0.1, 1.0):  # comparators: the minimizers near and far, and random ones
-            star = proximal(x, y, phi, other * np.eye(n), loss)[0]
-            for comparator in (star, star + 0.3 * rng.standard_normal(n), phi):
-                away = comparator - phi
-                best = reference.LOSSES[loss](reference.scores(comparator, x, loss), y)[0].sum()
-                bound = 0.5 * away @ np.linalg.solve(h, away) + 0.5 * squares
-                assert lost - best <= bound + 1e-9
-
-
-def test_the_bound_is_that_of_descent(rng):
-    """`regret_upper_bound` of OGD at these rates, given the gradients of the leader's iterates."""
-    rates, phi, star = 0.1 + rng.random(3), np.zeros((1, 3)), rng.standard_normal((1, 3))
-    squares = rng.random((1, 3))
-    run = af.TaskRun(phi, squares)
-    found = theory.regret_upper_bound(run, star, phi[0], af.OGD(rates))
-    assert found[0] == pytest.approx(0.5 * (star**2 / rates + squares * rates).sum())
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -9,6 +9,7 @@ from .bounds import regret_upper_bound
 from .full_matrix import FullMatrixLearner
 from .hindsight import Hindsight, best_in_hindsight, regret
 from .initialization import InitializationExperts, dynamic_regret, dynamic_regret_bound
+from .leader import follow_the_leader
 from .matrix_run import FullMatrixRun
 from .scale import ScaleLearner
 from .similarity import task_similarity
@@ -27,6 +28,7 @@ __all__ = [
     "best_in_hindsight",
     "dynamic_regret",
     "dynamic_regret_bound",
+    "follow_the_leader",
     "regret",
     "regret_upper_bound",
     "task_similarity",

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from .. import _check, _core
 from .._check import Float64Array
 from .._deprecated import renamed_arguments
+from ..proximal import Proximal
 from ..rules import EG, OGD, AdaGrad, ArubaPlusPlus, Rule
 from ..statistics import TaskRun
 from .hindsight import Hindsight
@@ -66,6 +67,7 @@ def regret_upper_bound(
         ArubaPlusPlus        sum_j D_j^2 sqrt(g_j + coef sum grad_j^2) / (2 sqrt(b_j))
                              + 1/2 sqrt(b_j / g_j) sum grad_j^2
         EG                   KL(theta*, phi) / eta + eta/2 sum |grad|_inf^2
+        Proximal             as OGD with a rate each, coef times its rates
 
     where D_j bounds |theta_{i,j} - theta*_j| over the steps: `diameter`, or
     |phi_j - theta*_j| plus the farthest that the task's gradients can have carried the iterate.
@@ -74,13 +76,14 @@ def regret_upper_bound(
     hope for.
 
     Args:
-        run: Result of `run_tasks`, of which only the squared gradients count.
+        run: Result of `run_tasks`, of which only the squared gradients count; for Proximal of
+            `follow_the_leader`, which has those that the rule meets online.
         best: Result of `best_in_hindsight`, or any comparators [n_tasks, n_parameters].
         phi: Where the tasks started, [n_parameters] or [n_tasks, n_parameters].
         rule: The rule they were run with.
         form: "tight" as above, or "blog": without the 1/2 at the gradients of `OGD` with a rate
-            each; with one rate, with `lipschitz`^2 times the steps in place of half the
-            gradients.
+            each, and of `Proximal`; with one rate, with `lipschitz`^2 times the steps in place of
+            half the gradients.
         n_steps: Steps of every task, [n_tasks] or a number; needed for the blog's form with one
             rate, and for AdaGrad and ArubaPlusPlus without `diameter`.
         lipschitz: Bound on the norm of a gradient, > 0, for the blog's form with one rate.
@@ -182,9 +185,18 @@ def _native(rule: object, n: int) -> tuple[str, float | Float64Array, float | Fl
         each = np.require(rule.learning_rate, np.float64, "C")
         _check.shape(_NAME, "rule", each, (n,))
         return "ogd", each, 0.0
+    if isinstance(rule, Proximal):
+        each = rule._scaled(n)
+        if each.ndim == 2:
+            raise ValueError(
+                f"{_NAME}: `rule` must have a rate for each parameter: got a matrix, whose bound "
+                "asks for more than squares of gradients, expected Proximal of a vector or a number"
+            )
+        _check.finite(_NAME, "rule", each, above=0.0)
+        return "ogd", each, 0.0
     raise TypeError(
         f"{_NAME}: `rule` must be a within-task rule with a bound: got {type(rule).__name__}, "
-        "expected OGD, AdaGrad, ArubaPlusPlus or EG"
+        "expected OGD, AdaGrad, ArubaPlusPlus, EG or Proximal"
     )
 
 
