@@ -155,7 +155,7 @@ def test_a_call_is_the_same_every_time():
 
 def test_every_entry_is_drawn_and_every_public_name_has_one():
     calls = Calls(SEED, frameworks=False)
-    drawn = [calls.drawn(number, wild=False)[:2] for number in range(1000)]
+    drawn = [calls.drawn(number, wild=False)[:2] for number in range(2000)]
     assert {name for name, _ in drawn} == {entry.__name__ for entry in ENTRIES}
     called = {getattr(call.function, "__name__", None) for _, call in drawn}
     folder = Path(__file__).parent / "fuzz"

@@ -10,7 +10,7 @@ import aruba_fast as af
 from aruba_fast import theory
 
 from .calls import Call
-from .entries import LOSSES, drawn_run, run_options, tasks_of
+from .entries import LOSSES, drawn_run, n_parameters, run_options, tasks_of
 from .learners import learner_of
 
 
@@ -58,6 +58,14 @@ def regret_upper_bound(draw):
     }
     args = [run, draw.normals(run.theta_hat.shape, float), phi, rule]
     return Call(theory.regret_upper_bound, args, kwargs)
+
+
+def follow_the_leader(draw):
+    _host(draw)
+    loss = draw.choice(LOSSES)
+    some = tasks_of(draw, loss)
+    phi = draw.normals(n_parameters(loss, some.n_features), some.dtype)
+    return Call(theory.follow_the_leader, [some, phi, af.Proximal(draw.positive())], {"loss": loss})
 
 
 def task_similarity(draw):
@@ -236,4 +244,5 @@ ENTRIES = (
     *(best_in_hindsight, regret, regret_upper_bound, task_similarity, transfer_risk),
     *(scale_learner, scale_methods, initialization_experts, experts_methods, dynamic),
     *(simplex_learner, simplex_methods, full_matrix_learner, full_matrix_methods, meta_average),
+    follow_the_leader,
 )

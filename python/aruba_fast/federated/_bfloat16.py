@@ -9,7 +9,7 @@ from .._check import Float64Array
 _DIGITS, _LEAST = 8, -133
 
 
-def rounded(values: Float64Array, rng: np.random.Generator) -> Float64Array:
+def rounded(values: Float64Array, rng: "np.random.Generator") -> Float64Array:
     """One of the two neighbours in bfloat16, so that the mean of what comes is the value itself."""
     exponent = np.maximum(np.frexp(values)[1] - _DIGITS, _LEAST)
     steps = np.floor(np.ldexp(values, -exponent) + rng.random(values.shape))

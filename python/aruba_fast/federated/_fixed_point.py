@@ -68,6 +68,7 @@ class FixedPoint:
     clip: float = 8.0
     most_weight: float = 1.0
 
+    @np.errstate(all="ignore")
     def __post_init__(self) -> None:
         name = "FixedPoint"
         spread = _check.float64_array(name, "spread", self.spread, "[2, n_parameters]")
@@ -84,8 +85,7 @@ class FixedPoint:
             )
         for field in ("clip", "most_weight"):
             object.__setattr__(self, field, _check.positive(name, field, getattr(self, field)))
-        with np.errstate(over="ignore", under="ignore"):
-            steps, sums = self.step, clients * self._most()
+        steps, sums = self.step, clients * self._most()
         if not (np.isfinite(sums).all() and (steps > 0.0).all()):
             raise ValueError(
                 f"{name}: `clip` must leave all steps and sums within float64: got {self.clip:g} "
@@ -93,6 +93,7 @@ class FixedPoint:
             )
 
     @classmethod
+    @np.errstate(all="ignore")
     def of(
         cls,
         learner: MetaLearner,
@@ -160,6 +161,7 @@ class FixedPoint:
         of_delta = self.most_weight * np.sqrt(2.0 * self.clip * self.spread[0])
         return np.stack([*(self.clip * self.spread), of_delta])
 
+    @np.errstate(all="ignore")
     def encode(self, reply: Reply, *, seed: int | None = None) -> tuple[NDArray[np.uint32], float]:
         """Returns a reply as words, and the share of its numbers that were clipped.
 
@@ -193,6 +195,7 @@ class FixedPoint:
         words = np.concatenate([steps, reply.counts]).astype(np.uint32)
         return words, float((inside != ratios).mean())
 
+    @np.errstate(all="ignore")
     def decode(self, total: NDArray[np.uint32], version: int) -> Reply:
         """Returns the sum of the replies whose words were added.
 

@@ -64,6 +64,7 @@ class Reply:
     counts: Int64Array
     version: int
 
+    @np.errstate(all="ignore")
     def __init__(self, statistics: TaskStatistics, phi: ArrayLike, version: int) -> None:
         if not isinstance(statistics, TaskStatistics):
             raise TypeError(
@@ -77,9 +78,8 @@ class Reply:
             )
         start = _phi_of("Reply", phi, statistics.sums.shape[2])
         number = _check.integer("Reply", "version", version, 0, _MOST_VERSION)
-        with np.errstate(over="ignore", invalid="ignore"):
-            moved = _pairs.times(_weighed(statistics.weight_sum), -start)
-            delta = _pairs.plus(statistics.sums[2], moved)
+        moved = _pairs.times(_weighed(statistics.weight_sum), -start)
+        delta = _pairs.plus(statistics.sums[2], moved)
         if not np.isfinite(delta).all():
             raise ValueError(
                 "Reply: `phi` must lie where the tasks started: got one from which they are "
@@ -140,6 +140,7 @@ class Reply:
         values: Float64Array = self.sums[index].sum(axis=0)
         return values
 
+    @np.errstate(all="ignore")
     def statistics(self, phi: ArrayLike, *, share: float = 1.0) -> TaskStatistics:
         """What the tasks would have told, had they gone as far from another phi.
 
@@ -175,8 +176,7 @@ class Reply:
         weight, delta = self.weight_sum, self.sums[2]
         if part != 1.0:
             weight, delta = _pairs.times(weight, part), _pairs.times(delta, part)
-        with np.errstate(over="ignore", invalid="ignore"):
-            theta_sum = _pairs.plus(_pairs.times(_weighed(weight), start), delta)
+        theta_sum = _pairs.plus(_pairs.times(_weighed(weight), start), delta)
         sums = np.stack([*self.sums[:2], theta_sum])
         return TaskStatistics(sums, weight, self.n_tasks, self.n_skipped)
 
@@ -205,6 +205,7 @@ class Reply:
 
     # ---- bytes ----
 
+    @np.errstate(all="ignore")
     def to_bytes(self, form: str = "pairs", *, seed: int | None = None) -> bytes:
         """Returns the reply as a safetensors file, with a checksum.
 
@@ -240,8 +241,7 @@ class Reply:
             values: Float64Array = self.sums.sum(axis=1)
             if form == "bfloat16":
                 values = _bfloat16.rounded(values, np.random.default_rng(seed))
-            with np.errstate(over="ignore", under="ignore"):
-                narrow = values.astype(np.float32)
+            narrow = values.astype(np.float32)
             if not np.isfinite(narrow).all():
                 raise ValueError(
                     f"{name}: `form` must hold the sums: got {form!r} for one of "
@@ -251,6 +251,7 @@ class Reply:
         return checkpoint.to_bytes(arrays, {"form": form, "version": self.version}, _KIND)
 
     @classmethod
+    @np.errstate(all="ignore")
     def from_bytes(cls, data: bytes) -> "Reply":
         """Reads what `to_bytes` wrote.
 

@@ -13,6 +13,7 @@ from ..tasks import Tasks
 _NAME = "follow_the_leader"
 
 
+@np.errstate(all="ignore")
 def follow_the_leader(tasks: Tasks, phi: ArrayLike, rule: Proximal, *, loss: str) -> TaskRun:
     """Runs tasks online by the proximal rule: a row meets the best parameters for those before it.
 
@@ -69,6 +70,5 @@ def follow_the_leader(tasks: Tasks, phi: ArrayLike, rule: Proximal, *, loss: str
         assert row.loss is not None
         grad_sq[now] += row.grad_sq
         losses[now] += row.loss
-    with np.errstate(over="ignore"):
-        squares = grad_sq.astype(tasks.dtype, copy=False)
+    squares = grad_sq.astype(tasks.dtype, copy=False)
     return TaskRun(whole.theta_hat, squares, None, losses, whole.weight)
