@@ -124,14 +124,12 @@ class ProximalTask {
         known[r * stride + r] += 1;
       }
     const double sign = newton_.by_rows() ? 1 : -1;
-    solve_rows(k, p_.scaled, !newton_.by_rows(), [](const double*) {});
+    solve_rows(k, p_.scaled, !newton_.by_rows());
     add_gram(p_.scaled, p_.np, &sign, 0, k, n, known, stride, p_.stop());
   }
 
-  // rows := C^-1 rows, k of them, of p.np numbers; body(row) for each that is done. Of a triangle
-  // row r ends at r.
-  template <class Body>
-  void solve_rows(std::int64_t k, double* rows, bool is_triangle, Body body) {
+  // rows := C^-1 rows, k of them, of p.np numbers. Of a triangle row r ends at r.
+  void solve_rows(std::int64_t k, double* rows, bool is_triangle) {
     for (std::int64_t r = 0; r < k && !p_.stopped_after(p_.n * (p_.n / 2 + r)); ++r) {
       double* const own = rows + r * p_.np;
       const double* const factor = p_.matrix + r * matrix_stride(k);
@@ -139,7 +137,6 @@ class ProximalTask {
         axpy(is_triangle ? s + 1 : p_.n, -factor[s], rows + s * p_.np, own);
       const Doubles inverse(1 / factor[r]);
       over(p_.n, [&](std::int64_t j) { store(own + j, load(own + j) * inverse); });
-      body(own);
     }
   }
 
@@ -196,8 +193,8 @@ class ProximalTask {
     for (std::int64_t c = 0; c < p_.q; ++c)
       for (std::int64_t i = 0; i < p_.m; ++i)
         scaled_features(c, i, p_.scaled + (c * p_.m + i) * p_.np);
-    solve_rows(newton_.n_scores(), p_.scaled, false,
-               [&](const double* row) { add_squares(1, row); });
+    solve_rows(newton_.n_scores(), p_.scaled, false);
+    for (std::int64_t r = 0; r < newton_.n_scores(); ++r) add_squares(1, p_.scaled + r * p_.np);
   }
 
   // The same as that of S_x^T S_x - S_x^T S (I + S^T S)^-1 S^T S_x; S^T S_x takes the place of the
@@ -212,7 +209,8 @@ class ProximalTask {
         for (std::int64_t k = 0; k < p_.n; ++k) axpy(p_.n, own[k], p_.trial, product + k * p_.np);
         add_squares(1, p_.trial);
       }
-    solve_rows(p_.n, product, false, [&](const double* row) { add_squares(-1, row); });
+    solve_rows(p_.n, product, false);
+    for (std::int64_t r = 0; r < p_.n; ++r) add_squares(-1, product + r * p_.np);
   }
 
   // Row (c, i) of S_x: sqrt(W) x, of the softmax sqrt(w p_c) (e_c - p) (x) x.

@@ -252,10 +252,7 @@ def _of_statsmodels(results: Results, kind: str) -> str:
 
 def page_of_seconds(results: dict[str, Results]) -> list[str]:
     """The lines of a table of seconds in Markdown."""
-    methods = (
-        *(OURS, *ONLINE, *FASTEST),
-        *(POOLED, REPTILE, ALONE, BOOSTING),
-    )
+    methods = (OURS, *ONLINE, *FASTEST, POOLED, REPTILE, ALONE, BOOSTING)
     lines = [
         "| table | people | rows | features | " + " | ".join(methods) + " |",
         "|---" * (4 + len(methods)) + "|",

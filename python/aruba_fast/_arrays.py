@@ -256,10 +256,11 @@ def frozen(array: Any) -> NDArray[Any]:
 
 def all_moved(function: str, arrays: Mapping[str, Any], device: object) -> dict[str, Any]:
     """Returns copies of arrays by name on another device, "cpu", "cuda" or "cuda:1"."""
-    if isinstance(device, str) and device == "cpu":
+    named = device if isinstance(device, str) else ""
+    if named == "cpu":
         return {name: np.array(host(array)) for name, array in arrays.items()}
-    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
-    if kind != "cuda" or not (number.isdecimal() or device == "cuda"):
+    kind, _, number = named.partition(":")
+    if kind != "cuda" or not (number.isdecimal() or named == "cuda"):
         plain = device is None or isinstance(device, (str, int, float))
         got = repr(device) if plain else type(device).__name__
         raise ValueError(

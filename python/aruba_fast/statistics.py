@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _arrays, _check
-from ._check import Float64Array, FloatArray, Int64Array
+from ._check import Float64Array, FloatArray
+from ._sums import Sums
 
 # An update adds a term of the smoothing for every task: a second for 2^28 of them.
 _MOST_TASKS = 2**32
@@ -84,7 +85,7 @@ class TaskRun:
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class TaskStatistics:
+class TaskStatistics(Sums):
     """All that a meta-learner needs to know of a set of tasks; `+` merges two sets.
 
         distance  = sum_k 1/2 (theta_hat_k - phi)^2
@@ -120,10 +121,6 @@ class TaskStatistics:
         >>> part.distance
         array([2., 2., 2.])
     """
-
-    sums: Float64Array
-    weight_sum: Float64Array
-    counts: Int64Array
 
     def __init__(
         self, sums: ArrayLike, weight_sum: ArrayLike, n_tasks: int, n_skipped: int
@@ -169,16 +166,6 @@ class TaskStatistics:
         return self.sums, self.weight_sum, self.counts
 
     @property
-    def n_tasks(self) -> int:
-        """Number of tasks in the sums; on a CUDA device, asking waits for it."""
-        return int(self.counts[0])
-
-    @property
-    def n_skipped(self) -> int:
-        """Number of tasks that were left out because they were not finite; asked as `n_tasks`."""
-        return int(self.counts[1])
-
-    @property
     def device(self) -> str:
         """Where the sums live: "cpu", or "cuda:0" and so on."""
         return _arrays.device_of(self.sums)
@@ -211,29 +198,9 @@ class TaskStatistics:
         return {name: value for name, value in vars(self).items() if name not in own}
 
     @property
-    def distance(self) -> Float64Array:
-        """Sum over tasks of 1/2 (theta_hat - phi)^2, float64 [n_parameters]."""
-        return self._rounded(0)
-
-    @property
-    def grad_sq(self) -> Float64Array:
-        """Sum over tasks of their squared gradients, float64 [n_parameters]."""
-        return self._rounded(1)
-
-    @property
     def theta_sum(self) -> Float64Array:
         """Weighted sum of the tasks' last iterates, float64 [n_parameters]."""
         return self._rounded(2)
-
-    @property
-    def weight(self) -> float:
-        """Sum of the weights."""
-        return float(self.weight_sum[0] + self.weight_sum[1])
-
-    def _rounded(self, index: int) -> Float64Array:
-        with _arrays.beside(self.sums):
-            result: Float64Array = self.sums[index, 0] + self.sums[index, 1]
-        return result
 
     def __add__(self, other: object) -> "TaskStatistics":
         if not isinstance(other, TaskStatistics):
@@ -243,10 +210,6 @@ class TaskStatistics:
         merged = tuple(_arrays.owned(part) for part in self._parts())
         _arrays.native(self.sums).merge_statistics(merged, other._parts())
         return TaskStatistics._of(*merged)
-
-    def __radd__(self, other: object) -> "TaskStatistics":
-        # sum() starts from the integer 0
-        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
         copies = tuple(part.copy() for part in self._parts())

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arrays, _check, _core
 from .._check import Float64Array, Int64Array
+from .._sums import Sums
 from ..statistics import TaskStatistics
 from . import _bfloat16, _pairs
 
@@ -17,7 +18,7 @@ _KIND = "Reply"
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Reply:
+class Reply(Sums):
     """What some tasks that started from one phi tell of themselves: sums of deltas from it.
 
         distance = sum_k 1/2 (theta_hat_k - phi)^2
@@ -59,9 +60,6 @@ class Reply:
         array([3., 1.])
     """
 
-    sums: Float64Array
-    weight_sum: Float64Array
-    counts: Int64Array
     version: int
 
     @np.errstate(all="ignore")
@@ -102,43 +100,14 @@ class Reply:
         return reply
 
     @property
-    def n_tasks(self) -> int:
-        """Number of tasks in the sums."""
-        return int(self.counts[0])
-
-    @property
-    def n_skipped(self) -> int:
-        """Number of tasks that were left out because they were not finite."""
-        return int(self.counts[1])
-
-    @property
     def n_parameters(self) -> int:
         """Number of coordinates."""
         return int(self.sums.shape[2])
 
     @property
-    def weight(self) -> float:
-        """Sum of the weights."""
-        return float(self.weight_sum.sum())
-
-    @property
-    def distance(self) -> Float64Array:
-        """Sum over the tasks of 1/2 (theta_hat - phi)^2, float64 [n_parameters]."""
-        return self._rounded(0)
-
-    @property
-    def grad_sq(self) -> Float64Array:
-        """Sum over the tasks of their squared gradients, float64 [n_parameters]."""
-        return self._rounded(1)
-
-    @property
     def delta(self) -> Float64Array:
         """Weighted sum of theta_hat - phi, float64 [n_parameters]."""
         return self._rounded(2)
-
-    def _rounded(self, index: int) -> Float64Array:
-        values: Float64Array = self.sums[index].sum(axis=0)
-        return values
 
     @np.errstate(all="ignore")
     def statistics(self, phi: ArrayLike, *, share: float = 1.0) -> TaskStatistics:
@@ -192,10 +161,6 @@ class Reply:
         merged = (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
         _core.merge_statistics(merged, (other.sums, other.weight_sum, other.counts))
         return Reply._of(*merged, self.version)
-
-    def __radd__(self, other: object) -> "Reply":
-        # sum() starts from the integer 0
-        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __repr__(self) -> str:
         return (
