@@ -68,6 +68,20 @@ def test_tasks_with_a_matrix_of_rates(loss, options, rng):
         np.testing.assert_allclose(learner.H @ g @ learner.H, b, atol=1e-9)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_batch_larger_than_any_task_is_the_task(weighted, rng):
+    tasks = pack([task_data("squared", rng, m, 3) for m in (2, 5, 1)], np.float64)
+    if weighted:
+        weights = 0.5 + rng.random(tasks.n_rows)
+        tasks = af.Tasks(tasks.x, tasks.y, np.append(0, tasks.stops), row_weights=weights)
+    learner = theory.FullMatrixLearner(np.zeros(3), learning_rate=0.1)
+    runs = [
+        learner.run(tasks, loss="squared", batch_size=size, n_epochs=2) for size in (5, 2**63 - 1)
+    ]
+    for name in ("theta_hat", "loss", "grad_norm_sq"):
+        np.testing.assert_array_equal(*(getattr(run, name) for run in runs), err_msg=name)
+
+
 def test_a_matrix_of_rates_is_ogd_in_other_coordinates(rng):
     """With the features multiplied by H^(1/2), H is the identity: the native engine as oracle."""
     pieces = [task_data("logistic", rng, m, 4) for m in (9, 20)]

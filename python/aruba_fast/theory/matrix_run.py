@@ -74,7 +74,8 @@ def run_full_matrix(
             for i in range(int(n_steps.max())):
                 now = np.flatnonzero(n_steps > i)
                 starts = tasks._starts[now] + i * size
-                batch = tasks._view(starts, np.minimum(starts + size, tasks._stops[now]))
+                left = tasks._stops[now] - starts
+                batch = tasks._view(starts, starts + np.minimum(size, left))
                 # One step of rate 1 leaves the gradient behind; the loss is the engine's.
                 one = run_tasks(batch, theta[now], OGD(1.0), loss=loss, batch_size=size)
                 assert one.loss is not None
