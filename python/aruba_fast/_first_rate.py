@@ -22,15 +22,21 @@ _MOST_SCORE = 30.0
 _NEAR = 0.99
 
 
+def is_limit(loss: str) -> bool:
+    """Whether the rate is the least of what each row allows, so that parts of rows can be asked."""
+    return loss in _CURVATURE
+
+
 def first_rate(
     tasks: Iterable[Tasks], loss: str, phi: NDArray[Any], *, proximal: bool = False
-) -> float:
+) -> float | None:
     """Returns the largest rate at which no single row's step from `phi` goes too far.
 
     Or, for the proximal rule, that at which a row of mean length weighs as much as the start does,
-    in the mean over the parameters. `MetaLearner.first_rate` tells by which equations. Whatever the
-    processor, the same bits: sums are over a leading axis, which NumPy takes in order, and over
-    blocks of rows that do not depend on the chunks in which the tasks come.
+    in the mean over the parameters. `MetaLearner.first_rate` tells by which equations. None where
+    no row has any length. Whatever the processor, the same bits: sums are over a leading axis,
+    which NumPy takes in order, and over blocks of rows that do not depend on the chunks in which
+    the tasks come.
     """
     steepest, distance, n_rows = 0.0, 0.0, 0
     bent, n_bent, n_features = 0.0, 0, 1
@@ -62,7 +68,9 @@ def first_rate(
     limits = np.finfo(phi.dtype)
     mean = distance / n_rows if n_rows and distance > 0.0 else 1.0
     most = bent / (n_bent * n_features) if proximal and n_bent else steepest
-    rate = mean / most if most > 0.0 else 1.0
+    if not most > 0.0:
+        return None
+    rate = mean / most
     # A rate of the parameters' type: whatever is found is what the tasks are run with.
     return float(phi.dtype.type(min(max(rate, float(limits.tiny)), float(limits.max))))
 

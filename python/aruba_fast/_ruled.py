@@ -73,7 +73,8 @@ class Ruled(Saved):
             tasks = Chunks(name, tasks)
             tasks.require(check)
         with self._lock:
-            rate = first_rate(tasks, loss, self.phi, proximal=rule == "proximal")
+            found = first_rate(tasks, loss, self.phi, proximal=rule == "proximal")
+            rate = 1.0 if found is None else found
             if not self._hyper.knows_rate and not self.n_tasks:
                 self._start(rate)
         return rate

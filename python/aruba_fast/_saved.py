@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from . import _arrays
 from ._learned import OWN, Learned
 from ._state import ARRAYS, Hyperparameters, check_arrays, completed
@@ -47,16 +49,21 @@ class Saved(Learned):
             ...     af.MetaLearner.load(f"{folder}/learner.safetensors").decay
             0.5
         """
+        arrays, values = self._stored("MetaLearner.save")
+        # Half of the time that importing this package would take is for files and checksums.
+        from . import checkpoint
+
+        checkpoint.write(path, arrays, values)
+
+    def _stored(self, function: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """What a file has of a learner: arrays, and what JSON can hold."""
         copies = zip(ARRAYS, self._read(*ARRAYS), strict=True)
         arrays = {name: _arrays.host(array) for name, array in copies}
         try:
             check_arrays(arrays, self._hyper)
         except ValueError as error:
-            raise ValueError(f"MetaLearner.save: {error}") from None
-        # Half of the time that importing this package would take is for files and checksums.
-        from . import checkpoint
-
-        checkpoint.write(path, arrays, asdict(self._hyper) | self._stored_attributes())
+            raise ValueError(f"{function}: {error}") from None
+        return arrays, asdict(self._hyper) | self._stored_attributes()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Self":
@@ -80,17 +87,29 @@ class Saved(Learned):
         try:
             known = [*(field.name for field in fields(Hyperparameters)), _ATTRIBUTES]
             arrays, values, checksum = checkpoint.read(name, known=known)
-            attributes = _checked_attributes(cls, values)
-            hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != _ATTRIBUTES})
-            check_arrays(completed(arrays), hyper)
+            state = cls._checked_state(arrays, values)
             checkpoint.require_whole(arrays, values, checksum)
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"MetaLearner.load: `path` must be a checkpoint of a MetaLearner: "
                 f"got {name!r}, which is refused: {error}"
             ) from None
+        return cls._restored(state)
+
+    @classmethod
+    def _checked_state(
+        cls, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        """The state of what `_stored` gave; raises a ValueError if it cannot be one."""
+        attributes = _checked_attributes(cls, values)
+        hyper = Hyperparameters.stored({k: v for k, v in values.items() if k != _ATTRIBUTES})
+        check_arrays(completed(arrays), hyper)
+        return asdict(hyper), arrays, attributes
+
+    @classmethod
+    def _restored(cls, state: tuple[Any, ...]) -> "Self":
         learner = cls.__new__(cls)
-        Learned.__setstate__(learner, (asdict(hyper), arrays, attributes))
+        Learned.__setstate__(learner, state)
         return learner
 
     def _stored_attributes(self) -> dict[str, Any]:

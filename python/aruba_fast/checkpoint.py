@@ -19,6 +19,7 @@ __all__ = [
     "OtherKindError",
     "checked_path",
     "from_bytes",
+    "kind_of",
     "read",
     "replace",
     "require_whole",
@@ -128,9 +129,7 @@ def from_bytes(
     from safetensors.numpy import load
 
     try:
-        arrays = load(data)
-        n_header = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + n_header]).get("__metadata__") or {}
+        arrays, metadata = load(data), _metadata(data)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"damaged or not a safetensors file ({type(error).__name__}: {error})"
@@ -144,6 +143,19 @@ def from_bytes(
     # Copies: what safetensors returns may be read-only or unaligned.
     copies = {name: np.array(values) for name, values in arrays.items()}
     return copies, header["hyperparameters"], header["sha256"]
+
+
+def kind_of(data: bytes) -> str | None:
+    """The kind that bytes say they are of, not yet checked; None where they say nothing."""
+    try:
+        return str(json.loads(_metadata(data)["aruba_fast"])["kind"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    n_header = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + n_header]).get("__metadata__") or {}
 
 
 def _header(metadata: dict[str, str], expected: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from . import _arrays, _check, _divergence
 from ._check import Float64Array
 from ._ruled import Ruled
 from ._state import Hyperparameters, initial_arrays
-from .statistics import TaskRun, TaskStatistics
+from .statistics import TaskRun, TaskStatistics, checked_weights
 from .tasks import Tasks
 
 MetaStep: TypeAlias = float | Callable[[int], float | None] | None
@@ -164,36 +164,16 @@ class MetaLearner(Ruled):
     def _statistics(self, run: TaskRun, weights: Float64Array | None) -> TaskStatistics:
         limits = ("rate", "limit") if self._hyper.average_task else ()
         phi, *limited = self._read("phi", *limits)
-        into = (
-            _arrays.zeros((3, 2, len(phi)), np.float64, phi),
-            _arrays.zeros(2, np.float64, phi),
-            _arrays.zeros(2, np.int64, phi),
-        )
-        _arrays.native(phi).add_round(run.theta_hat, run.grad_sq, phi, weights, into, *limited)
-        return TaskStatistics._of(*into)
+        return TaskStatistics._of_round(run, phi, weights, *limited)
 
     def _weights(self, name: str, run: TaskRun, weights: ArrayLike | None) -> Float64Array | None:
         """The weights as float64 where this learner is; native code looks at all else."""
-        phi = self._arrays["phi"]
         if not isinstance(run, TaskRun):
             raise TypeError(
                 f"{name}: `run` must be a TaskRun: got {_check.shown(run)}, "
                 f"expected {_REMEDIES.get(type(run), 'af.TaskRun(theta_hat, grad_sq)')}"
             )
-        _check.together(name, "run", run.theta_hat, "phi", phi)
-        if weights is None:
-            return None
-        if isinstance(weights, str):
-            raise TypeError(
-                f"{name}: `weights` must be an array: got {_check.shown(weights)}, "
-                "expected run.weight for the numbers of rows"
-            )
-        weights = _check.float64_array(name, "weights", weights, "[n_tasks]")
-        if isinstance(weights, np.ndarray) and self.device != "cpu":
-            _check.weights(name, "weights", weights)  # on a device nobody could say so any more
-            weights = _arrays.moved(weights, phi)
-        _check.together(name, "weights", weights, "phi", phi)
-        return weights
+        return checked_weights(name, run, weights, self._arrays["phi"])
 
     def apply(self, statistics: TaskStatistics, meta_step: MetaStep = None) -> None:
         """Learns from the merged statistics of one round: changes this learner.

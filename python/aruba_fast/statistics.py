@@ -84,6 +84,26 @@ class TaskRun:
         )
 
 
+def checked_weights(
+    function: str, run: TaskRun, weights: ArrayLike | None, phi: FloatArray
+) -> Float64Array | None:
+    """The weights of tasks as float64 where `phi` is; native code looks at all else."""
+    _check.together(function, "run", run.theta_hat, "phi", phi)
+    if weights is None:
+        return None
+    if isinstance(weights, str):
+        raise TypeError(
+            f"{function}: `weights` must be an array: got {_check.shown(weights)}, "
+            "expected run.weight for the numbers of rows"
+        )
+    weights = _check.float64_array(function, "weights", weights, "[n_tasks]")
+    if isinstance(weights, np.ndarray) and _arrays.device_of(phi) != "cpu":
+        _check.weights(function, "weights", weights)  # on a device nobody could say so any more
+        weights = _arrays.moved(weights, phi)
+    _check.together(function, "weights", weights, "phi", phi)
+    return weights
+
+
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class TaskStatistics(Sums):
     """All that a meta-learner needs to know of a set of tasks; `+` merges two sets.
@@ -160,6 +180,19 @@ class TaskStatistics(Sums):
             _check.finite("TaskStatistics", "sums", result.sums)
             _check.finite("TaskStatistics", "weight_sum", result.weight_sum)
         return result
+
+    @classmethod
+    def _of_round(
+        cls, run: TaskRun, phi: FloatArray, weights: Float64Array | None, *limited: NDArray[Any]
+    ) -> "TaskStatistics":
+        """The sums of tasks that were run from `phi`; `limited`: the rates, and how far they go."""
+        into = (
+            _arrays.zeros((3, 2, len(phi)), np.float64, phi),
+            _arrays.zeros(2, np.float64, phi),
+            _arrays.zeros(2, np.int64, phi),
+        )
+        _arrays.native(phi).add_round(run.theta_hat, run.grad_sq, phi, weights, into, *limited)
+        return cls._of(*into)
 
     def _parts(self) -> tuple[NDArray[Any], ...]:
         """What native code takes and sums up."""

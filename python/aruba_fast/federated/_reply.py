@@ -10,10 +10,9 @@ from .. import _arrays, _check, _core
 from .._check import Float64Array, Int64Array
 from .._sums import Sums
 from ..statistics import TaskStatistics
-from . import _bfloat16, _pairs
+from . import _bfloat16, _pairs, _wire
 
 _FORMS = ("pairs", "float32", "bfloat16")
-_MOST_VERSION = 2**63 - 1
 _KIND = "Reply"
 
 
@@ -75,7 +74,7 @@ class Reply(Sums):
                 f"{statistics.device}, expected statistics.to('cpu')"
             )
         start = _phi_of("Reply", phi, statistics.sums.shape[2])
-        number = _check.integer("Reply", "version", version, 0, _MOST_VERSION)
+        number = _check.integer("Reply", "version", version, 0, _wire.MOST_VERSION)
         moved = _pairs.times(_weighed(statistics.weight_sum), -start)
         delta = _pairs.plus(statistics.sums[2], moved)
         if not np.isfinite(delta).all():
@@ -195,8 +194,6 @@ class Reply(Sums):
             >>> [len(reply.to_bytes(form)) // 1000 for form in ("pairs", "float32", "bfloat16")]
             [48, 12, 6]
         """
-        from .. import checkpoint
-
         name = "Reply.to_bytes"
         _check.one_of(name, "form", form, _FORMS)
         arrays: dict[str, NDArray[Any]] = {"weight": self.weight_sum, "counts": self.counts}
@@ -213,7 +210,7 @@ class Reply(Sums):
                     f"{float(np.abs(values).max()):g}, expected 'pairs'"
                 )
             arrays["sums"] = narrow if form == "float32" else _bfloat16.words(values)
-        return checkpoint.to_bytes(arrays, {"form": form, "version": self.version}, _KIND)
+        return _wire.written(arrays, {"form": form, "version": self.version}, _KIND)
 
     @classmethod
     @np.errstate(all="ignore")
@@ -236,28 +233,17 @@ class Reply(Sums):
             ...     print(str(error)[:59])
             Reply.from_bytes: `data` must be what to_bytes wrote: it is
         """
-        from .. import checkpoint
+        return _wire.read("Reply.from_bytes", data, _KIND, cls._made)
 
-        name = "Reply.from_bytes"
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(
-                f"{name}: `data` must be bytes: got {_check.shown(data)}, "
-                "expected those of to_bytes"
-            )
-        try:
-            arrays, values, checksum = checkpoint.from_bytes(bytes(data), _KIND)
-            checkpoint.require_whole(arrays, values, checksum)
-            return cls._of(*_checked(arrays, values))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{name}: `data` must be what to_bytes wrote: it is refused: {error}"
-            ) from None
+    @classmethod
+    def _made(cls, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> "Reply":
+        return cls._of(*_checked(arrays, values))
 
 
 def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[Any, ...]:
     """The parts of a reply that was read, if they can be those of one."""
     form = _check.one_of("form", "form", values["form"], _FORMS)
-    version = _check.integer("version", "version", values["version"], 0, _MOST_VERSION)
+    version = _check.integer("version", "version", values["version"], 0, _wire.MOST_VERSION)
     sums, weight, counts = (arrays[name] for name in ("sums", "weight", "counts"))
     wanted = {"pairs": "float64", "float32": "float32", "bfloat16": "uint16"}[form]
     types = [array.dtype.name for array in (sums, weight, counts)]

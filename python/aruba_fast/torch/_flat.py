@@ -9,6 +9,7 @@ from .. import _arrays
 from .._search import Search
 from .._state import (
     ARRAYS,
+    AUTO,
     SIZES,
     Hyperparameters,
     block_of,
@@ -16,7 +17,9 @@ from .._state import (
     completed,
     initial_arrays,
 )
+from ..federated import Round
 from ..learner import MetaLearner
+from ..rules import OGD, ArubaPlusPlus
 from ..statistics import TaskStatistics
 
 # Tasks of a round wait here and are summed together, which reads each of them once; more than the
@@ -26,6 +29,7 @@ _TASKS_AT_LEAST = 8
 _BYTES = 1 << 28
 
 Block = tuple[int, Hyperparameters]
+Rule = OGD | ArubaPlusPlus
 
 
 class FlatState:
@@ -68,6 +72,7 @@ class FlatState:
         ]
         self.search = Search() if self.searched else None
         self.n_searched = 0  # tasks of the open round that did nothing else
+        self._followed: Round | None = None
 
     @classmethod
     def first(cls, phi: Any, blocks: Sequence[Block]) -> "FlatState":
@@ -153,6 +158,46 @@ class FlatState:
                 learner._start(float(first[k]))
         self.search = None if begun or first is not None else found or Search()
 
+    # ---- what another machine has learned ----
+
+    def follow(self, sent: Round) -> None:
+        """Takes a server's phi and rates; b, g and what was counted stay as they are."""
+        asks = sent.rule is None
+        if asks and len(self.searched) < len(self.blocks):
+            raise ValueError(
+                "MetaOptimizer.follow: `round` must know the rate of every group that was made "
+                "with a number for `learning_rate`: got one that asks for it, expected "
+                "learning_rate='auto'"
+            )
+        shortened = all(hyper.average_task for _, hyper in self.blocks)
+        if sent.limit not in (None, np.inf) and not shortened:
+            raise ValueError(
+                "MetaOptimizer.follow: `round` must come from a learner with a number for `zeta`, "
+                "as this has one: got one that shortens tasks, expected zeta='auto' here"
+            )
+        self.forget_round()
+        self._followed = sent
+        self.search = Search(n_passes=1) if asks else None
+        values = {"phi": sent.phi, "phi_master": sent.phi, "rate": sent.rates()}
+        for name, value in values.items():
+            own = self.arrays[name]
+            own[...] = _arrays.moved(value.astype(own.dtype), own)
+        # All blocks are one: their limits are added.
+        self.arrays["limit"].fill(0.0)
+        self.arrays["limit"][:1].fill(np.inf if sent.limit is None else sent.limit)
+
+    def searched_rate(self) -> float:
+        """The first rate that a search has found."""
+        return float(self.learners[0]._hyper.learning_rate)
+
+    def rules(self, coef: float | str | None) -> tuple[list[Rule], list[slice]]:
+        """The rules for new tasks, and what of the parameters each is for; none: the rates."""
+        if coef is None:
+            return [], []
+        if coef == AUTO and self._followed is not None and self._followed.personal is not None:
+            return [self._followed.personal], [slice(None)]
+        return [learner.rule(coef) for learner in self.learners], self.slices
+
     # ---- the round ----
 
     def _waiting(self) -> tuple[Any, Any, Any]:
@@ -187,7 +232,7 @@ class FlatState:
         Returns:
             Number of tasks of the round, and of those that were skipped; none on a CUDA device.
         """
-        self._untouched = False
+        self._untouched, self._followed = False, None
         self.search = None  # by tasks of another optimizer rates are known, too
         on_host = isinstance(self._sums, np.ndarray)
         before = self.arrays["counts"][0].copy() if on_host else np.zeros(2, np.int64)
@@ -257,6 +302,7 @@ class FlatState:
         for name, now in self.arrays.items():
             now[...] = _arrays.moved(host[name], now)
         self.forget_round()
+        self._followed = None
         for name, now in zip(names, self._round(), strict=True):
             if given:
                 now[...] = _arrays.moved(given[name], now)

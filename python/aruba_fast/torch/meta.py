@@ -13,9 +13,9 @@ from ..statistics import TaskStatistics
 from ._buffers import Buffers
 from ._errors import renamed
 from ._flat import FlatState
+from ._following import Following
 from ._groups import HYPERPARAMETERS, blocks_of, trainable
 from ._parameters import array, tensor
-from ._running import Running
 from .task import TaskOptimizer
 
 _NAME = "MetaOptimizer"
@@ -24,7 +24,7 @@ _REMEDY = "inputs of one scale, or a smaller `learning_rate` where one was given
 _STAYS = 2.0**96
 
 
-class MetaOptimizer(Running):
+class MetaOptimizer(Following):
     """Learns where a model starts a task, and how fast each of its weights moves, by ARUBA.
 
     The equations are those of `aruba_fast.MetaLearner` on the concatenation of all parameters that
@@ -230,7 +230,6 @@ class MetaOptimizer(Running):
             coef = _check.auto(name, "coef", coef, _check.non_negative)
         self._require_no_task(name)
         self._require_groups(name)
-        learners = self._flat.learners
         if self._flat.search is not None:
             raise ValueError(
                 f"{name}: the first learning rate must be known: got 'auto' and "
@@ -238,13 +237,13 @@ class MetaOptimizer(Running):
                 "it, or a number for `learning_rate`"
             )
         with self._parameters.beside(), torch.inference_mode(False):
-            rules = [] if coef is None else [learner.rule(coef) for learner in learners]
+            rules, slices = self._flat.rules(coef)
             plus = [rule for rule in rules if isinstance(rule, ArubaPlusPlus)]
             if not plus:
                 made = TaskOptimizer(self, self._step_rates, None, None)
             else:
                 weight = max(rule.coef for rule in plus)
-                rates = [tensor(self._flat.arrays["rate"][block]) for block in self._flat.slices]
+                rates = [tensor(self._flat.arrays["rate"][block]) for block in slices]
                 parts = [_b_and_g(*each, weight) for each in zip(rules, rates, strict=True)]
                 b, g = (
                     self._cast(name, key, torch.cat([part[i] for part in parts]))

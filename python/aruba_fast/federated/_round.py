@@ -1,0 +1,281 @@
+"""`Round`: what a server sends out, and all that a machine needs to run its tasks and to answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _arrays, _check
+from .._check import Float64Array, FloatArray
+from .._first_rate import first_rate, is_limit
+from .._value import Value
+from ..learner import MetaLearner
+from ..rules import OGD, ArubaPlusPlus
+from ..run import check_loss, check_tasks, check_type, run_tasks
+from ..statistics import TaskRun, TaskStatistics, checked_weights
+from ..tasks import Tasks
+from . import _wire
+from ._first_rate import FirstRate
+from ._reply import Reply
+
+_KIND = "Round"
+_REMEDY = "the server's learner, in host memory"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Round(Value):
+    """What a server sends to the machines of a round: a numbered phi, and how to run tasks from it.
+
+    With it a machine runs its tasks as the learner itself would have, to the bit: from `phi`, by
+    `rule`, and none counts for more than ten average ones (`limit`). 8 bytes a coordinate travel
+    for float32, 24 with the rule for new tasks.
+
+    Made by `Round.of`, or by a `Server`.
+
+    Attributes:
+        version: The number of phi, >= 0.
+        phi: Where tasks start, [n_parameters] float32 or float64, read-only.
+        rule: What they are trained with, `OGD`; None where the first rate is not known yet, and the
+            machines are asked for it.
+        limit: How far a task may spread at these rates; infinite in the first rounds, None for a
+            learner that shortens no task.
+        personal: The rule for new tasks, `ArubaPlusPlus`; None where it was not asked for.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> from aruba_fast.federated import Round
+        >>> learner = af.MetaLearner(np.zeros(2), learning_rate=0.5)
+        >>> received = Round.from_bytes(Round.of(learner, version=0).to_bytes())
+        >>> received
+        Round(version=0, n_parameters=2, dtype=float64, rule=OGD(learning_rate=float64[2] in ...
+        >>> tasks = af.Tasks([[[1.0, 0.0], [1.0, 0.0]]], [[1.0, 1.0]])
+        >>> received.answer(tasks, loss="squared")
+        Reply(version=0, n_tasks=1, n_skipped=0, n_parameters=2, weight=2)
+    """
+
+    version: int
+    phi: FloatArray
+    rule: OGD | None
+    limit: float | None
+    personal: OGD | ArubaPlusPlus | None = None
+
+    @classmethod
+    def of(cls, learner: MetaLearner, version: int, *, personal: bool = False) -> "Round":
+        """Takes a round from what a learner has learned.
+
+        Args:
+            learner: The server's, in host memory.
+            version: The number that its phi gets, >= 0.
+            personal: Also the rule for new tasks, to evaluate how well people are served.
+
+        Raises:
+            TypeError: An argument is of the wrong type.
+            ValueError: `version` is out of range.
+        """
+        name = "Round.of"
+        if not isinstance(learner, MetaLearner):
+            raise TypeError(
+                f"{name}: `learner` must be a MetaLearner: got {_check.shown(learner)}, "
+                f"expected {_REMEDY}"
+            )
+        if learner.device != "cpu":
+            raise TypeError(
+                f"{name}: `learner` must live in host memory: got one on {learner.device}, "
+                "expected learner.to('cpu')"
+            )
+        number = _check.integer(name, "version", version, 0, _wire.MOST_VERSION)
+        wanted = _check.boolean(name, "personal", personal)
+        with learner._lock:
+            known = learner.n_tasks > 0 or learner._hyper.knows_rate
+            phi, limit = learner._read("phi", "limit")
+            return cls._of(
+                version=number,
+                phi=_arrays.frozen(phi),
+                rule=OGD._of(learning_rate=learner.learning_rate) if known else None,
+                limit=float(limit[0]) if learner._hyper.average_task else None,
+                personal=learner.rule() if wanted and known else None,
+            )
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of coordinates."""
+        return len(self.phi)
+
+    def rates(self) -> FloatArray:
+        """The rate of every coordinate, [n_parameters] of the type of `phi`; zero: not known."""
+        rate = 0.0 if self.rule is None else self.rule.learning_rate
+        return np.broadcast_to(np.asarray(rate, self.phi.dtype), self.phi.shape).copy()
+
+    def reply(self, run: TaskRun | TaskStatistics, weights: ArrayLike | None = None) -> Reply:
+        """Sums tasks that were run from this phi by this rule into what is sent back.
+
+        Args:
+            run: The tasks, as `MetaLearner.statistics` takes them; or their sums, of
+                `MetaOptimizer.statistics` after `MetaOptimizer.follow`.
+            weights: As `MetaLearner.statistics`; None with sums, which have theirs.
+
+        Raises:
+            TypeError: An argument is of the wrong type.
+            ValueError: Sizes do not fit, or a weight is out of range.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Round
+            >>> sent = Round.of(af.MetaLearner(np.ones(2), learning_rate=0.1), version=4)
+            >>> sent.reply(af.TaskRun([[2.0, 1.0]], [[1.0, 1.0]]), weights=[3.0]).delta
+            array([3., 0.])
+        """
+        name = "Round.reply"
+        if isinstance(run, TaskStatistics):
+            if weights is not None:
+                raise ValueError(
+                    f"{name}: `weights` must be None where `run` has the sums: got "
+                    f"{_check.shown(weights)}, expected them where the tasks were run"
+                )
+            return Reply(run, self.phi, self.version)
+        if not isinstance(run, TaskRun):
+            raise TypeError(
+                f"{name}: `run` must be a TaskRun or TaskStatistics: got {_check.shown(run)}, "
+                "expected af.TaskRun(theta_hat, grad_sq)"
+            )
+        own = checked_weights(name, run, weights, self.phi)
+        limited = () if self.limit is None else (self.rates(), np.array([self.limit]))
+        statistics = TaskStatistics._of_round(run, self.phi, own, *limited)
+        return Reply(statistics, self.phi, self.version)
+
+    def answer(
+        self,
+        tasks: Tasks,
+        *,
+        loss: str,
+        weights: str | ArrayLike | None = "rows",
+        batch_size: int = 1,
+        n_epochs: int = 1,
+        radius: float | None = None,
+    ) -> Reply | FirstRate:
+        """Runs tasks with linear models as the server asks, and returns what to send back.
+
+        Args:
+            tasks: The tasks of this machine, of the type of `phi`, in host memory.
+            loss: Name of the loss, as in `run_tasks`.
+            weights: "rows" for the numbers of rows, as FedAvg has them; None for 1 each; or one
+                for each task.
+            batch_size: As `run_tasks`.
+            n_epochs: As `run_tasks`.
+            radius: As `run_tasks`.
+
+        Returns:
+            A `Reply`; or, where the server does not know the first rate, a `FirstRate`.
+
+        Raises:
+            TypeError: As `run_tasks`.
+            ValueError: As `run_tasks`.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Round
+            >>> first = Round.of(af.MetaLearner(np.zeros(1)), version=0)
+            >>> first.answer(af.Tasks([[[2.0], [1.0]]], [[1.0, 1.0]]), loss="squared")
+            FirstRate(rate=0.25, version=0, is_limit=True)
+        """
+        name = "Round.answer"
+        check_tasks(name, tasks)
+        if tasks.device != "cpu":
+            raise TypeError(
+                f"{name}: `tasks` must live in host memory: got some on {tasks.device}, "
+                "expected tasks.to('cpu')"
+            )
+        if self.rule is None:
+            check_type(name, tasks, "phi", self.phi.dtype)
+            check_loss(name, tasks, loss, "phi", self.n_parameters)
+            rate = first_rate([tasks], loss, self.phi)
+            return FirstRate(np.inf if rate is None else rate, self.version, is_limit(loss))
+        run = run_tasks(
+            tasks,
+            self.phi,
+            self.rule,
+            loss=loss,
+            batch_size=batch_size,
+            n_epochs=n_epochs,
+            radius=radius,
+        )
+        if isinstance(weights, str):
+            _check.one_of(name, "weights", weights, ("rows",))
+            return self.reply(run, run.weight)
+        return self.reply(run, weights)
+
+    def __repr__(self) -> str:
+        personal = "" if self.personal is None else f", personal={self.personal}"
+        return (
+            f"Round(version={self.version}, n_parameters={self.n_parameters}, "
+            f"dtype={self.phi.dtype}, rule={self.rule}{personal})"
+        )
+
+    # ---- bytes ----
+
+    def to_bytes(self) -> bytes:
+        """Returns the round as a safetensors file, with a checksum; nothing is lost.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Round
+            >>> learner = af.MetaLearner(np.zeros(1000, np.float32), learning_rate=0.1)
+            >>> len(Round.of(learner, version=0).to_bytes()) // 1000
+            8
+        """
+        arrays: dict[str, NDArray[Any]] = {"phi": self.phi}
+        values: dict[str, Any] = {"version": self.version}
+        if self.limit is not None:
+            arrays["limit"] = np.array([self.limit])
+        if self.rule is not None:
+            arrays["rate"] = np.atleast_1d(np.asarray(self.rule.learning_rate))
+            values["one_rate"] = isinstance(self.rule.learning_rate, float)
+        if isinstance(self.personal, ArubaPlusPlus):
+            arrays |= {"b": np.asarray(self.personal.b), "g": np.asarray(self.personal.g)}
+            values["coef"] = self.personal.coef
+        values["personal"] = self.personal is not None
+        return _wire.written(arrays, values, _KIND)
+
+    @classmethod
+    @np.errstate(all="ignore")
+    def from_bytes(cls, data: bytes) -> "Round":
+        """Reads what `to_bytes` wrote.
+
+        Args:
+            data: The bytes.
+
+        Raises:
+            TypeError: `data` is no bytes.
+            ValueError: The bytes are damaged, of a newer version or no round; the message has the
+                reason. Nothing of them was executed: they hold numbers only.
+        """
+        return _wire.read("Round.from_bytes", data, _KIND, cls._made)
+
+    @classmethod
+    def _made(cls, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> "Round":
+        phi = _check.float_array("phi", "phi", arrays["phi"], "[n_parameters]")
+        _check.finite("phi", "phi", phi)
+        rule = personal = limit = None
+        if "rate" in arrays:
+            rate = arrays["rate"]
+            one = _check.boolean("one_rate", "one_rate", values["one_rate"])
+            _check.shape("rate", "rate", rate, (1,) if one else phi.shape)
+            rule = OGD(float(rate[0]) if one else rate)
+        if "limit" in arrays:
+            limit = float(arrays["limit"].item())
+            if not limit > 0.0:
+                raise ValueError(f"`limit` must be positive: got {limit:g}")
+        if values["personal"]:
+            personal = rule if "b" not in arrays else _plus(arrays["b"], arrays["g"], values, phi)
+        number = _check.integer("version", "version", values["version"], 0, _wire.MOST_VERSION)
+        return cls._of(
+            version=number, phi=_arrays.frozen(phi), rule=rule, limit=limit, personal=personal
+        )
+
+
+def _plus(
+    b: Float64Array, g: Float64Array, values: dict[str, Any], phi: FloatArray
+) -> ArubaPlusPlus:
+    _check.shape("b", "b", b, phi.shape)
+    return ArubaPlusPlus(b, g, values["coef"])

@@ -1,0 +1,84 @@
+"""What a server writes and what it sends out: read again as it was, or refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_server import D, one_round, people_of, same, started, told
+
+import aruba_fast as af
+from aruba_fast.federated import Round, Server
+
+
+def flipped(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def refused(read, message):
+    """Whether reading fails, and in one way."""
+    try:
+        read()
+    except ValueError as error:
+        return message in str(error) or pytest.fail(str(error))
+    return False
+
+
+@pytest.mark.parametrize("hyper", [{}, {"zeta": 1.0, "learning_rate": 0.1}])
+def test_a_server_goes_on_from_its_file(hyper, rng, tmp_path):
+    people = people_of(rng)
+    path = tmp_path / "state"
+    server = Server(af.MetaLearner(np.zeros(D), **hyper), path=path)
+    for _ in range(6):
+        late = told(server, people[:2])
+        one_round(server, people[2:])
+        twin = Server.load(path)
+        assert twin.version == server.version
+        same(twin.learner, server.learner)
+        assert server.receive(late, "late") == twin.receive(late, "late")
+        same(one_after(twin, people), one_after(server, people))
+
+
+def one_after(server, people):
+    one_round(server, people[2:])
+    return server.learner
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "state"
+    af.MetaLearner(np.zeros(D)).save(path)
+    with pytest.raises(ValueError, match=r"Server.load: `path` must be what a server has written"):
+        Server.load(path)
+    Server(af.MetaLearner(np.zeros(D)), path=path)
+    data, places = path.read_bytes(), range(0, path.stat().st_size, 7)
+    first = Server(af.MetaLearner(np.zeros(D))).round()
+
+    def read():
+        assert Server.load(path).round() == first  # a letter of who wrote it
+
+    n_refused = 0
+    for at in places:
+        path.write_bytes(flipped(data, at))
+        n_refused += refused(read, "Server.load: `path` must be what a server has written")
+    assert n_refused > 0.9 * len(places)
+
+
+def test_rounds_come_back_as_they_went(rng):
+    people = people_of(rng)
+    server = started(people)
+    for personal in (False, True):
+        sent = server.round(personal=personal)
+        back = Round.from_bytes(sent.to_bytes())
+        assert back == sent
+        assert (back.personal is not None) == personal
+    assert back.personal == server.learner.rule()
+    asking = Server(af.MetaLearner(np.zeros(2, np.float32))).round(personal=True)
+    assert Round.from_bytes(asking.to_bytes()) == asking
+    data = sent.to_bytes()
+    n_refused = 0
+    for at in (places := range(0, len(data), 5)):
+
+        def read(damaged=flipped(data, at)):
+            assert Round.from_bytes(damaged) == sent
+
+        n_refused += refused(read, "Round.from_bytes: `data` must be what to_bytes wrote")
+    assert n_refused > 0.9 * len(places)
