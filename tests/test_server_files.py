@@ -75,10 +75,13 @@ def test_rounds_come_back_as_they_went(rng):
     assert Round.from_bytes(asking.to_bytes()) == asking
     data = sent.to_bytes()
     n_refused = 0
+
+    def read(damaged):
+        assert Round.from_bytes(damaged) == sent
+
     for at in (places := range(0, len(data), 5)):
-
-        def read(damaged=flipped(data, at)):
-            assert Round.from_bytes(damaged) == sent
-
-        n_refused += refused(read, "Round.from_bytes: `data` must be what to_bytes wrote")
+        damaged = flipped(data, at)
+        n_refused += refused(
+            lambda d=damaged: read(d), "Round.from_bytes: `data` must be what to_bytes wrote"
+        )
     assert n_refused > 0.9 * len(places)
