@@ -1,0 +1,224 @@
+"""The server's side in Flower: who is asked, and what becomes of what they tell."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from logging import INFO, WARNING, getLogger
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
+
+from .. import _check
+from ..federated import Report, Server
+from ._client import ASKED, FORM, METRICS, NAME, REPLY, ROUND, TOLD, WEIGHT
+
+_NAME = "ArubaStrategy"
+_FORMS = ("pairs", "float32", "bfloat16")
+_LOG = getLogger("flwr")
+_ARRAYS = "phi"
+# Replies of before are looked for, never waited for.
+_PATIENCE = 1.0
+
+
+class ArubaStrategy(Strategy):
+    """Lets Flower run the rounds of a `Server`: who is asked, and what becomes of their replies.
+
+    Each round asks some nodes, or all, with the server's phi and rates, and learns from the sums
+    that come back until `timeout`. What comes later is taken with the next round, as late. Where
+    the learner was made with `learning_rate="auto"`, the first round asks for that rate and learns
+    nothing else. What failed, was refused or is missing is counted, and logged with a reason; a
+    round without a reply is lost, and changes nothing.
+
+    Who is asked follows from `seed` and the number of the round alone, as long as nodes have the
+    same names, so that a run can be made again: Flower's own sampling cannot. A server with a
+    `path` that was killed goes on with `ArubaStrategy(Server.load(path), ...)` and the remaining
+    `num_rounds`.
+
+    Args:
+        server: What learns: `Server(learner)`.
+        n_nodes: Nodes that are asked in a round; None for all.
+        min_nodes: Nodes that must be there before a round begins; it waits for them.
+        evaluate_every: Rounds between two evaluations; 0 for none. All nodes are asked.
+        form: What replies are sent as, "pairs", "float32" or "bfloat16", as `Reply.to_bytes`.
+        seed: Of the sampling.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> from aruba_fast.federated import Server
+        >>> from aruba_fast.flower import ArubaStrategy
+        >>> strategy = ArubaStrategy(Server(af.MetaLearner(np.zeros(8))), n_nodes=100)
+
+    Source: Flower, https://flower.ai.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        n_nodes: int | None = None,
+        min_nodes: int = 1,
+        evaluate_every: int = 0,
+        form: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(server, Server):
+            raise TypeError(
+                f"{_NAME}: `server` must be a Server: got {_check.shown(server)}, expected "
+                "aruba_fast.federated.Server(learner)"
+            )
+        self.server = server
+        self._n_nodes = None if n_nodes is None else _check.integer(_NAME, "n_nodes", n_nodes, 1)
+        self._min_nodes = _check.integer(_NAME, "min_nodes", min_nodes, 1)
+        self._every = _check.integer(_NAME, "evaluate_every", evaluate_every, 0)
+        self._form = _check.one_of(_NAME, "form", form, _FORMS)
+        self._seed = _check.integer(_NAME, "seed", seed, 0)
+        self.reports: list[Report] = []
+        self._names: dict[int, str] = {}
+        self._asked: dict[str, Message] = {}
+        self._late: dict[str, str] = {}
+
+    @property
+    def arrays(self) -> ArrayRecord:
+        """What has been learned as Flower's record of arrays."""
+        return ArrayRecord({_ARRAYS: Array(self.server.learner.phi)})
+
+    def summary(self) -> None:
+        """Logs what this strategy does."""
+        asked = "all nodes" if self._n_nodes is None else f"{self._n_nodes} nodes"
+        _LOG.log(INFO, "\t├──> %s, replies as %s", asked, self._form)
+        _LOG.log(INFO, "\t└──> %r", self.server.learner)
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord | None = None,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Runs rounds, as every strategy of Flower's.
+
+        Args:
+            grid: Flower's.
+            initial_arrays: None: the server knows where to begin.
+            num_rounds: Rounds from now on.
+            timeout: Seconds that a round waits for replies.
+            train_config: Values for the nodes, sent along.
+            evaluate_config: The same for evaluations.
+            evaluate_fn: Called after each round with its number and the arrays.
+
+        Returns:
+            Flower's `Result`; the counts of each round are its `train_metrics_clientapp`.
+        """
+        first = self.arrays if initial_arrays is None else initial_arrays
+        return super().start(
+            grid, first, num_rounds, timeout, train_config, evaluate_config, evaluate_fn
+        )
+
+    # ---- training ----
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Takes what has come late, and asks the nodes of this round."""
+        self._collect(grid)
+        nodes = self._nodes(grid)
+        if self._n_nodes is not None and self._n_nodes < len(nodes):
+            rng = np.random.default_rng((self._seed, self.server.version))
+            some = rng.choice(len(nodes), self._n_nodes, replace=False)
+            nodes = [nodes[k] for k in sorted(some)]
+        sent = {ROUND: self.server.round().to_bytes(), FORM: self._form}
+        messages = self._messages(nodes, {**config, **sent}, MessageType.TRAIN)
+        # Each is given its number when it is sent.
+        self._open = messages
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Learns from what has come, and says what has not."""
+        missing = {m.metadata.message_id: self._names[m.metadata.dst_node_id] for m in self._open}
+        for message in replies:
+            self._take(message, missing.pop(message.metadata.reply_to_message_id, None))
+        for name in missing.values():
+            self.server.fail(name, "no reply in time")
+        self._late |= missing
+        report = self.server.close()
+        self.reports.append(report)
+        if report.lost:
+            _LOG.log(WARNING, "aggregate_train: the round is lost, nothing was learned")
+        for reason in report.reasons:
+            _LOG.log(WARNING, "\t> %s", reason)
+        counts = {
+            key: value for key, value in vars(report).items() if isinstance(value, (int, float))
+        }
+        return self.arrays, MetricRecord(counts)
+
+    def _take(self, message: Message, name: str | None) -> None:
+        sender = name or self._names.get(message.metadata.src_node_id, "?")
+        if message.has_error():
+            self.server.fail(sender, str(message.error.reason))
+            return
+        self.server.receive(_value(message, TOLD, REPLY), sender)
+
+    def _collect(self, grid: Grid) -> None:
+        """Takes the replies that have come after their round."""
+        if self._late:
+            for message in grid.pull_messages(list(self._late)):
+                name = self._late.pop(message.metadata.reply_to_message_id, None)
+                self._take(message, name)
+
+    # ---- nodes ----
+
+    def _nodes(self, grid: Grid) -> list[int]:
+        """The nodes that are there, in the order of their names."""
+        while len(there := list(grid.get_node_ids())) < self._min_nodes:
+            _LOG.log(INFO, "waiting for nodes: %d of %d", len(there), self._min_nodes)
+            time.sleep(1.0)
+        new = [node for node in there if node not in self._names]
+        asked = self._messages(new, {}, MessageType.QUERY)
+        for reply in grid.send_and_receive(asked, timeout=60.0) if asked else ():
+            name = None if reply.has_error() else _value(reply, TOLD, NAME)
+            if isinstance(name, str):
+                self._names[reply.metadata.src_node_id] = name
+        known = [node for node in there if node in self._names]
+        return sorted(known, key=lambda node: (len(self._names[node]), self._names[node]))
+
+    @staticmethod
+    def _messages(nodes: Iterable[int], values: Mapping[str, Any], kind: str) -> list[Message]:
+        record = RecordDict({ASKED: ConfigRecord(dict(values))})
+        return [Message(record, dst_node_id=node, message_type=kind) for node in nodes]
+
+    # ---- evaluation ----
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Asks all nodes how well they are served, in the rounds that do."""
+        sent = self.server.round(personal=True)
+        if not self._every or server_round % self._every or sent.rule is None:
+            return []
+        values = {**config, ROUND: sent.to_bytes()}
+        return self._messages(self._nodes(grid), values, MessageType.EVALUATE)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """The means of what nodes have told, by their weights."""
+        good = [m.content for m in replies if not m.has_error() and METRICS in m.content]
+        return aggregate_metricrecords(good, WEIGHT) if good else None
+
+
+def _value(message: Message, record: str, key: str) -> Any:
+    """What somebody has put into a message, whatever it is; None where there is nothing."""
+    content = message.content.get(record)
+    return content.get(key) if isinstance(content, ConfigRecord) else None
