@@ -305,17 +305,19 @@ class Server:
     # ---- the file ----
 
     def _save(self) -> None:
+        if self._path is not None:
+            self._write(self._path)
+
+    def _write(self, path: str | os.PathLike[str]) -> None:
         from .. import checkpoint
 
-        if self._path is None:
-            return
         arrays, values = self._learner._stored(f"{_KIND}.close")
         stored: dict[str, NDArray[Any]] = {f"learner.{name}": a for name, a in arrays.items()}
         for version, (rates, limit) in self._sent.items():
             stored |= {f"rates.{version}": rates, f"limit.{version}": np.array([limit])}
         seen = {str(version): sorted(names) for version, names in self._seen.items()}
         state = {"version": self.version, "seen": seen, "learner": values}
-        checkpoint.write(self._path, stored, state, _KIND)
+        checkpoint.write(path, stored, state, _KIND)
 
     @classmethod
     def load(

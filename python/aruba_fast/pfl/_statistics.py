@@ -1,0 +1,148 @@
+"""What a user sends in pfl: a `Reply`, or the answers to the question for the first rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pfl.internal.ops.selector import get_default_framework_module
+from pfl.stats import TrainingStatistics, WeightedStatistics
+
+from ..federated import FirstRate, Reply, _pairs
+
+
+class ArubaStatistics(WeightedStatistics):
+    """The sums of some users as statistics of pfl.
+
+    Added by `+` as replies are: sums are pairs, and nothing is lost. Weights act on the step of phi
+    alone: `reweight`, and so pfl's `WeightByUser` and `WeightByDatapoints`, leave the squared
+    distances and gradients as they are, which are sums over users, whatever their weights. As
+    vectors (`get_weights`) they are rounded to float64 once, by at most 2^-53 of each.
+
+    Args:
+        reply: What the users have told.
+
+    Example:
+        >>> import numpy as np, aruba_fast as af
+        >>> from aruba_fast.federated import Round
+        >>> from aruba_fast.pfl import ArubaStatistics
+        >>> sent = Round.of(af.MetaLearner(np.zeros(2), learning_rate=0.5), version=0)
+        >>> user = ArubaStatistics(sent.reply(af.TaskRun([[2.0, 1.0]], [[1.0, 1.0]])))
+        >>> user.reweight(3.0)
+        >>> user.weight, user.reply.delta, user.reply.distance
+        (3.0, array([6., 3.]), array([2. , 0.5]))
+
+    Source: pfl, https://github.com/apple/pfl-research.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+    @property
+    def told(self) -> tuple[Reply]:
+        """What a server receives."""
+        return (self.reply,)
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights of the users."""
+        return self.reply.weight
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in the vectors: three for each coordinate."""
+        return 3 * self.reply.n_parameters
+
+    def reweight(self, new_weight: float) -> None:
+        """Lets the users move phi as much as their mean would by another weight.
+
+        Args:
+            new_weight: The sum of the weights from now on, >= 0; no effect where nobody has one.
+        """
+        _, _, counts, version = self._parts()
+        if self.weight > 0.0:
+            factor = np.array(new_weight / self.weight)
+            sums = self.reply.sums.copy()
+            sums[2] = _pairs.times(sums[2], factor)
+            weight = np.array([float(new_weight), 0.0])
+            self.reply = Reply._of(sums, weight, counts, version)
+
+    def __add__(self, other: object) -> ArubaStatistics:
+        if not isinstance(other, ArubaStatistics):
+            return NotImplemented
+        return ArubaStatistics(self.reply + other.reply)
+
+    def __repr__(self) -> str:
+        return f"ArubaStatistics({self.reply!r})"
+
+    def apply_elementwise(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As pfl has it; a clone keeps every bit."""
+        if fn is get_default_framework_module().clone:
+            return ArubaStatistics(self.reply)
+        return super().apply_elementwise(fn, *args, **kwargs)
+
+    def get_weights(self) -> tuple[Any, list[Any]]:
+        """Returns weight and counts, and the three sums, as float64 vectors of pfl's framework."""
+        tensor = get_default_framework_module().to_tensor
+        _, weight, counts, _ = self._parts()
+        vectors = self.reply.sums.sum(axis=1)
+        known = [*weight, *counts]
+        return tensor(known, "float64"), [tensor(vector, "float64") for vector in vectors]
+
+    def from_weights(self, metadata: Any, weights: list[Any]) -> ArubaStatistics:
+        """Makes statistics of vectors; squares that noise has made negative are zero."""
+        known = np.asarray(metadata, np.float64)
+        sums = np.zeros_like(self.reply.sums)
+        sums[:, 0] = [np.asarray(vector, np.float64) for vector in weights]
+        np.maximum(sums[:2], 0.0, out=sums[:2])
+        counts = np.rint(known[2:]).astype(np.int64)
+        return ArubaStatistics(Reply._of(sums, known[:2].copy(), counts, self.reply.version))
+
+    def _parts(self) -> tuple[Any, ...]:
+        reply = self.reply
+        return reply.sums, reply.weight_sum, reply.counts, reply.version
+
+
+class FirstRates(TrainingStatistics):
+    """What users answer in the first round of a learner that does not know its first rate."""
+
+    def __init__(self, *told: FirstRate) -> None:
+        self.told = told
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers were told."""
+        return len(self.told)
+
+    def __add__(self, other: object) -> FirstRates:
+        if not isinstance(other, FirstRates):
+            return NotImplemented
+        return FirstRates(*self.told, *other.told)
+
+    def __repr__(self) -> str:
+        return f"FirstRates{self.told!r}"
+
+    def apply_elementwise(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A clone, and nothing else."""
+        if fn is get_default_framework_module().clone:
+            return self
+        return super().apply_elementwise(fn, *args, **kwargs)
+
+    def get_weights(self) -> tuple[Any, list[Any]]:
+        """Refuses: the least rate and the median are no sums."""
+        raise TypeError(
+            "ArubaAlgorithm: the first rate must be known where statistics are made vectors, as by "
+            "privacy and several processes: got learning_rate='auto', expected a number"
+        )
+
+    def from_weights(self, metadata: Any, weights: list[Any]) -> FirstRates:
+        """Refuses, as `get_weights`."""
+        return FirstRates(*self.get_weights()[1])
+
+
+def statistics_of(told: Reply | FirstRate | None) -> TrainingStatistics | None:
+    """What one user, or a whole cohort, has told; None where nobody had any rows."""
+    if told is None:
+        return None
+    return ArubaStatistics(told) if isinstance(told, Reply) else FirstRates(told)
