@@ -15,7 +15,7 @@ PAGES = {
     "README.md": ([], []),
     "docs/theory.md": ([], []),
     "docs/people.md": (["sklearn", "pandas", "matplotlib"], []),
-    "docs/federated.md": ([], []),
+    "docs/federated.md": (["torch", "aruba_fast.flower"], []),
     "docs/torch.md": (["torch"], []),
     "docs/jax.md": (["jax", "optax"], []),
     "docs/data.md": (
