@@ -11,6 +11,8 @@ FROM = {
     "optax": "optax",
     "narwhals": "'aruba_fast[tables]'",
     "pyarrow": "'aruba_fast[tables]'",
+    "dask": "'aruba_fast[dask]'",
+    "distributed": "'aruba_fast[dask]'",
     "sklearn": "'aruba_fast[sklearn]'",
     "polars": "polars",
     "pandas": "pandas",
