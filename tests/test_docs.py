@@ -11,7 +11,9 @@ from documentation import PAGES, require_page, run_examples, run_page
 import aruba_fast as af
 
 PUBLIC = {name: getattr(af, name) for name in af.__all__}
-PUBLIC |= {f"theory.{name}": getattr(af.theory, name) for name in af.theory.__all__}
+for package in (af.theory, af.federated):
+    home = package.__name__.removeprefix("aruba_fast.")
+    PUBLIC |= {f"{home}.{name}": getattr(package, name) for name in package.__all__}
 
 
 def documented():
@@ -52,6 +54,7 @@ def test_the_examples_of_a_docstring_run(name):
     is_called = inspect.isroutine(OBJECTS[name]) or inspect.isclass(OBJECTS[name])
     by_itself = {"CudaError", "get_num_threads", "info", "History", "MetaLearner.load"}
     by_itself |= {"theory.FullMatrixRun", "theory.Hindsight", "theory.TransferRisk"}
+    by_itself |= {"federated.Report"}
     assert n_examples or not is_called or name in by_itself
 
 

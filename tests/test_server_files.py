@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
+import server_process
 from test_server import D, one_round, people_of, same, started, told
 
 import aruba_fast as af
@@ -85,3 +92,28 @@ def test_rounds_come_back_as_they_went(rng):
             lambda d=damaged: read(d), "Round.from_bytes: `data` must be what to_bytes wrote"
         )
     assert n_refused > 0.9 * len(places)
+
+
+def test_a_server_that_is_killed_at_any_moment_goes_on(rng, tmp_path):
+    """Kill -9 in the course of 20 rounds: the file is that of a whole round, always."""
+    path, reached = tmp_path / "state", 0
+    twin = Server(af.MetaLearner(np.zeros(D)))
+    script = [sys.executable, str(Path(__file__).with_name("server_process.py")), str(path), "20"]
+    while reached < 20:
+        with subprocess.Popen(
+            script,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        ) as process:
+            for _ in range(rng.integers(1, 4)):
+                if not process.stdout.readline():
+                    break
+            time.sleep(rng.uniform(0.0, 2e-3))  # a round takes about one
+            process.kill()
+        server = Server.load(path)
+        assert server.version > reached
+        reached = server.version
+        while twin.version < reached:
+            one_round(twin, server_process.people())
+        same(server.learner, twin.learner)
+        assert len(list(tmp_path.iterdir())) <= 2  # beside it what a kill has left

@@ -1,7 +1,7 @@
 """The first learning rate of a linear model, from the rows of its tasks."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,24 @@ def first_rate(
     which NumPy takes in order, and over blocks of rows that do not depend on the chunks in which
     the tasks come.
     """
+    return rate_of([measured(tasks, loss, phi, proximal=proximal)], phi, proximal=proximal)
+
+
+class Measures(NamedTuple):
+    """What some rows tell of the first rate."""
+
+    steepest: float
+    distance: float
+    n_rows: int
+    bent: float
+    n_bent: int
+    n_features: int
+
+
+def measured(
+    tasks: Iterable[Tasks], loss: str, phi: NDArray[Any], *, proximal: bool = False
+) -> Measures:
+    """Measures rows; parts of them may be measured elsewhere, and `rate_of` joins them."""
     steepest, distance, n_rows = 0.0, 0.0, 0
     bent, n_bent, n_features = 0.0, 0, 1
     for block in _blocks(tasks):
@@ -65,9 +83,18 @@ def first_rate(
         way = way[np.isfinite(way)]
         distance += float(np.add.accumulate(way)[-1]) if len(way) else 0.0
         n_rows += len(way)
+    return Measures(steepest, distance, n_rows, bent, n_bent, n_features)
+
+
+def rate_of(parts: list[Measures], phi: NDArray[Any], *, proximal: bool = False) -> float | None:
+    """The first rate that all parts tell, in their order; None where no row has any length."""
+    distance, bent = (sum(p.distance for p in parts), sum(p.bent for p in parts))
+    n_rows, n_bent = (sum(p.n_rows for p in parts), sum(p.n_bent for p in parts))
     limits = np.finfo(phi.dtype)
     mean = distance / n_rows if n_rows and distance > 0.0 else 1.0
-    most = bent / (n_bent * n_features) if proximal and n_bent else steepest
+    most = max(part.steepest for part in parts)
+    if proximal and n_bent:
+        most = bent / (n_bent * parts[0].n_features)
     if not most > 0.0:
         return None
     rate = mean / most

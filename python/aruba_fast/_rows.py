@@ -64,9 +64,12 @@ class Rows:
         return (x, y, self.starts, self.stops, {"row_weights": row_weights, "csr": csr})
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        x, y, starts, stops, *rest = state
-        more = rest[0] if rest else {}
-        table = Block(x, y, more.get("row_weights"), more.get("csr"))
+        *arrays, rest = (*state, {}) if len(state) == 4 else state
+        # What was received from a socket may begin anywhere; native code reads aligned arrays.
+        x, y, starts, stops = map(_arrays.contiguous, arrays)
+        weights = rest.get("row_weights")
+        weights = None if weights is None else _arrays.contiguous(weights)
+        table = Block(x, y, weights, rest.get("csr"))
         self._fill(table, starts, stops, checked=set())
 
     @property

@@ -246,7 +246,11 @@ class TaskStatistics(Sums):
 
     def __reduce__(self) -> tuple[Any, ...]:
         copies = tuple(part.copy() for part in self._parts())
-        return type(self)._of, copies, self._attributes()
+        return type(self)._unpickled, copies, self._attributes()
+
+    @classmethod
+    def _unpickled(cls, *arrays: NDArray[Any]) -> "TaskStatistics":
+        return cls._of(*map(_arrays.contiguous, arrays))
 
     def __repr__(self) -> str:
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import aruba_fast as af
-from aruba_fast.federated import FixedPoint, Reply
+from aruba_fast.federated import FirstRate, FixedPoint, Reply, Round, Server
 
 from .calls import Broken, Call
 
@@ -77,4 +77,68 @@ def masked_words(draw):
     return Call(form.decode, [total if draw.wild else total * 0, draw.integer(0, 9)])
 
 
-ENTRIES = (reply, late_reply, sent_reply, damaged_reply, words, masked_words)
+def _linear(draw):
+    """A learner, and tasks of its size."""
+    n = draw.integer(1, 6)
+    tasks = af.Tasks(draw.rng.standard_normal((3, 2, n)), draw.rng.standard_normal((3, 2)))
+    rate = draw.choice(("auto", 0.1))
+    return af.MetaLearner(draw.rng.standard_normal(n), learning_rate=rate), tasks
+
+
+def answered_round(draw):
+    """What goes out comes back as it was, and is answered."""
+    learner, tasks = _linear(draw)
+
+    def there_and_back(version, loss):
+        sent = Round.of(learner, version, personal=draw.choice((False, True)))
+        received = Round.from_bytes(sent.to_bytes())
+        if received != sent:
+            raise Broken("what is received is another round")
+        return received.answer(tasks, loss=loss).to_bytes()
+
+    return Call(there_and_back, [draw.integer(0, 9), draw.choice(("squared", "absolute"))])
+
+
+def server(draw):
+    """Rounds with replies that are anything: nothing is raised, and what is learned is finite."""
+    learner, tasks = _linear(draw)
+
+    def rounds(max_age):
+        serving = Server(learner, max_age=max_age)
+        kept = []
+        for number in range(4):
+            told = serving.round().answer(tasks, loss="squared")
+            kept.append(bytearray(told.to_bytes()))
+            if draw.wild:
+                kept[-1][draw.integer(0, len(kept[-1]) - 1)] ^= 1 << draw.integer(0, 7)
+            for sender, data in enumerate(kept[-3:]):
+                serving.receive(bytes(data), draw.choice((sender, "one", number)))
+            report = serving.close()
+            if report.n_replies + report.n_refused != len(kept[-3:]):
+                raise Broken(f"of {len(kept[-3:])} replies are told {report}")
+        if not np.isfinite(serving.learner.phi).all():
+            raise Broken("phi is not finite")
+
+    return Call(rounds, [draw.integer(0, 3)])
+
+
+def first_rate(draw):
+    def there_and_back(*told):
+        answer = FirstRate(*told)
+        if FirstRate.from_bytes(answer.to_bytes()) != answer:
+            raise Broken("what comes back is another rate")
+
+    return Call(there_and_back, [draw.positive(), draw.integer(0, 9), draw.choice((False, True))])
+
+
+ENTRIES = (
+    reply,
+    late_reply,
+    sent_reply,
+    damaged_reply,
+    words,
+    masked_words,
+    answered_round,
+    server,
+    first_rate,
+)

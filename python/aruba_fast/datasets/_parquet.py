@@ -81,6 +81,24 @@ def _type(schema: Any, name: str) -> str:
     return str(schema.field(name).type) if name in schema.names else "no type, for it is not there"
 
 
+def row_groups(files: tuple[Path, ...]) -> list[tuple[Path, int, int]]:
+    """The row groups that have rows: their files, their numbers there, their first rows."""
+    found, first_row = [], 0
+    for file in files:
+        with _parquet().ParquetFile(file) as opened:
+            for number in range(opened.num_row_groups):
+                if n_rows := opened.metadata.row_group(number).num_rows:
+                    found.append((file.absolute(), number, first_row))
+                first_row += n_rows
+    return found
+
+
+def batches_of(file: Path, number: int, names: list[str]) -> list[Any]:
+    """The batches of one row group."""
+    with closing(_one_by_one(file, ROWS_AT_ONCE, names, [number])) as coming:
+        return list(_told(file, coming))
+
+
 def batches(
     files: tuple[Path, ...], names: list[str], n_rows: int
 ) -> Iterator[tuple[list[Any], int]]:
@@ -100,13 +118,16 @@ def batches(
         yield held, first_row
 
 
-def _one_by_one(file: Path, n_rows: int, names: list[str]) -> Generator[Any, None, None]:
-    """Batches of a file; asked for all row groups together, Arrow holds the whole file at the end.
+def _one_by_one(
+    file: Path, n_rows: int, names: list[str], numbers: list[int] | None = None
+) -> Generator[Any, None, None]:
+    """Batches of a file, or of some row groups of it.
 
-    672 MB of a file of 646, and 40 MB row group by row group.
+    Asked for all row groups together, Arrow holds the whole file at the end: 672 MB of a file of
+    646, and 40 MB row group by row group.
     """
     with _parquet().ParquetFile(file) as opened:
-        for number in range(opened.num_row_groups):
+        for number in range(opened.num_row_groups) if numbers is None else numbers:
             yield from opened.iter_batches(n_rows, row_groups=[number], columns=names)
 
 
@@ -143,10 +164,14 @@ def runs(some: list[Any], group: str, first_row: int, last: Any) -> tuple[NDArra
     if len(falls):
         run = int(falls[0])
         before = keys[run - 1] if run else last
-        raise ValueError(
-            f"{NAME}: `path` must be sorted by its column {group!r}, within files and from "
-            f"one to the next: got {keys[run]} after {before} in row "
-            f"{first_row + int(begins[run])}, expected values that rise: sort the rows before "
-            "they are written"
-        )
+        raise unsorted(group, keys[run], before, first_row + int(begins[run]))
     return keys, begins
+
+
+def unsorted(group: str, key: Any, before: Any, row: int) -> ValueError:
+    """What is wrong with a row whose id falls."""
+    return ValueError(
+        f"{NAME}: `path` must be sorted by its column {group!r}, within files and from one to the "
+        f"next: got {key} after {before} in row {row}, expected values that rise: sort the rows "
+        "before they are written"
+    )

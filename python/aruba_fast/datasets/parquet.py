@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,17 @@ from .._check import FloatArray, Int64Array
 from .._frames import Columns, columns_of
 from .._keys import Names
 from ..tasks import Tasks
-from ._parquet import NAME, batches, found, frame, opened, require_alike, runs
+from ._parquet import (
+    NAME,
+    batches,
+    batches_of,
+    found,
+    frame,
+    opened,
+    require_alike,
+    row_groups,
+    runs,
+)
 
 
 class ParquetTasks:
@@ -152,6 +163,23 @@ class ParquetTasks:
             x, y = (np.concatenate(parts) for parts in zip(*rest, strict=True))
             yield _tasks(x, y, np.array([last], keys.dtype), np.zeros(1, np.int64), columns)
             self._n_tasks = n_tasks + 1
+
+    def _row_groups(self) -> list[tuple[Path, int, int]]:
+        """What `_row_group` takes, one after the other; those without rows are left out."""
+        return row_groups(self._files)
+
+    def _row_group(self, file: Path, number: int, first_row: int) -> Tasks:
+        """The rows of one row group, in which the first and the last task may be cut."""
+        columns = self._columns
+        some = batches_of(file, number, [*columns.features, columns.target, columns.group])
+        keys, begins = runs(some, columns.group, first_row, None)
+        n_rows = sum(batch.num_rows for batch in some)
+        x, y = (
+            np.empty((n_rows, len(columns.features)), columns.dtype),
+            np.empty(n_rows, columns.dtype),
+        )
+        self._read(some, x, y, first_row)
+        return _tasks(x, y, keys, begins, columns)
 
     def _read(self, some: list[Any], x: FloatArray, y: FloatArray, first_row: int) -> None:
         """Fills `x` and `y`, and lets go of the batches one by one."""

@@ -10,7 +10,8 @@ a federated system has, such as Flower (`aruba_fast.flower`).
 from ._first_rate import FirstRate
 from ._fixed_point import FixedPoint
 from ._reply import Reply
+from ._report import Report
 from ._round import Round
-from ._server import Report, Server
+from ._server import Server
 
 __all__ = ["FirstRate", "FixedPoint", "Reply", "Report", "Round", "Server"]

@@ -175,6 +175,15 @@ class FixedPoint:
         Raises:
             TypeError: `reply` is no Reply.
             ValueError: Sizes do not fit, or its weight is above `most_weight`.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import FixedPoint, Reply
+            >>> learner = af.MetaLearner(np.zeros(1))
+            >>> form = FixedPoint(np.ones((2, 1)), n_clients=2, bits=2, clip=3.0)
+            >>> run = af.TaskRun([[2.0]], [[9.0]])
+            >>> form.encode(Reply(learner.statistics(run), learner.phi, 0), seed=0)
+            (array([2, 3, 2, 3, 1, 0], dtype=uint32), 0.333...)
         """
         name = "FixedPoint.encode"
         if not isinstance(reply, Reply):
@@ -206,6 +215,13 @@ class FixedPoint:
         Raises:
             TypeError: `total` is not uint32.
             ValueError: It has another size, or cannot be the sum of replies.
+
+        Example:
+            >>> import numpy as np
+            >>> from aruba_fast.federated import FixedPoint
+            >>> form = FixedPoint(np.ones((2, 1)), n_clients=2, bits=2, clip=3.0)
+            >>> form.decode(np.array([2, 3, 3, 3, 1, 0], np.uint32), version=0)
+            Reply(version=0, n_tasks=1, n_skipped=0, n_parameters=1, weight=1)
         """
         name = "FixedPoint.decode"
         words = _check.array(name, "total", total)

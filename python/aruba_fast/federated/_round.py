@@ -72,6 +72,12 @@ class Round(Value):
         Raises:
             TypeError: An argument is of the wrong type.
             ValueError: `version` is out of range.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Round
+            >>> Round.of(af.MetaLearner(np.zeros(3)), version=0).rule is None  # not known yet
+            True
         """
         name = "Round.of"
         if not isinstance(learner, MetaLearner):
@@ -103,7 +109,14 @@ class Round(Value):
         return len(self.phi)
 
     def rates(self) -> FloatArray:
-        """The rate of every coordinate, [n_parameters] of the type of `phi`; zero: not known."""
+        """The rate of every coordinate, [n_parameters] of the type of `phi`; zero: not known.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Round
+            >>> Round.of(af.MetaLearner(np.zeros(2), learning_rate=0.5), version=0).rates()
+            array([0.5, 0.5])
+        """
         rate = 0.0 if self.rule is None else self.rule.learning_rate
         return np.broadcast_to(np.asarray(rate, self.phi.dtype), self.phi.shape).copy()
 
@@ -249,6 +262,13 @@ class Round(Value):
             TypeError: `data` is no bytes.
             ValueError: The bytes are damaged, of a newer version or no round; the message has the
                 reason. Nothing of them was executed: they hold numbers only.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Round
+            >>> sent = Round.of(af.MetaLearner(np.zeros(2), learning_rate=0.5), version=3)
+            >>> Round.from_bytes(sent.to_bytes()) == sent
+            True
         """
         return _wire.read("Round.from_bytes", data, _KIND, cls._made)
 

@@ -3,57 +3,21 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _check
 from .._check import FloatArray
 from ..learner import MetaLearner, MetaStep
+from . import _stored
 from ._first_rate import FirstRate, agreed
 from ._reply import Reply
+from ._report import Report, note
 from ._round import Round
 
 _KIND = "Server"
 # What rounding a reply to 16 bits, up or down, may add to how far its tasks have spread.
 _ROUNDED = 1.0 + 2.0**-6
-_TELLS = 5
-
-
-@dataclass
-class Report:
-    """What came of a round.
-
-    Attributes:
-        version: The number of the phi that was sent out.
-        n_replies: Replies that were learned from, late ones included.
-        n_late: Those of them that had started from an older phi.
-        n_refused: What was not learned from: damaged, too old, twice, of another model's size.
-        n_failed: Machines that said, or whose silence said, that there will be no reply.
-        n_tasks: Tasks learned from.
-        n_skipped: Tasks that were left out on their machines, because they were not finite.
-        reasons: Why something was refused or failed, by machine; the first few.
-    """
-
-    version: int
-    n_replies: int = 0
-    n_late: int = 0
-    n_refused: int = 0
-    n_failed: int = 0
-    n_tasks: int = 0
-    n_skipped: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-    @property
-    def lost(self) -> bool:
-        """Whether nothing was learned: no reply came, or none could be used."""
-        return self.n_replies == 0
-
-    def _tell(self, sender: object, reason: str) -> None:
-        if len(self.reasons) < _TELLS:
-            self.reasons.append(f"{sender}: {reason}")
 
 
 def _equal_share(age: int) -> float:
@@ -139,7 +103,7 @@ class Server:
         self._path = path
         self._lock = threading.RLock()
         self._seen = seen
-        self._sent: dict[int, tuple[FloatArray, float]] = {}
+        self._sent: _stored.Sent = {}
         self._open()
 
     def _open(self) -> None:
@@ -168,6 +132,13 @@ class Server:
 
         Args:
             personal: Also the rule for new tasks, to evaluate how well people are served.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Server
+            >>> server = Server(af.MetaLearner(np.zeros(1), learning_rate=0.5))
+            >>> server.round()
+            Round(version=0, n_parameters=1, dtype=float64, rule=OGD(learning_rate=float64[1] in ...
         """
         with self._lock:
             if not personal:
@@ -186,6 +157,15 @@ class Server:
 
         Raises:
             TypeError: `sender` is neither a name nor a number.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Server
+            >>> server = Server(af.MetaLearner(np.zeros(1), learning_rate=0.5))
+            >>> tasks = af.Tasks([[[1.0], [1.0]]], [[1.0, 1.0]])
+            >>> data = server.round().answer(tasks, loss="squared").to_bytes("float32")
+            >>> server.receive(data, "a phone"), server.receive(data, "a phone")
+            (None, 'a second answer to version 0')
         """
         if isinstance(sender, bool) or not isinstance(sender, (str, int)):
             raise TypeError(
@@ -196,7 +176,7 @@ class Server:
             reason = self._taken(data, str(sender))
             if reason is not None:
                 self._report.n_refused += 1
-                self._report._tell(sender, reason)
+                note(self._report, sender, reason)
             return reason
 
     def fail(self, sender: str | int, reason: str) -> None:
@@ -205,10 +185,18 @@ class Server:
         Args:
             sender: Which one.
             reason: Why, as far as it is known.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Server
+            >>> server = Server(af.MetaLearner(np.zeros(1), learning_rate=0.5))
+            >>> server.fail("a phone", "no network")
+            >>> server.close().reasons
+            ['a phone: no network']
         """
         with self._lock:
             self._report.n_failed += 1
-            self._report._tell(sender, reason)
+            note(self._report, sender, reason)
 
     def _taken(self, data: bytes | Reply | FirstRate, sender: str) -> str | None:
         try:
@@ -274,6 +262,13 @@ class Server:
 
         Warns:
             DivergenceWarning: As `MetaLearner.apply`.
+
+        Example:
+            >>> import numpy as np, aruba_fast as af
+            >>> from aruba_fast.federated import Server
+            >>> server = Server(af.MetaLearner(np.zeros(1), learning_rate=0.5))
+            >>> server.close().lost, server.version
+            (True, 1)
         """
         with self._lock:
             report = self._report
@@ -298,7 +293,7 @@ class Server:
             self._learner.apply(statistics, self._meta_step)
         except ValueError as error:
             report.n_refused, report.n_replies = report.n_refused + report.n_replies, 0
-            report._tell("the round", str(error))
+            note(report, "the round", str(error))
             return
         report.n_tasks, report.n_skipped = statistics.n_tasks, statistics.n_skipped
 
@@ -306,18 +301,7 @@ class Server:
 
     def _save(self) -> None:
         if self._path is not None:
-            self._write(self._path)
-
-    def _write(self, path: str | os.PathLike[str]) -> None:
-        from .. import checkpoint
-
-        arrays, values = self._learner._stored(f"{_KIND}.close")
-        stored: dict[str, NDArray[Any]] = {f"learner.{name}": a for name, a in arrays.items()}
-        for version, (rates, limit) in self._sent.items():
-            stored |= {f"rates.{version}": rates, f"limit.{version}": np.array([limit])}
-        seen = {str(version): sorted(names) for version, names in self._seen.items()}
-        state = {"version": self.version, "seen": seen, "learner": values}
-        checkpoint.write(path, stored, state, _KIND)
+            _stored.write(self._path, self._learner, self.version, self._seen, self._sent)
 
     @classmethod
     def load(
@@ -349,38 +333,11 @@ class Server:
             ...     server.close().lost, Server.load(f"{folder}/state").version
             (True, 1)
         """
-        from .. import checkpoint
-
-        name = checkpoint.checked_path(f"{_KIND}.load", path)
-        arrays, values, checksum = _refusing(name, lambda: checkpoint.read(name, _KIND))
-        _refusing(name, lambda: checkpoint.require_whole(arrays, values, checksum))
-        learner, version, seen, sent = _refusing(name, lambda: _restored(arrays, values))
+        learner, version, seen, sent = _stored.read(path)
         server = cls.__new__(cls)
         server._begin(learner, version, seen, meta_step, max_age, share, path)
         server._sent = sent
         return server
-
-
-def _refusing(path: str, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{_KIND}.load: `path` must be what a server has written: got {path!r}, which is "
-            f"refused: {error}"
-        ) from None
-
-
-def _restored(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[Any, ...]:
-    parts: dict[str, dict[str, NDArray[Any]]] = {"learner": {}, "rates": {}, "limit": {}}
-    for name, array in arrays.items():
-        kind, _, rest = name.partition(".")
-        parts[kind][rest] = array
-    learner = MetaLearner._restored(MetaLearner._checked_state(parts["learner"], values["learner"]))
-    seen = {int(version): set(names) for version, names in values["seen"].items()}
-    limits = {int(version): float(limit.item()) for version, limit in parts["limit"].items()}
-    sent = {int(v): (rates, limits[int(v)]) for v, rates in parts["rates"].items()}
-    return learner, _check.integer("version", "version", values["version"], 0), seen, sent
 
 
 def _read(data: bytes) -> Reply | FirstRate:

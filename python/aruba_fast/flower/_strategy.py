@@ -6,7 +6,15 @@ from logging import INFO, WARNING, getLogger
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
@@ -19,8 +27,10 @@ _NAME = "ArubaStrategy"
 _FORMS = ("pairs", "float32", "bfloat16")
 _LOG = getLogger("flwr")
 _ARRAYS = "phi"
-# Replies of before are looked for, never waited for.
-_PATIENCE = 1.0
+_LONGEST = 200
+# Seconds that a round waits for nodes to say who they are, beyond those that it needs; between two
+# looks; between two lines about it.
+_PATIENCE, _PAUSE, _TOLD = 10.0, 0.2, 10.0
 
 
 class ArubaStrategy(Strategy):
@@ -81,7 +91,9 @@ class ArubaStrategy(Strategy):
         self._seed = _check.integer(_NAME, "seed", seed, 0)
         self.reports: list[Report] = []
         self._names: dict[int, str] = {}
-        self._asked: dict[str, Message] = {}
+        self._introduced: set[int] = set()
+        self._unnamed: set[str] = set()
+        self._open: list[Message] = []
         self._late: dict[str, str] = {}
 
     @property
@@ -130,6 +142,7 @@ class ArubaStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Takes what has come late, and asks the nodes of this round."""
+        del server_round, arrays  # the server's own are sent
         self._collect(grid)
         nodes = self._nodes(grid)
         if self._n_nodes is not None and self._n_nodes < len(nodes):
@@ -146,6 +159,7 @@ class ArubaStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Learns from what has come, and says what has not."""
+        del server_round
         missing = {m.metadata.message_id: self._names[m.metadata.dst_node_id] for m in self._open}
         for message in replies:
             self._take(message, missing.pop(message.metadata.reply_to_message_id, None))
@@ -166,7 +180,7 @@ class ArubaStrategy(Strategy):
     def _take(self, message: Message, name: str | None) -> None:
         sender = name or self._names.get(message.metadata.src_node_id, "?")
         if message.has_error():
-            self.server.fail(sender, str(message.error.reason))
+            self.server.fail(sender, _last_line(message.error.reason))
             return
         self.server.receive(_value(message, TOLD, REPLY), sender)
 
@@ -181,17 +195,28 @@ class ArubaStrategy(Strategy):
 
     def _nodes(self, grid: Grid) -> list[int]:
         """The nodes that are there, in the order of their names."""
-        while len(there := list(grid.get_node_ids())) < self._min_nodes:
-            _LOG.log(INFO, "waiting for nodes: %d of %d", len(there), self._min_nodes)
-            time.sleep(1.0)
-        new = [node for node in there if node not in self._names]
-        asked = self._messages(new, {}, MessageType.QUERY)
-        for reply in grid.send_and_receive(asked, timeout=60.0) if asked else ():
+        asked = time.monotonic()
+        while True:
+            there = list(grid.get_node_ids())
+            new = [node for node in there if node not in self._introduced]
+            self._introduced.update(new)
+            self._unnamed.update(grid.push_messages(self._messages(new, {}, MessageType.QUERY)))
+            self._hear_names(grid)
+            # Of one name there is one: a node that has come back has another number.
+            named = {self._names[node]: node for node in self._names if node in there}
+            waited = time.monotonic() - asked
+            if len(named) >= self._min_nodes and (not self._unnamed or waited > _PATIENCE):
+                return [named[name] for name in sorted(named, key=lambda n: (len(n), n))]
+            time.sleep(_PAUSE)
+            if waited // _TOLD != (time.monotonic() - asked) // _TOLD:
+                _LOG.log(INFO, "waiting for nodes: %d of %d", len(named), self._min_nodes)
+
+    def _hear_names(self, grid: Grid) -> None:
+        for reply in grid.pull_messages(list(self._unnamed)) if self._unnamed else ():
+            self._unnamed.discard(reply.metadata.reply_to_message_id)
             name = None if reply.has_error() else _value(reply, TOLD, NAME)
             if isinstance(name, str):
                 self._names[reply.metadata.src_node_id] = name
-        known = [node for node in there if node in self._names]
-        return sorted(known, key=lambda node: (len(self._names[node]), self._names[node]))
 
     @staticmethod
     def _messages(nodes: Iterable[int], values: Mapping[str, Any], kind: str) -> list[Message]:
@@ -204,6 +229,7 @@ class ArubaStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Asks all nodes how well they are served, in the rounds that do."""
+        del arrays
         sent = self.server.round(personal=True)
         if not self._every or server_round % self._every or sent.rule is None:
             return []
@@ -214,8 +240,15 @@ class ArubaStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """The means of what nodes have told, by their weights."""
+        del server_round
         good = [m.content for m in replies if not m.has_error() and METRICS in m.content]
         return aggregate_metricrecords(good, WEIGHT) if good else None
+
+
+def _last_line(reason: object) -> str:
+    """What a traceback ends with."""
+    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
+    return lines[-1][:_LONGEST] if lines else "no reason"
 
 
 def _value(message: Message, record: str, key: str) -> Any:

@@ -1,7 +1,5 @@
 """`ArubaAlgorithm`: what pfl's loop asks of users, and what becomes of what they tell."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -106,7 +104,9 @@ class ArubaAlgorithm(FederatedNNAlgorithm):
         params, population = central_context.algorithm_params, central_context.population
         least = (params.min_train_size, params.min_val_size)
         parts = [
-            user.split(params.val_split_fraction, *least) for user in users if len(user) >= sum(least)
+            user.split(params.val_split_fraction, *least)
+            for user in users
+            if len(user) >= sum(least)
         ]
         support, held_out = ([part[i] for part in parts] for i in range(2))
         metrics = Metrics()

@@ -1,7 +1,5 @@
 """`ArubaBackend`: a whole cohort of users in one native call."""
 
-from __future__ import annotations
-
 from logging import getLogger
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`LinearModel`: users with linear models, of whom a whole cohort is run in one native call."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,7 +63,7 @@ class LinearModel(ArubaModel):
         if weights is not None:
             _check.one_of(_NAME, "weights", weights, ("rows",))
         self._weights = weights
-        self._options = {
+        self._options: dict[str, Any] = {
             "batch_size": _check.integer(_NAME, "batch_size", batch_size, 1),
             "n_epochs": _check.integer(_NAME, "n_epochs", n_epochs, 1),
         }

@@ -1,7 +1,5 @@
 """`ArubaModel`: what pfl trains, a server's learner and the way in which users answer it."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
@@ -16,7 +14,7 @@ from pfl.metrics import Metrics, StringMetricName, Summed, Weighted
 from pfl.model.base import EvaluatableModel
 
 from .._check import Float64Array
-from ..federated import FirstRate, Reply, Round, Server
+from ..federated import FirstRate, Reply, Round, Server, _stored
 from ..learner import MetaLearner, MetaStep
 
 _FILE = "aruba.safetensors"
@@ -79,7 +77,7 @@ class ArubaModel(EvaluatableModel, Saveable):
     ) -> Mapping[str, Float64Array]:
         """How well users are served by phi, or after steps on their support."""
 
-    def apply_model_update(self, statistics: Any) -> tuple[ArubaModel, Metrics]:
+    def apply_model_update(self, statistics: Any) -> tuple["ArubaModel", Metrics]:
         """Learns from a round.
 
         Args:
@@ -159,7 +157,7 @@ class ArubaModel(EvaluatableModel, Saveable):
         """
         folder = Path(dir_path)
         folder.mkdir(parents=True, exist_ok=True)
-        self._server._write(folder / _FILE)
+        _stored.write(folder / _FILE, self.learner, self.version, {}, {})
 
     def load(self, dir_path: str) -> None:
         """Goes on from what `save` wrote.

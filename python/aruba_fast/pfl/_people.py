@@ -1,7 +1,5 @@
 """`People`: tasks as a federated data set of pfl."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

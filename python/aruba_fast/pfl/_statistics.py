@@ -1,7 +1,5 @@
 """What a user sends in pfl: a `Reply`, or the answers to the question for the first rate."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +66,7 @@ class ArubaStatistics(WeightedStatistics):
             weight = np.array([float(new_weight), 0.0])
             self.reply = Reply._of(sums, weight, counts, version)
 
-    def __add__(self, other: object) -> ArubaStatistics:
+    def __add__(self, other: object) -> "ArubaStatistics":
         if not isinstance(other, ArubaStatistics):
             return NotImplemented
         return ArubaStatistics(self.reply + other.reply)
@@ -90,7 +88,7 @@ class ArubaStatistics(WeightedStatistics):
         known = [*weight, *counts]
         return tensor(known, "float64"), [tensor(vector, "float64") for vector in vectors]
 
-    def from_weights(self, metadata: Any, weights: list[Any]) -> ArubaStatistics:
+    def from_weights(self, metadata: Any, weights: list[Any]) -> "ArubaStatistics":
         """Makes statistics of vectors; squares that noise has made negative are zero."""
         known = np.asarray(metadata, np.float64)
         sums = np.zeros_like(self.reply.sums)
@@ -115,7 +113,7 @@ class FirstRates(TrainingStatistics):
         """How many numbers were told."""
         return len(self.told)
 
-    def __add__(self, other: object) -> FirstRates:
+    def __add__(self, other: object) -> "FirstRates":
         if not isinstance(other, FirstRates):
             return NotImplemented
         return FirstRates(*self.told, *other.told)
@@ -136,8 +134,9 @@ class FirstRates(TrainingStatistics):
             "privacy and several processes: got learning_rate='auto', expected a number"
         )
 
-    def from_weights(self, metadata: Any, weights: list[Any]) -> FirstRates:
+    def from_weights(self, metadata: Any, weights: list[Any]) -> "FirstRates":
         """Refuses, as `get_weights`."""
+        del metadata, weights
         return FirstRates(*self.get_weights()[1])
 
 

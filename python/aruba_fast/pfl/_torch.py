@@ -1,7 +1,5 @@
 """`TorchModel`: users who train a PyTorch model by a loop of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +61,7 @@ class TorchModel(ArubaModel):
     def __init__(
         self,
         learner: MetaLearner,
-        meta: MetaOptimizer,
+        meta: "MetaOptimizer",
         train: Callable[[Any, AbstractDataset], object],
         *,
         metrics: Mapping[str, Callable[[AbstractDataset], float]] | None = None,
