@@ -16,6 +16,7 @@ import bench_engine
 import bench_hindsight
 import bench_jax
 import bench_many_tensors
+import bench_pfl
 import bench_proximal
 import bench_reduction
 import bench_sparse
@@ -36,6 +37,7 @@ WORKS = (
     + bench_sparse.WORKS
     + bench_torch.WORKS
     + bench_jax.WORKS
+    + bench_pfl.WORKS
 )
 
 

@@ -19,7 +19,6 @@ except ImportError as error:
 from ._algorithm import ArubaAlgorithm
 from ._backend import ArubaBackend
 from ._linear import LinearModel
-from ._model import ArubaModel
 from ._people import People
 from ._statistics import ArubaStatistics
 from ._torch import TorchModel
@@ -27,7 +26,6 @@ from ._torch import TorchModel
 __all__ = [
     "ArubaAlgorithm",
     "ArubaBackend",
-    "ArubaModel",
     "ArubaStatistics",
     "LinearModel",
     "People",

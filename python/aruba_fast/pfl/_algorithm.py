@@ -34,7 +34,8 @@ class ArubaAlgorithm(FederatedNNAlgorithm):
         ...     val_cohort_size=10, val_split_fraction=0.5, min_train_size=1, min_val_size=1)
         >>> model = LinearModel(af.MetaLearner(np.zeros(2)), loss="squared")
         >>> backend = ArubaBackend(people, people)
-        >>> model = ArubaAlgorithm().run(params, backend, model, ModelHyperParams())
+        >>> model = ArubaAlgorithm().run(
+        ...     params, backend, model, ModelHyperParams(), send_metrics_to_platform=False)
         >>> model.learner.n_tasks  # the first round found the rate
         80
 
@@ -138,9 +139,8 @@ class ArubaAlgorithm(FederatedNNAlgorithm):
         """Learns from a round, which is lost where nobody has told anything."""
         if not stats_context_pairs:
             return model.apply_model_update(None)
-        return super().process_aggregated_statistics_from_all_contexts(
-            stats_context_pairs, aggregate_metrics, model
-        )
+        ((context, statistics),) = stats_context_pairs
+        return self.process_aggregated_statistics(context, aggregate_metrics, model, statistics)
 
     def save(self, dir_path: str) -> None:
         """Writes nothing: the model knows all."""

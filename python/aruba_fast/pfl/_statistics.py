@@ -110,8 +110,11 @@ class FirstRates(TrainingStatistics):
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers were told."""
-        return len(self.told)
+        """One: the rate."""
+        return 1
+
+    def reweight(self, new_weight: float) -> None:
+        """Nothing: a rate that rows allow has no weight."""
 
     def __add__(self, other: object) -> "FirstRates":
         if not isinstance(other, FirstRates):
