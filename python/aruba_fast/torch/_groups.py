@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from .._state import Hyperparameters, bound_of_network
-from ._flat import Block
+from ._round import Block
 
 HYPERPARAMETERS = (
     *("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate"),

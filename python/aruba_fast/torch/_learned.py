@@ -40,6 +40,8 @@ class Learned(Fixed):
     _parameters: "Parameters"
     _phi: list[torch.Tensor]
     _rates: list[torch.Tensor]
+    # The group whose ranks were found to start from the same state; None after a change from here.
+    _agreed: object
 
     def _require_no_task(self, function: str) -> None:
         raise NotImplementedError
@@ -146,6 +148,7 @@ class Learned(Fixed):
                 values.copy_(torch.where(kept, values, now.to(values.dtype)))
         self._buffers.forget()
         self._at_phi, self._left = True, self._parameters.marks()
+        self._agreed = None
 
     @property
     def learners(self) -> tuple[MetaLearner, ...]:

@@ -1,7 +1,7 @@
 """`MetaOptimizer`: learns the initialization and the rates of a PyTorch model across tasks."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,10 +13,13 @@ from ..statistics import TaskStatistics
 from ._buffers import Buffers
 from ._errors import renamed
 from ._flat import FlatState
+from ._grouped import Grouped
 from ._groups import HYPERPARAMETERS, blocks_of, trainable
 from ._parameters import array, tensor
-from ._running import Running
 from .task import TaskOptimizer
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 _NAME = "MetaOptimizer"
 _REMEDY = "inputs of one scale, or a smaller `learning_rate` where one was given"
@@ -24,7 +27,7 @@ _REMEDY = "inputs of one scale, or a smaller `learning_rate` where one was given
 _STAYS = 2.0**96
 
 
-class MetaOptimizer(Running):
+class MetaOptimizer(Grouped):
     """Learns where a model starts a task, and how fast each of its weights moves, by ARUBA.
 
     The equations are those of `aruba_fast.MetaLearner` on the concatenation of all parameters that
@@ -112,7 +115,13 @@ class MetaOptimizer(Running):
         self._view()
         self._at_phi, self._left = True, self._parameters.marks()
 
-    def step(self, meta_step: MetaStep = None, *, statistics: TaskStatistics | None = None) -> None:
+    def step(
+        self,
+        meta_step: MetaStep = None,
+        *,
+        statistics: TaskStatistics | None = None,
+        process_group: "ProcessGroup | None" = None,
+    ) -> None:
         """Learns from the tasks since the last call, and moves the model to the new phi.
 
         Args:
@@ -121,12 +130,16 @@ class MetaOptimizer(Running):
                 tasks.
             statistics: Learn from these instead, merged from other machines; the tasks of this one
                 are forgotten.
+            process_group: Learn from the tasks of all its processes, as one process that had run
+                those of rank 0 first, then those of rank 1 and so on: the same bits on every rank,
+                for any number of ranks and of tasks on each, also none. Every rank must call it.
 
         Raises:
             TypeError: An argument is of the wrong type.
-            ValueError: An argument is out of range or of another size. Nothing is changed.
+            ValueError: An argument is out of range or of another size, or differs between ranks; or
+                the ranks have not started from the same state. Nothing is changed.
             RuntimeError: A task is open, or there was none. Tasks that were run to find the first
-                rate are enough: then nothing changes.
+                rate are enough: then nothing changes. Or another rank refuses, or has ended.
 
         Warns:
             DivergenceWarning: More than half of the tasks were skipped; once, and not on a GPU.
@@ -145,28 +158,16 @@ class MetaOptimizer(Running):
         """
         name = "MetaOptimizer.step"
         self._require_no_task(name)
-        self._parameters.require(name)
-        if statistics is not None:
-            if not isinstance(statistics, TaskStatistics):
-                raise TypeError(
-                    f"{name}: `statistics` must be TaskStatistics: got "
-                    f"{type(statistics).__name__}, expected TaskStatistics"
-                )
-            phi = self._flat.arrays["phi"]
-            _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
-            _check.together(name, "statistics", statistics.sums, "params", phi)
-        elif not self._flat.n_waiting:
-            if self._flat.n_searched:  # all tasks of the round were for the first rate
+        with self._parameters.beside():
+            if process_group is None:
+                found = self._of_process(meta_step, statistics)
+            else:
+                found = self._of_group(process_group, meta_step, statistics)
+            if found is None:  # all tasks of the round were for the first rate
                 self._flat.forget_round()
                 return
-            raise RuntimeError(
-                f"{name}: the round must hold a task: got none, expected `with meta.task()` before"
-            )
-        with self._parameters.beside():
-            sums = self._flat.statistics if statistics is None else lambda: statistics
-            step = _check.meta_step(name, meta_step, lambda: self.n_tasks + sums().n_tasks)
             self._require_phi(name, at_any_cost=False)
-            of_round = self._flat.apply(statistics, step)
+            of_round = self._flat.apply(*found)
         self.restore()
         # torch.optim wraps `step` once.
         _divergence.look(name, self, *of_round, remedy=_REMEDY, stacklevel=4)
