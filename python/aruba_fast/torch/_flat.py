@@ -146,15 +146,27 @@ class FlatState(OpenRound):
             sums, weight, counts = self._round()
         else:
             sums, weight, counts = statistics._parts()
-        many = len(self.learners) > 1
-        own = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
-        parts = [(part, weight, counts) for part in own]
-        if many and on_host:  # so that where one refuses its part, nothing has changed
-            for learner, part in zip(self.learners, parts, strict=True):
-                learner._state.require_sound(part, meta_step)
+        parts = self._parts(sums, weight, counts)
+        if len(parts) > 1 and on_host:  # so that where one refuses its part, nothing has changed
+            self._require_sound(parts, meta_step)
         for learner, part in zip(self.learners, parts, strict=True):
             learner._state.apply(part, meta_step)
         self.forget_round()
+
+    def _parts(self, sums: Any, weight: Any, counts: Any) -> list[Any]:
+        """The same for every block."""
+        many = len(self.learners) > 1
+        own = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
+        return [(part, weight, counts) for part in own]
+
+    def _require_sound(self, parts: list[Any], meta_step: float | None) -> None:
+        for learner, part in zip(self.learners, parts, strict=True):
+            learner._state.require_sound(part, meta_step)
+
+    def require_sound(self, statistics: TaskStatistics, meta_step: float | None) -> None:
+        """Refuses what `apply` would, with a ValueError; on a device nobody knows before."""
+        if isinstance(self._sums, np.ndarray):
+            self._require_sound(self._parts(*statistics._parts()), meta_step)
 
     def export(self) -> dict[str, Any]:
         """Returns copies of all arrays, with those of the open round where there is one."""

@@ -58,6 +58,11 @@ class Grouped(Running):
     def _of_process(self, meta_step: MetaStep, statistics: TaskStatistics | None) -> Found | None:
         """What to learn from, None for the open round, and the step; None for nothing."""
         self._parameters.require(_STEP)
+        if self._parameters.sharded:
+            raise TypeError(
+                f"{_STEP}: `process_group` must be given for parameters that are sharded: got "
+                "None, expected the group that they are sharded over, mesh.get_group()"
+            )
         self._agreed = None  # what the ranks of a group learn by themselves they need not share
         if statistics is not None:
             if not isinstance(statistics, TaskStatistics):
@@ -88,25 +93,30 @@ class Grouped(Running):
         _exchange.require_group(_STEP, group)
         given = statistics is not None
         trouble = "`statistics` must be None beside `process_group`" if given else self._trouble()
-        sums = self._gathered(group, trouble)
+        sharded = self._parameters.sharded
+        sums = self._of_shards(group, trouble) if sharded else self._gathered(group, trouble)
         if sums is None:
             return None
         step, refused = None, None
         try:
             step = _check.meta_step(_STEP, meta_step, lambda: self.n_tasks + sums.n_tasks)
+            if sharded:  # what one shard refuses is learned on none
+                self._flat.require_sound(sums, step)
         except Exception as error:  # the function is the user's
             refused = error
+        mine = (step, (sums.n_tasks, sums.n_skipped), None if refused is None else str(refused))
         with _exchange.whole(_STEP):
-            told = _exchange.gathered((step, None if refused is None else str(refused)), group)
+            told = _exchange.gathered(mine, group)
         if refused is not None:
             raise refused
-        _refuse([trouble for _, trouble in told])
-        for rank, (other, _) in enumerate(told):
-            if other != step:
-                raise ValueError(
-                    f"{_STEP}: `meta_step` must be the same on all ranks: got {step}, and {other} "
-                    f"on rank {rank}, expected one number; nothing is learned"
-                )
+        _refuse([trouble for *_, trouble in told])
+        for name, i in (("`meta_step`", 0), ("sums of tasks that count, and do not,", 1)):
+            for rank, other in enumerate(told):
+                if other[i] != mine[i]:
+                    raise ValueError(
+                        f"{_STEP}: {name} must be the same on all ranks: got {mine[i]}, and "
+                        f"{other[i]} on rank {rank}, expected one; nothing is learned"
+                    )
         return sums, step
 
     def _gathered(self, group: dist.ProcessGroup, trouble: str | None) -> TaskStatistics | None:
@@ -144,6 +154,31 @@ class Grouped(Running):
         with _exchange.whole(_STEP):
             weights = [each.weights for each in told]
             return flat.statistics_of(_exchange.rows_of_all(flat, weights, group))
+
+    def _of_shards(self, group: dist.ProcessGroup, trouble: str | None) -> TaskStatistics:
+        """The sums over the tasks, which all ranks have run, of this rank's shards.
+
+        A task that is not finite in one shard is left out of all. Nothing else travels.
+        """
+        flat = self._flat
+        rules = [str(hyper) for _, hyper in flat.blocks]
+        same = {"tasks": flat.weights, "counts": (self.n_tasks, self.n_skipped), "rules": rules}
+        with _exchange.whole(_STEP):
+            told = _exchange.gathered((trouble, same, flat.counts()), group)
+        _refuse([each for each, *_ in told])
+        for rank, (_, other, _) in enumerate(told):
+            for name, value in told[0][1].items():
+                if other[name] != value:
+                    raise ValueError(
+                        f"{_STEP}: all ranks of a sharded model must run the same tasks from the "
+                        f"same state: got other {name} on rank {rank} than on rank 0"
+                    )
+        if not flat.weights:
+            raise RuntimeError(
+                f"{_STEP}: the round must hold a task: got none, expected `with meta.task()` before"
+            )
+        count = [all(each) for each in zip(*(counts for _, _, counts in told), strict=True)]
+        return flat.statistics_of(flat.parts_of(count), n_left_out=count.count(False))
 
     def _trouble(self) -> str | None:
         """Why the tasks of this rank cannot travel."""

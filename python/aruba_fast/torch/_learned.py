@@ -53,7 +53,7 @@ class Learned(Fixed):
             for group in self.param_groups
             for p, name in zip(group["params"], group.get("param_names", ()), strict=False)
         }
-        return [named[id(p)] for p in self._parameters.tensors] if named else None
+        return [named[id(p)] for p in self._parameters.given] if named else None
 
     def restore(self) -> None:
         """Loads phi into the parameters, and puts back `buffers` if they were given.
@@ -158,7 +158,7 @@ class Learned(Fixed):
     @property
     def parameters(self) -> list[torch.Tensor]:
         """The parameters that are learned, in the order of everything that is told of them."""
-        return list(self._parameters.tensors)
+        return list(self._parameters.given)
 
     @property
     def learning_rate(self) -> list[torch.Tensor]:

@@ -1,6 +1,6 @@
 """The open round of a model: tasks that wait as rows, and the sums of those that do not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -98,17 +98,34 @@ class OpenRound:
         phi = self.arrays["phi"]
         _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, into, *self._limited())
 
-    def statistics_of(self, parts: Iterable[Part]) -> TaskStatistics:
-        """Returns the sums of tasks that others have run: the bits of a round, part by part."""
+    def statistics_of(self, parts: Iterable[Part], *, n_left_out: int = 0) -> TaskStatistics:
+        """Returns the sums of some tasks: the bits of a round, part by part."""
         into = tuple(_arrays.zeros(a.shape, a.dtype, a) for a in self._round())
         for part in parts:
-            self._add(part, into)
+            if len(part[0]):
+                self._add(part, into)
+        into[2][1] += n_left_out
         return TaskStatistics._of(*into)
 
     def row(self, i: int) -> Any:
         """Theta_hat and grad_sq of the i-th task that waits, [2, n]."""
         block, at = divmod(i, self.capacity)
         return [*self._kept, self._runs][block][:, at]
+
+    def counts(self) -> list[bool]:
+        """Whether each task that waits is finite, and its squares are squares."""
+        rows = map(self.row, range(len(self._weights)))
+        return [bool(np.isfinite(_arrays.host(r)).all() and (r[1] >= 0).all()) for r in rows]
+
+    def parts_of(self, which: list[bool]) -> Iterator[Part]:
+        """Some of the tasks that wait, in the parts that all of them are summed in."""
+        for first in range(0, len(which), self.capacity):
+            taken = [i for i in range(first, min(first + self.capacity, len(which))) if which[i]]
+            with _arrays.beside(self._runs):
+                rows = [*self._kept, self._runs][first // self.capacity]
+                every = len(taken) == min(self.capacity, len(which) - first)
+                rows = rows[:, : len(taken)] if every else rows[:, [i - first for i in taken]]
+            yield rows[0], rows[1], self.of_weights([self._weights[i] for i in taken])
 
     def _limited(self) -> tuple[Any, ...]:
         """The rates and how far a task may spread, all blocks together; none where one has none."""

@@ -49,7 +49,7 @@ class Running(Persistent):
         sums, scratch, self._step_rates = (
             self._parameters.for_steps(v) for v in (shaped(self._sums), self._masters, self._rates)
         )
-        self._collector = Collector(self._parameters.tensors, sums, scratch)
+        self._collector = Collector(self._parameters.given, sums, scratch)
         self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
         self._searcher = SearchingOptimizer(self, self._step_rates, sums, self._flat, self._sums)
 
@@ -80,7 +80,7 @@ class Running(Persistent):
                 masters = [self._masters[i] for i in self._copied]
                 torch._foreach_copy_(masters, [self._phi[i] for i in self._copied])
         self._versions = [self._parameters.tensors[i]._version for i in self._copied]
-        for p in self._parameters.tensors:
+        for p in self._parameters.given:
             p.grad = None
 
     def _publish(self) -> None:

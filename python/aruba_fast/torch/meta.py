@@ -46,7 +46,8 @@ class MetaOptimizer(Grouped):
         params: Parameters, named parameters or parameter groups, as every optimizer's. A group may
             have hyperparameters of its own, by the names below, and is then learned by itself.
             Parameters that do not require a gradient now are left alone for ever; float32 with
-            bfloat16 and float16, which are learned as float32, or float64.
+            bfloat16 and float16, which are learned as float32, or float64. Of parameters sharded by
+            FSDP2 each process learns its shards; `learning_rate` and `zeta` must then be numbers.
         learning_rate: First learning rate, > 0; "auto" to find it, for which tasks must have
             several steps.
         zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
@@ -132,7 +133,8 @@ class MetaOptimizer(Grouped):
                 are forgotten.
             process_group: Learn from the tasks of all its processes, as one process that had run
                 those of rank 0 first, then those of rank 1 and so on: the same bits on every rank,
-                for any number of ranks and of tasks on each, also none. Every rank must call it.
+                for any number of ranks and of tasks on each, also none. Every rank must call it. Of
+                sharded parameters: that of the mesh, all of whose ranks have run the same tasks.
 
         Raises:
             TypeError: An argument is of the wrong type.
