@@ -73,15 +73,21 @@ def states(hyper, rounds, share, group=None):
         model, meta = made(**hyper)
     finally:
         _round._TASKS_AT_ONCE, _round._TASKS_AT_LEAST = before
+    # By values alone other parts show in one of many sums, if at all.
+    sizes, add = [], meta._flat._add
+    meta._flat._add = lambda part, into: (sizes.append(len(part[0])), add(part, into))
     first, found = 0, []
     for n in rounds:
         for number in share(first, n):
             one_task(meta, model, number, group)
         first += n
         meta.step(0.5, process_group=group)
+        of_round, sizes[:] = list(sizes), []
         arrays = {name: meta._flat.arrays[name].copy() for name in KEPT}
         arrays["model"] = torch.cat([p.detach().ravel() for p in model.parameters()]).numpy()
         arrays["first"] = np.array([x.initial_learning_rate or 0.0 for x in meta.learners])
+        if at_once and n > at_once:
+            arrays["parts"] = np.array(of_round)
         found.append(arrays)
     return found
 
