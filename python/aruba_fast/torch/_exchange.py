@@ -38,20 +38,20 @@ def whole(function: str) -> Iterator[None]:
         ) from error
 
 
-def gathered(mine: _Told, group: dist.ProcessGroup) -> list[_Told]:
+def gathered(mine: _Told, group: "dist.ProcessGroup") -> list[_Told]:
     """What all ranks tell, in their order."""
     told: list[Any] = [None] * group.size()
     dist.all_gather_object(told, mine, group=group)
     return told
 
 
-def sent(told: Any, group: dist.ProcessGroup) -> None:
+def sent(told: Any, group: "dist.ProcessGroup") -> None:
     """Tells the next rank, if there is one."""
     if group.rank() + 1 < group.size():
         dist.send_object_list([told], group=group, group_dst=group.rank() + 1)
 
 
-def received(group: dist.ProcessGroup) -> Any:
+def received(group: "dist.ProcessGroup") -> Any:
     """Waits for what the rank before tells; None where there is none."""
     told = [None]
     if group.rank():
@@ -68,7 +68,7 @@ def checksums(arrays: Mapping[str, Any]) -> dict[str, int]:
 
 
 def rows_of_all(
-    own: OpenRound, weights: list[list[float]], group: dist.ProcessGroup
+    own: OpenRound, weights: list[list[float]], group: "dist.ProcessGroup"
 ) -> Iterator[Part]:
     """The tasks of all ranks in their order, in the parts that one process would sum them in.
 

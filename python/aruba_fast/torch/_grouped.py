@@ -1,16 +1,18 @@
 """Rounds of a `MetaOptimizer` whose tasks are spread over processes: one exchange at their end."""
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch.distributed as dist
+from typing import TYPE_CHECKING, Any
 
 from .. import _check
 from ..learner import MetaStep
 from ..statistics import TaskStatistics
 from . import _exchange
+from ._groups import HYPERPARAMETERS
 from ._parameters import array
 from ._running import Running
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
 
 _STEP = "MetaOptimizer.step"
 # What to learn from, None for the open round, and the step of the initialization.
@@ -46,7 +48,7 @@ class Grouped(Running):
     exchange of a step nothing is changed.
     """
 
-    def _take_turn(self, function: str, group: dist.ProcessGroup) -> None:
+    def _take_turn(self, function: str, group: "dist.ProcessGroup") -> None:
         """Waits for the first rate as the ranks before have left it, once a round."""
         if self._flat.turn is not group:
             with _exchange.whole(function):
@@ -84,7 +86,7 @@ class Grouped(Running):
         return statistics, step
 
     def _of_group(
-        self, group: dist.ProcessGroup, meta_step: MetaStep, statistics: TaskStatistics | None
+        self, group: "dist.ProcessGroup", meta_step: MetaStep, statistics: TaskStatistics | None
     ) -> Found | None:
         """What all ranks learn from, and the step; None where the round only found the first rate.
 
@@ -104,12 +106,8 @@ class Grouped(Running):
                 self._flat.require_sound(sums, step)
         except Exception as error:  # the function is the user's
             refused = error
-        mine = (step, (sums.n_tasks, sums.n_skipped), None if refused is None else str(refused))
-        with _exchange.whole(_STEP):
-            told = _exchange.gathered(mine, group)
-        if refused is not None:
-            raise refused
-        _refuse([trouble for *_, trouble in told])
+        mine = step, (sums.n_tasks, sums.n_skipped)
+        told = _last_word(group, mine, refused)
         for name, i in (("`meta_step`", 0), ("sums of tasks that count, and do not,", 1)):
             for rank, other in enumerate(told):
                 if other[i] != mine[i]:
@@ -119,7 +117,7 @@ class Grouped(Running):
                     )
         return sums, step
 
-    def _gathered(self, group: dist.ProcessGroup, trouble: str | None) -> TaskStatistics | None:
+    def _gathered(self, group: "dist.ProcessGroup", trouble: str | None) -> TaskStatistics | None:
         """The sums over the tasks of all ranks; None where all were run to find the first rate."""
         flat = self._flat
         if flat.n_searched and flat.turn is None:
@@ -155,13 +153,13 @@ class Grouped(Running):
             weights = [each.weights for each in told]
             return flat.statistics_of(_exchange.rows_of_all(flat, weights, group))
 
-    def _of_shards(self, group: dist.ProcessGroup, trouble: str | None) -> TaskStatistics:
+    def _of_shards(self, group: "dist.ProcessGroup", trouble: str | None) -> TaskStatistics:
         """The sums over the tasks, which all ranks have run, of this rank's shards.
 
         A task that is not finite in one shard is left out of all. Nothing else travels.
         """
         flat = self._flat
-        rules = [str(hyper) for _, hyper in flat.blocks]
+        rules = [str([each[key] for key in HYPERPARAMETERS]) for each in self.param_groups]
         same = {"tasks": flat.weights, "counts": (self.n_tasks, self.n_skipped), "rules": rules}
         with _exchange.whole(_STEP):
             told = _exchange.gathered((trouble, same, flat.counts()), group)
@@ -178,7 +176,11 @@ class Grouped(Running):
                 f"{_STEP}: the round must hold a task: got none, expected `with meta.task()` before"
             )
         count = [all(each) for each in zip(*(counts for _, _, counts in told), strict=True)]
-        return flat.statistics_of(flat.parts_of(count), n_left_out=count.count(False))
+        try:
+            return flat.statistics_of(flat.parts_of(count), n_left_out=count.count(False))
+        except ValueError as error:  # an overflow of this shard's sums
+            _last_word(group, None, error)
+            raise
 
     def _trouble(self) -> str | None:
         """Why the tasks of this rank cannot travel."""
@@ -195,7 +197,7 @@ class Grouped(Running):
             "expected those between rounds, and `meta.task(process_group=...)`"
         )
 
-    def _require_same(self, group: dist.ProcessGroup) -> None:
+    def _require_same(self, group: "dist.ProcessGroup") -> None:
         """Refuses ranks that would learn different things."""
         layout = self._layout()
         mine: dict[str, Any] = {
@@ -216,6 +218,16 @@ class Grouped(Running):
                         f"{name} on rank {rank} than on rank 0, expected one `torch.manual_seed` "
                         "before the model is made, or one `load_state_dict` on all"
                     )
+
+
+def _last_word(group: "dist.ProcessGroup", mine: Any, refused: Exception | None) -> list[Any]:
+    """What all ranks are about to learn with, if none refuses."""
+    with _exchange.whole(_STEP):
+        told = _exchange.gathered((mine, None if refused is None else str(refused)), group)
+    if refused is not None:
+        raise refused
+    _refuse([trouble for _, trouble in told])
+    return [its for its, _ in told]
 
 
 def _refuse(troubles: list[str | None]) -> None:
