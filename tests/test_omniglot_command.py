@@ -272,8 +272,9 @@ def test_the_page_shows_what_the_command_wrote():
     if not page.exists() and not os.environ.get("CI"):
         pytest.skip("tests are run without the source tree around them")
     text, folder = page.read_text(encoding="utf-8"), page.parent / "results"
-    result = json.loads((folder / "omniglot.json").read_text(encoding="utf-8"))
-    assert markdown(result) in text
+    for name in ("omniglot-20way", "omniglot"):
+        result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        assert markdown(result) in text
     for name in ("accuracy.png", "rates.png"):
         assert f"](results/{name})" in text
         assert (folder / name).stat().st_size > 10_000

@@ -243,6 +243,21 @@ def test_a_round_without_replies_is_lost_and_says_so(rng):
     assert not one_round(server, people).lost
 
 
+def test_sums_beyond_float64_are_a_lost_round():
+    """Of the first rounds, in which nobody knows how far tasks go."""
+    server = Server(af.MetaLearner(np.zeros(D), learning_rate=1.0))
+    run = af.TaskRun(np.full((1, D), 1e135), np.full((1, D), 1.7e288))
+    reply = server.round().reply(run)
+    sums = reply.sums * 1e19
+    far = Reply._of(sums, reply.weight_sum, reply.counts, 0)
+    for name in range(20):
+        server.receive(far.to_bytes(), name)
+    before = server.learner.phi
+    report = server.close()
+    assert (report.n_replies, report.n_refused) == (0, 20)
+    np.testing.assert_array_equal(server.learner.phi, before)
+
+
 @pytest.mark.parametrize("form", ["float32", "bfloat16"])
 def test_rounded_replies_are_not_too_far(form, rng):
     """Of tasks that are all as far as they may be."""

@@ -44,12 +44,12 @@ def test_an_outer_optimizer_moves_the_initialization():
 
 def test_long_rounds_are_summed_in_parts(monkeypatch):
     """More tasks than are kept at once: the sums of parts, which agree within an ulp."""
-    from aruba_fast.torch import _flat
+    from aruba_fast.torch import _round
 
     results = []
     for at_once in (128, 3):
-        monkeypatch.setattr(_flat, "_TASKS_AT_ONCE", at_once)
-        monkeypatch.setattr(_flat, "_TASKS_AT_LEAST", at_once)
+        monkeypatch.setattr(_round, "_TASKS_AT_ONCE", at_once)
+        monkeypatch.setattr(_round, "_TASKS_AT_LEAST", at_once)
         torch.manual_seed(3)
         model, kind = made("mlp")
         meta = smoothed_optimizer(model.parameters(), learning_rate=0.1)

@@ -157,9 +157,10 @@ class Reply(Sums):
                 f"Reply: `other` must be to the same phi: got version {other.version}, expected "
                 f"{self.version}; of other versions add reply.statistics(phi)"
             )
-        merged = (self.sums.copy(), self.weight_sum.copy(), self.counts.copy())
-        _core.merge_statistics(merged, (other.sums, other.weight_sum, other.counts))
-        return Reply._of(*merged, self.version)
+        total = Total(self)
+        total.add(self)
+        total.add(other)
+        return total.reply()
 
     def __repr__(self) -> str:
         return (
@@ -240,6 +241,27 @@ class Reply(Sums):
         return cls._of(*_checked(arrays, values))
 
 
+class Total:
+    """The sum of replies to one version, added where it is.
+
+    Args:
+        like: A reply to that version.
+    """
+
+    def __init__(self, like: Reply) -> None:
+        self._version = like.version
+        parts: tuple[NDArray[Any], ...] = (like.sums, like.weight_sum, like.counts)
+        self._sums = tuple(np.zeros(part.shape, part.dtype) for part in parts)
+
+    def add(self, reply: Reply) -> None:
+        """Adds one, of the same number of parameters."""
+        _core.merge_statistics(self._sums, (reply.sums, reply.weight_sum, reply.counts))
+
+    def reply(self) -> Reply:
+        """What was added, as one; nothing is added any more."""
+        return Reply._of(*self._sums, self._version)
+
+
 def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[Any, ...]:
     """The parts of a reply that was read, if they can be those of one."""
     form = _check.one_of("form", "form", values["form"], _FORMS)
@@ -249,13 +271,19 @@ def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[A
     types = [array.dtype.name for array in (sums, weight, counts)]
     if types != [wanted, "float64", "int64"]:
         raise ValueError(f"holds arrays of {', '.join(types)}")
-    if form == "bfloat16":
-        sums = _bfloat16.numbers(sums)
-    if form != "pairs":
-        sums = np.stack([sums.astype(np.float64), np.zeros(sums.shape)], axis=1)
-    # Its checks are those of sums, whatever the third is a sum of.
-    told = TaskStatistics(sums, weight, *counts.tolist())
-    return told.sums, told.weight_sum, told.counts, version
+    if form == "pairs":
+        # Its checks are those of sums, whatever the third is a sum of.
+        told = TaskStatistics(sums, weight, *counts.tolist())
+        return told.sums, told.weight_sum, told.counts, version
+    narrow: NDArray[Any] = _bfloat16.numbers(sums) if form == "bfloat16" else sums
+    if narrow.ndim != 2 or len(narrow) != 3:
+        raise ValueError(f"holds sums of {narrow.shape}")
+    if not (np.isfinite(narrow).all() and (narrow[:2] >= 0.0).all()):
+        raise ValueError("holds sums that are not finite, or squares below zero")
+    few = TaskStatistics(np.zeros((3, 2, 1)), weight, *counts.tolist())
+    pairs = np.zeros((3, 2, narrow.shape[1]))
+    pairs[:, 0] = narrow
+    return pairs, few.weight_sum, few.counts, version
 
 
 def _phi_of(function: str, phi: ArrayLike, n_parameters: int) -> Float64Array:

@@ -11,7 +11,7 @@ from .._check import FloatArray
 from ..learner import MetaLearner, MetaStep
 from . import _stored
 from ._first_rate import FirstRate, agreed
-from ._reply import Reply
+from ._reply import Reply, Total
 from ._report import Report, note
 from ._round import Round
 
@@ -113,7 +113,7 @@ class Server:
             for old in [number for number in kept if number < version - self._max_age]:
                 del kept[old]
         self._seen.setdefault(version, set())
-        self._replies: dict[int, Reply] = {}
+        self._replies: dict[int, Total] = {}
         self._answers: list[FirstRate] = []
         self._report = Report(version)
 
@@ -219,8 +219,7 @@ class Server:
             reason = self._unfit(told) if not asks else "a reply, where the first rate was asked"
             if reason is not None:
                 return reason
-            before = self._replies.get(told.version)
-            self._replies[told.version] = told if before is None else before + told
+            self._replies.setdefault(told.version, Total(told)).add(told)
             self._report.n_late += age > 0
         self._seen.setdefault(told.version, set()).add(sender)
         self._report.n_replies += 1
@@ -287,9 +286,9 @@ class Server:
     def _learn(self, report: Report) -> None:
         phi, ages = self._learner.phi, {v: self.version - v for v in sorted(self._replies)}
         shares = {v: 1.0 if not age else self._share(age) for v, age in ages.items()}
-        parts = [self._replies[v].statistics(phi, share=share) for v, share in shares.items()]
-        statistics = sum(parts[1:], parts[0])
         try:
+            parts = [self._replies[v].reply().statistics(phi, share=s) for v, s in shares.items()]
+            statistics = sum(parts[1:], parts[0])
             self._learner.apply(statistics, self._meta_step)
         except ValueError as error:
             report.n_refused, report.n_replies = report.n_refused + report.n_replies, 0

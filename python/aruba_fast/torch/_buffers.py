@@ -38,6 +38,10 @@ class Buffers:
         else:
             self._saved = [tensor.detach().clone() for tensor in self._tensors]
 
+    def values(self) -> list[torch.Tensor]:
+        """The buffers as every task finds them."""
+        return self._saved or self._tensors
+
     def forget(self) -> None:
         """Lets the buffers be as they are from now on."""
         self._saved = []

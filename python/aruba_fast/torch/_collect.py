@@ -13,6 +13,7 @@ from torch.optim.optimizer import (
 from .. import steps
 from ._errors import renamed, warn
 from ._fixed import Fixed
+from ._parameters import local
 from .task import NO_GRADIENT
 
 _NAME = "MetaOptimizer.task"
@@ -126,7 +127,7 @@ class Collector:
             warn(f"{_NAME}: {NO_GRADIENT}")
             return
         self._seen.update(entry[0] for entry in used)
-        grads: list[Any] = [entry[1].grad.detach() for entry in used]
+        grads: list[Any] = [local(entry[1].grad).detach() for entry in used]
         grads = [g if g.layout is torch.strided else g.to_dense() for g in grads]
         grads = [g if g.ndim else g.reshape(1) for g in grads]
         if scale is not None:

@@ -11,7 +11,6 @@ from .._state import (
     ARRAYS,
     AUTO,
     SIZES,
-    Hyperparameters,
     block_of,
     check_arrays,
     completed,
@@ -21,18 +20,12 @@ from ..federated import Round
 from ..learner import MetaLearner
 from ..rules import OGD, ArubaPlusPlus
 from ..statistics import TaskStatistics
+from ._round import Block, OpenRound
 
-# Tasks of a round wait here and are summed together, which reads each of them once; more than the
-# kernels sum in one chunk are of no use, and more than so many bytes are not kept.
-_TASKS_AT_ONCE = 128
-_TASKS_AT_LEAST = 8
-_BYTES = 1 << 28
-
-Block = tuple[int, Hyperparameters]
 Rule = OGD | ArubaPlusPlus
 
 
-class FlatState:
+class FlatState(OpenRound):
     """One `MetaLearner` a block of coordinates, all in the same flat arrays.
 
     Args:
@@ -54,16 +47,7 @@ class FlatState:
             self.learners.append(learner)
             self.slices.append(block)
             begin += n
-        phi = self.arrays["phi"]
-        fitting = _BYTES // (2 * phi.nbytes)
-        capacity = max(_TASKS_AT_LEAST, min(_TASKS_AT_ONCE, fitting))
-        # Memory that no task has used yet is not there: NumPy's comes page by page.
-        self._runs = _arrays.empty((2, capacity, len(phi)), phi.dtype, phi)
-        self._sums = _arrays.zeros((3, 2, len(phi)), np.float64, phi)
-        self._weight = _arrays.zeros(2, np.float64, phi)
-        self._counts = _arrays.zeros(2, np.int64, phi)
-        self._weights: list[float] = []
-        self._n_summed = 0
+        self._begin_round()
         self._untouched = True
         self.searched = [
             block
@@ -71,7 +55,6 @@ class FlatState:
             if not hyper.knows_rate
         ]
         self.search = Search() if self.searched else None
-        self.n_searched = 0  # tasks of the open round that did nothing else
         self._followed: Round | None = None
 
     @classmethod
@@ -88,41 +71,9 @@ class FlatState:
         return cls({name: _arrays.moved(array, phi) for name, array in joined.items()}, blocks)
 
     @property
-    def n_waiting(self) -> int:
-        """Number of tasks of the open round."""
-        return self._n_summed + len(self._weights)
-
-    @property
     def fresh(self) -> bool:
         """Whether no task has ended yet; known without asking a device."""
         return self._untouched and not self.n_waiting
-
-    def next_run(self) -> tuple[Any, Any]:
-        """Returns the memory for theta_hat and grad_sq of the next task."""
-        if len(self._weights) == self._runs.shape[1]:
-            self._sum()
-        row = len(self._weights)
-        return self._runs[0, row], self._runs[1, row]
-
-    def keep_run(self, weight: float) -> None:
-        """Takes what `next_run` handed out into the round."""
-        self._weights.append(weight)
-
-    def _sum(self) -> None:
-        if self._weights:
-            theta_hat, grad_sq, weights = self._waiting()
-            phi, into = self.arrays["phi"], self._round()
-            limited = self._limited()
-            _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, into, *limited)
-            self._n_summed += len(self._weights)
-            self._weights = []
-
-    def _limited(self) -> tuple[Any, ...]:
-        """The rates and how far a task may spread, all blocks together; none where one has none."""
-        if not all(hyper.average_task for _, hyper in self.blocks):
-            return ()
-        with _arrays.beside(self.arrays["limit"]):
-            return self.arrays["rate"], self.arrays["limit"].sum(axis=0)
 
     # ---- while the first rate is searched ----
 
@@ -145,6 +96,20 @@ class FlatState:
             if not hyper.knows_rate:
                 learner._start(rate)
         self.search = None
+
+    def told_search(self) -> tuple[Any, Any]:
+        """What is known of the search, for another process: its tasks, and the first rates."""
+        if self.search is not None:
+            return self.search.stored(), None
+        first = [learner.initial_learning_rate for learner in self.learners]
+        return None, None if None in first else np.array(first)
+
+    def take_search(self, told: tuple[Any, Any]) -> None:
+        """Goes on where another process has come to."""
+        if self.search is not None:
+            self._restore_search(*told, begun=all(each is None for each in told))
+            if self.search is not None:
+                self.fill_searched(0.0)
 
     def _restore_search(self, search: Any, first: Any, *, begun: bool) -> None:
         found = None if search is None else Search.restored(search)
@@ -198,33 +163,7 @@ class FlatState:
             return [self._followed.personal], [slice(None)]
         return [learner.rule(coef) for learner in self.learners], self.slices
 
-    # ---- the round ----
-
-    def _waiting(self) -> tuple[Any, Any, Any]:
-        """theta_hat, grad_sq and weights of the tasks that are not summed yet."""
-        n = len(self._weights)
-        weights = _arrays.moved(np.array(self._weights), self.arrays["phi"])
-        return self._runs[0, :n], self._runs[1, :n], weights
-
-    def _round(self) -> tuple[Any, Any, Any]:
-        return self._sums, self._weight, self._counts
-
-    def statistics(self) -> TaskStatistics:
-        """Returns the sums of the open round, a copy."""
-        self._sum()
-        if not self._n_summed:
-            self._sums.fill(0)
-        return TaskStatistics._of(*(_arrays.owned(array) for array in self._round()))
-
-    def forget_round(self) -> None:
-        """Starts a new round."""
-        self._weights, self.n_searched = [], 0
-        if self._n_summed:
-            self._weight.fill(0)
-            self._counts.fill(0)
-            if not isinstance(self._sums, np.ndarray):  # on the host no sum is read before a task
-                self._sums.fill(0)
-            self._n_summed = 0
+    # ---- the end of a round ----
 
     def apply(self, statistics: TaskStatistics | None, meta_step: float | None) -> tuple[int, int]:
         """The meta-update from the given sums, or from those of the open round, which is closed.
@@ -243,7 +182,8 @@ class FlatState:
     def _apply(
         self, statistics: TaskStatistics | None, meta_step: float | None, on_host: bool
     ) -> None:
-        if statistics is None and not self._n_summed and len(self.learners) == 1 and on_host:
+        whole = not (self._n_summed or self._kept)
+        if statistics is None and whole and len(self.learners) == 1 and on_host:
             self.learners[0]._state.learn(*self._waiting(), meta_step)
             self.forget_round()
             return
@@ -252,15 +192,27 @@ class FlatState:
             sums, weight, counts = self._round()
         else:
             sums, weight, counts = statistics._parts()
-        many = len(self.learners) > 1
-        own = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
-        parts = [(part, weight, counts) for part in own]
-        if many and on_host:  # so that where one refuses its part, nothing has changed
-            for learner, part in zip(self.learners, parts, strict=True):
-                learner._state.require_sound(part, meta_step)
+        parts = self._parts(sums, weight, counts)
+        if len(parts) > 1 and on_host:  # so that where one refuses its part, nothing has changed
+            self._require_sound(parts, meta_step)
         for learner, part in zip(self.learners, parts, strict=True):
             learner._state.apply(part, meta_step)
         self.forget_round()
+
+    def _parts(self, sums: Any, weight: Any, counts: Any) -> list[Any]:
+        """The same for every block."""
+        many = len(self.learners) > 1
+        own = [_arrays.contiguous(sums[:, :, b]) if many else sums for b in self.slices]
+        return [(part, weight, counts) for part in own]
+
+    def _require_sound(self, parts: list[Any], meta_step: float | None) -> None:
+        for learner, part in zip(self.learners, parts, strict=True):
+            learner._state.require_sound(part, meta_step)
+
+    def require_sound(self, statistics: TaskStatistics, meta_step: float | None) -> None:
+        """Refuses what `apply` would, with a ValueError; on a device nobody knows before."""
+        if isinstance(self._sums, np.ndarray):
+            self._require_sound(self._parts(*statistics._parts()), meta_step)
 
     def export(self) -> dict[str, Any]:
         """Returns copies of all arrays, with those of the open round where there is one."""

@@ -7,12 +7,12 @@ import torch
 
 from .. import _check
 from ..federated import FirstRate, Reply, Round
-from ._running import Running
+from ._grouped import Grouped
 
 Task = TypeVar("Task")
 
 
-class Following(Running):
+class Following(Grouped):
     """The base of `MetaOptimizer` that does what a server asks."""
 
     def follow(self, round: Round) -> None:
@@ -52,6 +52,11 @@ class Following(Running):
                 f"{name}: `round` must be a Round: got {_check.shown(round)}, expected "
                 "Round.from_bytes of what the server sent"
             )
+        if self._parameters.sharded:
+            raise ValueError(
+                f"{name}: the model must be whole on this process: got parameters that are "
+                "sharded, expected a round for a model without fully_shard"
+            )
         phi = self._flat.arrays["phi"]
         if (round.phi.dtype, round.phi.shape) != (phi.dtype, phi.shape):
             raise ValueError(
@@ -60,6 +65,7 @@ class Following(Running):
             )
         with self._parameters.beside(), torch.inference_mode(False):
             self._flat.follow(round)
+        self._agreed = None
         self.restore()
 
     def answer(

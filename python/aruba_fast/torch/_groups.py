@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from .._state import Hyperparameters, bound_of_network
-from ._flat import Block
+from ._parameters import is_sharded, local
+from ._round import Block
 
 HYPERPARAMETERS = (
     *("learning_rate", "zeta", "p", "decay", "isotropic", "max_learning_rate"),
@@ -29,9 +30,11 @@ def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
         for p in group["params"]:
             if p.requires_grad and id(p) not in seen:
                 seen.add(id(p))
-                own.append(p.numel())
+                own.append(local(p).numel())
         sizes = tuple(n for n in own if n)
         hyper, by_tensor = _hyperparameters(group)
+        if any(map(is_sharded, group["params"])):
+            _require_own_rates(hyper)
         if not sizes:
             continue
         if by_tensor and not hyper.average_task:
@@ -60,6 +63,19 @@ def _hyperparameters(group: dict[str, Any]) -> tuple[Hyperparameters, bool]:
         given["isotropic"] = True
     given["bound"] = bound_of_network("MetaOptimizer", given["bound"], given["zeta"])
     return Hyperparameters(**given, function="MetaOptimizer"), by_tensor
+
+
+def _require_own_rates(hyper: Hyperparameters) -> None:
+    """Refuses for sharded parameters what is learned from sums over coordinates."""
+    text = "MetaOptimizer: `{}` must be {} for parameters that are sharded, of whose sums over all "
+    text += "weights no process has more than its part: got {!r}, expected {}"
+    if hyper.average_task or not hyper.knows_rate:
+        name = "zeta" if hyper.average_task else "learning_rate"
+        raise ValueError(text.format(name, "a number", "auto", "learning_rate=0.01, zeta=1.0, say"))
+    if hyper.isotropic:
+        raise ValueError(text.format("isotropic", "False", True, "a rate a coordinate"))
+    if hyper.train != "learned":
+        raise ValueError(text.format("train", "'learned'", hyper.train, "a rate a coordinate"))
 
 
 def _joint(one: Hyperparameters, other: Hyperparameters) -> Hyperparameters | None:

@@ -40,6 +40,8 @@ class Learned(Fixed):
     _parameters: "Parameters"
     _phi: list[torch.Tensor]
     _rates: list[torch.Tensor]
+    # The group whose ranks were found to start from the same state; None after a change from here.
+    _agreed: object
 
     def _require_no_task(self, function: str) -> None:
         raise NotImplementedError
@@ -51,7 +53,7 @@ class Learned(Fixed):
             for group in self.param_groups
             for p, name in zip(group["params"], group.get("param_names", ()), strict=False)
         }
-        return [named[id(p)] for p in self._parameters.tensors] if named else None
+        return [named[id(p)] for p in self._parameters.given] if named else None
 
     def restore(self) -> None:
         """Loads phi into the parameters, and puts back `buffers` if they were given.
@@ -146,6 +148,7 @@ class Learned(Fixed):
                 values.copy_(torch.where(kept, values, now.to(values.dtype)))
         self._buffers.forget()
         self._at_phi, self._left = True, self._parameters.marks()
+        self._agreed = None
 
     @property
     def learners(self) -> tuple[MetaLearner, ...]:
@@ -155,7 +158,7 @@ class Learned(Fixed):
     @property
     def parameters(self) -> list[torch.Tensor]:
         """The parameters that are learned, in the order of everything that is told of them."""
-        return list(self._parameters.tensors)
+        return list(self._parameters.given)
 
     @property
     def learning_rate(self) -> list[torch.Tensor]:

@@ -31,13 +31,17 @@ class Parameters:
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         name = "MetaOptimizer"
+        # What is sharded over processes, as by FSDP2, is learned where its shards are.
+        self.given = list(tensors)
+        self.sharded = any(map(is_sharded, tensors))
+        tensors = [local(p) for p in tensors]
         for i, p in enumerate(tensors):
             if torch.nn.parameter.is_lazy(p):
                 raise ValueError(
                     f"{name}: `params` must have a shape: got a lazy layer's parameter at {i}, "
                     "expected one call of the model before"
                 )
-            # DTensor, FakeTensor and the like: no memory of their own, or not all of it.
+            # FakeTensor and the like: no memory of their own, or not all of it.
             kind = type(p)
             own = kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__ and not p.is_neg()
             if not own or 0 in (s for s, n in zip(p.stride(), p.shape, strict=True) if n > 1):
@@ -81,6 +85,12 @@ class Parameters:
         self._accepted: list[Any] = []
         self._everyone, self._quick = range(len(tensors)), False
 
+    def grads(self) -> list[torch.Tensor | None]:
+        """Returns the gradients, of what is sharded those of the shards."""
+        if not self.sharded:
+            return [p.grad for p in self.tensors]
+        return [None if p.grad is None else local(p.grad) for p in self.given]
+
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Returns the parts of a flat vector in the shapes of the parameters."""
         parts = torch.split(flat, self.sizes)
@@ -112,6 +122,13 @@ class Parameters:
         Raises:
             ValueError: There is one.
         """
+        if self.sharded:
+            for i, (p, own) in enumerate(zip(self.given, self.tensors, strict=True)):
+                if local(p).data_ptr() != own.data_ptr():
+                    raise ValueError(
+                        f"{function}: `params[{i}]` must keep the memory of its shard: got another "
+                        "one, expected a new MetaOptimizer after the model was sharded anew"
+                    )
         found = self._told()
         if found == self._accepted:
             return
@@ -199,6 +216,16 @@ class Parameters:
             return nullcontext()
         stream = torch.cuda.current_stream(self.device)
         return _arrays.on_stream(stream.device_index, stream.cuda_stream)
+
+
+def is_sharded(p: torch.Tensor) -> bool:
+    """Whether a tensor is one of several processes, of which this one has its own part."""
+    return hasattr(p, "to_local")
+
+
+def local(p: torch.Tensor) -> torch.Tensor:
+    """Returns the part of a tensor that lives in this process, in its memory; of most, itself."""
+    return p.to_local().detach() if is_sharded(p) else p
 
 
 def _equal(p: torch.Tensor, values: torch.Tensor) -> bool:

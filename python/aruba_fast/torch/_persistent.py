@@ -22,7 +22,7 @@ KIND = "MetaOptimizer"
 _MADE = {
     *("_parameters", "_active", "_open", "_phi", "_rates", "_sums", "_masters", "_where"),
     *("_copied", "_step_rates", "_versions", "_collector", "_stepper", "_searcher"),
-    *("_fixed", "_left", "_left_alone"),
+    *("_fixed", "_left", "_left_alone", "_agreed"),
     *("step", "_opt_called"),  # as a scheduler has wrapped it
 }
 # PyTorch's own, which it makes again.
@@ -73,6 +73,7 @@ class Persistent(Learned):
                 raise ValueError(f"its {name} are {found}, expected {own[name]}")
         with self._parameters.beside():
             self._flat.restore(arrays)
+        self._agreed = None
         self.restore()
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,10 +11,14 @@ import torch
 from .. import _check
 from ._collect import Collector
 from ._errors import warn
+from ._exchange import require_group
 from ._parameters import Parameters, tensor
 from ._persistent import Persistent
 from ._searching import SearchingOptimizer
 from .task import TaskOptimizer
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Running(Persistent):
@@ -23,6 +28,7 @@ class Running(Persistent):
         """Finds where the parameters are."""
         self._parameters = Parameters(self._tensors)
         self._active: object = None
+        self._agreed = None
         self._open = threading.Lock()
         ours = {id(p) for p in self._tensors}
         given = (p for group in self.param_groups for p in group["params"])
@@ -43,9 +49,12 @@ class Running(Persistent):
         sums, scratch, self._step_rates = (
             self._parameters.for_steps(v) for v in (shaped(self._sums), self._masters, self._rates)
         )
-        self._collector = Collector(self._parameters.tensors, sums, scratch)
+        self._collector = Collector(self._parameters.given, sums, scratch)
         self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
         self._searcher = SearchingOptimizer(self, self._step_rates, sums, self._flat, self._sums)
+
+    def _take_turn(self, function: str, group: "ProcessGroup") -> None:
+        raise NotImplementedError
 
     def _require_no_task(self, function: str) -> None:
         if self._open.locked():
@@ -71,7 +80,7 @@ class Running(Persistent):
                 masters = [self._masters[i] for i in self._copied]
                 torch._foreach_copy_(masters, [self._phi[i] for i in self._copied])
         self._versions = [self._parameters.tensors[i]._version for i in self._copied]
-        for p in self._parameters.tensors:
+        for p in self._parameters.given:
             p.grad = None
 
     def _publish(self) -> None:
@@ -96,7 +105,11 @@ class Running(Persistent):
 
     @contextmanager
     def task(
-        self, weight: float = 1.0, *, optimizer: torch.optim.Optimizer | None = None
+        self,
+        weight: float = 1.0,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        process_group: "ProcessGroup | None" = None,
     ) -> Iterator[torch.optim.Optimizer]:
         """A context for one task: phi is loaded, statistics are collected, phi comes back.
 
@@ -110,17 +123,23 @@ class Running(Persistent):
             optimizer: None for steps at the learned rates. Any other optimizer of the same
                 parameters takes its own steps, and its gradients are collected by a hook before
                 each: Reptile with Adam, say.
+            process_group: That of the `step` which will end the round, or None. Nothing is sent,
+                but while the first rate is searched: then tasks of all ranks are run one after the
+                other, and the first one of a rank waits until the ranks before have called `step`.
+                Without it no more tasks can wait for a group's `step` than are summed together, 128
+                or 256 MB of them.
 
         Returns:
             A context manager that gives a `TaskOptimizer`, or `optimizer`.
 
         Raises:
-            TypeError: `weight` is not a real number, or `optimizer` no optimizer.
+            TypeError: `weight` is not a real number, `optimizer` no optimizer, or `process_group`
+                not a group of this process.
             ValueError: `weight` is out of range, or `optimizer` has no parameter of the model; the
                 parameters do not hold phi before the first task (later that is a warning: see
                 `adopt`); a parameter was given another shape. The round is unchanged.
             RuntimeError: A task is open already, or a parameter has moved and no gradient of it was
-                seen. The round is unchanged.
+                seen; or a process of the group has ended. The round is unchanged.
 
         Example:
             >>> import torch, aruba_fast.torch
@@ -135,9 +154,14 @@ class Running(Persistent):
         name = "MetaOptimizer.task"
         weight = _check.non_negative(name, "weight", weight)
         _check.weights(name, "weight", np.array(weight))
+        together = process_group is not None
+        if together:
+            require_group(name, process_group)
         if not self._open.acquire(blocking=False):
             raise _task_is_open(name)
         try:
+            if process_group is not None and optimizer is None and self._flat.search is not None:
+                self._take_turn(name, process_group)
             self._start(name)
             self._sums.zero_()
             try:
@@ -145,16 +169,17 @@ class Running(Persistent):
                     self._active = searcher = self._searcher
                     searcher.begin()
                     yield searcher
-                    searcher.end(self._ended(self._where, searcher._unseen()))
+                    searcher.end(self._ended(self._where, searcher._unseen(), together))
                 elif optimizer is None:
                     self._active = self._stepper
                     self._stepper._forget_seen()
                     yield self._stepper
-                    self._keep(self._where, self._stepper._unseen(), weight)
+                    self._keep(self._where, self._stepper._unseen(), weight, together)
                 else:
                     with self._collector.watching(optimizer):
                         yield optimizer
-                    self._keep(self._parameters.tensors, self._collector.unseen(), weight)
+                    unseen = self._collector.unseen()
+                    self._keep(self._parameters.tensors, unseen, weight, together)
             finally:
                 self._active = None
                 self._parameters.mend()
@@ -163,12 +188,16 @@ class Running(Persistent):
         finally:
             self._open.release()
 
-    def _keep(self, theta_hat: list[torch.Tensor], unseen: list[int], weight: float) -> None:
+    def _keep(
+        self, theta_hat: list[torch.Tensor], unseen: list[int], weight: float, together: bool
+    ) -> None:
         """Takes the task that has ended into the round."""
-        self._ended(theta_hat, unseen)
+        self._ended(theta_hat, unseen, together)
         self._flat.keep_run(weight)
 
-    def _ended(self, theta_hat: list[torch.Tensor], unseen: list[int]) -> torch.Tensor:
+    def _ended(
+        self, theta_hat: list[torch.Tensor], unseen: list[int], together: bool
+    ) -> torch.Tensor:
         """Returns where the task that has ended is, in the memory of the next one of the round."""
         name = "MetaOptimizer.task"
         self._parameters.require(name)
@@ -181,7 +210,7 @@ class Running(Persistent):
         self._parameters.require_memory(name, theta_hat, self._copied)
         self._fold()
         with self._parameters.beside():
-            run = [tensor(vector) for vector in self._flat.next_run()]
+            run = [tensor(vector) for vector in self._flat.next_run(keep=together)]
             self._parameters.joined(theta_hat, out=run[0])
             run[1].copy_(self._sums)
         return run[0]

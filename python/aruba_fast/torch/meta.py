@@ -1,7 +1,7 @@
 """`MetaOptimizer`: learns the initialization and the rates of a PyTorch model across tasks."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,6 +17,9 @@ from ._following import Following
 from ._groups import HYPERPARAMETERS, blocks_of, trainable
 from ._parameters import array, tensor
 from .task import TaskOptimizer
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 _NAME = "MetaOptimizer"
 _REMEDY = "inputs of one scale, or a smaller `learning_rate` where one was given"
@@ -43,7 +46,8 @@ class MetaOptimizer(Following):
         params: Parameters, named parameters or parameter groups, as every optimizer's. A group may
             have hyperparameters of its own, by the names below, and is then learned by itself.
             Parameters that do not require a gradient now are left alone for ever; float32 with
-            bfloat16 and float16, which are learned as float32, or float64.
+            bfloat16 and float16, which are learned as float32, or float64. Of parameters sharded by
+            FSDP2 each process learns its shards; `learning_rate` and `zeta` must then be numbers.
         learning_rate: First learning rate, > 0; "auto" to find it, for which tasks must have
             several steps.
         zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
@@ -112,7 +116,13 @@ class MetaOptimizer(Following):
         self._view()
         self._at_phi, self._left = True, self._parameters.marks()
 
-    def step(self, meta_step: MetaStep = None, *, statistics: TaskStatistics | None = None) -> None:
+    def step(
+        self,
+        meta_step: MetaStep = None,
+        *,
+        statistics: TaskStatistics | None = None,
+        process_group: "ProcessGroup | None" = None,
+    ) -> None:
         """Learns from the tasks since the last call, and moves the model to the new phi.
 
         Args:
@@ -121,12 +131,17 @@ class MetaOptimizer(Following):
                 tasks.
             statistics: Learn from these instead, merged from other machines; the tasks of this one
                 are forgotten.
+            process_group: Learn from the tasks of all its processes, as one process that had run
+                those of rank 0 first, then those of rank 1 and so on: the same bits on every rank,
+                for any number of ranks and of tasks on each, also none. Every rank must call it. Of
+                sharded parameters: that of the mesh, all of whose ranks have run the same tasks.
 
         Raises:
             TypeError: An argument is of the wrong type.
-            ValueError: An argument is out of range or of another size. Nothing is changed.
+            ValueError: An argument is out of range or of another size, or differs between ranks; or
+                the ranks have not started from the same state. Nothing is changed.
             RuntimeError: A task is open, or there was none. Tasks that were run to find the first
-                rate are enough: then nothing changes.
+                rate are enough: then nothing changes. Or another rank refuses, or has ended.
 
         Warns:
             DivergenceWarning: More than half of the tasks were skipped; once, and not on a GPU.
@@ -145,28 +160,16 @@ class MetaOptimizer(Following):
         """
         name = "MetaOptimizer.step"
         self._require_no_task(name)
-        self._parameters.require(name)
-        if statistics is not None:
-            if not isinstance(statistics, TaskStatistics):
-                raise TypeError(
-                    f"{name}: `statistics` must be TaskStatistics: got "
-                    f"{type(statistics).__name__}, expected TaskStatistics"
-                )
-            phi = self._flat.arrays["phi"]
-            _check.shape(name, "statistics", statistics.sums, (3, 2, len(phi)))
-            _check.together(name, "statistics", statistics.sums, "params", phi)
-        elif not self._flat.n_waiting:
-            if self._flat.n_searched:  # all tasks of the round were for the first rate
+        with self._parameters.beside():
+            if process_group is None:
+                found = self._of_process(meta_step, statistics)
+            else:
+                found = self._of_group(process_group, meta_step, statistics)
+            if found is None:  # all tasks of the round were for the first rate
                 self._flat.forget_round()
                 return
-            raise RuntimeError(
-                f"{name}: the round must hold a task: got none, expected `with meta.task()` before"
-            )
-        with self._parameters.beside():
-            sums = self._flat.statistics if statistics is None else lambda: statistics
-            step = _check.meta_step(name, meta_step, lambda: self.n_tasks + sums().n_tasks)
             self._require_phi(name, at_any_cost=False)
-            of_round = self._flat.apply(statistics, step)
+            of_round = self._flat.apply(*found)
         self.restore()
         # torch.optim wraps `step` once.
         _divergence.look(name, self, *of_round, remedy=_REMEDY, stacklevel=4)

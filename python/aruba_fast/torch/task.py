@@ -144,7 +144,7 @@ class TaskOptimizer(Fixed):
                 loss = closure()
         if meta._copied:
             meta._fold_written()
-        grads: list[Any] = [p.grad for p in meta._parameters.tensors]
+        grads: list[Any] = meta._parameters.grads()
         for i in meta._parameters.scalars:
             grads[i] = None if grads[i] is None else grads[i].reshape(1)
         lists = [meta._where, grads, self._rates]
