@@ -17,7 +17,11 @@ serverapp = need("flwr.serverapp")
 
 @pytest.fixture(autouse=True)
 def _of_a_run(monkeypatch):
-    """Whose messages these are, which Flower's processes are told when they start."""
+    of_a_run(monkeypatch)
+
+
+def of_a_run(monkeypatch):
+    """Says whose messages these are, as Flower's processes are told when they start."""
     from flwr.supercore.task_identity import TaskIdentity
 
     for name in ("_run_id", "_task_id", "_node_id"):
