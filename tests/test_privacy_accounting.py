@@ -164,7 +164,7 @@ def examples():
                 yield f"{name}.{function.__name__}", function
 
 
-@pytest.mark.parametrize(("name", "public"), examples())
+@pytest.mark.parametrize(("name", "public"), list(examples()))
 def test_the_examples_of_a_docstring_run(name, public):
     assert run_examples(name, public.__doc__)
 
