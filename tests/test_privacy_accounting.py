@@ -60,7 +60,7 @@ def test_a_sample_of_all_people_is_a_mechanism_of_twice_the_clip(z):
 
 
 @pytest.mark.parametrize("accountant", ["rdp", "pld"])
-@pytest.mark.parametrize("wanted", [0.5, 8.0])
+@pytest.mark.parametrize("wanted", [0.5, 2.0])
 def test_noise_is_found_that_is_just_enough(accountant, wanted):
     settings = {"sampling": Poisson(0.02), "accountant": accountant}
     z = noise_for(wanted, 50, 1e-5, **settings)

@@ -128,7 +128,7 @@ def noise_for(
         accountant: As `epsilon`.
 
     Returns:
-        The noise for `TaskPrivacy`, within 1e-4, and at least 0.02.
+        The noise for `TaskPrivacy`, within 1e-4; at least 0.02, and by "pld" half of "rdp"'s.
 
     Raises:
         TypeError: As `epsilon`.
@@ -144,10 +144,15 @@ def noise_for(
     wanted = _check.positive(name, "epsilon", epsilon)
     share = _check.fraction(name, "delta", delta)
     fresh, event = _accounted(name, n_rounds, sampling, accountant)
+    least, guess = _LEAST, _GUESS
+    if accountant == "pld":
+        # Its time grows without bound as noise gets small: it starts from what the other finds.
+        guess = noise_for(wanted, n_rounds, share, sampling=sampling)
+        least = guess / 2.0
     dp = _dp_accounting(name)
-    if fresh().compose(event(_LEAST)).get_epsilon(share) <= wanted:
-        return _LEAST
-    bracket = dp.LowerEndpointAndGuess(_LEAST, _GUESS)
+    if fresh().compose(event(least)).get_epsilon(share) <= wanted:
+        return least
+    bracket = dp.LowerEndpointAndGuess(least, guess)
     found = dp.calibrate_dp_mechanism(fresh, event, wanted, share, bracket, tol=_CLOSE)
     return float(found)
 
