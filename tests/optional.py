@@ -12,6 +12,7 @@ FROM = {
     "narwhals": "'aruba_fast[tables]'",
     "pyarrow": "'aruba_fast[tables]'",
     "dask": "'aruba_fast[dask]'",
+    "dp_accounting": "'aruba_fast[privacy]'",
     "distributed": "'aruba_fast[dask]'",
     "sklearn": "'aruba_fast[sklearn]'",
     "polars": "polars",

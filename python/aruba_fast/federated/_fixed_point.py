@@ -126,21 +126,8 @@ class FixedPoint:
                    [2., 2.]])
         """
         name = "FixedPoint.of"
-        if not isinstance(learner, MetaLearner):
-            raise TypeError(
-                f"{name}: `learner` must be a MetaLearner: got {_check.shown(learner)}, expected "
-                "the server's"
-            )
-        tasks = learner.n_tasks
-        b, g = (np.asarray(values, np.float64) for values in (learner.b, learner.g))
-        if not (tasks and b.any() and g.any()):
-            raise ValueError(
-                f"{name}: `learner` must know an average task: got one of {tasks} tasks, expected "
-                "distances and squared gradients, of a first round whose replies come otherwise"
-            )
-        # With the prior of one average task, as the rates have it: no scale is zero.
-        spread = [(total + total.mean() / tasks) / tasks for total in (b, g)]
-        return cls(np.array(spread), n_clients, bits, clip, most_weight)
+        remedy = "distances and squared gradients, of a first round whose replies come otherwise"
+        return cls(spread_of(name, learner, remedy), n_clients, bits, clip, most_weight)
 
     @property
     def n_words(self) -> int:
@@ -247,3 +234,21 @@ class FixedPoint:
             f"FixedPoint(n_parameters={self.spread.shape[1]}, n_clients={self.n_clients}, "
             f"bits={self.bits}, clip={self.clip:g}, most_weight={self.most_weight:g})"
         )
+
+
+def spread_of(function: str, learner: MetaLearner, remedy: str) -> Float64Array:
+    """The distances and squared gradients of an average task, [2, n_parameters], all above zero."""
+    if not isinstance(learner, MetaLearner):
+        raise TypeError(
+            f"{function}: `learner` must be a MetaLearner: got {_check.shown(learner)}, expected "
+            "the server's"
+        )
+    tasks = learner.n_tasks
+    b, g = (np.asarray(values, np.float64) for values in (learner.b, learner.g))
+    if not (tasks and b.any() and g.any()):
+        raise ValueError(
+            f"{function}: `learner` must know an average task: got one of {tasks} tasks, expected "
+            f"{remedy}"
+        )
+    # With the prior of one average task, as the rates have it: no scale is zero.
+    return np.array([(total + total.mean() / tasks) / tasks for total in (b, g)])

@@ -1,0 +1,276 @@
+"""Privacy of whole tasks: what is clipped, the noise on it, and what is released."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import aruba_fast as af
+from aruba_fast.federated import FixedPoint, Reply, Round, Server
+from aruba_fast.privacy import Released, TaskPrivacy
+from aruba_fast.privacy._noise import normal
+
+D = 6
+
+
+def sent(phi, version=3):
+    return Round.of(af.MetaLearner(phi, learning_rate=0.1), version)
+
+
+def privacy_of(rng, d=D, **settings):
+    return TaskPrivacy(rng.random((2, d)) + 0.1, **{"noise": 1.1} | settings)
+
+
+def by_hand(run, phi, privacy):
+    """The sums of clipped tasks, one task and one block after the other."""
+    s_b, s_g = privacy.spread
+    total = np.zeros((3, len(phi)))
+    for theta, squares in zip(run.theta_hat, run.grad_sq, strict=True):
+        delta = theta.astype(float) - phi
+        for k, (block, clip, unit) in enumerate(
+            (
+                (0.5 * delta**2 / s_b, privacy.clip_b, s_b),
+                (squares / s_g, privacy.clip_g, s_g),
+                (delta / np.sqrt(2 * s_b), privacy.clip_theta, np.sqrt(2 * s_b)),
+            )
+        ):
+            norm, most = np.sqrt((block**2).sum()), clip * np.sqrt(len(phi))
+            total[k] += block * min(1.0, most / norm if norm else 1.0) * unit
+    return total
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_each_task_is_clipped_in_each_block(rng, dtype, scale):
+    phi = rng.standard_normal(D).astype(dtype)
+    run = af.TaskRun(
+        (phi + scale * rng.standard_normal((50, D))).astype(dtype),
+        (scale * rng.random((50, D))).astype(dtype),
+    )
+    privacy = privacy_of(rng, clip_theta=0.9, clip_b=1.2, clip_g=0.7)
+    reply = privacy.clipped(run, sent(phi))
+    assert (reply.version, reply.n_tasks, reply.n_skipped, reply.weight) == (3, 50, 0, 50.0)
+    got = np.stack([reply.distance, reply.grad_sq, reply.delta])
+    np.testing.assert_allclose(got, by_hand(run, phi, privacy), rtol=1e-11, atol=1e-12)
+
+
+def test_a_short_task_says_what_it_would_without_privacy(rng):
+    phi = rng.standard_normal(D)
+    run = af.TaskRun(phi + 0.01 * rng.standard_normal((4, D)), 0.01 * rng.random((4, D)))
+    here = sent(phi)
+    clipped, plain = privacy_of(rng).clipped(run, here), here.reply(run)
+    for name in ("distance", "grad_sq", "delta"):
+        np.testing.assert_allclose(getattr(clipped, name), getattr(plain, name), rtol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_no_task_says_more_than_its_clips_whatever_it_holds(rng, bad):
+    phi, privacy = np.zeros(D), privacy_of(rng)
+    theta, squares = np.zeros((2, D)), np.ones((2, D))
+    theta[0, 1] = bad
+    squares[1, 2] = abs(bad) if bad > 0 else -1.0
+    reply = privacy.clipped(af.TaskRun(theta, squares), sent(phi))
+    blocks = np.stack([reply.distance, reply.grad_sq, reply.delta]) / privacy._units()
+    assert np.isfinite(blocks).all()
+    assert (np.linalg.norm(blocks, axis=1) <= 2 * np.sqrt(D) * (1 + 1e-12)).all()
+    assert reply.n_tasks + reply.n_skipped == 2
+
+
+def test_many_tasks_are_clipped_part_by_part_alike(rng, monkeypatch):
+    phi, privacy = rng.standard_normal(D), privacy_of(rng)
+    run = af.TaskRun(phi + rng.standard_normal((31, D)), rng.random((31, D)))
+    whole = privacy.clipped(run, sent(phi))
+    monkeypatch.setattr("aruba_fast.privacy._mechanism._AT_ONCE", 4 * D)
+    parts = privacy.clipped(run, sent(phi))
+    np.testing.assert_allclose(parts.sums, whole.sums, rtol=1e-13, atol=1e-13)
+    assert parts.n_tasks == 31
+
+
+@pytest.mark.parametrize("z", [0.3, 1.1, 7.0])
+def test_the_noise_of_the_blocks_is_that_of_one_mechanism(rng, z):
+    of_theta, of_b, of_g = privacy_of(rng, noise=z).multipliers
+    assert of_theta**-2 + of_b**-2 + of_g**-2 == pytest.approx(z**-2, rel=1e-12)
+    assert of_b == of_g == pytest.approx(8 * z / 1.1)
+    if z == 1.1:
+        assert round(of_theta, 2) == 1.12
+
+
+@pytest.mark.parametrize("seed", [1, None])
+def test_the_noise_is_gaussian_and_as_large_as_it_says(rng, seed):
+    d = 5000
+    privacy = privacy_of(rng, d, clip_theta=0.5, clip_b=2.0, clip_g=3.0)
+    released, here = Released(10, seed=seed), sent(np.zeros(d))
+    reply = released.release(privacy, here, [])
+    _, of_b, of_g = privacy.multipliers
+    of_theta = (1.1**-2 - of_b**-2 - of_g**-2) ** -0.5
+    s_b, s_g = privacy.spread
+    root = np.sqrt(d)
+    draws = reply.delta / (of_theta * 0.5 * root * np.sqrt(2 * s_b))
+    assert stats.kstest(draws, "norm").pvalue > 1e-5
+    for noisy, scale in (
+        (released._noisy[0], of_b * 2.0 * root * s_b),
+        (released._noisy[1], of_g * 3.0 * root * s_g),
+    ):
+        assert stats.kstest(noisy / scale, "norm").pvalue > 1e-5
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (2, 3), (3, 33_333)])
+def test_secure_noise_is_new_each_time_and_independent(shape):
+    one, other = normal(shape, None), normal(shape, None)
+    assert one.shape == shape
+    assert not one.size or (one != other).all()
+    if one.size > 100:
+        assert abs(stats.pearsonr(one[0], one[1]).statistic) < 0.03
+        assert stats.kstest(one.ravel(), "norm").pvalue > 1e-5
+
+
+def test_a_seed_gives_the_same_noise_and_none_does_not(rng):
+    privacy, here = privacy_of(rng), sent(np.zeros(D))
+    one, same, other, new = (
+        Released(5, seed=s).release(privacy, here, []).delta for s in (1, 1, 2, None)
+    )
+    assert (one == same).all()
+    assert (one != other).all()
+    assert (one != new).all()
+
+
+def test_a_release_tells_no_number_of_tasks(rng):
+    phi, privacy = rng.standard_normal(D), privacy_of(rng)
+    run = af.TaskRun(phi + rng.standard_normal((7, D)), rng.random((7, D)))
+    run.theta_hat[2] = np.nan
+    here = sent(phi)
+    for replies in ([], [privacy.clipped(run, here)] * 3):
+        reply = Released(20).release(privacy, here, replies)
+        assert (reply.n_tasks, reply.n_skipped, reply.weight) == (20, 0, 20.0)
+
+
+def test_releases_add_up_to_the_most_that_noisy_sums_have_been(rng):
+    privacy, released = privacy_of(rng, noise=0.3), Released(4, seed=0)
+    phi = rng.standard_normal(D)
+    told, most = np.zeros((2, D)), np.zeros((2, D))
+    twin, noisy = np.random.default_rng(0), np.zeros((2, D))
+    for version in range(30):
+        here = sent(phi, version)
+        run = af.TaskRun(phi + rng.standard_normal((4, D)), rng.random((4, D)))
+        replies = [privacy.clipped(run, here)]
+        reply = released.release(privacy, here, replies)
+        assert (reply.distance >= 0).all()
+        assert (reply.grad_sq >= 0).all()
+        told += np.stack([reply.distance, reply.grad_sq])
+        noise = twin.standard_normal((3, D)) * privacy.deviations
+        noisy += by_hand(run, phi, privacy)[:2] + noise[:2]
+        most = np.maximum(most, noisy)
+        np.testing.assert_allclose(told, most, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            reply.delta, by_hand(run, phi, privacy)[2] + noise[2], rtol=1e-9, atol=1e-9
+        )
+    assert released.n_rounds == 30
+    assert (noisy < most).any(), "the noise never mattered"
+
+
+def test_what_is_released_is_less_too_high_than_sums_raised_to_zero(rng):
+    """0.019 of an average task for coordinates that are zero, as the docstring says."""
+    d, n_tasks, n_rounds = 1000, 1000, 100
+    privacy, released = TaskPrivacy(np.ones((2, d)), 1.1), Released(n_tasks, seed=5)
+    total = sum(
+        released.release(privacy, sent(np.zeros(d), v), []).distance for v in range(n_rounds)
+    )
+    raised = np.maximum(privacy.deviations[0] * rng.standard_normal((n_rounds, d)), 0).sum(0)
+    assert total.mean() / (n_tasks * n_rounds) == pytest.approx(0.019, abs=0.002)
+    assert raised.mean() / (n_tasks * n_rounds) == pytest.approx(0.101, abs=0.002)
+
+
+def test_a_server_learns_from_releases_what_it_learns_from_tasks(rng):
+    """With next to no noise, and tasks that are hardly clipped."""
+    d = 3
+    private, plain = (
+        Server(af.MetaLearner(np.zeros(d), learning_rate=0.1), meta_step=0.5) for _ in "ab"
+    )
+    released = Released(40, seed=0)
+    for _ in range(5):
+        tasks = af.Tasks(rng.standard_normal((40, 4, d)), rng.standard_normal((40, 4)) + 1)
+        for server in (private, plain):
+            here = server.round()
+            run = af.run_tasks(tasks, here.phi, here.rule, loss="squared")
+            if server is plain:
+                server.receive(here.reply(run), "all")
+                continue
+            wide = TaskPrivacy(np.full((2, d), 1e3), 1e-12)
+            assert (
+                server.receive(released.release(wide, here, [wide.clipped(run, here)]), "all")
+                is None
+            )
+        for server in (private, plain):
+            assert server.close().n_refused == 0
+    np.testing.assert_allclose(private.learner.phi, plain.learner.phi, rtol=1e-5)
+    np.testing.assert_allclose(private.learner.b, plain.learner.b, rtol=1e-5)
+
+
+def test_scales_are_those_of_fixed_point(rng):
+    learner = af.MetaLearner(np.zeros(D))
+    learner.update(af.TaskRun(rng.standard_normal((9, D)), rng.random((9, D))))
+    ours = TaskPrivacy.of(learner, 2.0, clip_theta=3.0, clip_b=4.0, clip_g=5.0)
+    assert (ours.spread == FixedPoint.of(learner, 10).spread).all()
+    assert (ours.noise, ours.clip_theta, ours.clip_b, ours.clip_g) == (2.0, 3.0, 4.0, 5.0)
+
+
+ONES = np.ones((2, D))
+HERE = sent(np.zeros(D))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: TaskPrivacy(ONES, 0.0), ValueError, "`noise` must be positive"),
+        (lambda: TaskPrivacy(ONES * 0, 1.0), ValueError, "`spread` must be finite and > 0"),
+        (lambda: TaskPrivacy(np.ones(D), 1.0), ValueError, "`spread` must have 2 dimensions"),
+        (lambda: TaskPrivacy(ONES, 1.0, clip_b=-1), ValueError, "`clip_b` must be positive"),
+        (lambda: TaskPrivacy(ONES, 1e308, clip_b=1e9), ValueError, "within float64"),
+        (lambda: TaskPrivacy.of("a", 1.0), TypeError, "`learner` must be a MetaLearner"),
+        (lambda: TaskPrivacy.of(af.MetaLearner(np.ones(2)), 1.0), ValueError, "a guess for"),
+        (lambda: TaskPrivacy(ONES, 1.0).clipped(3, HERE), TypeError, "`run` must be a TaskRun"),
+        (
+            lambda: TaskPrivacy(ONES, 1.0).clipped(af.TaskRun(ONES, ONES), Reply),
+            TypeError,
+            "`round` must be a Round",
+        ),
+        (
+            lambda: TaskPrivacy(ONES, 1.0).clipped(
+                af.TaskRun(ONES, ONES), Round.of(af.MetaLearner(np.zeros(D)), 0)
+            ),
+            ValueError,
+            "`round` must have a first rate",
+        ),
+        (lambda: Released(0), ValueError, "`n_tasks` must be at least 1"),
+        (lambda: Released(1).release(1, HERE, []), TypeError, "`privacy` must be a TaskPrivacy"),
+        (
+            lambda: Released(1).release(TaskPrivacy(ONES, 1.0), HERE, [1]),
+            TypeError,
+            "`replies` must be of TaskPrivacy.clipped",
+        ),
+        (
+            lambda: Released(1).release(
+                TaskPrivacy(ONES, 1.0),
+                HERE,
+                [TaskPrivacy(ONES, 1.0).clipped(af.TaskRun(ONES, ONES), sent(np.zeros(D), 2))],
+            ),
+            ValueError,
+            "got version 2, expected 3",
+        ),
+    ],
+)
+def test_wrong_use_is_one_sentence(call, error, text):
+    with pytest.raises(error) as caught:
+        call()
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_privacy_is_changed_by_making_another():
+    privacy = dataclasses.replace(TaskPrivacy(ONES, 1.0), noise=2.0)
+    assert repr(privacy) == "TaskPrivacy(n_parameters=6, noise=2, clip_theta=1, clip_b=1, clip_g=1)"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        privacy.noise = 3.0
