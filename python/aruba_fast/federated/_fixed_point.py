@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import _check
 from .._arrays import frozen
 from .._check import Float64Array
 from ..learner import MetaLearner
+from . import _pairs
 from ._reply import Reply
 
 _RING = 32
@@ -71,10 +72,7 @@ class FixedPoint:
     @np.errstate(all="ignore")
     def __post_init__(self) -> None:
         name = "FixedPoint"
-        spread = _check.float64_array(name, "spread", self.spread, "[2, n_parameters]")
-        _check.shape(name, "spread", spread, (2, spread.shape[1]))
-        _check.finite(name, "spread", spread, above=0.0)
-        object.__setattr__(self, "spread", frozen(spread.copy()))
+        object.__setattr__(self, "spread", checked_spread(name, self.spread))
         clients = _check.integer(name, "n_clients", self.n_clients, 1)
         bits = _check.integer(name, "bits", self.bits, 2, _RING - 1)
         if clients << bits > 1 << (_RING - 1):
@@ -226,14 +224,22 @@ class FixedPoint:
                 f"{name}: `total` must be a sum of replies: got a negative sum of squares, "
                 "expected the words of at most n_clients replies, their masks taken off"
             )
-        pairs = np.stack([sums, np.zeros(sums.shape)], axis=1)
-        return Reply._of(pairs, np.array([weight, 0.0]), counts.astype(np.int64), number)
+        return Reply._of(_pairs.of(sums), np.array([weight, 0.0]), counts.astype(np.int64), number)
 
     def __repr__(self) -> str:
         return (
             f"FixedPoint(n_parameters={self.spread.shape[1]}, n_clients={self.n_clients}, "
             f"bits={self.bits}, clip={self.clip:g}, most_weight={self.most_weight:g})"
         )
+
+
+def checked_spread(function: str, value: ArrayLike) -> Float64Array:
+    """What an average task has, [2, n_parameters], as its user gave it; a copy."""
+    spread = _check.float64_array(function, "spread", value, "[2, n_parameters]")
+    _check.shape(function, "spread", spread, (2, spread.shape[1]))
+    _check.finite(function, "spread", spread, above=0.0)
+    copy: Float64Array = frozen(spread.copy())
+    return copy
 
 
 def spread_of(function: str, learner: MetaLearner, remedy: str) -> Float64Array:

@@ -1,6 +1,9 @@
 """Arithmetic on unevaluated sums (high, low) of two float64, as the sums of tasks are kept."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .._check import Float64Array
 
@@ -8,6 +11,13 @@ from .._check import Float64Array
 _SPLITTER = 134217729.0
 # Larger ones are scaled, lest that product overflow; a power of two.
 _LARGE, _SCALE = 2.0**990, 2.0**-60
+
+
+def of(values: NDArray[Any]) -> Float64Array:
+    """Numbers [k, n] of any type as pairs [k, 2, n] whose second part is zero."""
+    pairs = np.zeros((len(values), 2, values.shape[1]))
+    pairs[:, 0] = values
+    return pairs
 
 
 def total(x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -12,7 +12,7 @@ from .._sums import Sums
 from ..statistics import TaskStatistics
 from . import _bfloat16, _pairs, _wire
 
-_FORMS = ("pairs", "float32", "bfloat16")
+FORMS = ("pairs", "float32", "bfloat16")
 _KIND = "Reply"
 
 
@@ -196,7 +196,7 @@ class Reply(Sums):
             [48, 12, 6]
         """
         name = "Reply.to_bytes"
-        _check.one_of(name, "form", form, _FORMS)
+        _check.one_of(name, "form", form, FORMS)
         arrays: dict[str, NDArray[Any]] = {"weight": self.weight_sum, "counts": self.counts}
         if form == "pairs":
             arrays["sums"] = self.sums
@@ -264,7 +264,7 @@ class Total:
 
 def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[Any, ...]:
     """The parts of a reply that was read, if they can be those of one."""
-    form = _check.one_of("form", "form", values["form"], _FORMS)
+    form = _check.one_of("form", "form", values["form"], FORMS)
     version = _check.integer("version", "version", values["version"], 0, _wire.MOST_VERSION)
     sums, weight, counts = (arrays[name] for name in ("sums", "weight", "counts"))
     wanted = {"pairs": "float64", "float32": "float32", "bfloat16": "uint16"}[form]
@@ -281,9 +281,7 @@ def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[A
     if not (np.isfinite(narrow).all() and (narrow[:2] >= 0.0).all()):
         raise ValueError("holds sums that are not finite, or squares below zero")
     few = TaskStatistics(np.zeros((3, 2, 1)), weight, *counts.tolist())
-    pairs = np.zeros((3, 2, narrow.shape[1]))
-    pairs[:, 0] = narrow
-    return pairs, few.weight_sum, few.counts, version
+    return _pairs.of(narrow), few.weight_sum, few.counts, version
 
 
 def _phi_of(function: str, phi: ArrayLike, n_parameters: int) -> Float64Array:

@@ -12,7 +12,7 @@ from .._first_rate import first_rate, is_limit
 from .._value import Value
 from ..learner import MetaLearner
 from ..rules import OGD, ArubaPlusPlus
-from ..run import check_loss, check_tasks, check_type, run_tasks
+from ..run import check_loss, check_on_host, check_tasks, check_type, run_tasks
 from ..statistics import TaskRun, TaskStatistics, checked_weights
 from ..tasks import Tasks
 from . import _wire
@@ -194,11 +194,7 @@ class Round(Value):
         """
         name = "Round.answer"
         check_tasks(name, tasks)
-        if tasks.device != "cpu":
-            raise TypeError(
-                f"{name}: `tasks` must live in host memory: got some on {tasks.device}, "
-                "expected tasks.to('cpu')"
-            )
+        check_on_host(name, tasks)
         if self.rule is None:
             check_type(name, tasks, "phi", self.phi.dtype)
             check_loss(name, tasks, loss, "phi", self.n_parameters)

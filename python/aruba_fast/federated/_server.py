@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import _check
-from .._check import FloatArray
 from ..learner import MetaLearner, MetaStep
 from . import _stored
 from ._first_rate import FirstRate, agreed
@@ -75,14 +74,15 @@ class Server:
         share: Callable[[int], float] | None = None,
         path: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._begin(learner, 0, {}, meta_step, max_age, share, path)
+        self._begin(learner, 0, {}, {}, meta_step, max_age, share, path)
         self._save()
 
     def _begin(
         self,
         learner: MetaLearner,
         version: int,
-        seen: dict[int, set[str]],
+        seen: _stored.Seen,
+        sent: _stored.Sent,
         meta_step: MetaStep,
         max_age: int,
         share: Callable[[int], float] | None,
@@ -102,8 +102,7 @@ class Server:
         self._share = _equal_share if share is None else share
         self._path = path
         self._lock = threading.RLock()
-        self._seen = seen
-        self._sent: _stored.Sent = {}
+        self._seen, self._sent = seen, sent
         self._open()
 
     def _open(self) -> None:
@@ -113,6 +112,8 @@ class Server:
             for old in [number for number in kept if number < version - self._max_age]:
                 del kept[old]
         self._seen.setdefault(version, set())
+        if self._current.limit is not None:
+            self._sent[version] = (self._current.rates(), self._current.limit)
         self._replies: dict[int, Total] = {}
         self._answers: list[FirstRate] = []
         self._report = Report(version)
@@ -219,7 +220,9 @@ class Server:
             reason = self._unfit(told) if not asks else "a reply, where the first rate was asked"
             if reason is not None:
                 return reason
-            self._replies.setdefault(told.version, Total(told)).add(told)
+            if told.version not in self._replies:
+                self._replies[told.version] = Total(told)
+            self._replies[told.version].add(told)
             self._report.n_late += age > 0
         self._seen.setdefault(told.version, set()).add(sender)
         self._report.n_replies += 1
@@ -233,20 +236,14 @@ class Server:
                 f"a reply of {reply.n_parameters} parameters, where the model has "
                 f"{self._current.n_parameters}"
             )
-        rates, limit = self._sent_with(reply.version)
+        # Where nothing is known of that version any more, nothing limits it.
+        rates, limit = self._sent.get(reply.version, (np.ones(1), np.inf))
         if np.isfinite(limit):
             # Whoever ran them has shortened each task to the limit.
             spread = (2.0 * reply.distance / rates + rates * reply.grad_sq)[rates > 0.0].sum()
             if not spread <= _ROUNDED * limit * reply.n_tasks:
                 return f"its tasks spread to {spread:g}, where {reply.n_tasks} go to {limit:g} each"
         return None
-
-    def _sent_with(self, version: int) -> tuple[FloatArray, float]:
-        """The rates that went out with a version, and how far a task could go."""
-        if version == self.version:
-            limit = self._current.limit
-            return self._current.rates(), np.inf if limit is None else limit
-        return self._sent.get(version, (np.ones(1, self._current.phi.dtype), np.inf))
 
     def close(self) -> Report:
         """Learns from what has come, and begins the next round.
@@ -276,8 +273,6 @@ class Server:
                     self._learner._start(agreed(self._answers))
             elif self._replies:
                 self._learn(report)
-            if self._current.limit is not None and self._max_age:
-                self._sent[self.version] = (self._current.rates(), self._current.limit)
             self._current = Round.of(self._learner, self.version + 1)
             self._open()
             self._save()
@@ -334,8 +329,7 @@ class Server:
         """
         learner, version, seen, sent = _stored.read(path)
         server = cls.__new__(cls)
-        server._begin(learner, version, seen, meta_step, max_age, share, path)
-        server._sent = sent
+        server._begin(learner, version, seen, sent, meta_step, max_age, share, path)
         return server
 
 

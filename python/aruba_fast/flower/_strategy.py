@@ -21,10 +21,10 @@ from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 
 from .. import _check
 from ..federated import Report, Server
+from ..federated._reply import FORMS
 from ._client import ASKED, FORM, METRICS, NAME, REPLY, ROUND, TOLD, WEIGHT
 
 _NAME = "ArubaStrategy"
-_FORMS = ("pairs", "float32", "bfloat16")
 _LOG = getLogger("flwr")
 _ARRAYS = "phi"
 _LONGEST = 200
@@ -87,7 +87,7 @@ class ArubaStrategy(Strategy):
         self._n_nodes = None if n_nodes is None else _check.integer(_NAME, "n_nodes", n_nodes, 1)
         self._min_nodes = _check.integer(_NAME, "min_nodes", min_nodes, 1)
         self._every = _check.integer(_NAME, "evaluate_every", evaluate_every, 0)
-        self._form = _check.one_of(_NAME, "form", form, _FORMS)
+        self._form = _check.one_of(_NAME, "form", form, FORMS)
         self._seed = _check.integer(_NAME, "seed", seed, 0)
         self.reports: list[Report] = []
         self._names: dict[int, str] = {}
@@ -230,9 +230,9 @@ class ArubaStrategy(Strategy):
     ) -> Iterable[Message]:
         """Asks all nodes how well they are served, in the rounds that do."""
         del arrays
-        sent = self.server.round(personal=True)
-        if not self._every or server_round % self._every or sent.rule is None:
+        if not self._every or server_round % self._every or self.server.round().rule is None:
             return []
+        sent = self.server.round(personal=True)
         values = {**config, ROUND: sent.to_bytes()}
         return self._messages(self._nodes(grid), values, MessageType.EVALUATE)
 

@@ -91,11 +91,12 @@ class ArubaStatistics(WeightedStatistics):
     def from_weights(self, metadata: Any, weights: list[Any]) -> "ArubaStatistics":
         """Makes statistics of vectors; squares that noise has made negative are zero."""
         known = np.asarray(metadata, np.float64)
-        sums = np.zeros_like(self.reply.sums)
-        sums[:, 0] = [np.asarray(vector, np.float64) for vector in weights]
+        sums = np.array([np.asarray(vector, np.float64) for vector in weights])
         np.maximum(sums[:2], 0.0, out=sums[:2])
         counts = np.rint(known[2:]).astype(np.int64)
-        return ArubaStatistics(Reply._of(sums, known[:2].copy(), counts, self.reply.version))
+        return ArubaStatistics(
+            Reply._of(_pairs.of(sums), known[:2].copy(), counts, self.reply.version)
+        )
 
     def _parts(self) -> tuple[Any, ...]:
         reply = self.reply

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _check
-from .._arrays import frozen
 from .._check import Float64Array
-from ..federated import Reply, Round
-from ..federated._fixed_point import spread_of
+from ..federated import Reply, Round, _pairs
+from ..federated._fixed_point import checked_spread, spread_of
 from ..learner import MetaLearner
 from ..statistics import TaskRun
 
@@ -86,10 +85,7 @@ class TaskPrivacy:
     @np.errstate(all="ignore")
     def __post_init__(self) -> None:
         name = "TaskPrivacy"
-        spread = _check.float64_array(name, "spread", self.spread, "[2, n_parameters]")
-        _check.shape(name, "spread", spread, (2, spread.shape[1]))
-        _check.finite(name, "spread", spread, above=0.0)
-        object.__setattr__(self, "spread", frozen(spread.copy()))
+        object.__setattr__(self, "spread", checked_spread(name, self.spread))
         for field in ("noise", "clip_theta", "clip_b", "clip_g"):
             object.__setattr__(self, field, _check.positive(name, field, getattr(self, field)))
         if not (np.isfinite(self.deviations).all() and (self.deviations > 0.0).all()):
@@ -188,17 +184,18 @@ class TaskPrivacy:
         checked_round(name, round, self)
         n_tasks, n = run.theta_hat.shape
         _check.shape(name, "run", run.theta_hat, (n_tasks, self.spread.shape[1]))
-        sums, n_whole = np.zeros((3, 2, n)), 0
+        sums, n_whole = np.zeros((3, n)), 0
         step = max(1, _AT_ONCE // max(n, 1))
         for first in range(0, n_tasks, step):
             part = slice(first, first + step)
             theta, grad_sq = run.theta_hat[part].astype(np.float64), run.grad_sq[part]
             blocks = self._blocks(theta - round.phi, grad_sq.astype(np.float64))
             n_whole += blocks.shape[1]
-            sums[:, 0] += blocks.sum(axis=1)
-        sums[:, 0] *= self._units()
+            sums += blocks.sum(axis=1)
+        sums *= self._units()
         counts = np.array([n_whole, n_tasks - n_whole])
-        return Reply._of(sums, np.array([float(n_whole), 0.0]), counts, round.version)
+        weight = np.array([float(n_whole), 0.0])
+        return Reply._of(_pairs.of(sums), weight, counts, round.version)
 
     def _blocks(self, delta: Float64Array, grad_sq: Float64Array) -> Float64Array:
         """The clipped v, w and u of the tasks that are finite, [3, n_finite, n_parameters]."""

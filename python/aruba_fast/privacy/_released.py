@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _check
 from .._check import Float64Array
-from ..federated import Reply, Round
+from ..federated import Reply, Round, _pairs
 from ..federated._reply import Total
 from ._mechanism import TaskPrivacy, checked_round
 from ._noise import normal
@@ -122,9 +122,10 @@ class Released:
         told = np.maximum(self._told, self._noisy)
         sums[:2], self._told = told - self._told, told
         self._n_rounds += 1
-        pairs = np.stack([sums, np.zeros(sums.shape)], axis=1)
         counts = np.array([self._n_tasks, 0])
-        return Reply._of(pairs, np.array([float(self._n_tasks), 0.0]), counts, round.version)
+        return Reply._of(
+            _pairs.of(sums), np.array([float(self._n_tasks), 0.0]), counts, round.version
+        )
 
 
 def _total(function: str, round: Round, replies: Iterable[Reply]) -> Float64Array:
