@@ -10,7 +10,7 @@ from pfl.data.federated_dataset import FederatedDataset
 from pfl.data.sampling import get_user_sampler
 from pfl.hyperparam.base import ModelHyperParams
 from pfl.metrics import Metrics, get_overall_value
-from test_federated import STATE
+from same_learner import one_process
 
 import aruba_fast as af
 from aruba_fast.pfl import ArubaAlgorithm, ArubaBackend, LinearModel
@@ -81,16 +81,6 @@ class Seen(TrainingProcessCallback):
         return False, Metrics()
 
 
-def same(one, other):
-    for name in STATE:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
-def alone(people, n_rounds=6, dtype=np.float64, loss="squared", weighted=True, **hyper):
-    """One process: what `meta_train` does, and the first round finds the rate."""
-    learner = af.MetaLearner(np.zeros(D, dtype), **hyper)
-    learner.first_rate(people, loss=loss)
-    for _ in range(n_rounds - 1):
-        run = af.run_tasks(people, learner.phi, learner.rule(None), loss=loss)
-        learner.update(run, weights=run.weight if weighted else None)
-    return learner
+def alone(people, n_rounds=6, **how):
+    """One process; the first round finds the rate."""
+    return one_process(people, n_rounds - 1, **how)

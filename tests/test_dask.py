@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from optional import need
-from test_meta_train import assert_same_bits
+from same_learner import assert_same_bits
 from test_parquet import in_memory, reading, table, written
 
 import aruba_fast as af

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from optional import need
-from test_federated import STATE
+from same_learner import STATE, one_process
 
 import aruba_fast as af
 from aruba_fast.federated import FixedPoint, Reply, Round, Server
@@ -29,15 +29,6 @@ def people(rng):
 
 def first():
     return af.MetaLearner(np.zeros(D))
-
-
-def one_process(people, _):
-    learner = first()
-    learner.first_rate(people, loss="squared")
-    for _ in range(N_ROUNDS):
-        run = af.run_tasks(people, learner.phi, learner.rule(None), loss="squared")
-        learner.update(run, weights=run.weight, meta_step=STEP)
-    return learner
 
 
 def one_call(people, _):
@@ -147,7 +138,7 @@ def test_the_learner_is_that_of_one_process(engine, people, tmp_path, request):
 
         of_a_run(request.getfixturevalue("monkeypatch"))
     run, bound = ENGINES[engine]
-    there, here = run(people, tmp_path), one_process(people, tmp_path)
+    there, here = run(people, tmp_path), one_process(people, N_ROUNDS, meta_step=STEP)
     for name in STATE:
         one, other = getattr(there, name), getattr(here, name)
         if bound:

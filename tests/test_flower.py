@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from optional import need
-from test_federated import STATE
+from same_learner import assert_same_bits, one_process
 
 import aruba_fast as af
 from aruba_fast.federated import Server
@@ -23,23 +23,6 @@ QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 def environment(folder, **more):
     path = os.pathsep.join([str(Path(__file__).parent), str(folder)])
     return {**os.environ, **QUIET, "PYTHONPATH": path, "ARUBA_TEST_FOLDER": str(folder), **more}
-
-
-def alone(n_rounds):
-    """What one process learns of all people."""
-    from flower_people import D, people
-
-    learner = af.MetaLearner(np.zeros(D))
-    learner.first_rate(people(), loss="squared")
-    for _ in range(n_rounds):
-        run = af.run_tasks(people(), learner.phi, learner.rule(None), loss="squared")
-        learner.update(run, weights=run.weight)
-    return learner
-
-
-def same(one, other):
-    for name in STATE:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +47,7 @@ def test_a_simulation_learns_what_one_process_learns(simulated):
     folder, told, _ = simulated
     assert [report["n_tasks"] for report in told["reports"]] == [0, 24, 24, 24, 18, 24]
     twin = Server(af.MetaLearner(np.zeros(6)))
-    from flower_people import of_node
+    from flower_people import of_node, people
 
     for version in range(6):
         for k in range(4):
@@ -72,9 +55,9 @@ def test_a_simulation_learns_what_one_process_learns(simulated):
                 twin.receive(twin.round().answer(of_node(k, 4), loss="squared"), str(k))
         twin.close()
         if version == 3:
-            same(twin.learner, alone(3))
+            assert_same_bits(twin.learner, one_process(people(), 3))
     server = Server.load(folder / "all")
-    same(server.learner, twin.learner)
+    assert_same_bits(server.learner, twin.learner)
     np.testing.assert_array_equal(told["phi"], server.learner.phi)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flower_nodes import Deployment
 from optional import need
-from test_flower import alone, environment, same
+from same_learner import assert_same_bits, one_process
+from test_flower import environment
 
 import aruba_fast as af
 from aruba_fast.federated import Server
@@ -42,12 +43,14 @@ def twin_of(rounds):
 @pytest.mark.slow
 def test_nodes_and_servers_that_are_killed(deployment):
     """One node dies in the middle of a round; the server dies in another, and goes on."""
+    from flower_people import people
+
     for k in range(3):
         deployment.node(k)
     # The first three rounds: nothing happens.
     deployment.run(rounds=3)
     deployment.wait(lambda: version_of(deployment) == 3)
-    same(Server.load(deployment.state).learner, alone(2))
+    assert_same_bits(Server.load(deployment.state).learner, one_process(people(), 2))
     # In round 3 node 2 is killed while it runs its tasks. In round 4, which lasts long on node 1,
     # the app of the server is killed, and begun again.
     (deployment.folder / "trouble-2-3").write_text("100")
@@ -65,5 +68,5 @@ def test_nodes_and_servers_that_are_killed(deployment):
     deployment.wait(lambda: version_of(deployment) == 6)
     server = Server.load(deployment.state)
     everybody = [0, 1, 2]
-    same(server.learner, twin_of([everybody] * 3 + [[0, 1]] + [everybody] * 2).learner)
+    assert_same_bits(server.learner, twin_of([everybody] * 3 + [[0, 1]] + [everybody] * 2).learner)
     assert server.learner.n_tasks == 2 * 24 + 16 + 2 * 24

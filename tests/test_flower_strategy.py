@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from optional import need
-from test_server import D, machines, people_of, same
+from same_learner import assert_same_bits
+from test_server import D, machines, people_of
 
 import aruba_fast as af
 from aruba_fast.federated import Round, Server
@@ -145,7 +146,7 @@ def test_an_odd_node_is_said_and_the_others_are_learned_from(odd, rng):
         for k in (0, 1, 3):
             twin.receive(twin.round().answer(machines(people)[k], loss="squared"), k)
         twin.close()
-    same(strategy.server.learner, twin.learner)
+    assert_same_bits(strategy.server.learner, twin.learner)
     for report in strategy.reports:
         assert getattr(report, counted) == 1
         assert report.reasons[0].startswith(reason)

@@ -11,20 +11,14 @@ import reference_meta
 from cases import DTYPES, LOSSES, dtypes, n_parameters, pack, single, smoothed, task_data
 from hypothesis import given
 from hypothesis import strategies as st
+from same_learner import assert_same_bits
 
 import aruba_fast as af
-
-STATE = ("phi", "learning_rate", "b", "g", "rho", "n_tasks", "n_skipped")
 
 
 def fake_run(rng, n_tasks, d, dtype=np.float64):
     theta_hat = single(rng.standard_normal((n_tasks, d)))
     return af.TaskRun(theta_hat.astype(dtype), single(0.1 + rng.random((n_tasks, d))).astype(dtype))
-
-
-def assert_same_bits(one, other):
-    for name in STATE:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 HYPERPARAMETERS = (

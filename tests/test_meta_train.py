@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 import reference_meta
 from cases import LOSSES, dtypes, n_parameters, pack, smoothed, task_data
+from same_learner import assert_same_bits
 
 import aruba_fast as af
-
-STATE = ("phi", "learning_rate", "b", "g", "rho", "n_tasks", "n_skipped")
-
-
-def assert_same_bits(one, other):
-    for name in STATE:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 @dtypes

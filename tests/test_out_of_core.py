@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 from cases import smoothed, task_data
-from test_meta_train import assert_same_bits
+from same_learner import assert_same_bits
 
 import aruba_fast as af
 

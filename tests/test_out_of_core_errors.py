@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import smoothed
-from test_meta_train import assert_same_bits
+from same_learner import assert_same_bits
 from test_out_of_core import Again, parts, train, whole
 
 import aruba_fast as af

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from optional import need
-from test_meta_train import assert_same_bits
+from same_learner import assert_same_bits
 
 import aruba_fast as af
 from aruba_fast.datasets import ParquetTasks

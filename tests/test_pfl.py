@@ -22,7 +22,6 @@ from pfl.data.dataset import Dataset
 from pfl_people import (
     BACKENDS,
     N_USERS,
-    STATE,
     D,
     Seen,
     alone,
@@ -30,9 +29,9 @@ from pfl_people import (
     people_of,
     pfl_dataset,
     run,
-    same,
     users_of,
 )
+from same_learner import STATE, assert_same_bits
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
@@ -44,7 +43,7 @@ def test_users_teach_what_one_process_learns(backend, data, dtype, loss, rng):
     people = people_of(rng, dtype, loss)
     users = ap.People(people) if data == "People" else pfl_dataset(users_of(people))
     model = run(BACKENDS[backend](users, users), model_of(dtype, loss))
-    same(model.learner, alone(people, dtype=dtype, loss=loss))
+    assert_same_bits(model.learner, alone(people, loss=loss))
     assert (model.version, model.learner.n_tasks) == (6, 5 * N_USERS)
 
 
@@ -53,7 +52,7 @@ def test_users_may_weigh_the_same(backend, rng):
     people = people_of(rng)
     users = ap.People(people)
     model = run(BACKENDS[backend](users, users), model_of(weights=None, hyper={"zeta": 1.0}))
-    same(model.learner, alone(people, weighted=False, zeta=1.0))
+    assert_same_bits(model.learner, alone(people, weighted=False, zeta=1.0))
 
 
 def test_cohorts_are_the_same_for_both_backends(rng):
@@ -62,7 +61,7 @@ def test_cohorts_are_the_same_for_both_backends(rng):
         run(backend(users := ap.People(people, seed=3), users), model_of(), cohort=7)
         for backend in BACKENDS.values()
     ]
-    same(models[0].learner, models[1].learner)
+    assert_same_bits(models[0].learner, models[1].learner)
     assert models[0].learner.n_tasks == 5 * 7
     other = run(SimulatedBackend(users := ap.People(people, seed=4), users), model_of(), cohort=7)
     assert not np.array_equal(other.learner.phi, models[0].learner.phi)

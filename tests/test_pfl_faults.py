@@ -22,7 +22,6 @@ from pfl.privacy.privacy_mechanism import CentrallyAppliedPrivacyMechanism
 from pfl_people import (
     BACKENDS,
     N_USERS,
-    STATE,
     D,
     Seen,
     alone,
@@ -30,9 +29,9 @@ from pfl_people import (
     people_of,
     pfl_dataset,
     run,
-    same,
     users_of,
 )
+from same_learner import STATE, assert_same_bits
 
 
 def with_faults(rng):
@@ -68,7 +67,7 @@ def test_faults_are_the_same_for_both_backends_and_one_process(rng):
     for backend in BACKENDS.values():
         seen, data = Seen(), pfl_dataset(users)
         model = run(backend(data, data), model_of(), callbacks=[seen], evaluated=N_USERS)
-        same(model.learner, alone(tasks))
+        assert_same_bits(model.learner, alone(tasks))
         told.append(seen.rounds)
     for one, other in zip(*told, strict=True):
         assert one == pytest.approx(other, rel=1e-12)
@@ -121,7 +120,7 @@ def test_a_run_that_was_killed_goes_on_from_its_file(when, with_algorithm, rng, 
                 run(backend, model, 8, callbacks)
         else:
             run(backend, model, 8, callbacks)
-    same(resumed.learner, whole.learner)
+    assert_same_bits(resumed.learner, whole.learner)
     assert resumed.version == 8
 
 
@@ -152,7 +151,7 @@ class Doubles(Postprocessor):
 def test_postprocessors_of_the_server_act_on_the_whole_cohort(rng):
     users = ap.People(people_of(rng))
     models = [run(b(users, users, [Doubles()]), model_of()) for b in BACKENDS.values()]
-    same(models[0].learner, models[1].learner)
+    assert_same_bits(models[0].learner, models[1].learner)
     assert models[0].learner.n_tasks == 5 * 2 * N_USERS
 
 

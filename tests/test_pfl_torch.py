@@ -20,7 +20,8 @@ ap = need("aruba_fast.pfl")
 # ruff: noqa: E402
 from pfl.aggregate.simulate import SimulatedBackend
 from pfl.data.dataset import Dataset
-from pfl_people import BACKENDS, STATE, D, Seen, people_of, pfl_dataset, run, same
+from pfl_people import BACKENDS, D, Seen, people_of, pfl_dataset, run
+from same_learner import STATE, assert_same_bits
 
 N_USERS = 5
 
@@ -86,7 +87,7 @@ def test_users_teach_what_one_model_learns(backend, rng):
     users = users_of(rng)
     data = pfl_dataset(users)
     model = run(BACKENDS[backend](data, data), model_of(learning_rate=0.01), 4, cohort=N_USERS)
-    same(model.learner, alone(users, 4, 0.01)[1].learners[0])
+    assert_same_bits(model.learner, alone(users, 4, 0.01)[1].learners[0])
 
 
 def test_the_first_round_finds_the_rate(rng):
@@ -209,7 +210,7 @@ def test_processes_of_pfl_learn_the_same(tmp_path):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
     one, other = (af.MetaLearner.load(tmp_path / rank) for rank in "01")
-    same(one, other)
+    assert_same_bits(one, other)
     people = people_of(np.random.default_rng(0))
     expected = af.MetaLearner(np.zeros(D), learning_rate=0.05)
     for _ in range(5):

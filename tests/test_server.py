@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_federated import STATE
+from same_learner import assert_same_bits
 
 import aruba_fast as af
 from aruba_fast.federated import FirstRate, Reply, Round, Server
@@ -42,11 +42,6 @@ def started(people, **options):
     return server
 
 
-def same(one, other):
-    for name in STATE:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("hyper", [{}, {"train": "scalar"}, {"bound": "tight"}, {"zeta": 1.0}])
 def test_machines_teach_what_one_process_learns(hyper, dtype, rng):
@@ -59,12 +54,12 @@ def test_machines_teach_what_one_process_learns(hyper, dtype, rng):
     report = one_round(server, people)
     assert (report.n_replies, server.learner.n_tasks) == (4, 0)
     alone.first_rate(people, loss="squared")
-    same(server.learner, alone)
+    assert_same_bits(server.learner, alone)
     for _ in range(6):
         one_round(server, people)
         run = af.run_tasks(people, alone.phi, alone.rule(None), loss="squared")
         alone.update(run, weights=run.weight)
-        same(server.learner, alone)
+        assert_same_bits(server.learner, alone)
     assert server.version == 7
 
 
@@ -80,7 +75,7 @@ def test_tasks_that_go_too_far_are_shortened_where_they_run(rng):
         run = af.run_tasks(tasks, alone.phi, alone.rule(None), loss="squared")
         alone.update(run, weights=run.weight)
     one_round(server, far)
-    same(server.learner, alone)
+    assert_same_bits(server.learner, alone)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +190,7 @@ def test_what_cannot_be_used_changes_nothing(fault, rng, tmp_path):
     assert reason in said
     report = one_round(server, people)
     one_round(twin, people)
-    same(server.learner, twin.learner)
+    assert_same_bits(server.learner, twin.learner)
     assert (report.n_replies, report.n_refused, report.n_tasks) == (4, 1, 24)
     assert report.reasons == [f"odd: {said}"]
 
@@ -225,7 +220,7 @@ def test_a_reply_three_rounds_late_teaches_its_rates_and_a_share_of_its_step(rng
     assert server.receive(late.to_bytes(), "late") is None
     assert server.receive(in_time.to_bytes(), "other") is None
     report = server.close()
-    same(server.learner, twin)
+    assert_same_bits(server.learner, twin)
     assert (report.n_replies, report.n_late, report.n_tasks) == (2, 1, 24)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import server_process
-from test_server import D, one_round, people_of, same, started, told
+from same_learner import assert_same_bits
+from test_server import D, one_round, people_of, started, told
 
 import aruba_fast as af
 from aruba_fast.federated import Round, Server
@@ -40,9 +41,9 @@ def test_a_server_goes_on_from_its_file(hyper, rng, tmp_path):
         one_round(server, people[2:])
         twin = Server.load(path)
         assert twin.version == server.version
-        same(twin.learner, server.learner)
+        assert_same_bits(twin.learner, server.learner)
         assert server.receive(late, "late") == twin.receive(late, "late")
-        same(one_after(twin, people), one_after(server, people))
+        assert_same_bits(one_after(twin, people), one_after(server, people))
 
 
 def one_after(server, people):
@@ -115,5 +116,5 @@ def test_a_server_that_is_killed_at_any_moment_goes_on(rng, tmp_path):
         reached = server.version
         while twin.version < reached:
             one_round(twin, server_process.people())
-        same(server.learner, twin.learner)
+        assert_same_bits(server.learner, twin.learner)
         assert len(list(tmp_path.iterdir())) <= 2  # beside it what a kill has left

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from optional import need
-from test_federated import STATE
+from same_learner import assert_same_bits
 
 import aruba_fast as af
 from aruba_fast.federated import FirstRate, Reply, Round, Server
@@ -58,11 +58,7 @@ def test_machines_teach_what_one_model_learns(rng):
             answer = there.answer(sent, part, trainer(away), weight=lambda _: 2.0)
             assert server.receive(answer.to_bytes(), name) is None
         assert server.close().n_tasks == 6
-        learned = meta.learners[0]
-        for name in STATE:
-            np.testing.assert_array_equal(
-                getattr(server.learner, name), getattr(learned, name), err_msg=name
-            )
+        assert_same_bits(server.learner, meta.learners[0])
     assert np.ptp(server.learner.learning_rate) > 0.0
 
 
