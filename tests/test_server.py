@@ -265,7 +265,7 @@ def test_rounded_replies_are_not_too_far(form, rng):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"learner": np.zeros(2)}, TypeError, "`learner` must be a MetaLearner"),
+        ({"learner": np.zeros(2)}, TypeError, "Server: `learner` must be a MetaLearner"),
         ({"max_age": -1}, ValueError, "Server: `max_age`"),
         ({"max_age": 0.5}, TypeError, "Server: `max_age`"),
         ({"share": 0.5}, TypeError, "Server: `share` must be a function"),

@@ -79,7 +79,13 @@ class Round(Value):
             >>> Round.of(af.MetaLearner(np.zeros(3)), version=0).rule is None  # not known yet
             True
         """
-        name = "Round.of"
+        return cls._taken("Round.of", learner, version, personal)
+
+    @classmethod
+    def _taken(
+        cls, name: str, learner: MetaLearner, version: int, personal: bool = False
+    ) -> "Round":
+        """As `of`, for the function that is named where it refuses."""
         if not isinstance(learner, MetaLearner):
             raise TypeError(
                 f"{name}: `learner` must be a MetaLearner: got {_check.shown(learner)}, "

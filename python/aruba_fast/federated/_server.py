@@ -88,7 +88,7 @@ class Server:
         share: Callable[[int], float] | None,
         path: str | os.PathLike[str] | None,
     ) -> None:
-        self._current = Round.of(learner, version)  # checks the learner
+        self._current = Round._taken(_KIND, learner, version)  # checks the learner
         self._learner = learner
         if not callable(meta_step):
             _check.meta_step(_KIND, meta_step, lambda: 0)
