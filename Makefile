@@ -17,12 +17,12 @@ SITE := $(VENV)/lib/python*/site-packages
 BUILD := build/release
 WERROR := $(if $(CI),ON,OFF)
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard README.md) \
-  $(shell find cpp src python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' -o -name '*.npz')
+  $(shell find cpp include cmake src python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' -o -name '*.npz' -o -name '*.in' -o -name '*.cmake')
 CUDA_SOURCES := $(shell find cuda -type f)
 EMULATOR := $(shell find tests/cuda -type f)
 # The module that runs the CUDA kernels on the CPU, for the suite's device tests.
 export ARUBA_CUDA_EMULATED_MODULE ?= $(abspath $(BUILD)/emulated)
-CPP := $(shell find cpp cuda src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+CPP := $(shell find cpp cuda include src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 # Several at a time where time is not measured.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=8
 # What `cuda-gates` compiles for and judges; CI takes the two ends. Empty: every architecture.
@@ -32,11 +32,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
 STUBS := python/aruba_fast
 
 .PHONY: demo omniglot shakespeare test fuzz soak bench bench-check league gpu bench-gpu bench-gpu-check cuda-gates \
-  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm gcc11 avx512 dist clean help
+  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm gcc11 avx512 consumer dist clean help
 
 help:
 	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
-	@echo "make arm | gcc11 | avx512 | dist | clean"
+	@echo "make arm | gcc11 | avx512 | consumer | dist | clean"
 	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
@@ -175,6 +175,10 @@ gcc11: $(VENV)/.created
 
 avx512: $(VENV)/.package
 	tools/avx512.sh $(BUILD)
+
+# The C++ package as a stranger uses it, by g++ and clang++, static and shared.
+consumer: $(VENV)/.package
+	tools/consumer.sh
 
 # The archives as released: the wheel is built from the sdist, isolated, and tried in a bare venv.
 dist: $(VENV)/.created

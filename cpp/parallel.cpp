@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "error.h"
+#include "aruba_fast/error.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -78,6 +78,13 @@ int environment_threads() {
   return asked;
 }
 
+void watch_for_forks() {
+#if defined(__unix__) || defined(__APPLE__)
+  static const int watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+  static_cast<void>(watched);
+#endif
+}
+
 // Runs body on each thread of a region; what one of them throws is thrown where the region ends,
 // for an exception that leaves a region ends the process.
 class Caught {
@@ -110,14 +117,12 @@ bool has_openmp() {
 }
 
 void join_process() {
-#if defined(__unix__) || defined(__APPLE__)
-  static const int watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
-  static_cast<void>(watched);
-#endif
+  watch_for_forks();
   environment_threads();
 }
 
 int n_threads() {
+  watch_for_forks();
   if (forked || !has_openmp()) return 1;
   if (const int n = requested) return n;
   if (const int n = environment_threads()) return n;
@@ -129,7 +134,12 @@ int n_threads() {
 #endif
 }
 
-void set_n_threads(int n) { requested = n; }
+void set_n_threads(int n) {
+  if (n < 0 || n > kMostThreads)
+    throw ValueError("set_n_threads: `n` must be a number of threads: got " + std::to_string(n) +
+                     ", expected 1 to " + std::to_string(kMostThreads) + ", or 0 for the default");
+  requested = n;
+}
 
 void for_each(std::int64_t n, bool parallel, const std::function<void(std::int64_t)>& body) {
   const int threads = static_cast<int>(std::min<std::int64_t>(n, parallel ? n_threads() : 1));
