@@ -48,7 +48,7 @@ void require_row_weights(const char* function, std::span<const double> weights,
   require_size(function, "`row_weights`", "have a value for each row", std::ssize(weights), n_rows);
   for (std::size_t i = 0; i < weights.size(); ++i)
     if (!(weights[i] > 0) || !std::isfinite(weights[i]))
-      refuse(function, "`row_weights`", "be positive and finite",
+      refuse(function, "`row_weights`", "be finite and > 0 everywhere",
              text_of(weights[i]) + " at " + std::to_string(i));
 }
 
@@ -62,6 +62,7 @@ TaskTable checked_table(const char* function, const Tasks<T>& tasks, Loss loss,
     refuse(function, "`tasks.x`", "have a row of as many features for each label",
            std::to_string(tasks.x.size()) + " numbers",
            "a multiple of " + std::to_string(n_rows) + " labels");
+  require_at_least_one(function, "tasks.n_tasks()", tasks.n_tasks());
   require_size(function, "`tasks.stops`", "have a value for each task", std::ssize(tasks.stops),
                tasks.n_tasks());
   require_row_weights(function, tasks.row_weights, n_rows);

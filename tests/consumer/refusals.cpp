@@ -36,7 +36,7 @@ void refused(const std::string& sentence, Call call) {
 int main() {
   const std::vector<float> x = {1, 2, 3, 4, 5, 6}, y = {1, 0, 1}, phi = {0, 0}, one = {0};
   const std::vector<std::int64_t> offsets = {0, 1, 3}, beyond = {0, 1, 4}, empty = {0, 0, 3},
-                                  two = {1, 0};
+                                  two = {1, 0}, one_offset = {0};
   const aruba_fast::Tasks<float> tasks(x, y, offsets);
   const float infinite = std::numeric_limits<float>::infinity();
   const auto made = [&](const LearnerOptions& options) {
@@ -102,6 +102,8 @@ int main() {
       "meta_train: `y` must hold the labels -1 and 1 of the hinge loss: got 0 in row 1, expected "
       "-1 or 1, as 2 * y - 1 makes them of 0 and 1",
       trained(tasks, "hinge", {}));
+  refused("meta_train: `tasks.n_tasks()` must be at least 1: got 0",
+          trained({x, y, one_offset}, "squared", {}));
   refused("meta_train: `round_size` must be at least 1: got 0",
           trained(tasks, "squared", {.round_size = 0}));
   refused("meta_train: `order` must name every visit: got 2, expected 4",
