@@ -122,9 +122,9 @@ void join_process() {
 }
 
 int n_threads() {
-  watch_for_forks();
   if (forked || !has_openmp()) return 1;
   if (const int n = requested) return n;
+  watch_for_forks();
   if (const int n = environment_threads()) return n;
 #if defined(_OPENMP)
   static const int limit = is_forked_without_exec() ? 1 : container_cpus();
@@ -138,6 +138,7 @@ void set_n_threads(int n) {
   if (n < 0 || n > kMostThreads)
     throw ValueError("set_n_threads: `n` must be a number of threads: got " + std::to_string(n) +
                      ", expected 1 to " + std::to_string(kMostThreads) + ", or 0 for the default");
+  watch_for_forks();
   requested = n;
 }
 
