@@ -98,6 +98,14 @@ def test_no_row_changes_a_step_by_more_than_its_clip(rng, row, label):
     assert moved <= 0.4 * np.sqrt(F) * (1 + 1e-6)
 
 
+def test_no_row_is_too_small_to_be_clipped():
+    """Its square underflows, its gradient over the scale is 10^4."""
+    privacy = RecordPrivacy(np.full(1, 1e-24), 1e-9, n_rows=1, n_steps=1)
+    tiny = af.Tasks(np.full((1, 1, 1), 1e-170), np.full((1, 1), 1e150))
+    delta = privacy.answer(sent(np.zeros(1)), tiny, loss="squared").delta
+    assert np.abs(delta / RATE) <= 1e-24 * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("seed", [3, None])
 @pytest.mark.parametrize("n_steps", [1, 6])
 def test_the_noise_of_an_answer_is_z_times_what_a_row_can_change(n_steps, seed):
@@ -143,6 +151,19 @@ def test_the_bias_of_a_quadratic_is_too_large_by_what_is_documented():
     left = (1 - q ** (2 * m)) / (1 - q**2) / m
     assert left < 0.3
     assert reply.distance / n == pytest.approx(left * privacy.biases(here)[0], rel=0.05)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_what_is_left_varies_as_much_as_is_taken_into_account(noise):
+    here, found = sent(np.zeros(2)), []
+    privacy = RecordPrivacy(np.array([1.0, 0.5]), noise, n_rows=10, n_steps=3)
+    for seed in range(600):
+        unbiased = Unbiased()
+        reply = privacy.answer(here, constant(20), loss="hinge", seed=seed)
+        unbiased.reply(privacy, here, [reply])
+        found.append((unbiased._squares.noisy, unbiased._squares.variance))
+    noisy, variance = np.array(found).swapaxes(0, 1)
+    np.testing.assert_allclose(noisy.var(axis=0), variance.mean(axis=0), rtol=0.25)
 
 
 def test_rates_are_those_of_tasks_without_noise(rng):
