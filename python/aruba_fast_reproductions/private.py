@@ -211,7 +211,8 @@ def main() -> None:
     for seed in range(given.seed, given.seed + given.seeds):
         rows += list(measured(writers, seed))
         if given.json:
-            given.json.write_text(json.dumps(rows, indent=1) + "\n")
+            lines = ",\n".join(json.dumps(row) for row in rows)
+            given.json.write_text(f"[\n{lines}\n]\n")
     print(table(rows))
 
 
