@@ -181,7 +181,7 @@ class TaskPrivacy:
                 f"{name}: `run` must be a TaskRun in host memory: got {_check.shown(run)}, "
                 "expected af.TaskRun(theta_hat, grad_sq)"
             )
-        checked_round(name, round, self)
+        checked_round(name, round, self.spread.shape[1])
         n_tasks, n = run.theta_hat.shape
         _check.shape(name, "run", run.theta_hat, (n_tasks, self.spread.shape[1]))
         sums, n_whole = np.zeros((3, n)), 0
@@ -216,13 +216,13 @@ class TaskPrivacy:
         )
 
 
-def checked_round(function: str, round: object, privacy: TaskPrivacy) -> Round:
+def checked_round(function: str, round: object, n_parameters: int) -> Round:
     if not isinstance(round, Round):
         raise TypeError(
             f"{function}: `round` must be a Round: got {_check.shown(round)}, expected the one "
             "that the server sent"
         )
-    _check.shape(function, "round", round.phi, (privacy.spread.shape[1],))
+    _check.shape(function, "round", round.phi, (n_parameters,))
     if round.rule is None:
         raise ValueError(
             f"{function}: `round` must have a first rate: got one that asks machines for it, which "

@@ -10,6 +10,7 @@ from ..federated import Reply, Round, _pairs
 from ..federated._reply import Total
 from ._mechanism import TaskPrivacy, checked_round
 from ._noise import normal
+from ._squares import Squares
 
 _MOST_TASKS = 2**32
 
@@ -18,17 +19,20 @@ class Released:
     """Adds the noise of a round on the server, and returns a reply that may be seen.
 
     Sums of squares are not negative, and with noise they can be. To raise each release to zero
-    would add some noise that never cancels, in every round anew. Instead the noisy sums are added
-    up over all rounds, and what is released is by how much their largest value so far has grown:
+    would add some noise that never cancels, in every round anew. Instead noisy sums are added up
+    over all rounds, and what is released is how they have grown, as far as they are known: where
+    coordinates differ by less than the noise, their mean is told for each. With C for the noisy
+    sums so far, V for the variance of their noise, and m for the mean of C over coordinates,
 
-        C_t = C_{t-1} + sum + noise,  R_t = max(R_{t-1}, C_t),  released: R_t - R_{t-1} >= 0
+        tau^2 = mean((C - m)^2 - V),  w = tau^2 / (tau^2 + V),  E = m + w (C - m)
 
-    This uses nothing but noisy sums, and so costs no privacy. It is too high, by about
-    0.8 sigma sqrt(t) for a coordinate that is always zero, where sigma is the noise of one sum, and
-    by less than sigma^2 / (2 m) for one whose sum grows by m a round, however many rounds there
-    are. Measured with 1000 coordinates, noise=1.1, clips of 1, and 100 rounds of 1000 tasks, in
-    parts of an average task: 0.019 too high for a coordinate that is zero and 0.004 for one that is
-    0.1 (raised in each round: 0.101 and 0.060), where the noise that is left is 0.025.
+    is made positive and of the mean m again, and what is released is by how much its largest value
+    so far has grown. This uses nothing but noisy sums, and so costs no privacy. Little noise leaves
+    a rate to each coordinate, much noise one rate to all. Measured with 1000 coordinates, of which
+    half have nothing and half twice the mean, in parts of the mean: with noise of 5 in each round's
+    sums, what is told of 10 rounds is 0.01 too high and wrong by 0.9; the largest sum so far
+    without the above would be 0.7 too high and wrong by 1.4, sums raised to zero in each round 1.6
+    and 1.9. With noise of 1 and 100 rounds these are 0.01 and 0.13, 0.04 and 0.10, 0.21 and 0.30.
 
     The number of tasks in a round is private, so a mean is taken over the expected one: each
     release has a weight of `n_tasks`, counts `n_tasks` tasks and none that was left out.
@@ -69,8 +73,7 @@ class Released:
         if seed is not None:
             seed = _check.integer("Released", "seed", seed, 0)
         self._rng = None if seed is None else np.random.default_rng(seed)
-        self._noisy: Float64Array | None = None
-        self._told: Float64Array | None = None
+        self._squares: Squares | None = None
         self._n_rounds = 0
 
     @property
@@ -109,18 +112,13 @@ class Released:
         name = "Released.release"
         if not isinstance(privacy, TaskPrivacy):
             raise TypeError(f"{name}: `privacy` must be a TaskPrivacy: got {_check.shown(privacy)}")
-        checked_round(name, round, privacy)
-        n = round.n_parameters
-        if self._noisy is None or self._told is None:
-            self._noisy, self._told = np.zeros((2, n)), np.zeros((2, n))
-        _check.shape(name, "round", round.phi, (self._noisy.shape[1],))
-        sums = _total(name, round, replies)
-        if not np.isfinite(sums).all():
-            raise ValueError(f"{name}: `replies` must have sums within float64: got infinite ones")
+        checked_round(name, round, privacy.spread.shape[1])
+        self._squares = self._squares or Squares(round.n_parameters)
+        _check.shape(name, "round", round.phi, self._squares.told.shape[1:])
+        total = total_of(name, round, replies)
+        sums = np.zeros((3, round.n_parameters)) if total is None else sums_of(total)
         sums = sums + privacy.deviations * normal(sums.shape, self._rng)
-        self._noisy = self._noisy + sums[:2]
-        told = np.maximum(self._told, self._noisy)
-        sums[:2], self._told = told - self._told, told
+        sums[:2] = self._squares.tell(sums[:2], privacy.deviations[:2] ** 2)
         self._n_rounds += 1
         counts = np.array([self._n_tasks, 0])
         return Reply._of(
@@ -128,13 +126,12 @@ class Released:
         )
 
 
-def _total(function: str, round: Round, replies: Iterable[Reply]) -> Float64Array:
+def total_of(function: str, round: Round, replies: Iterable[Reply]) -> Reply | None:
+    """The sum of the replies to a round; None of none."""
     total: Total | None = None
     for reply in replies:
         if not isinstance(reply, Reply):
-            raise TypeError(
-                f"{function}: `replies` must be of TaskPrivacy.clipped: got {_check.shown(reply)}"
-            )
+            raise TypeError(f"{function}: `replies` must be Replies: got {_check.shown(reply)}")
         _check.shape(function, "replies", reply.sums, (3, 2, round.n_parameters))
         if reply.version != round.version:
             raise ValueError(
@@ -144,6 +141,13 @@ def _total(function: str, round: Round, replies: Iterable[Reply]) -> Float64Arra
         total = total or Total(reply)
         total.add(reply)
     if total is None:
-        return np.zeros((3, round.n_parameters))
+        return None
     added = total.reply()
-    return np.stack([added.distance, added.grad_sq, added.delta])
+    if not np.isfinite(added.sums).all():
+        raise ValueError(f"{function}: `replies` must have sums within float64: got infinite ones")
+    return added
+
+
+def sums_of(reply: Reply) -> Float64Array:
+    """Distance, grad_sq and delta, [3, n_parameters]."""
+    return np.stack([reply.distance, reply.grad_sq, reply.delta])
