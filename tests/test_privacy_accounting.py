@@ -14,15 +14,8 @@ from scipy import optimize, stats
 import aruba_fast as af
 import aruba_fast.privacy
 from aruba_fast.federated import Round
-from aruba_fast.privacy import (
-    FixedSize,
-    Poisson,
-    RecordPrivacy,
-    Released,
-    TaskPrivacy,
-    epsilon,
-    noise_for,
-)
+from aruba_fast.privacy import FixedSize, Poisson, RecordPrivacy, TaskPrivacy, epsilon, noise_for
+from aruba_fast.privacy._released import Released
 
 need("dp_accounting")
 
@@ -114,12 +107,12 @@ N_RUNS, DELTA, D = 4000, 1e-5, 4
 
 def shown(privacy, canary, here, seed):
     """How far releases point to the canary, in N_RUNS trainings of one round with or without it."""
-    released = Released(10, seed=seed)
+    released = Released(D, seed)
     others = af.TaskRun(np.zeros((3, D)), np.ones((3, D)))
-    replies = [privacy.clipped(others, here)]
+    total = privacy.clipped(others, here)
     if canary is not None:
-        replies.append(privacy.clipped(canary, here))
-    return np.array([released.release(privacy, here, replies).delta.sum() for _ in range(N_RUNS)])
+        total += privacy.clipped(canary, here)
+    return np.array([released.reply(privacy, here, total).delta.sum() for _ in range(N_RUNS)])
 
 
 def least_epsilon(without, beside):
@@ -146,20 +139,20 @@ def audited(privacy):
 
 def test_an_attack_on_a_canary_stays_below_the_claim():
     claim = epsilon(1.0, 1, DELTA, accountant="pld")
-    assert 0.3 < audited(TaskPrivacy(np.ones((2, D)), 1.0)) < claim
+    assert 0.3 < audited(TaskPrivacy(np.ones((2, D)), 1.0, 10)) < claim
 
 
 def test_the_attack_catches_noise_that_is_ten_times_too_small(monkeypatch):
     claim = epsilon(1.0, 1, DELTA, accountant="pld")
     right = TaskPrivacy.deviations.fget
     monkeypatch.setattr(TaskPrivacy, "deviations", property(lambda self: right(self) / 10))
-    assert audited(TaskPrivacy(np.ones((2, D)), 1.0)) > claim
+    assert audited(TaskPrivacy(np.ones((2, D)), 1.0, 10)) > claim
 
 
 def test_the_attack_catches_a_task_that_is_not_clipped(monkeypatch):
     claim = epsilon(1.0, 1, DELTA, accountant="pld")
     monkeypatch.setattr(TaskPrivacy, "clipped", lambda _, run, here: here.reply(run))
-    assert audited(TaskPrivacy(np.ones((2, D)), 1.0)) > claim
+    assert audited(TaskPrivacy(np.ones((2, D)), 1.0, 10)) > claim
 
 
 # ---- the same for a row ----

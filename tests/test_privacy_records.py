@@ -9,7 +9,8 @@ from scipy import stats
 
 import aruba_fast as af
 from aruba_fast.federated import Round, Server
-from aruba_fast.privacy import RecordPrivacy, TaskPrivacy, Unbiased
+from aruba_fast.privacy import RecordPrivacy
+from aruba_fast.privacy._unbiased import Unbiased
 
 F, RATE = 3, 0.1
 LABELS = {
@@ -158,10 +159,10 @@ def test_what_is_left_varies_as_much_as_is_taken_into_account(noise):
     here, found = sent(np.zeros(2)), []
     privacy = RecordPrivacy(np.array([1.0, 0.5]), noise, n_rows=10, n_steps=3)
     for seed in range(600):
-        unbiased = Unbiased()
+        unbiased = Unbiased(2)
         reply = privacy.answer(here, constant(20), loss="hinge", seed=seed)
-        unbiased.reply(privacy, here, [reply])
-        found.append((unbiased._squares.noisy, unbiased._squares.variance))
+        unbiased.reply(privacy, here, reply)
+        found.append(unbiased.known[:2])
     noisy, variance = np.array(found).swapaxes(0, 1)
     np.testing.assert_allclose(noisy.var(axis=0), variance.mean(axis=0), rtol=0.25)
 
@@ -171,19 +172,17 @@ def test_rates_are_those_of_tasks_without_noise(rng):
     grads = np.array([1.0, 0.3, 0.1]) / 20
     learners = {}
     for kind in ("plain", "raw", "unbiased"):
-        server, unbiased = Server(af.MetaLearner(np.zeros(F), learning_rate=RATE)), Unbiased()
+        noise = 1e-9 if kind == "plain" else 1.0
+        privacy = RecordPrivacy(grads, noise, n_rows=20, n_steps=3, clip=1.0)
+        hidden = privacy if kind == "unbiased" else None
+        server = Server(af.MetaLearner(np.zeros(F), learning_rate=RATE), privacy=hidden)
         for seed in range(10):
-            here = server.round()
             signs = rng.choice([-1.0, 1.0], (400, 1, 1)) * np.ones((400, 20, 1))
             tasks = af.Tasks(signs * grads * np.ones((400, 20, 1)), np.ones((400, 20)))
-            noise = 1e-9 if kind == "plain" else 1.0
-            privacy = RecordPrivacy(grads, noise, n_rows=20, n_steps=3, clip=1.0)
-            reply = privacy.answer(here, tasks, loss="hinge", seed=seed)
-            if kind == "unbiased":
-                reply = unbiased.reply(privacy, here, [reply])
-                assert (reply.n_tasks, reply.n_skipped, reply.weight) == (400, 0, 400.0)
+            reply = privacy.answer(server.round(), tasks, loss="hinge", seed=seed)
             assert server.receive(reply, "all") is None
-            assert server.close().n_refused == 0
+            report = server.close()
+            assert (report.n_refused, report.n_tasks) == (0, 400)
         learners[kind] = server.learner
     plain, raw, unbiased = (np.asarray(learners[k].learning_rate) for k in learners)
     np.testing.assert_allclose(unbiased, plain, rtol=0.25)
@@ -215,13 +214,6 @@ def without_a_rate():
         (lambda: PRIVACY.answer(3, TASKS, loss="squared"), TypeError, "`round` must be a Round"),
         (lambda: PRIVACY.answer(HERE, TASKS, loss="x"), ValueError, "`loss` must be known"),
         (without_a_rate, ValueError, "`round` must have a first rate"),
-        (lambda: Unbiased().reply(PRIVACY, HERE, []), ValueError, "`replies` must hold a reply"),
-        (lambda: Unbiased().reply(PRIVACY, HERE, [1]), TypeError, "`replies` must be Replies"),
-        (
-            lambda: Unbiased().reply(TaskPrivacy(np.ones((2, F)), 1.0), HERE, []),
-            TypeError,
-            "`privacy` must be a RecordPrivacy",
-        ),
     ],
 )
 def test_wrong_use_is_one_sentence(call, error, text):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from torch_models import torch
 
 import aruba_fast as af
 import aruba_fast.torch
-from aruba_fast.federated import Server
-from aruba_fast.privacy import RecordPrivacy, Unbiased
+from aruba_fast.federated import Round, Server
+from aruba_fast.privacy import RecordPrivacy
 from aruba_fast.torch import MetaOptimizer, private_steps
 
 F, N = 3, 9
@@ -43,20 +41,53 @@ def rows(rng):
 def test_a_linear_model_answers_as_in_numpy(rng):
     model = torch.nn.Linear(F, 1, bias=False, dtype=torch.float64)
     meta = MetaOptimizer(model.parameters(), learning_rate=0.1)
-    server = Server(af.MetaLearner(weights(model), learning_rate=0.1))
+    privacy = RecordPrivacy(rng.random(F) + 0.1, 2.0, n_rows=10, n_steps=4, clip=0.5)
+    server = Server(af.MetaLearner(weights(model), learning_rate=0.1), privacy=privacy)
     here = server.round()
     tasks = af.Tasks(rng.standard_normal((1, N, F)), rng.standard_normal((1, N)))
-    privacy = RecordPrivacy(rng.random(F) + 0.1, 2.0, n_rows=10, n_steps=4, clip=0.5)
     expected = privacy.answer(here, tasks, loss="squared", seed=3)
-    meta.follow(dataclasses.replace(here, limit=np.inf))
+    meta.follow(here)
     with meta.task() as optimizer:
         x, y = torch.tensor(tasks.x), torch.tensor(tasks.y)[:, None]
         private_steps(optimizer, model, half_square, x, y, privacy, seed=3)
     reply = here.reply(meta.statistics())
     for name in ("delta", "distance", "grad_sq"):
         np.testing.assert_allclose(getattr(reply, name), getattr(expected, name), rtol=1e-12)
-    told = Unbiased().reply(privacy, here, [reply])
-    assert server.receive(told, "all") is None
+    assert server.receive(reply, "all") is None
+
+
+def test_a_machine_answers_with_private_steps_and_with_no_others(rng):
+    model = torch.nn.Linear(F, 1, bias=False, dtype=torch.float64)
+    meta = MetaOptimizer(model.parameters())
+    privacy = RecordPrivacy(rng.random(F) + 0.1, 0.5, n_rows=10, n_steps=4)
+    server = Server(af.MetaLearner(weights(model), learning_rate=0.1), privacy=privacy)
+    sent = Round.from_bytes(server.round().to_bytes())
+    tasks = af.Tasks(rng.standard_normal((5, N, F)), rng.standard_normal((5, N)))
+
+    def private(optimizer, task):
+        x, y = torch.tensor(task.x), torch.tensor(task.y)[:, None]
+        private_steps(optimizer, model, half_square, x, y, sent.privacy, seed=len(seen))
+        seen.append(task)
+
+    def forgetful(optimizer, task):
+        if not seen:
+            return private(optimizer, task)
+        optimizer.zero_grad()
+        half_square(model(torch.ones(1, F, dtype=torch.float64)), torch.ones(1, 1)).backward()
+        return optimizer.step()
+
+    seen = []
+    told = meta.answer(sent, list(tasks), private)
+    assert (told.n_tasks, told.weight) == (5, 5.0)
+    expected = sum(privacy.answer(sent, tasks[[k]], loss="squared", seed=k).delta for k in range(5))
+    np.testing.assert_allclose(told.delta, expected, rtol=1e-12)
+    assert server.receive(told, "a machine") is None
+    seen.clear()
+    with pytest.raises(RuntimeError, match="`train` must take its steps by private_steps"):
+        meta.answer(sent, list(tasks), forgetful)
+    assert len(seen) == 1
+    with pytest.raises(RuntimeError, match="`train` must take its steps by private_steps"):
+        meta.answer(sent, list(tasks), lambda *_: None)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 1 << 24])

@@ -7,6 +7,7 @@ python -m aruba_fast_reproductions.private --show docs/results/private.json
 import argparse
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import aruba_fast as af
 from aruba_fast._check import Float64Array, FloatArray, Int64Array
 from aruba_fast.datasets import Writers, load_mnist_writers
 from aruba_fast.federated import Server
-from aruba_fast.privacy import Released, TaskPrivacy, noise_for
+from aruba_fast.privacy import TaskPrivacy, noise_for
 
 # Rounds of all seen writers; their images in batches of ten, once.
 N_ROUNDS, DELTA, SHOTS, N_EPOCHS, BATCH = 40, 1e-4, 20, 3, 10
@@ -103,20 +104,20 @@ def aruba(
     spread: tuple[float, float] = SPREAD,
     **clips: float,
 ) -> tuple[af.MetaLearner, int]:
-    """ARUBA with the noise of `Released`, and how many rounds the server refused."""
+    """ARUBA on a private server, and how many rounds it refused."""
     phi, n_refused = np.zeros(people.n_parameters, np.float32), 0
-    server = Server(af.MetaLearner(phi, learning_rate=first, isotropic=isotropic), meta_step=1.0)
     guess: Float64Array = np.repeat(np.array(spread)[:, None], len(phi), axis=1)
     # Without privacy: the same clips, and noise that is nothing.
-    noise = noise or 1e-9
-    privacy, released = TaskPrivacy(guess, noise, **clips), Released(len(people.train), seed=seed)
+    privacy = TaskPrivacy(guess, noise or 1e-9, len(people.train), seed=seed)
+    server = Server(
+        af.MetaLearner(phi, learning_rate=first, isotropic=isotropic),
+        meta_step=1.0,
+        privacy=replace(privacy, **clips),  # type: ignore[arg-type]
+    )
     for _ in range(N_ROUNDS):
         sent = server.round()
-        replies = [privacy.clipped(people.run(sent.phi, sent.rule), sent)]
-        refused = server.receive(released.release(privacy, sent, replies), "everybody")
-        n_refused += refused is not None
-        server.close()
-        privacy = TaskPrivacy.of(server.learner, noise, **clips)
+        server.receive(sent.reply(people.run(sent.phi, sent.rule)), "everybody")
+        n_refused += server.close().n_refused
     return server.learner, n_refused
 
 

@@ -1,24 +1,34 @@
 """`RecordPrivacy`: a machine that hides each of its rows from whoever it answers."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import _check
 from .._arrays import frozen
 from .._check import Float64Array
-from ..federated import Reply, Round
+from ..federated import _pairs
+from ..federated._reply import Reply
 from ..run import check_loss, check_on_host, check_tasks, check_type
+from ..statistics import TaskRun, TaskStatistics
 from ..tasks import Tasks
-from ._mechanism import checked_round
 from ._noise import normal
+from ._privacy import Privacy, checked_round
 from ._slopes import clipped_sum
+from ._unbiased import Unbiased
+
+if TYPE_CHECKING:
+    from ..federated import Round
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RecordPrivacy:
-    """Clips the gradient of every row, and adds noise to each step, on the machine itself.
+class RecordPrivacy(Privacy):
+    """Hides single rows: each has its gradient clipped, each step gets noise, on the machine.
+
+        server = Server(learner, privacy=RecordPrivacy(scale, noise, n_rows))
 
     It protects one row of a task from everybody who sees what the machine sends, the server
     included, and nobody has to be trusted. It does not protect a person with many rows: all of them
@@ -34,7 +44,15 @@ class RecordPrivacy:
     row can change. The sums of a reply are made of the G alone, and so are as private. Numbers of
     rows are private: G divides by one that all know, and a task weighs 1.
 
-    The noise makes squares too large, by what `biases` says; `Unbiased` subtracts it on the server.
+    The noise makes a task's squares too large by what `biases` says, often by more than they are.
+    The server subtracts it from the sums of all rounds so far, and not from a task or a round,
+    where most of the differences would be negative. What is left is uncertain by V, with noise of
+    variance s^2 in a task's delta and sigma^2 in each of its gradients
+
+        V_b = sum_k (1/2 s^4) + 2 s^2 b,    V_g = sum_k (2 n_steps sigma^4) + 4 sigma^2 g
+
+    and is learned as `TaskPrivacy` has it. The step of phi stays as it is: noise is nothing there
+    in the mean. All this uses replies alone, and so costs no privacy.
 
     Args:
         scale: Size of a row's gradient in each coordinate, float64 [n_parameters], > 0. It must be
@@ -68,6 +86,8 @@ class RecordPrivacy:
     2016, for clipped gradients.
     """
 
+    _ARRAY: ClassVar[str] = "scale"
+
     scale: Float64Array
     noise: float
     n_rows: float
@@ -78,6 +98,7 @@ class RecordPrivacy:
     def __post_init__(self) -> None:
         name = "RecordPrivacy"
         scale = _check.float64_array(name, "scale", self.scale, "[n_parameters]")
+        _check.on_host(name, "scale", scale)
         _check.finite(name, "scale", scale, above=0.0)
         object.__setattr__(self, "scale", frozen(scale.copy()))
         for field in ("noise", "n_rows", "clip"):
@@ -100,9 +121,9 @@ class RecordPrivacy:
 
     @property
     def _most(self) -> float:
-        return self.clip * math.sqrt(len(self.scale))
+        return self.clip * math.sqrt(self.n_parameters)
 
-    def biases(self, round: Round) -> Float64Array:
+    def biases(self, round: "Round") -> Float64Array:
         """How much too large a task's distance and grad_sq are, because of the noise.
 
             distance:  1/2 eta^2 n_steps sigma^2,    grad_sq:  n_steps sigma^2
@@ -131,12 +152,12 @@ class RecordPrivacy:
             array([[0.5],
                    [4. ]])
         """
-        checked_round("RecordPrivacy.biases", round, len(self.scale))
+        checked_round("RecordPrivacy.biases", round, self.n_parameters)
         of_squares = self.n_steps * self.deviations**2
         return np.stack([0.5 * round.rates().astype(np.float64) ** 2 * of_squares, of_squares])
 
     @np.errstate(all="ignore")
-    def answer(self, round: Round, tasks: Tasks, *, loss: str, seed: int | None = None) -> Reply:
+    def answer(self, round: "Round", tasks: Tasks, *, loss: str, seed: int | None = None) -> Reply:
         """Runs tasks with linear models as the server asks, and returns what to send back.
 
         Args:
@@ -171,7 +192,7 @@ class RecordPrivacy:
                 f"{name}: `tasks` must have dense rows: got CSR rows, expected dense ones: noise "
                 "moves every coordinate"
             )
-        checked_round(name, round, len(self.scale))
+        checked_round(name, round, self.n_parameters)
         check_type(name, tasks, "round", round.phi.dtype)
         check_loss(name, tasks, loss, "round", round.n_parameters)
         if seed is not None:
@@ -186,8 +207,28 @@ class RecordPrivacy:
             counts += (whole, not whole)
             if whole:
                 sums += blocks
-        pairs = np.stack([sums, np.zeros(sums.shape)], axis=1)
-        return Reply._of(pairs, np.array([float(counts[0]), 0.0]), counts, round.version)
+        return Reply._of(_pairs.of(sums), np.array([float(counts[0]), 0.0]), counts, round.version)
+
+    def _answer(self, round: "Round", tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
+        if dict(steps) != {"batch_size": 1, "n_epochs": 1, "radius": None}:
+            raise ValueError(
+                "Round.answer: `batch_size`, `n_epochs` and `radius` must be left where rows are "
+                f"private: got {steps['batch_size']}, {steps['n_epochs']} and {steps['radius']}, "
+                f"expected none: a task takes {self.n_steps} steps on all of its rows"
+            )
+        return self.answer(round, tasks, loss=loss)
+
+    def _sums(self, round: "Round", run: TaskRun | TaskStatistics) -> Reply:
+        if isinstance(run, TaskRun):
+            raise ValueError(
+                "Round.reply: `run` must have taken private steps: got a TaskRun, expected the "
+                "sums of private_steps, or round.answer in place of run_tasks"
+            )
+        return Reply(run, round.phi, round.version)
+
+    def ledger(self) -> Unbiased:
+        """What the server adds replies with."""
+        return Unbiased(self.n_parameters)
 
     def _deltas(
         self,
@@ -212,6 +253,6 @@ class RecordPrivacy:
 
     def __repr__(self) -> str:
         return (
-            f"RecordPrivacy(n_parameters={len(self.scale)}, noise={self.noise:g}, "
+            f"RecordPrivacy(n_parameters={self.n_parameters}, noise={self.noise:g}, "
             f"n_rows={self.n_rows:g}, n_steps={self.n_steps}, clip={self.clip:g})"
         )

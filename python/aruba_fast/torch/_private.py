@@ -12,8 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .. import _check
 from ..privacy import RecordPrivacy
 from ..privacy._noise import normal
+from ..privacy._privacy import Privacy
 
 _NAME = "private_steps"
+_MARK = "_aruba_private"
 # Numbers of the gradients of single rows that are held at once.
 _AT_ONCE = 1 << 24
 
@@ -34,8 +36,7 @@ def private_steps(
 
     What `RecordPrivacy` says of linear models, for any model: this is the whole of a task, and
     takes `privacy.n_steps` steps, whose noise is that of one answer. Call it within
-    `MetaOptimizer.task`. A round from a `Server` shortens tasks to a limit that knows nothing of
-    noise: follow it as `dataclasses.replace(round, limit=np.inf)`.
+    `MetaOptimizer.task`, or in the `train` of `MetaOptimizer.answer`, with `round.privacy`.
 
     Args:
         optimizer: That of the task.
@@ -103,6 +104,22 @@ def private_steps(
             # The noise is added in float64, and rounded with what it hides.
             p.grad = (total[name].double() / privacy.n_rows + added).to(p.dtype)
         optimizer.step()
+    mark_private(optimizer, privacy)
+
+
+def mark_private(optimizer: torch.optim.Optimizer, privacy: RecordPrivacy | None) -> None:
+    """Notes that all steps so far were private; None: nothing is known of them."""
+    setattr(optimizer, _MARK, privacy)
+
+
+def require_private(optimizer: torch.optim.Optimizer, privacy: Privacy) -> None:
+    """Refuses what a task has told where single rows can be seen and must not."""
+    if isinstance(privacy, RecordPrivacy) and getattr(optimizer, _MARK) != privacy:
+        raise RuntimeError(
+            "MetaOptimizer.answer: `train` must take its steps by private_steps, where the server "
+            "asks for a RecordPrivacy: got others, expected private_steps(optimizer, model, loss, "
+            "x, y, round.privacy)"
+        )
 
 
 class _ClippedSums:
