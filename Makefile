@@ -31,12 +31,12 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
 
-.PHONY: demo omniglot shakespeare test fuzz soak bench bench-check league gpu bench-gpu gpu-day gpu-day-check cuda-gates \
+.PHONY: demo omniglot shakespeare test fuzz soak bench bench-check bench-guard league gpu bench-gpu gpu-day gpu-day-check cuda-gates \
   cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm gcc11 avx512 dist clean help
 
 help:
 	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
-	@echo "make arm | gcc11 | avx512 | dist | clean"
+	@echo "make bench-guard | arm | gcc11 | avx512 | dist | clean"
 	@echo "make gpu | bench-gpu | gpu-day (need a GPU) | cuda-gates | cuda-emulated | gpu-day-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
@@ -111,6 +111,11 @@ league: $(VENV)/.package $(VENV)/.league
 # Every benchmark and every rival once, answers checked, nothing timed.
 bench-check: $(VENV)/.package $(VENV)/.bench
 	$(PYTEST) benchmarks --benchmark-disable -q
+
+# Ten headline ratios and the instructions of small calls beside those committed for such a machine.
+bench-guard: $(VENV)/.package $(VENV)/.bench
+	tools/debian.sh valgrind
+	$(BIN)/python benchmarks/guard.py $(ARGS)
 
 # ---- CUDA --------------------------------------------------------------------------------------
 
