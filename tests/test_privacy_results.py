@@ -56,7 +56,7 @@ def test_the_experiment_learns_and_noise_costs(monkeypatch):
     }.items():
         monkeypatch.setattr(private, name, value)
     writers = load_mnist_writers(real_data.FOLDER / "mnist_writers14.npz")
-    rows = list(private.measured(writers, 0))
+    rows = list(private.measured(private.of_writers(writers, 0), 0))
     free, noisy = ({row["arm"]: row for row in rows if row["epsilon"] == e} for e in (None, 0.1))
     for arm in ("ARUBA", "FedAvg"):
         assert free[arm]["before"] > 70

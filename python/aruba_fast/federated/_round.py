@@ -20,7 +20,7 @@ from ._first_rate import FirstRate
 from ._reply import Reply
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ._private import Privacy
 
 _KIND = "Round"
 _REMEDY = "the server's learner, in host memory"

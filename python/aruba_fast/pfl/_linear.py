@@ -15,7 +15,7 @@ from ..tasks import Tasks
 from ._model import ArubaModel
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ..federated._private import Privacy
 
 _NAME = "LinearModel"
 

@@ -18,7 +18,7 @@ from ..federated import FirstRate, Reply, Round, Server, _stored
 from ..learner import MetaLearner, MetaStep
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ..federated._private import Privacy
 
 _FILE = "aruba.safetensors"
 _LOG = getLogger(__name__)

@@ -13,7 +13,7 @@ from ..learner import MetaLearner, MetaStep
 from ._model import ArubaModel
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ..federated._private import Privacy
     from ..torch import MetaOptimizer
 
 _NAME = "TorchModel"
