@@ -8,6 +8,8 @@ from pfl.data.dataset import AbstractDataset
 
 from .. import _check
 from .._check import Float64Array
+from .._rows import joined_weights
+from .._sparse import is_sparse
 from ..federated import FirstRate, Reply
 from ..learner import MetaLearner, MetaStep
 from ..run import LOSSES, evaluate, run_tasks
@@ -21,14 +23,16 @@ class LinearModel(ArubaModel):
     """Linear models of users, whose data are features and labels: what pfl trains.
 
     A user is a task: a data set of pfl's with `raw_data` (x, y), x [n_rows, n_features] of the type
-    of phi, y [n_rows]. Users without rows tell nothing. Those whose numbers are not finite are left
-    out whole, and counted. With `learning_rate="auto"` the first round asks for the first rate, and
-    learns nothing else. Metrics have the name "loss".
+    of phi, y [n_rows]; or (x, y, row_weights), as `Tasks` has them. Users without rows tell
+    nothing. Those whose numbers are not finite are left out whole, and counted. With
+    `learning_rate="auto"` the first round asks for the first rate, and learns nothing else. Metrics
+    have the name "loss", by the weights of rows that have them.
 
     Args:
         learner: What learns, in host memory; the model's own from now on.
         loss: Name of the loss, as in `run_tasks`.
-        weights: "rows" for the numbers of rows, as FedAvg has them; None for 1 each.
+        weights: "rows" for the numbers of rows, as FedAvg has them, or what these weigh; None for
+            1 each.
         batch_size: As `run_tasks`.
         n_epochs: As `run_tasks`.
         meta_step: The step of phi, as `MetaLearner.apply`.
@@ -103,20 +107,45 @@ class LinearModel(ArubaModel):
             theta = run.theta_hat
         return {"loss": evaluate(rows, theta, loss=self._loss)}
 
+    def _size(self, user: AbstractDataset) -> float:
+        weights = _rows(user.raw_data)[2]
+        return len(user) if weights is None else float(np.sum(weights))
+
 
 def _joined(users: Sequence[AbstractDataset]) -> Tasks | None:
     """The rows of users, one task for each who has any."""
-    pairs = [_rows(user.raw_data) for user in users if len(user)]
-    if not pairs:
+    parts = [_rows(user.raw_data) for user in users if len(user)]
+    if not parts:
         return None
-    x, y = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    return Tasks(x, y, np.cumsum([0, *(len(labels) for _, labels in pairs)]))
+    sizes = [len(y) for _, y, _ in parts]
+    features = [x for x, _, _ in parts]
+    weights = joined_weights((part[2], n) for part, n in zip(parts, sizes, strict=True))
+    return Tasks(
+        _stacked(features) if any(map(is_sparse, features)) else np.concatenate(features),
+        np.concatenate([y for _, y, _ in parts]),
+        np.cumsum([0, *sizes]),
+        row_weights=weights,
+    )
 
 
-def _rows(raw: Any) -> tuple[Any, Any]:
-    if not isinstance(raw, (tuple, list)) or len(raw) != 2:
+def _stacked(parts: list[Any]) -> Any:
+    from scipy.sparse import vstack
+
+    return vstack(parts, format="csr")
+
+
+def _rows(raw: Any) -> tuple[Any, Any, Any]:
+    """Features, labels and weights of a user, which fit: beside others nobody would see it."""
+    if not isinstance(raw, (tuple, list)) or len(raw) not in (2, 3):
         raise TypeError(
             f"{_NAME}: `raw_data` of a user must be (x, y): got {_check.shown(raw)}, expected "
-            "features [n_rows, n_features] and labels [n_rows]"
+            "features [n_rows, n_features] and labels [n_rows], and row_weights [n_rows] if any"
         )
-    return raw[0], raw[1]
+    x, y, weights = (*raw, None)[:3]
+    if len({np.shape(part)[:1] for part in raw}) > 1:
+        raise ValueError(
+            f"{_NAME}: `raw_data` of a user must be of one number of rows: got "
+            f"{', '.join(str(np.shape(part)) for part in raw)}, expected x [n_rows, n_features] "
+            "and y [n_rows]"
+        )
+    return x, y, weights

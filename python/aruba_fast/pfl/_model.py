@@ -77,6 +77,10 @@ class ArubaModel(EvaluatableModel, Saveable):
     ) -> Mapping[str, Float64Array]:
         """How well users are served by phi, or after steps on their support."""
 
+    def _size(self, user: AbstractDataset) -> float:
+        """How much a user counts in the mean over rows."""
+        return len(user)
+
     def apply_model_update(self, statistics: Any) -> tuple["ArubaModel", Metrics]:
         """Learns from a round.
 
@@ -132,7 +136,7 @@ class ArubaModel(EvaluatableModel, Saveable):
         """
         there = [i for i, user in enumerate(users) if len(user)]
         own = None if support is None else [support[i] for i in there]
-        sizes = np.array([len(users[i]) for i in there], np.float64)
+        sizes = np.array([self._size(users[i]) for i in there], np.float64)
         measured = self._measured([users[i] for i in there], own)
         finite = np.ones(len(there), bool)
         for values in measured.values():
