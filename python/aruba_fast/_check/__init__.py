@@ -18,6 +18,7 @@ from .arrays import (
 from .numbers import (
     auto,
     boolean,
+    by_rows,
     fraction,
     integer,
     meta_step,
@@ -35,6 +36,7 @@ __all__ = [
     "array",
     "auto",
     "boolean",
+    "by_rows",
     "dimension",
     "finite",
     "float64_array",

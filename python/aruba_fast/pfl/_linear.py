@@ -64,9 +64,7 @@ class LinearModel(ArubaModel):
         meta_step: MetaStep = None,
     ) -> None:
         self._loss = _check.one_of(_NAME, "loss", loss, tuple(LOSSES))
-        if weights is not None:
-            _check.one_of(_NAME, "weights", weights, ("rows",))
-        self._weights = weights
+        self._weights = _check.by_rows(_NAME, weights)
         self._options: dict[str, Any] = {
             "batch_size": _check.integer(_NAME, "batch_size", batch_size, 1),
             "n_epochs": _check.integer(_NAME, "n_epochs", n_epochs, 1),

@@ -78,14 +78,13 @@ class TorchModel(ArubaModel):
                 f"{_NAME}: `train` must be a function: got {_check.shown(train)}, expected one of "
                 "an optimizer and a data set"
             )
-        if weights is not None:
-            _check.one_of(_NAME, "weights", weights, ("rows",))
+        rows = _check.by_rows(_NAME, weights)
         super().__init__(learner, meta_step)
         meta.follow(self.round())  # says so where they do not fit
         self._meta = meta
         self._train = train
         self._metrics = dict(metrics or {})
-        self._weight = len if weights == "rows" else None
+        self._weight = len if rows else None
 
     def answer(self, users: Sequence[AbstractDataset]) -> Reply | FirstRate | None:
         """Runs users from phi, one after the other.
