@@ -79,7 +79,9 @@ def test_an_interrupted_job_ends_like_one_that_was_not(tmp_path, monkeypatch):
     monkeypatch.setattr(
         ours,
         "simulated",
-        lambda job, run: run(partial(ours.FlowerTraining, grid=grid(job), n_nodes=N_NODES)),
+        lambda job, n_nodes, run: run(
+            partial(ours.FlowerTraining, grid=grid(job), n_nodes=n_nodes)
+        ),
     )
     method = Method.of("aruba")
     ends_like_one_that_was_not_stopped(

@@ -16,7 +16,7 @@ from aruba_fast.federated import FirstRate, Reply, Round, Server
 from aruba_fast.flower import ArubaStrategy, client_app
 from aruba_fast.torch import MetaOptimizer
 
-from ..adaptation import Method
+from ..adaptation import AdaptationJob, Method
 from ..adaptation.problem import Problem, Task
 from ..adaptation.training import Training, take_steps
 from ..workers import one_thread
@@ -24,8 +24,6 @@ from .roles import Roles
 
 if TYPE_CHECKING:
     import torch
-
-    from .job import ShakespeareJob
 
 # Rounds whose roles a node tries rates on, where the server asks for the first one.
 _N_SEARCHED = 7
@@ -79,14 +77,15 @@ class FlowerTraining(Training):
 
 
 @lru_cache(maxsize=1)
-def _node(job: "ShakespeareJob") -> tuple[Roles, MetaOptimizer]:
+def _node(job: AdaptationJob) -> tuple[Roles, MetaOptimizer]:
     """What a process of Flower's keeps from one message to the next."""
     one_thread()
     roles = job.problem()
+    assert isinstance(roles, Roles)
     return roles, job.method.meta(roles.network.parameters())
 
 
-def answer(job: "ShakespeareJob", round: Round, context: Context) -> Reply | FirstRate:
+def answer(job: AdaptationJob, round: Round, context: Context) -> Reply | FirstRate:
     """Runs the roles of a node that take part in a round.
 
     Args:
@@ -114,17 +113,16 @@ def answer(job: "ShakespeareJob", round: Round, context: Context) -> Reply | Fir
 
 
 def simulated(
-    job: "ShakespeareJob", run: Callable[[Callable[..., Training]], dict[str, Any]]
+    job: AdaptationJob, n_nodes: int, run: Callable[[Callable[..., Training]], dict[str, Any]]
 ) -> dict[str, Any]:
     """Calls a function where Flower's simulation runs, and returns what it returns.
 
     Args:
         job: What the nodes run.
+        n_nodes: How many there are.
         run: Is given what makes a training of a problem and a method.
     """
     logging.getLogger("flwr").setLevel(logging.WARNING)  # three screens a round otherwise
-    n_nodes = job.nodes
-    assert n_nodes is not None
     app: ServerApp = ServerApp()
     outcome: Future[dict[str, Any]] = Future()
 

@@ -51,4 +51,4 @@ class ShakespeareJob(AdaptationJob):
             return run(training_of)
         from .flower import simulated
 
-        return simulated(self, run)
+        return simulated(self, self.nodes, run)
