@@ -14,9 +14,10 @@ from ..federated import FirstRate, Reply
 from ..learner import MetaLearner, MetaStep
 from ..run import LOSSES, evaluate, run_tasks
 from ..tasks import Tasks
-from ._model import ArubaModel
+from ._model import ArubaModel, checked_users
 
 _NAME = "LinearModel"
+_EVALUATE = f"{_NAME}.evaluate_users"
 
 
 class LinearModel(ArubaModel):
@@ -84,7 +85,12 @@ class LinearModel(ArubaModel):
             TypeError: As `Tasks` and `run_tasks`.
             ValueError: As `Tasks` and `run_tasks`.
         """
-        tasks = users if isinstance(users, Tasks) else _joined(users)
+        name = f"{_NAME}.answer"
+        tasks: Tasks | None
+        if isinstance(users, Tasks):
+            tasks = users
+        else:
+            tasks = _joined(name, checked_users(name, "users", users))
         if tasks is None:
             return None
         return self.round().answer(tasks, loss=self._loss, weights=self._weights, **self._options)
@@ -92,13 +98,13 @@ class LinearModel(ArubaModel):
     def _measured(
         self, users: Sequence[AbstractDataset], support: Sequence[AbstractDataset] | None
     ) -> Mapping[str, Float64Array]:
-        rows = _joined(users)
+        rows = _joined(_EVALUATE, users)
         if rows is None:
             return {"loss": np.zeros(0)}
         sent = self.round(personal=support is not None)
         theta = sent.phi
         if support is not None:
-            own = _joined(support)
+            own = _joined(_EVALUATE, support)
             assert own is not None
             assert sent.personal is not None
             run = run_tasks(own, theta, sent.personal, loss=self._loss, **self._options)
@@ -106,17 +112,25 @@ class LinearModel(ArubaModel):
         return {"loss": evaluate(rows, theta, loss=self._loss)}
 
     def _size(self, user: AbstractDataset) -> float:
-        weights = _rows(user.raw_data)[2]
+        weights = _rows(_EVALUATE, user.raw_data)[2]
         return len(user) if weights is None else float(np.sum(weights))
 
 
-def _joined(users: Sequence[AbstractDataset]) -> Tasks | None:
+def _joined(function: str, users: Sequence[AbstractDataset]) -> Tasks | None:
     """The rows of users, one task for each who has any."""
-    parts = [_rows(user.raw_data) for user in users if len(user)]
+    parts = [_rows(function, user.raw_data) for user in users]
+    parts = [part for part in parts if len(part[1])]
     if not parts:
         return None
-    sizes = [len(y) for _, y, _ in parts]
     features = [x for x, _, _ in parts]
+    kinds = {(x.dtype, x.shape[1:]) for x in features}
+    if len(kinds) > 1:
+        (one, size), (other, another) = [*kinds][:2]
+        raise ValueError(
+            f"{function}: users must have features of one number and type: got {size} of {one} "
+            f"beside {another} of {other}, expected [n_rows, n_features] of the type of phi"
+        )
+    sizes = [len(y) for _, y, _ in parts]
     weights = joined_weights((part[2], n) for part, n in zip(parts, sizes, strict=True))
     return Tasks(
         _stacked(features) if any(map(is_sparse, features)) else np.concatenate(features),
@@ -132,18 +146,18 @@ def _stacked(parts: list[Any]) -> Any:
     return vstack(parts, format="csr")
 
 
-def _rows(raw: Any) -> tuple[Any, Any, Any]:
+def _rows(function: str, raw: Any) -> tuple[Any, Any, Any]:
     """Features, labels and weights of a user, which fit: beside others nobody would see it."""
     if not isinstance(raw, (tuple, list)) or len(raw) not in (2, 3):
         raise TypeError(
-            f"{_NAME}: `raw_data` of a user must be (x, y): got {_check.shown(raw)}, expected "
+            f"{function}: `raw_data` of a user must be (x, y): got {_check.shown(raw)}, expected "
             "features [n_rows, n_features] and labels [n_rows], and row_weights [n_rows] if any"
         )
-    x, y, weights = (*raw, None)[:3]
-    if len({np.shape(part)[:1] for part in raw}) > 1:
-        raise ValueError(
-            f"{_NAME}: `raw_data` of a user must be of one number of rows: got "
-            f"{', '.join(str(np.shape(part)) for part in raw)}, expected x [n_rows, n_features] "
-            "and y [n_rows]"
-        )
-    return x, y, weights
+    x, y, *weights = raw
+    if not is_sparse(x):
+        x = _check.float_array(function, "x", x, "[n_rows, n_features]")
+    y = _check.real_array(function, "y", y)
+    weights = [_check.real_array(function, "row_weights", each) for each in weights]
+    for name, values in zip(("y", "row_weights"), (y, *weights), strict=False):
+        _check.shape(function, name, values, x.shape[:1])
+    return x, y, weights[0] if weights else None
