@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def folder(tmp_path):
 def test_a_recipe_learns_what_one_process_learns(engine, folder):
     if engine == "ray":
         need("ray")
-    else:
+    elif find_spec("pyspark") is None:
         (folder / "pyspark.py").write_text(STAND_IN)
     (folder / "recipe.py").write_text(recipe(f"people_on_{engine}.py"))
     run = subprocess.run(
