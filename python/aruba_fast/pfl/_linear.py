@@ -8,7 +8,7 @@ from pfl.data.dataset import AbstractDataset
 
 from .. import _check
 from .._check import Float64Array
-from .._rows import joined_weights
+from .._rows import stacked
 from .._sparse import is_sparse
 from ..federated import FirstRate, Reply
 from ..learner import MetaLearner, MetaStep
@@ -122,28 +122,15 @@ def _joined(function: str, users: Sequence[AbstractDataset]) -> Tasks | None:
     parts = [part for part in parts if len(part[1])]
     if not parts:
         return None
-    features = [x for x, _, _ in parts]
-    kinds = {(x.dtype, x.shape[1:]) for x in features}
+    kinds = {(x.dtype, x.shape[1:]) for x, _, _ in parts}
     if len(kinds) > 1:
         (one, size), (other, another) = [*kinds][:2]
         raise ValueError(
             f"{function}: users must have features of one number and type: got {size} of {one} "
             f"beside {another} of {other}, expected [n_rows, n_features] of the type of phi"
         )
-    sizes = [len(y) for _, y, _ in parts]
-    weights = joined_weights((part[2], n) for part, n in zip(parts, sizes, strict=True))
-    return Tasks(
-        _stacked(features) if any(map(is_sparse, features)) else np.concatenate(features),
-        np.concatenate([y for _, y, _ in parts]),
-        np.cumsum([0, *sizes]),
-        row_weights=weights,
-    )
-
-
-def _stacked(parts: list[Any]) -> Any:
-    from scipy.sparse import vstack
-
-    return vstack(parts, format="csr")
+    x, y, weights = stacked(parts)
+    return Tasks(x, y, np.cumsum([0, *(len(y) for _, y, _ in parts)]), row_weights=weights)
 
 
 def _rows(function: str, raw: Any) -> tuple[Any, Any, Any]:
