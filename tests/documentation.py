@@ -16,7 +16,7 @@ PAGES = {
     "docs/theory.md": ([], []),
     "docs/people.md": (["sklearn", "pandas", "matplotlib"], []),
     "docs/federated.md": (["torch", "aruba_fast.flower", "aruba_fast.pfl"], []),
-    "docs/privacy.md": (["dp_accounting"], []),
+    "docs/privacy.md": (["dp_accounting", "torch"], []),
     "docs/clusters.md": (["narwhals", "pyarrow", "distributed"], []),
     "docs/torch.md": (["torch"], []),
     "docs/jax.md": (["jax", "optax"], []),

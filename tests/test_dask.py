@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -26,6 +27,13 @@ pytestmark = [
     pytest.mark.filterwarnings(QUIET),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment():
+    """As it was: what Dask sets for its workers, one thread of BLAS, it leaves in this process."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="module")

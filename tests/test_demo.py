@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cases import smoothed
 from tables import written
+from test_same_bits import ANOTHER_BLAS
 
 import aruba_fast as af
 from aruba_fast import datasets
@@ -124,20 +125,32 @@ _AS_JSON = (
 )
 
 
-def test_bits_do_not_depend_on_threads_or_instruction_set(wages, threads):
-    expected = json.dumps(demo.run(wages, ONE_SEED).as_json(), allow_nan=False)
+def test_bits_do_not_depend_on_threads_instruction_set_or_blas(wages, threads):
+    """Ours, that is: a mixed model is NumPy's linear algebra, whose sums follow its own threads."""
+    expected, mixed = _apart(demo.run(wages, ONE_SEED).as_json())
     for n in (1, 7):
         threads(n)
-        assert json.dumps(demo.run(wages, ONE_SEED).as_json()) == expected
-    for isa in af.info()["isas"]:
+        assert _apart(demo.run(wages, ONE_SEED).as_json())[0] == expected
+    for choice in (*(("ARUBA_ISA", isa) for isa in af.info()["isas"]), *ANOTHER_BLAS):
         run = subprocess.run(
             [sys.executable, "-c", _AS_JSON],
-            env=os.environ | {"ARUBA_ISA": isa},
+            env=os.environ | dict([choice]),
             capture_output=True,
             text=True,
             check=True,
         )
-        assert run.stdout.strip() == expected, isa
+        ours, theirs = _apart(json.loads(run.stdout))
+        assert ours == expected, choice
+        np.testing.assert_allclose(theirs, mixed, rtol=1e-6)
+
+
+def _apart(result):
+    """What is ours, to the last digit, and the curves of the mixed models."""
+    rivals = (methods.MIXED, methods.MIXED_FULL)
+    theirs = [o["curve"] for o in result["outcomes"] if o["method"] in rivals]
+    ours = [o for o in result["outcomes"] if o["method"] not in rivals]
+    assert len(theirs) == 2
+    return json.dumps(result | {"outcomes": ours}, allow_nan=False), theirs
 
 
 def test_other_seeds_give_other_people(wages, result):

@@ -24,6 +24,8 @@ from kernel_calls import (
 from test_errors import OnDevice
 
 import aruba_fast as af
+from aruba_fast.federated import FixedPoint, Reply
+from aruba_fast.privacy import RecordPrivacy, TaskPrivacy
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_device")]
 
@@ -249,3 +251,21 @@ def test_no_cupy(monkeypatch):
     ):
         with pytest.raises(ImportError, match=r"CuPy.*pip install 'aruba_fast\[cuda13\]'"):
             attempt()
+
+
+RUN = af.TaskRun(np.ones((1, 3)), np.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda ones: RecordPrivacy(ones[0], 1.0, 5), "scale"),
+        (lambda ones: TaskPrivacy(ones, 1.0, 5), "spread"),
+        (lambda ones: FixedPoint(ones, 5), "spread"),
+        (lambda ones: Reply(af.MetaLearner(np.ones(3)).statistics(RUN), ones[0], 0), "phi"),
+    ],
+)
+def test_what_is_sent_lives_in_host_memory(call, name):
+    ones = device.array(np.ones((2, 3)))
+    with pytest.raises(TypeError, match=rf"`{name}` must live in host memory: got cuda"):
+        call(ones)

@@ -13,6 +13,7 @@ from same_learner import STATE, one_process
 
 import aruba_fast as af
 from aruba_fast.federated import FixedPoint, Reply, Round, Server
+from aruba_fast.privacy import TaskPrivacy
 
 D, N_PEOPLE, N_ROUNDS = 6, 60, 4
 STEP = 0.5
@@ -27,8 +28,16 @@ def people(rng):
     return af.Tasks.from_groups(x, np.einsum("ij,ij->i", x, own[group]), group)
 
 
-def first():
-    return af.MetaLearner(np.zeros(D))
+# How people are hidden, with noise that can be made again.
+HIDDEN = TaskPrivacy(np.full((2, D), 0.2), 2.0, N_PEOPLE, seed=1)
+
+
+def first(hidden=None):
+    return af.MetaLearner(np.zeros(D), learning_rate="auto" if hidden is None else 0.02)
+
+
+def server_of(hidden=None):
+    return Server(first(hidden), meta_step=STEP, privacy=hidden)
 
 
 def one_call(people, _):
@@ -38,8 +47,8 @@ def one_call(people, _):
     return learner
 
 
-def by_server(people, _, form="pairs", n_machines=7):
-    server = Server(first(), meta_step=STEP)
+def by_server(people, _, hidden=None, form="pairs", n_machines=7):
+    server = server_of(hidden)
     parts = np.array_split(np.arange(len(people)), n_machines)
     for _ in range(1 + N_ROUNDS):
         for name, part in reversed(list(enumerate(parts))):
@@ -53,7 +62,7 @@ def by_server(people, _, form="pairs", n_machines=7):
 
 
 def by_sums_that_nobody_sees_the_parts_of(people, _):
-    server = Server(first(), meta_step=STEP)
+    server = server_of()
     for number in range(1 + N_ROUNDS):
         answers = [server.round().answer(part, loss="squared") for part in people.rounds(10)]
         if number < 2:  # the rate, and what an average task has
@@ -84,35 +93,64 @@ def by_dask(people, folder):
     return learner
 
 
-def by_pfl(people, _, backend="ArubaBackend"):
+def by_pfl(people, _, hidden=None, backend="ArubaBackend"):
     pfl = need("aruba_fast.pfl")
     from pfl.aggregate.simulate import SimulatedBackend
     from pfl_people import run
 
     kind = pfl.ArubaBackend if backend == "ArubaBackend" else SimulatedBackend
-    model = pfl.LinearModel(first(), "squared", meta_step=STEP)
+    model = pfl.LinearModel(first(hidden), "squared", meta_step=STEP, privacy=hidden)
     data = pfl.People(people)
     run(kind(data, data), model, 1 + N_ROUNDS, cohort=N_PEOPLE)
     return model.learner
 
 
-def by_pfl_loop(people, folder):
-    return by_pfl(people, folder, backend="SimulatedBackend")
+def by_pfl_loop(people, folder, hidden=None):
+    return by_pfl(people, folder, hidden, backend="SimulatedBackend")
 
 
-def by_flower(people, _):
+def by_flower(people, _, hidden=None):
     flower = need("aruba_fast.flower")
     from test_flower_strategy import Grid, node_of
 
     parts = np.array_split(np.arange(len(people)), 5)
     grid = Grid({k: node_of(k, people[part]) for k, part in enumerate(parts)})
-    strategy = flower.ArubaStrategy(Server(first(), meta_step=STEP), form="pairs")
+    strategy = flower.ArubaStrategy(server_of(hidden), form="pairs")
     strategy.start(grid, num_rounds=1 + N_ROUNDS, timeout=1)
     return strategy.server.learner
 
 
 def rounded(form):
-    return lambda people, folder: by_server(people, folder, form)
+    return lambda people, folder, hidden=None: by_server(people, folder, hidden, form)
+
+
+def one_machine(people, folder, hidden=None):
+    return by_server(people, folder, hidden, n_machines=1)
+
+
+def by_torch(people, _, hidden=None):
+    """Machines whose model is PyTorch's, and steps those of the linear model."""
+    need("torch")
+    import torch
+
+    from aruba_fast.torch import MetaOptimizer
+
+    weight = torch.nn.Parameter(torch.zeros(D, dtype=torch.float64))
+    meta, server = MetaOptimizer([weight]), server_of(hidden)
+
+    def train(optimizer, task):
+        for x, y in zip(torch.tensor(task.x), torch.tensor(task.y), strict=True):
+            optimizer.zero_grad()
+            ((x @ weight - y).square() / 2).backward()
+            optimizer.step()
+
+    for _ in range(1 + N_ROUNDS):
+        sent = Round.from_bytes(server.round().to_bytes())
+        for name, part in enumerate(np.array_split(np.arange(len(people)), 3)):
+            told = meta.answer(sent, [people[[k]] for k in part], train)
+            assert server.receive(told, name) is None
+        server.close()
+    return server.learner
 
 
 # The engine, and how far from one process its learner may be: of each number, relative to itself.
@@ -129,16 +167,46 @@ ENGINES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_learner_is_that_of_one_process(engine, people, tmp_path, request):
-    if engine == "Flower's strategy":
+# The same for people who are hidden, beside a server with one machine.
+HIDING = {
+    "seven machines": (by_server, 0.0),
+    "replies as float32": (rounded("float32"), 1e-5),
+    "replies as bfloat16": (rounded("bfloat16"), 0.05),
+    "PyTorch": (by_torch, 1e-9),
+    "Flower's strategy": (by_flower, 0.0),
+    "pfl's loop": (by_pfl_loop, 0.0),
+    "pfl, whole cohorts": (by_pfl, 0.0),
+}
+
+
+@pytest.fixture
+def flowers(monkeypatch, request):
+    """What Flower's strategy needs of a run, where there is none."""
+    if "Flower" in request.node.callspec.params["engine"]:
         need("aruba_fast.flower")
         from test_flower_strategy import of_a_run
 
-        of_a_run(request.getfixturevalue("monkeypatch"))
+        of_a_run(monkeypatch)
+
+
+@pytest.mark.usefixtures("flowers")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_learner_is_that_of_one_process(engine, people, tmp_path):
     run, bound = ENGINES[engine]
-    there, here = run(people, tmp_path), one_process(people, N_ROUNDS, meta_step=STEP)
+    assert_like(run(people, tmp_path), one_process(people, N_ROUNDS, meta_step=STEP), bound)
+
+
+@pytest.mark.usefixtures("flowers")
+@pytest.mark.parametrize("engine", HIDING)
+def test_people_are_hidden_alike(engine, people, tmp_path):
+    run, bound = HIDING[engine]
+    there, here = run(people, tmp_path, HIDDEN), one_machine(people, tmp_path, HIDDEN)
+    assert here.n_tasks == N_PEOPLE * (1 + N_ROUNDS)
+    assert_like(there, here, bound)
+
+
+def assert_like(there, here, bound):
     for name in STATE:
         one, other = getattr(there, name), getattr(here, name)
         if bound:

@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 import aruba_fast as af
-from aruba_fast.federated import FixedPoint, Reply, Round, Server
-from aruba_fast.privacy import Released, TaskPrivacy
+from aruba_fast.federated import Reply, Round
+from aruba_fast.privacy import TaskPrivacy
 from aruba_fast.privacy._noise import normal
+from aruba_fast.privacy._released import Released
 
 D = 6
 
@@ -21,7 +22,7 @@ def sent(phi, version=3):
 
 
 def privacy_of(rng, d=D, **settings):
-    return TaskPrivacy(rng.random((2, d)) + 0.1, **{"noise": 1.1} | settings)
+    return TaskPrivacy(rng.random((2, d)) + 0.1, **{"noise": 1.1, "n_tasks": 10} | settings)
 
 
 def by_hand(run, phi, privacy):
@@ -40,6 +41,19 @@ def by_hand(run, phi, privacy):
             norm, most = np.sqrt((block**2).sum()), clip * np.sqrt(len(phi))
             total[k] += block * min(1.0, most / norm if norm else 1.0) * unit
     return total
+
+
+def likely_by_hand(noisy, variances):
+    """The equations of `Released`, a coordinate after the other."""
+    d = len(noisy)
+    mean = max(sum(noisy) / d, sum(variances) ** 0.5 / d)
+    tau = max(sum((c - mean) ** 2 - v for c, v in zip(noisy, variances, strict=True)) / d, 0)
+    found = []
+    for c, v in zip(noisy, variances, strict=True):
+        w = tau / (tau + v)
+        e = mean + w * (c - mean)
+        found.append((e + (e * e + 8 / np.pi * w * v) ** 0.5) / 2)
+    return np.array(found) * mean / (sum(found) / d)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -102,8 +116,8 @@ def test_the_noise_of_the_blocks_is_that_of_one_mechanism(rng, z):
 def test_the_noise_is_gaussian_and_as_large_as_it_says(rng, seed):
     d = 5000
     privacy = privacy_of(rng, d, clip_theta=0.5, clip_b=2.0, clip_g=3.0)
-    released, here = Released(10, seed=seed), sent(np.zeros(d))
-    reply = released.release(privacy, here, [])
+    released, here = Released(d, seed), sent(np.zeros(d))
+    reply = released.reply(privacy, here, None)
     _, of_b, of_g = privacy.multipliers
     of_theta = (1.1**-2 - of_b**-2 - of_g**-2) ** -0.5
     s_b, s_g = privacy.spread
@@ -111,8 +125,8 @@ def test_the_noise_is_gaussian_and_as_large_as_it_says(rng, seed):
     draws = reply.delta / (of_theta * 0.5 * root * np.sqrt(2 * s_b))
     assert stats.kstest(draws, "norm").pvalue > 1e-5
     for noisy, scale in (
-        (released._noisy[0], of_b * 2.0 * root * s_b),
-        (released._noisy[1], of_g * 3.0 * root * s_g),
+        (released.known[0, 0], of_b * 2.0 * root * s_b),
+        (released.known[0, 1], of_g * 3.0 * root * s_g),
     ):
         assert stats.kstest(noisy / scale, "norm").pvalue > 1e-5
 
@@ -130,7 +144,7 @@ def test_secure_noise_is_new_each_time_and_independent(shape):
 def test_a_seed_gives_the_same_noise_and_none_does_not(rng):
     privacy, here = privacy_of(rng), sent(np.zeros(D))
     one, same, other, new = (
-        Released(5, seed=s).release(privacy, here, []).delta for s in (1, 1, 2, None)
+        Released(D, s).reply(privacy, here, None).delta for s in (1, 1, 2, None)
     )
     assert (one == same).all()
     assert (one != other).all()
@@ -138,83 +152,37 @@ def test_a_seed_gives_the_same_noise_and_none_does_not(rng):
 
 
 def test_a_release_tells_no_number_of_tasks(rng):
-    phi, privacy = rng.standard_normal(D), privacy_of(rng)
+    phi, privacy = rng.standard_normal(D), privacy_of(rng, n_tasks=20)
     run = af.TaskRun(phi + rng.standard_normal((7, D)), rng.random((7, D)))
     run.theta_hat[2] = np.nan
     here = sent(phi)
-    for replies in ([], [privacy.clipped(run, here)] * 3):
-        reply = Released(20).release(privacy, here, replies)
+    for total in (None, privacy.clipped(run, here)):
+        reply = Released(D, None).reply(privacy, here, total)
         assert (reply.n_tasks, reply.n_skipped, reply.weight) == (20, 0, 20.0)
 
 
-def test_releases_add_up_to_the_most_that_noisy_sums_have_been(rng):
-    privacy, released = privacy_of(rng, noise=0.3), Released(4, seed=0)
+def test_releases_add_up_to_what_noisy_sums_are_likely_to_be(rng):
+    privacy, released = privacy_of(rng, noise=0.3), Released(D, 0)
     phi = rng.standard_normal(D)
-    told, most = np.zeros((2, D)), np.zeros((2, D))
-    twin, noisy = np.random.default_rng(0), np.zeros((2, D))
+    told, twin, noisy = np.zeros((2, D)), np.random.default_rng(0), np.zeros((2, D))
+    most = np.zeros((2, D))
     for version in range(30):
         here = sent(phi, version)
         run = af.TaskRun(phi + rng.standard_normal((4, D)), rng.random((4, D)))
-        replies = [privacy.clipped(run, here)]
-        reply = released.release(privacy, here, replies)
+        reply = released.reply(privacy, here, privacy.clipped(run, here))
         assert (reply.distance >= 0).all()
         assert (reply.grad_sq >= 0).all()
         told += np.stack([reply.distance, reply.grad_sq])
         noise = twin.standard_normal((3, D)) * privacy.deviations
         noisy += by_hand(run, phi, privacy)[:2] + noise[:2]
-        most = np.maximum(most, noisy)
+        variances = (version + 1) * privacy.deviations[:2] ** 2
+        for block in range(2):
+            likely = likely_by_hand(noisy[block], variances[block])
+            most[block] = np.maximum(most[block], likely)
         np.testing.assert_allclose(told, most, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(
             reply.delta, by_hand(run, phi, privacy)[2] + noise[2], rtol=1e-9, atol=1e-9
         )
-    assert released.n_rounds == 30
-    assert (noisy < most).any(), "the noise never mattered"
-
-
-def test_what_is_released_is_less_too_high_than_sums_raised_to_zero(rng):
-    """0.019 of an average task for coordinates that are zero, as the docstring says."""
-    d, n_tasks, n_rounds = 1000, 1000, 100
-    privacy, released = TaskPrivacy(np.ones((2, d)), 1.1), Released(n_tasks, seed=5)
-    total = sum(
-        released.release(privacy, sent(np.zeros(d), v), []).distance for v in range(n_rounds)
-    )
-    raised = np.maximum(privacy.deviations[0] * rng.standard_normal((n_rounds, d)), 0).sum(0)
-    assert total.mean() / (n_tasks * n_rounds) == pytest.approx(0.019, abs=0.002)
-    assert raised.mean() / (n_tasks * n_rounds) == pytest.approx(0.101, abs=0.002)
-
-
-def test_a_server_learns_from_releases_what_it_learns_from_tasks(rng):
-    """With next to no noise, and tasks that are hardly clipped."""
-    d = 3
-    private, plain = (
-        Server(af.MetaLearner(np.zeros(d), learning_rate=0.1), meta_step=0.5) for _ in "ab"
-    )
-    released = Released(40, seed=0)
-    for _ in range(5):
-        tasks = af.Tasks(rng.standard_normal((40, 4, d)), rng.standard_normal((40, 4)) + 1)
-        for server in (private, plain):
-            here = server.round()
-            run = af.run_tasks(tasks, here.phi, here.rule, loss="squared")
-            if server is plain:
-                server.receive(here.reply(run), "all")
-                continue
-            wide = TaskPrivacy(np.full((2, d), 1e3), 1e-12)
-            assert (
-                server.receive(released.release(wide, here, [wide.clipped(run, here)]), "all")
-                is None
-            )
-        for server in (private, plain):
-            assert server.close().n_refused == 0
-    np.testing.assert_allclose(private.learner.phi, plain.learner.phi, rtol=1e-5)
-    np.testing.assert_allclose(private.learner.b, plain.learner.b, rtol=1e-5)
-
-
-def test_scales_are_those_of_fixed_point(rng):
-    learner = af.MetaLearner(np.zeros(D))
-    learner.update(af.TaskRun(rng.standard_normal((9, D)), rng.random((9, D))))
-    ours = TaskPrivacy.of(learner, 2.0, clip_theta=3.0, clip_b=4.0, clip_g=5.0)
-    assert (ours.spread == FixedPoint.of(learner, 10).spread).all()
-    assert (ours.noise, ours.clip_theta, ours.clip_b, ours.clip_g) == (2.0, 3.0, 4.0, 5.0)
 
 
 ONES = np.ones((2, D))
@@ -224,41 +192,27 @@ HERE = sent(np.zeros(D))
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: TaskPrivacy(ONES, 0.0), ValueError, "`noise` must be positive"),
-        (lambda: TaskPrivacy(ONES * 0, 1.0), ValueError, "`spread` must be finite and > 0"),
-        (lambda: TaskPrivacy(np.ones(D), 1.0), ValueError, "`spread` must have 2 dimensions"),
-        (lambda: TaskPrivacy(ONES, 1.0, clip_b=-1), ValueError, "`clip_b` must be positive"),
-        (lambda: TaskPrivacy(ONES, 1e308, clip_b=1e9), ValueError, "within float64"),
-        (lambda: TaskPrivacy.of("a", 1.0), TypeError, "`learner` must be a MetaLearner"),
-        (lambda: TaskPrivacy.of(af.MetaLearner(np.ones(2)), 1.0), ValueError, "a guess for"),
-        (lambda: TaskPrivacy(ONES, 1.0).clipped(3, HERE), TypeError, "`run` must be a TaskRun"),
+        (lambda: TaskPrivacy(ONES, 0.0, 10), ValueError, "`noise` must be positive"),
+        (lambda: TaskPrivacy(ONES * 0, 1.0, 10), ValueError, "`spread` must be finite and > 0"),
+        (lambda: TaskPrivacy(np.ones(D), 1.0, 10), ValueError, "`spread` must have 2 dimensions"),
+        (lambda: TaskPrivacy(ONES, 1.0, 10, clip_b=-1), ValueError, "`clip_b` must be positive"),
+        (lambda: TaskPrivacy(ONES, 1e308, 10, clip_b=1e9), ValueError, "within float64"),
+        (lambda: TaskPrivacy(ONES, 1.0, 0), ValueError, "`n_tasks` must be at least 1"),
+        (lambda: TaskPrivacy(ONES, 1.0, 1, 1.5), ValueError, "`rate` must be a chance"),
+        (lambda: TaskPrivacy(ONES, 1.0, 1, 0.0), ValueError, "`rate` must be positive"),
+        (lambda: TaskPrivacy(ONES, 1.0, 1, seed=-1), ValueError, "`seed` must be at least 0"),
+        (lambda: TaskPrivacy(ONES, 1.0, 10).clipped(3, HERE), TypeError, "`run` must be a TaskRun"),
         (
-            lambda: TaskPrivacy(ONES, 1.0).clipped(af.TaskRun(ONES, ONES), Reply),
+            lambda: TaskPrivacy(ONES, 1.0, 10).clipped(af.TaskRun(ONES, ONES), Reply),
             TypeError,
             "`round` must be a Round",
         ),
         (
-            lambda: TaskPrivacy(ONES, 1.0).clipped(
+            lambda: TaskPrivacy(ONES, 1.0, 10).clipped(
                 af.TaskRun(ONES, ONES), Round.of(af.MetaLearner(np.zeros(D)), 0)
             ),
             ValueError,
             "`round` must have a first rate",
-        ),
-        (lambda: Released(0), ValueError, "`n_tasks` must be at least 1"),
-        (lambda: Released(1).release(1, HERE, []), TypeError, "`privacy` must be a TaskPrivacy"),
-        (
-            lambda: Released(1).release(TaskPrivacy(ONES, 1.0), HERE, [1]),
-            TypeError,
-            "`replies` must be of TaskPrivacy.clipped",
-        ),
-        (
-            lambda: Released(1).release(
-                TaskPrivacy(ONES, 1.0),
-                HERE,
-                [TaskPrivacy(ONES, 1.0).clipped(af.TaskRun(ONES, ONES), sent(np.zeros(D), 2))],
-            ),
-            ValueError,
-            "got version 2, expected 3",
         ),
     ],
 )
@@ -270,7 +224,9 @@ def test_wrong_use_is_one_sentence(call, error, text):
 
 
 def test_a_privacy_is_changed_by_making_another():
-    privacy = dataclasses.replace(TaskPrivacy(ONES, 1.0), noise=2.0)
-    assert repr(privacy) == "TaskPrivacy(n_parameters=6, noise=2, clip_theta=1, clip_b=1, clip_g=1)"
+    privacy = dataclasses.replace(TaskPrivacy(ONES, 1.0, 10), noise=2.0)
+    assert repr(privacy) == (
+        "TaskPrivacy(n_parameters=6, noise=2, n_tasks=10, rate=1, clip_theta=1, clip_b=1, clip_g=1)"
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
         privacy.noise = 3.0

@@ -14,7 +14,8 @@ from scipy import optimize, stats
 import aruba_fast as af
 import aruba_fast.privacy
 from aruba_fast.federated import Round
-from aruba_fast.privacy import FixedSize, Poisson, Released, TaskPrivacy, epsilon, noise_for
+from aruba_fast.privacy import FixedSize, Poisson, RecordPrivacy, TaskPrivacy, epsilon, noise_for
+from aruba_fast.privacy._released import Released
 
 need("dp_accounting")
 
@@ -106,19 +107,16 @@ N_RUNS, DELTA, D = 4000, 1e-5, 4
 
 def shown(privacy, canary, here, seed):
     """How far releases point to the canary, in N_RUNS trainings of one round with or without it."""
-    released = Released(10, seed=seed)
+    released = Released(D, seed)
     others = af.TaskRun(np.zeros((3, D)), np.ones((3, D)))
-    replies = [privacy.clipped(others, here)]
+    total = privacy.clipped(others, here)
     if canary is not None:
-        replies.append(privacy.clipped(canary, here))
-    return np.array([released.release(privacy, here, replies).delta.sum() for _ in range(N_RUNS)])
+        total += privacy.clipped(canary, here)
+    return np.array([released.reply(privacy, here, total).delta.sum() for _ in range(N_RUNS)])
 
 
-def audited(privacy):
-    """A lower bound of epsilon, of 95 %: a threshold of one half, Clopper-Pearson of the other."""
-    here = Round.of(af.MetaLearner(np.zeros(D), learning_rate=0.1), 0)
-    canary = af.TaskRun(np.full((1, D), 1e3), np.ones((1, D)))
-    without, beside = shown(privacy, None, here, 1), shown(privacy, canary, here, 2)
+def least_epsilon(without, beside):
+    """A lower bound of 95 %: a threshold of one half of the runs, Clopper-Pearson of the other."""
     half = N_RUNS // 2
 
     def bound(threshold, a, b):
@@ -133,22 +131,66 @@ def audited(privacy):
     return bound(best, without[half:], beside[half:])
 
 
+def audited(privacy):
+    here = Round.of(af.MetaLearner(np.zeros(D), learning_rate=0.1), 0)
+    canary = af.TaskRun(np.full((1, D), 1e3), np.ones((1, D)))
+    return least_epsilon(shown(privacy, None, here, 1), shown(privacy, canary, here, 2))
+
+
 def test_an_attack_on_a_canary_stays_below_the_claim():
     claim = epsilon(1.0, 1, DELTA, accountant="pld")
-    assert 0.3 < audited(TaskPrivacy(np.ones((2, D)), 1.0)) < claim
+    assert 0.3 < audited(TaskPrivacy(np.ones((2, D)), 1.0, 10)) < claim
 
 
 def test_the_attack_catches_noise_that_is_ten_times_too_small(monkeypatch):
     claim = epsilon(1.0, 1, DELTA, accountant="pld")
     right = TaskPrivacy.deviations.fget
     monkeypatch.setattr(TaskPrivacy, "deviations", property(lambda self: right(self) / 10))
-    assert audited(TaskPrivacy(np.ones((2, D)), 1.0)) > claim
+    assert audited(TaskPrivacy(np.ones((2, D)), 1.0, 10)) > claim
 
 
 def test_the_attack_catches_a_task_that_is_not_clipped(monkeypatch):
     claim = epsilon(1.0, 1, DELTA, accountant="pld")
     monkeypatch.setattr(TaskPrivacy, "clipped", lambda _, run, here: here.reply(run))
-    assert audited(TaskPrivacy(np.ones((2, D)), 1.0)) > claim
+    assert audited(TaskPrivacy(np.ones((2, D)), 1.0, 10)) > claim
+
+
+# ---- the same for a row ----
+
+
+def records(privacy, canary, seed):
+    """What N_RUNS tasks send of themselves, each with the canary as one of its rows, or without."""
+    x = np.concatenate([0.01 * np.ones((3, D)), np.full((canary, D), 1e3)])
+    y = np.append(np.ones(3), np.full(canary, 1e12))  # which no step comes near to
+    task = af.Tasks(x[None], y[None])
+    rows = (np.zeros(D), np.full(D, 0.1), "squared", np.random.default_rng(seed))
+    return np.array([privacy._deltas(task, *rows)[0].sum() for _ in range(N_RUNS)])
+
+
+def audited_rows(privacy):
+    return least_epsilon(records(privacy, 0, 1), records(privacy, 1, 2))
+
+
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_an_attack_on_a_row_stays_below_the_claim(n_steps):
+    claim = epsilon(1.0, 1, DELTA, accountant="pld")
+    privacy = RecordPrivacy(np.ones(D), 1.0, n_rows=5, n_steps=n_steps)
+    assert 0.3 < audited_rows(privacy) < claim
+
+
+def test_the_attack_catches_noise_of_one_step_in_each_of_many(monkeypatch):
+    """Noise that forgets that a row is in every step is 6 times too small for 36 of them."""
+    claim = epsilon(1.0, 1, DELTA, accountant="pld")
+    right = RecordPrivacy.deviations.fget
+    monkeypatch.setattr(RecordPrivacy, "deviations", property(lambda self: right(self) / 6))
+    assert audited_rows(RecordPrivacy(np.ones(D), 1.0, n_rows=5, n_steps=36)) > claim
+
+
+def test_the_attack_catches_a_row_that_is_not_clipped(monkeypatch):
+    claim = epsilon(1.0, 1, DELTA, accountant="pld")
+    monkeypatch.setattr(RecordPrivacy, "_most", property(lambda _: 1e9))
+    monkeypatch.setattr(RecordPrivacy, "deviations", property(lambda _: np.full(D, 0.4)))
+    assert audited_rows(RecordPrivacy(np.ones(D), 1.0, n_rows=5, n_steps=1)) > claim
 
 
 # ---- the package ----

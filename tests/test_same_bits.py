@@ -21,10 +21,15 @@ THREADS = (1, 2, 7)
 BEST = {"x86_64": ("avx2", "avx512"), "aarch64": ("neon",)}.get(platform.machine(), ())
 
 
+# Of NumPy's BLAS: the number of its threads, and its oldest kernels; elsewhere it ignores both.
+ANOTHER_BLAS = (("OPENBLAS_NUM_THREADS", "1"), ("OPENBLAS_CORETYPE", "PRESCOTT"))
+
+
 @cache
-def hashes(isa, n_threads):
+def hashes(isa, n_threads, blas=()):
     """The workload's hashes in a process that really runs with that set and that many threads."""
-    environment = os.environ | {"ARUBA_ISA": isa, "ARUBA_NUM_THREADS": str(n_threads)}
+    chosen = {"ARUBA_ISA": isa, "ARUBA_NUM_THREADS": str(n_threads)}
+    environment = os.environ | chosen | dict(blas)
     done = subprocess.run(
         [sys.executable, WORKLOAD], env=environment, capture_output=True, text=True, timeout=600
     )
@@ -56,6 +61,12 @@ def test_every_instruction_set_and_number_of_threads(isa, n_threads):
     assert len(expected) > 300
     assert set(got) == set(expected)
     assert [what for what in expected if got[what] != expected[what]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", ANOTHER_BLAS)
+def test_no_number_of_ours_goes_through_blas(choice):
+    assert hashes("baseline", 1, (choice,)) == hashes("baseline", 1)
 
 
 def test_the_hash_sees_a_single_bit(rng):

@@ -25,7 +25,7 @@ def fingerprint(*arrays):
 def tasks_for(loss, rng, d, dtype, n_tasks=40):
     sizes = rng.integers(1, 30, n_tasks)
     x = rng.standard_normal((sizes.sum(), d)) / np.sqrt(d)
-    z = x @ rng.standard_normal(d) + 0.5 * rng.standard_normal(len(x))
+    z = (x * rng.standard_normal(d)).sum(axis=1) + 0.5 * rng.standard_normal(len(x))  # no BLAS
     y = {
         "logistic": (z > 0) * 1.0,
         "hinge": np.where(z > 0, 1.0, -1.0),

@@ -6,6 +6,7 @@ import numpy as np
 
 import aruba_fast as af
 from aruba_fast.federated import FirstRate, FixedPoint, Reply, Round, Server
+from aruba_fast.privacy import RecordPrivacy, TaskPrivacy
 
 from .calls import Broken, Call
 
@@ -122,6 +123,29 @@ def server(draw):
     return Call(rounds, [draw.integer(0, 3)])
 
 
+def private_server(draw):
+    """Rounds of people, or of rows, who are hidden: what is learned is finite."""
+    _, tasks = _linear(draw)
+    n, of_rows = tasks.n_features, draw.choice((False, True))
+    scale = draw.positives(n if of_rows else (2, n))
+
+    def rounds(noise, n_expected, clip, rate):
+        if of_rows:
+            privacy = RecordPrivacy(scale, noise, n_expected, clip=clip)
+        else:
+            privacy = TaskPrivacy(scale, noise, n_expected, rate, clip_theta=clip)
+        serving = Server(af.MetaLearner(np.zeros(n), learning_rate=0.1), privacy=privacy)
+        for _ in range(3):
+            sent = Round.from_bytes(serving.round().to_bytes())
+            serving.receive(sent.answer(tasks, loss="squared"), "all")
+            serving.close()
+        if not np.isfinite(serving.learner.phi).all():
+            raise Broken("phi is not finite")
+
+    numbers = [draw.positive(), draw.integer(1, 50), draw.positive()]
+    return Call(rounds, [*numbers, draw.choice((0.1, 1.0))])
+
+
 def first_rate(draw):
     def there_and_back(*told):
         answer = FirstRate(*told)
@@ -140,5 +164,6 @@ ENTRIES = (
     masked_words,
     answered_round,
     server,
+    private_server,
     first_rate,
 )

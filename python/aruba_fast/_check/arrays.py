@@ -256,6 +256,15 @@ def together(function: str, name: str, value: Any, other: str, beside: Any) -> N
         )
 
 
+def on_host(function: str, name: str, value: Any) -> None:
+    """Refuses an array on a CUDA device."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(
+            f"{function}: `{name}` must live in host memory: got {_arrays.device_of(value)}, "
+            "expected" + _moved(name, "cpu").removeprefix(", as")
+        )
+
+
 def _moved(name: str, expected: str) -> str:
     """How something gets from one device to another, as a message ends."""
     if name in ("learner", "tasks", "statistics", "other"):

@@ -236,6 +236,7 @@ class FixedPoint:
 def checked_spread(function: str, value: ArrayLike) -> Float64Array:
     """What an average task has, [2, n_parameters], as its user gave it; a copy."""
     spread = _check.float64_array(function, "spread", value, "[2, n_parameters]")
+    _check.on_host(function, "spread", spread)
     _check.shape(function, "spread", spread, (2, spread.shape[1]))
     _check.finite(function, "spread", spread, above=0.0)
     copy: Float64Array = frozen(spread.copy())

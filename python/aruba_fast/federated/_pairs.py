@@ -55,3 +55,17 @@ def plus(one: Float64Array, other: Float64Array) -> Float64Array:
     rest, lost = total(one[1], other[1])
     high, low = total(high, low + rest)
     return np.stack(total(high, low + lost))
+
+
+def added(values: Float64Array) -> Float64Array:
+    """The sum of numbers [k, ...] as a pair [2, ...], by halves."""
+    high = values if len(values) else np.zeros((1, *values.shape[1:]))
+    low = np.zeros_like(high)
+    while len(high) > 1:
+        half = len(high) // 2
+        rest = (high[2 * half :], low[2 * half :])
+        pairs = plus(
+            np.stack([high[:half], low[:half]]), np.stack([high[half:][:half], low[half:][:half]])
+        )
+        high, low = (np.concatenate(both) for both in zip(pairs, rest, strict=True))
+    return np.stack([high[0], low[0]])

@@ -98,6 +98,12 @@ class Reply(Sums):
         reply._hold(*parts)
         return reply
 
+    @classmethod
+    def _empty(cls, n_parameters: int, version: int, *, n_skipped: int = 0) -> "Reply":
+        """That of no task."""
+        sums, weight = np.zeros((3, 2, n_parameters)), np.zeros(2)
+        return cls._of(sums, weight, np.array([0, n_skipped]), version)
+
     @property
     def n_parameters(self) -> int:
         """Number of coordinates."""
@@ -286,6 +292,7 @@ def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> tuple[A
 
 def _phi_of(function: str, phi: ArrayLike, n_parameters: int) -> Float64Array:
     start = _check.float64_array(function, "phi", phi, "[n_parameters]")
+    _check.on_host(function, "phi", start)
     _check.shape(function, "phi", start, (n_parameters,))
     _check.finite(function, "phi", start)
     return start

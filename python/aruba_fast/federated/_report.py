@@ -32,7 +32,7 @@ class Report:
     @property
     def lost(self) -> bool:
         """Whether nothing was learned: no reply came, or none could be used."""
-        return self.n_replies == 0
+        return not (self.n_replies or self.n_tasks)
 
 
 def note(report: Report, sender: object, reason: str) -> None:

@@ -1,7 +1,7 @@
 """`Round`: what a server sends out, and all that a machine needs to run its tasks and to answer."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,9 +15,12 @@ from ..rules import OGD, ArubaPlusPlus
 from ..run import check_loss, check_on_host, check_tasks, check_type, run_tasks
 from ..statistics import TaskRun, TaskStatistics, checked_weights
 from ..tasks import Tasks
-from . import _wire
+from . import _stored, _wire
 from ._first_rate import FirstRate
 from ._reply import Reply
+
+if TYPE_CHECKING:
+    from ..privacy._privacy import Privacy
 
 _KIND = "Round"
 _REMEDY = "the server's learner, in host memory"
@@ -41,6 +44,8 @@ class Round(Value):
         limit: How far a task may spread at these rates; infinite in the first rounds, None for a
             learner that shortens no task.
         personal: The rule for new tasks, `ArubaPlusPlus`; None where it was not asked for.
+        privacy: How tasks, or their rows, are hidden in what is sent back; None where they are not.
+            A task then weighs 1, as numbers of rows are private too.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -59,6 +64,7 @@ class Round(Value):
     rule: OGD | None
     limit: float | None
     personal: OGD | ArubaPlusPlus | None = None
+    privacy: "Privacy | None" = None
 
     @classmethod
     def of(cls, learner: MetaLearner, version: int, *, personal: bool = False) -> "Round":
@@ -127,8 +133,10 @@ class Round(Value):
 
         Args:
             run: The tasks, as `MetaLearner.statistics` takes them; or their sums, of
-                `MetaOptimizer.statistics` after `MetaOptimizer.follow`.
-            weights: As `MetaLearner.statistics`; None with sums, which have theirs.
+                `MetaOptimizer.statistics` after `MetaOptimizer.follow`. Of a `TaskPrivacy` the sums
+                of one task, of a `RecordPrivacy` those of private steps.
+            weights: As `MetaLearner.statistics`; None with sums, which have theirs, and with a
+                privacy.
 
         Raises:
             TypeError: An argument is of the wrong type.
@@ -142,12 +150,15 @@ class Round(Value):
             array([3., 0.])
         """
         name = "Round.reply"
+        weighed = isinstance(run, TaskStatistics) or self.privacy is not None
+        if weighed and weights is not None:
+            raise ValueError(
+                f"{name}: `weights` must be None where `run` has the sums, or tasks are private: "
+                f"got {_check.shown(weights)}, expected them where the tasks were run"
+            )
+        if self.privacy is not None and isinstance(run, (TaskRun, TaskStatistics)):
+            return self.privacy._sums(self, run)
         if isinstance(run, TaskStatistics):
-            if weights is not None:
-                raise ValueError(
-                    f"{name}: `weights` must be None where `run` has the sums: got "
-                    f"{_check.shown(weights)}, expected them where the tasks were run"
-                )
             return Reply(run, self.phi, self.version)
         if not isinstance(run, TaskRun):
             raise TypeError(
@@ -174,8 +185,8 @@ class Round(Value):
         Args:
             tasks: The tasks of this machine, of the type of `phi`, in host memory.
             loss: Name of the loss, as in `run_tasks`.
-            weights: "rows" for the numbers of rows, as FedAvg has them; None for 1 each; or one
-                for each task.
+            weights: "rows" for the numbers of rows, as FedAvg has them; None for 1 each, as is
+                everything with a privacy; or one for each task.
             batch_size: As `run_tasks`.
             n_epochs: As `run_tasks`.
             radius: As `run_tasks`.
@@ -202,25 +213,21 @@ class Round(Value):
             check_loss(name, tasks, loss, "phi", self.n_parameters)
             rate = first_rate([tasks], loss, self.phi)
             return FirstRate(np.inf if rate is None else rate, self.version, is_limit(loss))
-        run = run_tasks(
-            tasks,
-            self.phi,
-            self.rule,
-            loss=loss,
-            batch_size=batch_size,
-            n_epochs=n_epochs,
-            radius=radius,
-        )
-        if isinstance(weights, str):
+        steps: dict[str, Any] = {"batch_size": batch_size, "n_epochs": n_epochs, "radius": radius}
+        by_rows = isinstance(weights, str)
+        if by_rows:
             _check.by_rows(name, weights, ", expected 'rows', None, or one for each task")
-            return self.reply(run, run.weight)
-        return self.reply(run, weights)
+        if self.privacy is not None and (by_rows or weights is None):
+            return self.privacy._answer(self, tasks, loss, steps)
+        run = run_tasks(tasks, self.phi, self.rule, loss=loss, **steps)
+        return self.reply(run, run.weight if by_rows else weights)
 
     def __repr__(self) -> str:
-        personal = "" if self.personal is None else f", personal={self.personal}"
+        more = {"personal": self.personal, "privacy": self.privacy}
+        told = "".join(f", {name}={it}" for name, it in more.items() if it is not None)
         return (
             f"Round(version={self.version}, n_parameters={self.n_parameters}, "
-            f"dtype={self.phi.dtype}, rule={self.rule}{personal})"
+            f"dtype={self.phi.dtype}, rule={self.rule}{told})"
         )
 
     # ---- bytes ----
@@ -246,6 +253,9 @@ class Round(Value):
             arrays |= {"b": np.asarray(self.personal.b), "g": np.asarray(self.personal.g)}
             values["coef"] = self.personal.coef
         values["personal"] = self.personal is not None
+        if self.privacy is not None:
+            own, values["privacy"] = self.privacy._stored()
+            arrays |= {f"privacy.{name}": array for name, array in own.items()}
         return _wire.written(arrays, values, _KIND)
 
     @classmethod
@@ -274,7 +284,7 @@ class Round(Value):
     def _made(cls, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> "Round":
         phi = _check.float_array("phi", "phi", arrays["phi"], "[n_parameters]")
         _check.finite("phi", "phi", phi)
-        rule = personal = limit = None
+        rule = personal = limit = privacy = None
         if "rate" in arrays:
             rate = arrays["rate"]
             one = _check.boolean("one_rate", "one_rate", values["one_rate"])
@@ -286,9 +296,17 @@ class Round(Value):
                 raise ValueError(f"`limit` must be positive: got {limit:g}")
         if values["personal"]:
             personal = rule if "b" not in arrays else _plus(arrays["b"], arrays["g"], values, phi)
+        if "privacy" in values:
+            privacy = _stored.privacy_of(arrays, values["privacy"])
+            _check.shape("privacy", "privacy", phi, (privacy.n_parameters,))
         number = _check.integer("version", "version", values["version"], 0, _wire.MOST_VERSION)
         return cls._of(
-            version=number, phi=_arrays.frozen(phi), rule=rule, limit=limit, personal=personal
+            version=number,
+            phi=_arrays.frozen(phi),
+            rule=rule,
+            limit=limit,
+            personal=personal,
+            privacy=privacy,
         )
 
 

@@ -3,6 +3,8 @@
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from ._first_rate import FirstRate, agreed
 from ._reply import Reply, Total
 from ._report import Report, note
 from ._round import Round
+
+if TYPE_CHECKING:
+    from ..privacy._privacy import Ledger, Privacy
 
 _KIND = "Server"
 # What rounding a reply to 16 bits, up or down, may add to how far its tasks have spread.
@@ -42,6 +47,10 @@ class Server:
         share: How much of its weight in the step of phi a reply keeps that is `age` rounds late, a
             function of the age to [0, 1]; None for 1 / (1 + age).
         path: A file for the state, or None.
+        privacy: How tasks are hidden, a `TaskPrivacy` or a `RecordPrivacy` of
+            `aruba_fast.privacy`; None: they are not. It goes out with each round, and machines
+            answer as it asks. A reply to an older phi is then lost. The learner must know its first
+            rate, and must have learned of nobody yet whose data are not public.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -73,8 +82,10 @@ class Server:
         max_age: int = 10,
         share: Callable[[int], float] | None = None,
         path: str | os.PathLike[str] | None = None,
+        privacy: "Privacy | None" = None,
     ) -> None:
-        self._begin(learner, 0, {}, {}, meta_step, max_age, share, path)
+        hidden = None if privacy is None else _hidden(privacy, learner)
+        self._begin(learner, 0, {}, {}, hidden, meta_step, max_age, share, path)
         self._save()
 
     def _begin(
@@ -83,17 +94,18 @@ class Server:
         version: int,
         seen: _stored.Seen,
         sent: _stored.Sent,
+        hidden: _stored.Hidden | None,
         meta_step: MetaStep,
         max_age: int,
         share: Callable[[int], float] | None,
         path: str | os.PathLike[str] | None,
     ) -> None:
-        self._current = Round._taken(_KIND, learner, version)  # checks the learner
-        self._learner = learner
+        self._learner, self._hidden = learner, hidden
+        self._current = self._round(version)  # checks the learner
         if not callable(meta_step):
             _check.meta_step(_KIND, meta_step, lambda: 0)
         self._meta_step = meta_step
-        self._max_age = _check.integer(_KIND, "max_age", max_age, 0)
+        self._max_age = _check.integer(_KIND, "max_age", max_age, 0) if hidden is None else 0
         if share is not None and not callable(share):
             raise TypeError(
                 f"{_KIND}: `share` must be a function: got {_check.shown(share)}, expected one of "
@@ -104,6 +116,13 @@ class Server:
         self._lock = threading.RLock()
         self._seen, self._sent = seen, sent
         self._open()
+
+    def _round(self, version: int) -> Round:
+        current = Round._taken(_KIND, self._learner, version)
+        if self._hidden is None:
+            return current
+        # What a task may say is limited by its privacy.
+        return replace(current, limit=None, privacy=self._hidden[0])
 
     def _open(self) -> None:
         """Begins a round."""
@@ -236,6 +255,8 @@ class Server:
                 f"a reply of {reply.n_parameters} parameters, where the model has "
                 f"{self._current.n_parameters}"
             )
+        if self._hidden is not None:
+            return self._hidden[0]._unfit(reply)
         # Where nothing is known of that version any more, nothing limits it.
         rates, limit = self._sent.get(reply.version, (np.ones(1), np.inf))
         if np.isfinite(limit):
@@ -249,6 +270,7 @@ class Server:
         """Learns from what has come, and begins the next round.
 
         A round without a reply changes nothing but the version; the report says that it is lost.
+        With a `TaskPrivacy` it is learned from as any other, for that nobody came is private too.
 
         Returns:
             What came of the round.
@@ -271,9 +293,9 @@ class Server:
             if self._answers:
                 with self._learner._lock:
                     self._learner._start(agreed(self._answers))
-            elif self._replies:
+            elif self._replies or self._hidden is not None:
                 self._learn(report)
-            self._current = Round.of(self._learner, self.version + 1)
+            self._current = self._round(self.version + 1)
             self._open()
             self._save()
             return report
@@ -281,8 +303,14 @@ class Server:
     def _learn(self, report: Report) -> None:
         phi, ages = self._learner.phi, {v: self.version - v for v in sorted(self._replies)}
         shares = {v: 1.0 if not age else self._share(age) for v, age in ages.items()}
+        replies = {v: total.reply() for v, total in self._replies.items()}
         try:
-            parts = [self._replies[v].reply().statistics(phi, share=s) for v, s in shares.items()]
+            if self._hidden is not None:
+                total = replies.get(self.version)
+                replies, shares = self._released(*self._hidden, total), {self.version: 1.0}
+            if not replies:
+                return
+            parts = [replies[v].statistics(phi, share=s) for v, s in shares.items()]
             statistics = sum(parts[1:], parts[0])
             self._learner.apply(statistics, self._meta_step)
         except ValueError as error:
@@ -290,12 +318,25 @@ class Server:
             note(report, "the round", str(error))
             return
         report.n_tasks, report.n_skipped = statistics.n_tasks, statistics.n_skipped
+        if self._hidden is not None:
+            privacy, ledger = self._hidden
+            self._hidden = privacy._after(self._learner), ledger
+
+    def _released(
+        self, privacy: "Privacy", ledger: "Ledger", total: Reply | None
+    ) -> dict[int, Reply]:
+        """The sum of a round as it may be learned from; empty where there is none."""
+        if total is not None and not np.isfinite(total.sums).all():
+            raise ValueError("its sums are beyond float64")
+        told = ledger.reply(privacy, self._current, total)
+        return {} if told is None else {self.version: told}
 
     # ---- the file ----
 
     def _save(self) -> None:
         if self._path is not None:
-            _stored.write(self._path, self._learner, self.version, self._seen, self._sent)
+            state = (self._learner, self.version, self._seen, self._sent, self._hidden)
+            _stored.write(self._path, *state)
 
     @classmethod
     def load(
@@ -327,10 +368,29 @@ class Server:
             ...     server.close().lost, Server.load(f"{folder}/state").version
             (True, 1)
         """
-        learner, version, seen, sent = _stored.read(path)
+        learner, version, seen, sent, hidden = _stored.read(path)
         server = cls.__new__(cls)
-        server._begin(learner, version, seen, sent, meta_step, max_age, share, path)
+        server._begin(learner, version, seen, sent, hidden, meta_step, max_age, share, path)
         return server
+
+
+def _hidden(privacy: "Privacy", learner: MetaLearner) -> _stored.Hidden:
+    from ..privacy._privacy import Privacy
+
+    if not isinstance(privacy, Privacy):
+        raise TypeError(
+            f"{_KIND}: `privacy` must be a privacy: got {_check.shown(privacy)}, expected a "
+            "TaskPrivacy or a RecordPrivacy of aruba_fast.privacy"
+        )
+    sent = Round._taken(_KIND, learner, 0)
+    _check.shape(_KIND, "privacy", np.empty(privacy.n_parameters), sent.phi.shape)
+    if sent.rule is None:
+        raise ValueError(
+            f"{_KIND}: `learner` must know its first rate where there is a `privacy`: got one that "
+            "asks machines for it, which would tell of their data, expected a MetaLearner with a "
+            "number as `learning_rate`"
+        )
+    return privacy, privacy.ledger()
 
 
 def _read(data: bytes) -> Reply | FirstRate:

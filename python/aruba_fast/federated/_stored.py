@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,25 @@ from .. import _check
 from .._check import FloatArray
 from ..learner import MetaLearner
 
+if TYPE_CHECKING:
+    from ..privacy._privacy import Ledger, Privacy
+
 _KIND = "Server"
 
 # By version: who has answered; the rates, and how far a task could go at them.
 Seen: TypeAlias = dict[int, set[str]]
 Sent: TypeAlias = dict[int, tuple[FloatArray, float]]
+# How tasks are hidden, and the sums of the rounds before.
+Hidden: TypeAlias = tuple["Privacy", "Ledger"]
 
 
 def write(
-    path: str | os.PathLike[str], learner: MetaLearner, version: int, seen: Seen, sent: Sent
+    path: str | os.PathLike[str],
+    learner: MetaLearner,
+    version: int,
+    seen: Seen,
+    sent: Sent,
+    hidden: Hidden | None,
 ) -> None:
     """Replaces the file, as a whole or not at all."""
     from .. import checkpoint
@@ -30,20 +40,35 @@ def write(
         stored |= {f"rates.{number}": rates, f"limit.{number}": np.array([limit])}
     names = {str(number): sorted(senders) for number, senders in seen.items()}
     state = {"version": version, "seen": names, "learner": values}
+    if hidden is not None:
+        privacy, ledger = hidden
+        own, state["privacy"] = privacy._stored()
+        own["known"] = ledger.known
+        stored |= {f"privacy.{name}": array for name, array in own.items()}
     checkpoint.write(path, stored, state, _KIND)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[MetaLearner, int, Seen, Sent]:
+def read(
+    path: str | os.PathLike[str],
+) -> tuple[MetaLearner, int, Seen, Sent, Hidden | None]:
     """Returns what `write` wrote; says in one sentence why it is not that."""
     from .. import checkpoint
 
     name = checkpoint.checked_path(f"{_KIND}.load", path)
     arrays, values, checksum = _refusing(name, lambda: checkpoint.read(name, _KIND))
     _refusing(name, lambda: checkpoint.require_whole(arrays, values, checksum))
-    restored: tuple[MetaLearner, int, Seen, Sent] = _refusing(
+    restored: tuple[MetaLearner, int, Seen, Sent, Hidden | None] = _refusing(
         name, lambda: _restored(arrays, values)
     )
     return restored
+
+
+def privacy_of(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> "Privacy":
+    """Reads a privacy, whose arrays stand among others under "privacy."."""
+    from ..privacy import _privacy
+
+    own = {name.removeprefix("privacy."): array for name, array in arrays.items()}
+    return _privacy.restored(own, values)
 
 
 def _refusing(path: str, read: Callable[[], Any]) -> Any:
@@ -58,8 +83,9 @@ def _refusing(path: str, read: Callable[[], Any]) -> Any:
 
 def _restored(
     arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]
-) -> tuple[MetaLearner, int, Seen, Sent]:
-    parts: dict[str, dict[str, NDArray[Any]]] = {"learner": {}, "rates": {}, "limit": {}}
+) -> tuple[MetaLearner, int, Seen, Sent, Hidden | None]:
+    kinds = ("learner", "rates", "limit", "privacy")
+    parts: dict[str, dict[str, NDArray[Any]]] = {kind: {} for kind in kinds}
     for name, array in arrays.items():
         kind, _, rest = name.partition(".")
         parts[kind][rest] = array
@@ -67,4 +93,13 @@ def _restored(
     seen = {int(number): set(names) for number, names in values["seen"].items()}
     limits = {int(number): float(limit.item()) for number, limit in parts["limit"].items()}
     sent = {int(number): (rates, limits[int(number)]) for number, rates in parts["rates"].items()}
-    return learner, _check.integer("version", "version", values["version"], 0), seen, sent
+    hidden = None
+    if "privacy" in values:
+        privacy = privacy_of(arrays, values["privacy"])
+        ledger, known = privacy.ledger(), parts["privacy"]["known"]
+        _check.shape("known", "known", known, ledger.known.shape)
+        _check.finite("known", "known", known)
+        ledger.known = known.astype(np.float64)
+        hidden = privacy, ledger
+    version = _check.integer("version", "version", values["version"], 0)
+    return learner, version, seen, sent, hidden

@@ -1,7 +1,7 @@
 """`LinearModel`: users with linear models, of whom a whole cohort is run in one native call."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pfl.data.dataset import AbstractDataset
@@ -15,6 +15,9 @@ from ..learner import MetaLearner, MetaStep
 from ..run import LOSSES, evaluate, run_tasks
 from ..tasks import Tasks
 from ._model import ArubaModel, checked_users
+
+if TYPE_CHECKING:
+    from ..privacy._privacy import Privacy
 
 _NAME = "LinearModel"
 _EVALUATE = f"{_NAME}.evaluate_users"
@@ -37,6 +40,7 @@ class LinearModel(ArubaModel):
         batch_size: As `run_tasks`.
         n_epochs: As `run_tasks`.
         meta_step: The step of phi, as `MetaLearner.apply`.
+        privacy: As `aruba_fast.federated.Server`; with one, a user weighs 1.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -63,6 +67,7 @@ class LinearModel(ArubaModel):
         batch_size: int = 1,
         n_epochs: int = 1,
         meta_step: MetaStep = None,
+        privacy: "Privacy | None" = None,
     ) -> None:
         self._loss = _check.one_of(_NAME, "loss", loss, tuple(LOSSES))
         self._weights = _check.by_rows(_NAME, weights)
@@ -70,7 +75,7 @@ class LinearModel(ArubaModel):
             "batch_size": _check.integer(_NAME, "batch_size", batch_size, 1),
             "n_epochs": _check.integer(_NAME, "n_epochs", n_epochs, 1),
         }
-        super().__init__(learner, meta_step)
+        super().__init__(learner, meta_step, privacy)
 
     def answer(self, users: Sequence[AbstractDataset] | Tasks) -> Reply | FirstRate | None:
         """Runs users from phi, all in one native call.

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pfl.common_types import Saveable
@@ -18,6 +18,9 @@ from .._check import Float64Array
 from ..federated import FirstRate, Reply, Round, Server, _stored
 from ..learner import MetaLearner, MetaStep, check_learner
 from ._statistics import ArubaStatistics, FirstRates
+
+if TYPE_CHECKING:
+    from ..privacy._privacy import Privacy
 
 _FILE = "aruba.safetensors"
 _LOG = getLogger(__name__)
@@ -35,15 +38,21 @@ class ArubaModel(EvaluatableModel, Saveable):
     Args:
         learner: What learns, in host memory; the model's own from now on.
         meta_step: The step of phi, as `MetaLearner.apply`.
+        privacy: As `Server`.
     """
 
-    def __init__(self, learner: MetaLearner, meta_step: MetaStep = None) -> None:
+    def __init__(
+        self,
+        learner: MetaLearner,
+        meta_step: MetaStep = None,
+        privacy: "Privacy | None" = None,
+    ) -> None:
         name = type(self).__name__
         check_learner(name, learner)
         if not callable(meta_step):
             _check.meta_step(name, meta_step, lambda: 0)
         self._meta_step = meta_step
-        self._server = Server(learner, meta_step=meta_step, max_age=0)
+        self._server = Server(learner, meta_step=meta_step, max_age=0, privacy=privacy)
         self._personal: Round | None = None
 
     @property
@@ -190,7 +199,7 @@ class ArubaModel(EvaluatableModel, Saveable):
         """
         folder = Path(dir_path)
         folder.mkdir(parents=True, exist_ok=True)
-        _stored.write(folder / _FILE, self.learner, self.version, {}, {})
+        _stored.write(folder / _FILE, self.learner, self.version, {}, {}, self._server._hidden)
 
     def load(self, dir_path: str) -> None:
         """Goes on from what `save` wrote.

@@ -13,6 +13,7 @@ from ..learner import MetaLearner, MetaStep
 from ._model import ArubaModel, checked_users
 
 if TYPE_CHECKING:
+    from ..privacy._privacy import Privacy
     from ..torch import MetaOptimizer
 
 _NAME = "TorchModel"
@@ -35,6 +36,7 @@ class TorchModel(ArubaModel):
             mean over its rows.
         weights: "rows" for the lengths of the data sets, as FedAvg has them; None for 1 each.
         meta_step: The step of phi, as `MetaLearner.apply`.
+        privacy: As `aruba_fast.federated.Server`; with one, a user weighs 1.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -67,6 +69,7 @@ class TorchModel(ArubaModel):
         metrics: Mapping[str, Callable[[AbstractDataset], float]] | None = None,
         weights: str | None = "rows",
         meta_step: MetaStep = None,
+        privacy: "Privacy | None" = None,
     ) -> None:
         if not hasattr(meta, "follow"):
             raise TypeError(
@@ -86,7 +89,7 @@ class TorchModel(ArubaModel):
                 "expected {'loss': a function of a data set}"
             )
         rows = _check.by_rows(_NAME, weights)
-        super().__init__(learner, meta_step)
+        super().__init__(learner, meta_step, privacy)
         meta.follow(self.round())  # says so where they do not fit
         self._meta = meta
         self._train = train

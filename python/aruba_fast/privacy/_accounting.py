@@ -1,5 +1,6 @@
 """What noise is worth: epsilon of a whole training, by dp_accounting."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -185,7 +186,8 @@ def _accounted(
         elif isinstance(sampling, Poisson):
             one = dp.PoissonSampledDpEvent(sampling.rate, dp.GaussianDpEvent(noise))
         else:
-            one = dp.GaussianDpEvent(noise)
+            # Gaussian mechanisms add up to one of them, exactly, and at no cost.
+            return dp.GaussianDpEvent(noise / math.sqrt(rounds))
         return dp.SelfComposedDpEvent(one, rounds)
 
     relation = dp.NeighboringRelation

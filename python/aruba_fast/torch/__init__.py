@@ -23,7 +23,8 @@ except ModuleNotFoundError:
     ) from None
 
 from . import ops
+from ._private import private_steps
 from .meta import MetaOptimizer
 from .task import TaskOptimizer
 
-__all__ = ["MetaOptimizer", "TaskOptimizer", "ops"]
+__all__ = ["MetaOptimizer", "TaskOptimizer", "ops", "private_steps"]

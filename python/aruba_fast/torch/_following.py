@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from .. import _check
 from ..federated import FirstRate, Reply, Round
+from ..federated._reply import Total
 from ._grouped import Grouped
+from ._private import mark_private, require_private
 
 Task = TypeVar("Task")
 
@@ -81,6 +84,9 @@ class Following(Grouped):
         Where the server does not know the first rate, a task after the other is tried at the rates
         of a grid, over and over until one pass through it has told a rate: at most 17 tasks.
 
+        Where the server asks for privacy, a task weighs 1. A `TaskPrivacy` draws who takes part,
+        and clips each; with a `RecordPrivacy`, `train` must take its steps by `private_steps`.
+
         Args:
             round: What the server sent.
             tasks: The tasks of this machine, whatever `train` takes; at least one.
@@ -94,7 +100,7 @@ class Following(Grouped):
         Raises:
             TypeError: As `follow`.
             ValueError: As `follow`; or there is no task.
-            RuntimeError: As `follow` and `task`.
+            RuntimeError: As `follow` and `task`; or a step was not private where it had to be.
 
         Example:
             >>> import torch, aruba_fast as af, aruba_fast.torch
@@ -114,6 +120,8 @@ class Following(Grouped):
         if not len(tasks):
             raise ValueError(f"{name}: `tasks` must hold a task: got none, expected at least one")
         self.follow(round)
+        if round.privacy is not None:
+            return self._hidden(round, tasks, train)
         while True:
             for task in tasks:
                 with self.task(1.0 if weight is None else weight(task)) as optimizer:
@@ -123,3 +131,22 @@ class Following(Grouped):
                     return FirstRate(rate, round.version)
             if round.rule is not None:
                 return round.reply(self.statistics())
+
+    def _hidden(
+        self,
+        round: Round,
+        tasks: Sequence[Task],
+        train: Callable[[torch.optim.Optimizer, Task], object],
+    ) -> Reply:
+        """As `answer`, of tasks that the server must not see."""
+        privacy = round.privacy
+        assert privacy is not None
+        total = Total(Reply._empty(round.n_parameters, round.version))
+        for index in np.flatnonzero(privacy._drawn(len(tasks))).tolist():
+            self.follow(round)
+            with self.task() as optimizer:
+                mark_private(optimizer, None)
+                train(optimizer, tasks[index])
+                require_private(optimizer, privacy)
+            total.add(round.reply(self.statistics()))
+        return total.reply()

@@ -112,7 +112,7 @@ class Result:
         return float(differences.mean()), float(standard_error(differences))
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as plain numbers; what is not finite becomes null. The same bits every run."""
+        """Everything as plain numbers; what is not finite becomes null."""
         values = asdict(self) | {"grid": {"rates": RATES, "ratios": RATIOS, "diverged": DIVERGED}}
         for entry, outcome in zip(values["outcomes"], self.outcomes, strict=True):
             entry["error"] = outcome.error
@@ -138,7 +138,8 @@ def run(table: Table, settings: Settings, report: Report | None = None) -> Resul
         report: Called with (steps done, all steps) as the work goes on.
 
     Returns:
-        Result; the same bits for the same table and settings.
+        Result; the same bits for the same table and settings. Mixed models are NumPy's linear
+        algebra: their last digits follow the processor, and the number of its threads.
 
     Raises:
         ValueError: The table has too few people or rows for the protocol.

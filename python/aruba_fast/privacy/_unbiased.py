@@ -1,0 +1,37 @@
+"""`Unbiased`: replies of private rows without what their noise adds to the squares."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..federated import _pairs
+from ..federated._reply import Reply
+from ._privacy import sums_of
+from ._squares import Squares
+
+if TYPE_CHECKING:
+    from ..federated import Round
+    from ._record import RecordPrivacy
+
+
+class Unbiased(Squares):
+    """Takes the known biases off the replies of `RecordPrivacy`, on the server.
+
+    Args:
+        n_parameters: Coordinates.
+    """
+
+    @np.errstate(all="ignore")
+    def reply(self, privacy: "RecordPrivacy", round: "Round", total: Reply | None) -> Reply | None:
+        """The sum of the replies to a round, without the biases; None of none."""
+        if total is None:
+            return None
+        sums, biases = sums_of(total), privacy.biases(round)
+        left = sums[:2] - total.n_tasks * biases
+        # Of 1/2 X^2 and of the sum of n_steps X^2, X normal, with what is left as its mean.
+        alone = total.n_tasks * 2.0 * biases**2 / np.array([[1.0], [privacy.n_steps]])
+        beside = 4.0 * biases * np.maximum(left, 0.0) / np.array([[1.0], [privacy.n_steps]])
+        sums[:2] = self.tell(left, alone + beside)
+        weight, counts = total.weight_sum.copy(), total.counts.copy()
+        parts: tuple[Any, ...] = (_pairs.of(sums), weight, counts, round.version)
+        return Reply._of(*parts)
