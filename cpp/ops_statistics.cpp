@@ -268,4 +268,20 @@ void sum_few(const RoundArrays& round, const Shortenings& by,
   });
 }
 
+void sum_elsewhere(const char* function, const RoundArrays& round, Statistics& counts,
+                   const std::function<void(const SumsOfColumns&)>& body) {
+  counts = {nullptr};
+  const double* weights = round.weights;
+  if (!weights || std::all_of(weights, weights + round.n_tasks, is_weight))
+    if (const auto by = count_few(round, counts)) return sum_few(round, *by, body);
+  const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * round.n)]);
+  counts.sums = sums.get();
+  add_round(function, round, counts, nullptr);
+  counts.sums = nullptr;
+  for_each_in_runs(divide_up(round.n, kTile), round.n > kSharedFrom, [&](std::int64_t tile) {
+    const std::int64_t begin = tile * kTile;
+    body({begin, std::min(round.n, begin + kTile), round.n, sums.get() + begin});
+  });
+}
+
 }  // namespace aruba_fast

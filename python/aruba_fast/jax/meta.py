@@ -8,8 +8,9 @@ import numpy as np
 from jax import numpy as jnp
 
 from .. import _check
-from . import _trees
+from . import _kernels, _trees
 from ._average_task import most_spread, recent_mean, restraint, tasks_held, with_prior
+from ._native import by_platform
 from ._pairs import (
     Pair,
     add,
@@ -84,6 +85,16 @@ def apply(state: MetaState, statistics: TaskStatistics, meta_step: Any = None) -
 
 @jax.jit
 def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> MetaState:
+    if meta_step is not None and not isinstance(meta_step, Pair):
+        meta_step = single(meta_step.astype(state.weight.high.dtype))
+    learned = _pure_learned
+    if _kernels.can_learn(state):
+        learned = by_platform(_pure_learned, _kernels.learned)
+    result: MetaState = learned(state, statistics, meta_step)
+    return result
+
+
+def _pure_learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> MetaState:
     hyper, wide = state.hyper, state.weight.high.dtype
     weight = add(state.weight, statistics.weight)
     n_tasks = state.n_tasks + statistics.n_tasks
@@ -96,8 +107,6 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
             meta_step = recent_mean(of_round, of_all, statistics.n_tasks)
         else:
             meta_step = divide(of_round, settled(of_all))
-    elif not isinstance(meta_step, Pair):
-        meta_step = single(meta_step.astype(wide))
     alpha = where(some, meta_step, zero)
     per_weight = divide(one, of_round)
     added = zero

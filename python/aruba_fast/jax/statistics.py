@@ -11,9 +11,10 @@ from jax import numpy as jnp
 
 from .. import _check
 from .._version import Versioned
-from . import _trees
+from . import _kernels, _trees
 from ._average_task import shortening
 from ._layout import Layout, joined
+from ._native import by_platform
 from ._pairs import (
     Pair,
     add,
@@ -234,7 +235,20 @@ def _summed(
     start = joined(starts)
     hat, square = (joined(leaves, n_lead) for leaves in (hats, squares))
     hat, square = (part.reshape(-1, start.size) for part in (hat, square))
-    weight = weight.reshape(-1)
+
+    def native(*round: Any) -> TaskStatistics:
+        pairs = _kernels.summed(*round, wide=wide)
+        joint = [Pair(*pairs[k : k + 2]) for k in (0, 2, 4, 6)]
+        return TaskStatistics(*joint, *pairs[8:])
+
+    summed = by_platform(partial(_pure_sums, wide=wide), native)
+    result: TaskStatistics = summed(start, hat, square, weight.reshape(-1), limits)
+    return result
+
+
+def _pure_sums(
+    start: Any, hat: Any, square: Any, weight: Any, limits: Any, *, wide: Any
+) -> TaskStatistics:
     n_tasks = len(weight)
     lanes = max(1, min(n_tasks, _ELEMENTS // start.size))
 
