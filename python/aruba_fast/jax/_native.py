@@ -8,6 +8,8 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
+from ._devices import everywhere
+
 
 def _registered() -> bool:
     """Tells XLA of the functions that it may call; False where they were not built."""
@@ -33,7 +35,7 @@ def by_platform(pure: Callable[..., Any], native: Callable[..., Any]) -> Callabl
 
     @jax.custom_jvp
     def function(*args: Any) -> Any:
-        return lax.platform_dependent(*args, cpu=native, default=pure)
+        return lax.platform_dependent(*everywhere(args), cpu=native, default=pure)
 
     @function.defjvp
     def _(primals: Any, tangents: Any) -> Any:
@@ -71,7 +73,7 @@ def call(
     @jax.custom_batching.custom_vmap
     def run(*operands: Any) -> Any:
         function = jax.ffi.ffi_call(target, list(results), input_output_aliases=own)
-        return function(*operands, **attributes)
+        return everywhere(function(*operands, **attributes), like=operands)
 
     @run.def_vmap
     def _(size: int, is_batched: Sequence[bool], *operands: Any) -> Any:

@@ -13,6 +13,7 @@ from .. import _check
 from .._version import Versioned
 from . import _kernels, _trees
 from ._average_task import shortening
+from ._devices import everywhere
 from ._layout import Layout, joined
 from ._native import by_platform
 from ._pairs import (
@@ -278,7 +279,8 @@ def _pure_sums(
         return [add(*parts) for parts in zip(sums, chosen, strict=True)], finite
 
     zero = single(jnp.zeros((lanes, start.size), wide))
-    sums, finite = lax.scan(body, [zero] * 3, [rows(v) for v in (hat, square, weight)])
+    stacked = [rows(v) for v in (hat, square, weight)]
+    sums, finite = lax.scan(body, everywhere([zero] * 3, like=stacked), stacked)
     finite = finite.reshape(-1)[:n_tasks]
     weights = total(single(jnp.where(finite, weight, 0)))
     n_kept = finite.sum(dtype=jax.dtypes.canonicalize_dtype(int))
