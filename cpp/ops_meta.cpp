@@ -203,10 +203,9 @@ void MetaState::learn(const char* function, const RoundArrays& tasks, const doub
 
 bool MetaState::apply_elsewhere(const Statistics& statistics, const double* meta_step,
                                 const ColumnsElsewhere& columns) {
-  const std::unique_ptr<double[]> whole(
-      !b && (parameters.average_task || parameters.isotropic)
-          ? new double[static_cast<std::size_t>(2 * n)]
-          : nullptr);
+  const std::unique_ptr<double[]> whole(!b && (parameters.average_task || parameters.isotropic)
+                                            ? new double[static_cast<std::size_t>(2 * n)]
+                                            : nullptr);
   if (whole) {
     b = whole.get();
     g = b + n;

@@ -1,5 +1,5 @@
-// Buffers of XLA as plain memory: leading dimensions of a batch, whose entries `vmap` may share, and
-// one dimension of numbers.
+// Buffers of XLA as plain memory: leading dimensions of a batch, whose entries `vmap` may share,
+// and one dimension of numbers.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,6 @@ namespace ffi = xla::ffi;
 
 const CoreEntries& core();
 
-
 struct JaxBuffer {
   char* data;
   ffi::DataType type;
@@ -31,9 +30,7 @@ struct JaxBuffer {
 
   // Numbers of an entry of the batch.
   std::int64_t n() const { return dimensions.back(); }
-  std::int64_t n_bytes() const {
-    return n() * static_cast<std::int64_t>(ffi::ByteWidth(type));
-  }
+  std::int64_t n_bytes() const { return n() * static_cast<std::int64_t>(ffi::ByteWidth(type)); }
   std::int64_t n_entries() const {
     std::int64_t product = 1;
     for (std::size_t i = 0; i + 1 < dimensions.size(); ++i) product *= dimensions[i];

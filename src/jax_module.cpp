@@ -31,8 +31,7 @@ const CoreEntries& core() { return *entries; }
 PYBIND11_MODULE(_jax, module, pybind11::mod_gil_not_used()) {
   using namespace aruba_fast::python;
   module.doc() = "Functions that XLA calls on the CPU.";
-  const auto capsule =
-      py::capsule(py::module_::import("aruba_fast._core").attr("entries"));
+  const auto capsule = py::capsule(py::module_::import("aruba_fast._core").attr("entries"));
   entries = capsule.get_pointer<const CoreEntries>();
   module.def("targets", targets, "The functions by the names that they are registered under.");
 }

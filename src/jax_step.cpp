@@ -74,13 +74,14 @@ class Sweep {
   void run(StepRule rule) {
     if (moved_.empty()) return core().run_steps(rule, plan_, nullptr);
     const auto is_double = [&](std::size_t i) { return plan_.pieces[i].theta_bytes == 8; };
-    const StepVisits visits = {
-        [&](std::size_t i, std::int64_t begin, std::int64_t end) {
-          is_double(i) ? before<double>(moved_[i], begin, end) : before<float>(moved_[i], begin, end);
-        },
-        [&](std::size_t i, std::int64_t begin, std::int64_t end) {
-          is_double(i) ? after<double>(moved_[i], begin, end) : after<float>(moved_[i], begin, end);
-        }};
+    const StepVisits visits = {[&](std::size_t i, std::int64_t begin, std::int64_t end) {
+                                 is_double(i) ? before<double>(moved_[i], begin, end)
+                                              : before<float>(moved_[i], begin, end);
+                               },
+                               [&](std::size_t i, std::int64_t begin, std::int64_t end) {
+                                 is_double(i) ? after<double>(moved_[i], begin, end)
+                                              : after<float>(moved_[i], begin, end);
+                               }};
     core().run_steps(rule, plan_, &visits);
   }
 
@@ -147,11 +148,8 @@ ffi::Error step(ffi::RemainingArgs args, ffi::RemainingRets rets, bool aruba, bo
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aruba_fast_jax_step, step,
-                              ffi::Ffi::Bind()
-                                  .RemainingArgs()
-                                  .RemainingRets()
-                                  .Attr<bool>("aruba")
-                                  .Attr<bool>("moves"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    aruba_fast_jax_step, step,
+    ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attr<bool>("aruba").Attr<bool>("moves"));
 
 }  // namespace aruba_fast::python

@@ -28,6 +28,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   aruba_fast::python::bind_proximal(module);
   aruba_fast::python::bind_theory(module);
   aruba_fast::python::bind_info(module);
-  module.attr("entries") = pybind11::capsule(&aruba_fast::python::kEntries,
-                                             aruba_fast::python::CoreEntries::kName);
+  module.attr("entries") =
+      pybind11::capsule(&aruba_fast::python::kEntries, aruba_fast::python::CoreEntries::kName);
 }

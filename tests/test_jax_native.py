@@ -1,4 +1,4 @@
-"""What `aruba_fast.jax` computes on a CPU has the bits of NumPy's path, within every transformation."""
+"""The steps of `aruba_fast.jax` on a CPU: NumPy's bits, within every transformation."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ def test_scan_and_any_number_of_threads_are_those_of_numpy(rng):
     theta, _, rate, sums = leaf(rng, np.float32, "float32", n)
     grads = rng.standard_normal((3, n)).astype(np.float32)
     run = jax.jit(
-        lambda at, grads: lax.scan(lambda at, g: (ours(at[0], g, rate, at[1], "ogd"), None), at, grads)
+        lambda at, grads: lax.scan(
+            lambda at, g: (ours(at[0], g, rate, at[1], "ogd"), None), at, grads
+        )
     )
     expected = theta, sums
     for grad in grads:
@@ -166,7 +168,9 @@ def test_what_is_donated_is_written_in_place(rng):
     learn = jax.jit(lambda s, part: aj.apply(s, part), donate_argnums=0)
     part = aj.statistics(state, grad, rate)
     places = {v.unsafe_buffer_pointer() for v in jax.tree.leaves(state.masters)}
-    assert {v.unsafe_buffer_pointer() for v in jax.tree.leaves(learn(state, part).masters)} == places
+    assert {
+        v.unsafe_buffer_pointer() for v in jax.tree.leaves(learn(state, part).masters)
+    } == places
 
 
 def test_other_platforms_get_the_operations_of_jax():
@@ -179,7 +183,7 @@ def test_other_platforms_get_the_operations_of_jax():
 
 
 def test_on_two_devices_a_shard_is_stepped_where_it_is():
-    """And a process that has forked runs on."""
+    """And a round is learned from whose tasks are on both; a process that has forked runs on."""
     program = """
         import os, numpy as np, jax, jax.numpy as jnp, aruba_fast as af, aruba_fast.jax as aj
         from jax.sharding import PartitionSpec as P
@@ -194,6 +198,18 @@ def test_on_two_devices_a_shard_is_stepped_where_it_is():
         af.step(at, theta, theta + 1, grad_sq=sums)
         np.testing.assert_array_equal(got[0], at)
         np.testing.assert_array_equal(got[1], sums)
+        state, rows = aj.init(jnp.zeros(9)), np.arange(36, dtype=np.float32).reshape(4, 9)
+        def learn(state, hats):
+            part = aj.merge(jax.lax.all_gather(aj.statistics(state, hats, hats), "d"))
+            return jax.tree.map(lambda leaf: leaf[None], aj.apply(state, part))
+        shards = jax.device_put(rows, jax.sharding.NamedSharding(mesh, P("d")))
+        run = jax.jit(jax.shard_map(learn, mesh=mesh, in_specs=(P(), P("d")), out_specs=P("d")))
+        learned = run(state, shards)
+        alone = aj.apply(state, aj.statistics(state, rows, rows))
+        for device in range(2):
+            here = jax.tree.map(lambda leaf: np.array(leaf)[device], learned)
+            np.testing.assert_array_equal(here.rates, alone.rates)
+            assert here.n_tasks == 4
         if (child := os.fork()) == 0:
             at, sums = theta.copy(), theta.copy()
             af.step(at, theta, theta + 1, grad_sq=sums)

@@ -46,7 +46,7 @@ def step(theta: Any, grad: Any, learning_rate: Any, *, grad_sq: Any) -> tuple[An
     """
     name = "step"
     learning_rate = _steps.numbers_checked(name, "learning_rate", learning_rate)
-    grads, sums, leaves = _steps.step_leaves(name, _NAMES, grad, grad_sq, theta)
+    grads, sums, leaves = _leaves(name, _NAMES, theta, grad, grad_sq)
     rates = _trees.rates_for(name, "learning_rate", learning_rate, "theta", theta)
     return _rebuilt(theta, _stepped(rates, grads, sums, leaves, None))
 
@@ -84,9 +84,27 @@ def aruba_step(theta: Any, grad: Any, b: Any, g: Any, *, coef: Any) -> tuple[Any
     name = "aruba_step"
     b = _steps.numbers_checked(name, "b", b, positive=True)
     coef = _trees.array(name, "coef", _trees.number(name, "coef", coef, _check.non_negative))
-    grads, own, leaves = _steps.step_leaves(name, _NAMES._replace(sums="g"), grad, g, theta)
+    grads, own, leaves = _leaves(name, _NAMES._replace(sums="g"), theta, grad, g)
     over = _trees.rates_for(name, "b", b, "theta", theta)
     return _rebuilt(theta, _stepped(over, grads, own, leaves, coef))
+
+
+def _leaves(
+    function: str, names: _steps.Names, theta: Any, grad: Any, sums: Any
+) -> tuple[list[Any], list[Any], Any]:
+    """Returns the leaves of a step, all of the sums in the type of the parameters."""
+    leaves = [_trees.array(function, names.theta, leaf) for leaf in jax.tree.leaves(theta)]
+    totals = _trees.leaves_as(function, names.sums, sums, names.theta, theta)
+    for leaf, total in zip(leaves, totals, strict=True):
+        for name, array in ((names.theta, leaf), (names.sums, total)):
+            kind = _trees.master_type(function, names.theta, leaf)
+            if array.dtype != kind:
+                raise TypeError(
+                    f"{function}: `{name}` must be of full precision, as the parameters: got "
+                    f"{array.dtype}, expected {kind}"
+                )
+    structure = jax.tree.structure(theta)
+    return _steps.step_leaves(function, names, grad, structure.unflatten(totals), theta)
 
 
 def _rebuilt(theta: Any, made: tuple[list[Any], list[Any]]) -> tuple[Any, Any]:

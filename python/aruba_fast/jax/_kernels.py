@@ -9,7 +9,6 @@ import numpy as np
 from jax import numpy as jnp
 
 from . import _native
-from ._layout import Layout
 from ._pairs import Pair
 from .state import MetaState, rate_unit
 
@@ -66,7 +65,7 @@ def stepped(
 
 
 def summed(
-    start: Any, hat: Any, square: Any, weight: Any, limits: Any, wide: np.dtype[Any]
+    wide: np.dtype[Any], start: Any, hat: Any, square: Any, weight: Any, limits: Any
 ) -> list[Any]:
     """The sums over [n_tasks, n] of `statistics`, its fields one after the other."""
     operands = [start, hat.reshape(-1), square.reshape(-1), weight]

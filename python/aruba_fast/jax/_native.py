@@ -1,4 +1,4 @@
-"""The kernels of NumPy's path where XLA runs on the CPU, and the pure operations everywhere else."""
+"""The kernels of NumPy's path where XLA runs on the CPU, and JAX's operations elsewhere."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -41,7 +41,8 @@ def by_platform(pure: Callable[..., Any], native: Callable[..., Any]) -> Callabl
     def _(primals: Any, tangents: Any) -> Any:
         return function(*primals), jax.jvp(pure, primals, tangents)[1]
 
-    return function
+    result: Callable[..., Any] = function
+    return result
 
 
 def call(
@@ -80,9 +81,7 @@ def call(
         stacked = []
         for number, (operand, varies) in enumerate(zip(operands, is_batched, strict=True)):
             n = size if number in each else 1
-            stacked.append(
-                operand if varies else jnp.broadcast_to(operand, (n, *operand.shape))
-            )
+            stacked.append(operand if varies else jnp.broadcast_to(operand, (n, *operand.shape)))
         more = [jax.ShapeDtypeStruct((size, *one.shape), one.dtype) for one in results]
         found = call(target, more, stacked, whole=whole, aliases=aliases, **attributes)
         return found, [True] * len(more)

@@ -89,8 +89,8 @@ def updates(
         at, off = ([jnp.zeros_like(total) for total in sums] for _ in range(2))
 
     def native(*given: Any) -> Any:
-        rates, slopes, *own, share = given
-        return _kernels.stepped(slopes, *own, rates, share)
+        rates, slopes, totals, before, rests, share = given
+        return _kernels.stepped(slopes, totals, before, rests, rates, share)
 
     moved, after, left = by_platform(pure, native)(first, grads, sums, at, off, coef)
     return moved, after, rest if theta is None else left

@@ -238,7 +238,7 @@ def _summed(
     hat, square = (part.reshape(-1, start.size) for part in (hat, square))
 
     def native(*round: Any) -> TaskStatistics:
-        pairs = _kernels.summed(*round, wide=wide)
+        pairs = _kernels.summed(wide, *round)
         joint = [Pair(*pairs[k : k + 2]) for k in (0, 2, 4, 6)]
         return TaskStatistics(*joint, *pairs[8:])
 
