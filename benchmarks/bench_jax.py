@@ -101,7 +101,7 @@ def our_meta(round: Round) -> Entrant:
     import aruba_fast.jax as aj
 
     def update(state: Any, theta_hat: Any, grad_sq: Any) -> Any:
-        return aj.apply(state, aj.statistics(state.phi, theta_hat, grad_sq), 1.0)
+        return aj.update(state, theta_hat, grad_sq, meta_step=1.0)
 
     compiled = jax.jit(update, donate_argnums=0)
     own = [aj.init(at.phi, learning_rate=RATE, zeta=1.0)]

@@ -269,4 +269,25 @@ bool MetaState::apply_elsewhere(const Statistics& statistics, const double* meta
   return true;
 }
 
+bool MetaState::learn_elsewhere(const char* function, const RoundArrays& tasks,
+                                const double* meta_step, const ColumnsElsewhere& columns) {
+  Statistics counts{nullptr};
+  const RoundArrays round = limited(tasks);
+  ColumnsElsewhere own = columns;
+  if (const auto by = count_few(round, counts)) {
+    own.sums = [&](const SumsOfColumns& into) { sum_columns(round, *by, into); };
+    return apply_elsewhere(counts, meta_step, own);
+  }
+  const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * n)]);
+  counts.sums = sums.get();
+  add_round(function, round, counts, nullptr);
+  own.sums = [&](const SumsOfColumns& into) {
+    for (int row = 0; row < 6; ++row) {
+      const double* from = sums.get() + row * n;
+      std::copy(from + into.begin, from + into.end, into.sums + row * into.stride);
+    }
+  };
+  return apply_elsewhere(counts, meta_step, own);
+}
+
 }  // namespace aruba_fast

@@ -74,6 +74,10 @@ struct MetaState {
   bool apply_elsewhere(const Statistics& statistics, const double* meta_step,
                        const ColumnsElsewhere& columns);
 
+  // `limited`, add_round and this, as `learn`; columns.sums is not needed.
+  bool learn_elsewhere(const char* function, const RoundArrays& tasks, const double* meta_step,
+                       const ColumnsElsewhere& columns);
+
  private:
   MetaCall call_of(const PreparedRound& round, const SumsOfColumns& columns) const;
   bool surely_stays_sound(const double* meta_step) const;

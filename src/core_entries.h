@@ -16,6 +16,8 @@ struct CoreEntries {
                         const std::function<void(const SumsOfColumns&)>& body);
   bool (*apply_elsewhere)(MetaState& state, const Statistics& statistics, const double* meta_step,
                           const ColumnsElsewhere& columns);
+  bool (*learn_elsewhere)(MetaState& state, const char* function, const RoundArrays& tasks,
+                          const double* meta_step, const ColumnsElsewhere& columns);
 };
 
 }  // namespace aruba_fast::python

@@ -118,4 +118,29 @@ inline Twofold<double> pair_at(const JaxBuffer& high, const JaxBuffer& low, std:
   return x;
 }
 
+// The weights of a round's tasks as native code takes them; what is none becomes nan, so that its
+// task is left out.
+class Weights {
+ public:
+  Weights(const JaxBuffer& given, std::int64_t entry, const JaxBuffer& whole)
+      : values_(static_cast<std::size_t>(given.n())) {
+    const bool is_double = given.is_double();
+    const double least = is_double ? kLeastWeight : double{1e-30f},
+                 most = is_double ? kMostWeight : double{1e30f};
+    const std::int64_t first = given.row(entry, whole) * given.n();
+    for (std::size_t task = 0; task < values_.size(); ++task) {
+      const double w = given.number(first + static_cast<std::int64_t>(task));
+      const bool is_valid = w == 0 || (w >= least && w <= most);
+      values_[task] = is_valid ? w : std::numeric_limits<double>::quiet_NaN();
+      all_one_ &= w == 1;
+    }
+  }
+  double* data() { return values_.data(); }
+  const double* or_null() const { return all_one_ ? nullptr : values_.data(); }
+
+ private:
+  std::vector<double> values_;
+  bool all_one_ = true;
+};
+
 }  // namespace aruba_fast::python

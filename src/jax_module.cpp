@@ -18,7 +18,7 @@ py::dict targets() {
   py::dict result;
   result["aruba_fast_step"] = target(aruba_fast_jax_step);
   result["aruba_fast_statistics"] = target(aruba_fast_jax_statistics);
-  result["aruba_fast_apply"] = target(aruba_fast_jax_apply);
+  result["aruba_fast_learn"] = target(aruba_fast_jax_learn);
   return result;
 }
 

@@ -41,19 +41,8 @@ ffi::Error statistics(ffi::RemainingArgs args, ffi::RemainingRets rets) {
         round.rates = in[4].at(entry, out[0]);
         round.limit = &limit;
       }
-      const bool is_double = weight.is_double();
-      const double least = is_double ? kLeastWeight : double{1e-30f},
-                   most = is_double ? kMostWeight : double{1e30f};
-      std::vector<double> weights(static_cast<std::size_t>(round.n_tasks));
-      bool all_one = true;
-      for (std::int64_t task = 0; task < round.n_tasks; ++task) {
-        const double w = weight.number(weight.row(entry, out[0]) * round.n_tasks + task);
-        const bool is_valid = w == 0 || (w >= least && w <= most);
-        weights[static_cast<std::size_t>(task)] =
-            is_valid ? w : std::numeric_limits<double>::quiet_NaN();
-        all_one &= w == 1;
-      }
-      if (!all_one) round.weights = weights.data();
+      Weights weights(weight, entry, out[0]);
+      round.weights = weights.or_null();
       const Columns sums[] = {{out[0], out[1], entry, out[0]},
                               {out[2], out[3], entry, out[0]},
                               {out[4], out[5], entry, out[0]}};

@@ -9,10 +9,16 @@ namespace {
 constexpr CoreEntries kEntries = {
     .run_steps = run_steps,
     .sum_elsewhere = sum_elsewhere,
-    .apply_elsewhere = [](MetaState& state, const Statistics& statistics, const double* meta_step,
-                          const ColumnsElsewhere& columns) {
-      return state.apply_elsewhere(statistics, meta_step, columns);
-    }};
+    .apply_elsewhere =
+        [](MetaState& state, const Statistics& statistics, const double* meta_step,
+           const ColumnsElsewhere& columns) {
+          return state.apply_elsewhere(statistics, meta_step, columns);
+        },
+    .learn_elsewhere =
+        [](MetaState& state, const char* function, const RoundArrays& tasks,
+           const double* meta_step, const ColumnsElsewhere& columns) {
+          return state.learn_elsewhere(function, tasks, meta_step, columns);
+        }};
 
 }  // namespace
 }  // namespace aruba_fast::python

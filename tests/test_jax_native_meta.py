@@ -83,9 +83,11 @@ def test_with_float64_every_round_leaves_the_bits_of_numpy(hyper, dtype, n_tasks
             pairs = (part.distance, part.grad_sq, part.theta_sum)
             np.testing.assert_array_equal(np.array(pairs), sums.sums)
             np.testing.assert_array_equal(part.weight, sums.weight_sum)
+            at_once = aj.update(state, hats, squares, weights, meta_step)
             state = aj.apply(state, part, meta_step)
             learner.update(run, weights=weights, meta_step=meta_step)
             assert_state(state, learner)
+            assert_same(at_once, state)
 
 
 @pytest.mark.parametrize("hyper", HYPERS[::3], ids=str)
@@ -97,7 +99,8 @@ def test_without_float64_a_round_is_numpys_from_the_numbers_of_the_state(hyper, 
         (learner,) = aj.to_learners(state)
         hats, squares, weights = a_round(rng, state.phi, 4, number)
         part = aj.statistics(state, hats, squares, weights)
-        exact = learner.statistics(af.TaskRun(joined(hats, 1), joined(squares, 1)), weights).sums
+        run = af.TaskRun(joined(hats, 1), joined(squares, 1))
+        exact = learner.statistics(run, weights).sums
         pairs = [np.float64(pair) for pair in (part.distance, part.grad_sq, part.theta_sum)]
         for pair, (high, _) in zip(pairs, exact, strict=True):
             np.testing.assert_array_equal(pair[0], np.float32(high))
@@ -106,16 +109,24 @@ def test_without_float64_a_round_is_numpys_from_the_numbers_of_the_state(hyper, 
         weight = np.float64(part.weight)
         told = af.TaskStatistics(sums, weight, int(part.n_tasks), int(part.n_skipped))
         learner.apply(told, meta_step)
+        (twin,) = aj.to_learners(state)
+        twin.update(run, weights=weights, meta_step=meta_step)
+        at_once = aj.update(state, hats, squares, weights, meta_step)
+        assert_nearly(at_once, twin)
         state = aj.apply(state, part, meta_step)
-        np.testing.assert_array_equal(joined(state.phi), learner.phi)
-        rates = jax.tree.map(lambda r, p: jnp.broadcast_to(r, p.shape), state.learning_rate, phi)
-        np.testing.assert_array_equal(joined(rates), learner.learning_rate)
-        np.testing.assert_array_equal(joined(state.rho), np.float32(learner.rho))
-        for name in ("b", "g"):
-            (again,) = aj.to_learners(state)
-            np.testing.assert_allclose(
-                getattr(again, name), getattr(learner, name), rtol=2.0**-47, err_msg=name
-            )
+        assert_nearly(state, learner)
+
+
+def assert_nearly(state, learner):
+    """phi, rates and rho to the bit, in float32; b and g to the digits of a pair."""
+    np.testing.assert_array_equal(joined(state.phi), learner.phi)
+    rates = jax.tree.map(lambda r, p: jnp.broadcast_to(r, p.shape), state.learning_rate, state.phi)
+    np.testing.assert_array_equal(joined(rates), learner.learning_rate)
+    np.testing.assert_array_equal(joined(state.rho), np.float32(learner.rho))
+    (again,) = aj.to_learners(state)
+    for name in ("b", "g"):
+        got, expected = getattr(again, name), getattr(learner, name)
+        np.testing.assert_allclose(got, expected, rtol=2.0**-47, err_msg=name)
 
 
 def test_parts_are_merged_as_numpy_merges_them(rng):

@@ -66,8 +66,8 @@ def stepped(
 
 def summed(
     wide: np.dtype[Any], start: Any, hat: Any, square: Any, weight: Any, limits: Any
-) -> list[Any]:
-    """The sums over [n_tasks, n] of `statistics`, its fields one after the other."""
+) -> tuple[Any, ...]:
+    """The fields of TaskStatistics, of tasks [n_tasks, n]."""
     operands = [start, hat.reshape(-1), square.reshape(-1), weight]
     if limits is not None:
         rates, limit = limits
@@ -76,7 +76,8 @@ def summed(
     results = [jax.ShapeDtypeStruct(start.shape, wide)] * 6
     results += [jax.ShapeDtypeStruct((1,), kind) for kind in (wide, wide, count, count)]
     found = _native.call("aruba_fast_statistics", results, operands)
-    return found[:6] + [one.reshape(()) for one in found[6:]]
+    found[6:] = [one.reshape(()) for one in found[6:]]
+    return *(Pair(*found[k : k + 2]) for k in (0, 2, 4, 6)), *found[8:]
 
 
 def can_learn(state: MetaState) -> bool:
@@ -86,8 +87,11 @@ def can_learn(state: MetaState) -> bool:
     return state._shared != "tensor" or all(state.layout.sizes)
 
 
-def learned(state: MetaState, statistics: Any, meta_step: Pair | None) -> MetaState:
-    """The state after `statistics`, in the memory of that before."""
+def learned(state: MetaState, round: Any, meta_step: Pair | None, *, of_tasks: bool) -> MetaState:
+    """The state after a round, in the memory of that before.
+
+    The round is TaskStatistics; or, `of_tasks`, theta_hat, grad_sq and the weights.
+    """
     hyper, layout = state.hyper, state.layout
     leaves, structure = jax.tree.flatten(state)
     n = sum(layout.sizes)
@@ -101,12 +105,13 @@ def learned(state: MetaState, statistics: Any, meta_step: Pair | None) -> MetaSt
     attributes: dict[str, Any] = {
         key: value if isinstance(value, bool) else np.float64(value) for key, value in given.items()
     }
-    operands = [*leaves, *jax.tree.leaves(statistics), *(meta_step or ())]
+    operands = [*leaves, *jax.tree.leaves(round), *(meta_step or ())]
     found = _native.call(
-        "aruba_fast_apply",
+        "aruba_fast_learn",
         [jax.ShapeDtypeStruct((leaf.size,), leaf.dtype) for leaf in leaves],
         [operand.reshape(-1) for operand in operands],
         aliases={number: number for number in range(len(leaves))},
+        of_tasks=of_tasks,
         max_learning_rate=np.float64(math.inf if cap is None else cap),
         most_b=np.float64(room / max(1.0, units["b"] ** 2)),
         most_g=np.float64(room / max(1.0, units["g"] ** 2)),
