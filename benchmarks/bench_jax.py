@@ -43,23 +43,29 @@ def our_step(round: Round) -> Entrant:
     jax, at = on_device(round)
     import aruba_fast.jax as aj
 
-    rate = jax.numpy.full(N, RATE, np.float32)
-    return loop(jax, at, lambda theta, sums, grad: aj.step(theta, grad, rate, grad_sq=sums))
+    return loop(jax, at, lambda theta, sums, grad, rate: aj.step(theta, grad, rate, grad_sq=sums))
 
 
 def step_formulas(round: Round) -> Entrant:
     jax, at = on_device(round)
-    rate = jax.numpy.full(N, RATE, np.float32)
-    return loop(jax, at, lambda theta, sums, grad: (theta - rate * grad, sums + grad * grad))
+
+    def step(theta: Any, sums: Any, grad: Any, rate: Any) -> Any:
+        return theta - rate * grad, sums + grad * grad
+
+    return loop(jax, at, step)
 
 
 def loop(jax: Any, at: Round, step: Any) -> Entrant:
-    """Steps in a row, as a loop does them that donates what it needs no more."""
+    """Steps in a row, as a loop does them that donates what it needs no more.
+
+    The rates are an argument, for XLA would make one number of a constant.
+    """
     compiled = jax.jit(step, donate_argnums=(0, 1))
     own = [at.phi.copy(), jax.numpy.zeros(N, np.float32)]
+    rate = jax.numpy.full(N, RATE, np.float32)
 
     def run() -> None:
-        own[:] = jax.block_until_ready(compiled(*own, at.grad))
+        own[:] = jax.block_until_ready(compiled(*own, at.grad, rate))
 
     return Entrant(run, lambda: dict(zip(("theta", "grad_sq"), map(np.asarray, own), strict=True)))
 
@@ -69,17 +75,16 @@ def our_update(round: Round) -> Entrant:
     jax, at = on_device(round)
     import aruba_fast.jax as aj
 
-    inner = aj.ogd(jax.numpy.full(N, RATE, np.float32))
-
-    def step(theta: Any, state: Any, grad: Any) -> Any:
-        updates, state = inner.update(grad, state, theta)
+    def step(theta: Any, state: Any, grad: Any, rate: Any) -> Any:
+        updates, state = aj.ogd(rate).update(grad, state, theta)
         return theta + updates, state
 
     compiled = jax.jit(step, donate_argnums=(0, 1))
-    own = [at.phi.copy(), inner.init(at.phi)]
+    own = [at.phi.copy(), aj.ogd(RATE).init(at.phi)]
+    rate = jax.numpy.full(N, RATE, np.float32)
 
     def run() -> None:
-        own[:] = jax.block_until_ready(compiled(*own, at.grad))
+        own[:] = jax.block_until_ready(compiled(*own, at.grad, rate))
 
     return Entrant(
         run, lambda: {"theta": np.asarray(own[0]), "grad_sq": np.asarray(own[1].grad_sq)}

@@ -103,6 +103,19 @@ def test_leaves_of_any_shape_are_one_call(rng):
         assert_equal([np.atleast_1d(v[k]) for v in got], expected)
 
 
+def test_a_tree_without_leaves_is_stepped():
+    assert aj.step({}, {}, 0.1, grad_sq={}) == ({}, {})
+    assert aj.aruba_step([], [], 1.0, [], coef=1.0) == ([], [])
+
+
+def test_a_function_can_be_exported():
+    run = jax.jit(lambda t: ours(t, t, t, t, "ogd"))
+    known = [jax.export.DisabledSafetyCheck.custom_call("aruba_fast_step")]
+    for platforms in (["cpu"], ["cpu", "tpu"]):
+        exported = jax.export.export(run, platforms=platforms, disabled_checks=known)(jnp.ones(3))
+        assert_equal(exported.call(jnp.ones(3)), run(jnp.ones(3)))
+
+
 # What is batched, by axes of theta, grad, rate, sums and coefficient; shapes of these.
 BATCHES = {
     "shared rates": ((0, 0, None, 0, None), ((5, 7), (5, 7), (7,), (5, 7), ())),

@@ -1,4 +1,4 @@
-"""What is called of the kernels, and with what: vectors, counts as one number each."""
+"""Calls of the kernels: a tree, a round or a state as vectors, and what they write as it was."""
 
 import math
 from dataclasses import replace
@@ -30,6 +30,8 @@ def stepped(
     the parameters, the sums and the next rests.
     """
     n_given, n_made = _STEP if rest is None else _UPDATE
+    if not sums:
+        return tuple([] for _ in range(n_made))
     operands: list[Any] = []
     for number, total in enumerate(sums):
         grad = grads[number]
