@@ -41,7 +41,10 @@ class Columns {
     for (std::int64_t j = 0; j < end - begin; ++j) {
       const double x = std::min(std::max(from[j], least), most);
       high[j] = static_cast<float>(x);
-      low[j] = static_cast<float>(x - double{high[j]});
+      const float rest = static_cast<float>(x - double{high[j]});
+      // Half an ulp, rounded up to, would let the sum round to another high part.
+      const bool is_its_own = static_cast<float>(double{high[j]} + double{rest}) == high[j];
+      low[j] = is_its_own ? rest : rest * (1 - 0x1p-24f);
     }
   }
   // A pair of float64. False where float32 has no room for it.
