@@ -162,6 +162,8 @@ def test_vmap_scan_and_threads_leave_the_bits(rng):
         for whole, one in ((side_by_side, state), (again, second)):
             assert_same(jax.tree.map(lambda leaf, k=k: leaf[k], whole), one)
     assert_same(in_a_row, expected)
+    # Pairs that NumPy's float64 holds, and that come back.
+    assert_same(aj.from_learners(aj.to_learners(expected), jnp.zeros(n)), expected)
     for n_threads in (1, 7):
         af.set_num_threads(n_threads)
         assert_same(learn(start, hats[0], squares[0]), alone[0])
