@@ -41,9 +41,10 @@ help:
 
 # ---- what the targets stand on -----------------------------------------------------------------
 
+# The gate's package has what JAX calls, for which jaxlib must be there before it.
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV) || { tools/debian.sh python3-venv && $(PYTHON) -m venv $(VENV); }
-	$(PIP) install scikit-build-core pybind11 cmake ninja
+	$(PIP) install scikit-build-core pybind11 cmake ninja $(if $(CI),'jaxlib>=0.10')
 	touch $@
 
 # Not editable: what is tested is what a user gets.
