@@ -32,18 +32,18 @@ done
 _PYTHON_HOST_PLATFORM=linux-aarch64 CXX=aarch64-linux-gnu-g++ TMPDIR=$work/tmp \
   "$work/build/bin/python" -m pip wheel -q --no-build-isolation --no-index --no-deps -w "$work/raw" \
   "${defines[@]}" dist/aruba_fast-*.tar.gz
-PATH=$PWD/.venv/bin:$PATH auditwheel -q repair -w dist \
-  --ldpaths "$root/usr/lib/aarch64-linux-gnu:$root/lib/aarch64-linux-gnu" "$work"/raw/*.whl
+PATH=$PWD/.venv/bin:$PATH auditwheel repair -w dist \
+  --ldpaths "$root/usr/lib/aarch64-linux-gnu:$root/lib/aarch64-linux-gnu" "$work"/raw/*.whl 2>&1 | tail -1
 wheel=$(echo dist/aruba_fast-*_aarch64.whl)
 echo "arm-wheel: $wheel, $(stat -c %s "$wheel") bytes"
 
 "$work/build/bin/python" -m pip install -q --target "$work/site" --only-binary :all: \
-  --platform manylinux_2_{36,34,28,27,17}_aarch64 --platform manylinux2014_aarch64 --implementation cp \
+  --platform=manylinux_2_{36,34,28,27,17}_aarch64 --platform=manylinux2014_aarch64 --implementation cp \
   --python-version "$version" "$wheel" pytest pytest-benchmark hypothesis scipy ml_dtypes
 # What starts no process: that one would be another machine's.
 start=$SECONDS
 PYTHONPATH=$work/site qemu-aarch64 -L "$root" "$root/usr/bin/python$version" -m pytest -q -p no:cacheprovider \
   -m "not slow and not timing and not gpu" \
-  tests/test_api.py tests/test_learner.py tests/test_statistics.py tests/test_tasks.py \
+  tests/test_api.py tests/test_statistics.py tests/test_tasks.py \
   --deselect tests/test_api.py::test_packages_are_there_when_they_are_asked_for | tail -4
 echo "arm-wheel: the tests took $((SECONDS - start)) s under qemu"
