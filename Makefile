@@ -32,11 +32,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
 STUBS := python/aruba_fast
 
 .PHONY: demo omniglot shakespeare test fuzz soak bench bench-check bench-guard league gpu bench-gpu gpu-day gpu-day-check cuda-gates \
-  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm gcc11 avx512 consumer dist clean help
+  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm gcc11 avx512 consumer wheels arm-wheel clean help
 
 help:
 	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
-	@echo "make bench-guard | arm | gcc11 | avx512 | consumer | dist | clean"
+	@echo "make bench-guard | arm | gcc11 | avx512 | consumer | wheels | arm-wheel | clean"
 	@echo "make gpu | bench-gpu | gpu-day (need a GPU) | cuda-gates | cuda-emulated | gpu-day-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
@@ -69,7 +69,7 @@ $(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
 	touch $@
 
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-EXTRAS := test test-frameworks lint bench league gates gpu
+EXTRAS := test test-frameworks lint bench league gates gpu wheels
 # Nobody downloads PyTorch and JAX to test a NumPy library; the gate does.
 TEST := $(VENV)/.test$(if $(CI),-frameworks)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
@@ -141,7 +141,7 @@ cuda-gates: CUDA_VERSION := 13.0.88
 cuda-gates: $(VENV)/.cuda $(VENV)/.gates
 	$(BIN)/python tools/cuda_gates.py $(SITE)/aruba_fast/_cuda.*.so $(ARGS) \
 	  $(if $(CUDA_ARCHITECTURES),--architectures $(patsubst %,sm_%,$(subst -real,,$(subst ;, ,$(CUDA_ARCHITECTURES)))))
-	ARUBA_CUDA_GATES=1 $(PYTEST) -q tests/test_cuda_gates.py tests/test_no_driver.py
+	ARUBA_CUDA_GATES=1 ARUBA_CUDA_ARCHITECTURES='$(CUDA_ARCHITECTURES)' $(PYTEST) -q tests/test_cuda_gates.py tests/test_no_driver.py tests/test_wheels.py
 	rm $(VENV)/.package $(VENV)/.cuda  # the suite runs without the real _cuda: installed anew
 
 # The kernels' C++ tests on the CPU: plain, under ASan + UBSan, under TSan, which is the race check,
@@ -191,9 +191,15 @@ avx512: $(VENV)/.package
 consumer: $(VENV)/.package
 	tools/consumer.sh
 
-# The archives as released: the wheel is built from the sdist, isolated, and tried in a bare venv.
-dist: $(VENV)/.created
-	tools/dist.sh
+# The archives of a release: sdist, and from it a wheel for every CPython at hand, CPU and CUDA inside;
+# each is tried in an empty environment without a compiler. Half an hour; ARGS='--only cp312' is one.
+wheels: CUDA_VERSION := 13.0.88
+wheels: $(VENV)/.package $(VENV)/.wheels
+	CUDACXX=$$(tools/nvcc.sh $(CUDA_VERSION)) && export CUDACXX && $(BIN)/python tools/wheels.py $(ARGS)
+
+# The wheel for AArch64 (CPU), cross-compiled from the sdist; Debian's Python uses it under qemu.
+arm-wheel: $(VENV)/.package $(VENV)/.wheels
+	tools/arm_wheel.sh
 
 clean:
 	rm -rf $(VENV) build dist

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 # What a page's code needs beyond NumPy: packages, and files of the real data.
 PAGES = {
     "README.md": ([], []),
+    "docs/install.md": ([], []),
     "docs/theory.md": ([], []),
     "docs/people.md": (["sklearn", "pandas", "matplotlib"], []),
     "docs/federated.md": (["torch", "aruba_fast.flower", "aruba_fast.pfl"], []),

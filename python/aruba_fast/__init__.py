@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._diagnosis import Diagnosis
     from ._divergence import DivergenceWarning
     from ._history import History
+    from ._report import show_versions
     from .fit import MetaFit, meta_fit
     from .learner import MetaLearner
     from .proximal import Proximal
@@ -54,6 +55,7 @@ __all__ = [
     "meta_train",
     "run_tasks",
     "set_num_threads",
+    "show_versions",
     "step",
 ]
 
@@ -78,6 +80,7 @@ _HOMES = {
     "meta_fit": "fit",
     "meta_train": "train",
     "run_tasks": "run",
+    "show_versions": "_report",
 }
 
 
