@@ -14,6 +14,12 @@ ROOT = Path(__file__).parent.parent
 PAGES = {
     "README.md": ([], []),
     "docs/theory.md": ([], []),
+    "docs/when-not.md": ([], []),
+    "docs/rates.md": ([], []),
+    "docs/divergence.md": ([], []),
+    "docs/saving.md": ([], []),
+    "docs/threads.md": ([], []),
+    "docs/own-loss.md": ([], []),
     "docs/people.md": (["sklearn", "pandas", "matplotlib"], []),
     "docs/federated.md": (["torch", "aruba_fast.flower", "aruba_fast.pfl"], []),
     "docs/privacy.md": (["dp_accounting", "torch"], []),
