@@ -27,6 +27,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+highlight_language = "text"  # of what names none: commands, and lines of a table
 exclude_patterns = ["_templates", "gallery/*.ipynb"]
 templates_path = ["_templates"]
 
@@ -66,31 +67,39 @@ napoleon_use_ivar = True
 napoleon_custom_sections = [("Warns", "params_style"), "Source", "Equation"]
 
 
+def marked_up(line):
+    """A line of prose, in which mathematics is no markup and a name in `backticks` is code."""
+    parts = re.split(r"(`[^`]*`)", line)
+    # What is no public name is no link, to another class's argument of that name, say.
+    parts[1::2] = [p if p.strip("`").split(".")[0] in KNOWN else f"`{p}`" for p in parts[1::2]]
+    parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
+    # Markup ends only before a space or a mark: an escaped space is none.
+    parts[2::2] = [re.sub(r"^(?=[^\s.,;:)])", r"\\ ", part) for part in parts[2::2]]
+    return "".join(parts)
+
+
 def plain(app, what, name, obj, options, lines):
     """Marks equations, which docstrings only indent, and keeps mathematics from being markup."""
-    made, before, equation = [], "", False
-    for line in lines:
+    made, before, equation = [], "", None
+    rest = iter(lines)
+    for line in rest:
         indent = len(line) - len(line.lstrip())
-        if line and equation and indent <= equation:
-            equation = False
-        if line and before == "" and made and not equation:
+        if line and equation is not None and indent < equation:
+            equation = None
+        if line and not before and made and equation is None:
             last = next((text for text in reversed(made) if text), "")
             above = len(last) - len(last.lstrip())
             if indent >= above + 4 and not line.lstrip().startswith(">>>"):
                 made += [" " * above + ".. code-block:: text", ""]
-                equation = indent - 1
+                equation = indent
         before = line
-        if not equation and not line.lstrip().startswith((">>>", "...", "..")):
-            parts = re.split(r"(`[^`]*`)", line)
-            # What is no public name is code, not a link to another class's argument of that name.
-            parts[1::2] = [
-                p if p.strip("`").split(".")[0] in KNOWN else f"`{p}`" for p in parts[1::2]
-            ]
-            parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
-            # Markup ends only before a space or a mark: an escaped space is none.
-            parts[2::2] = [re.sub(r"^(?=[^\s.,;:)])", r"\\ ", part) for part in parts[2::2]]
-            line = "".join(parts)
+        if equation is None and not line.lstrip().startswith((">>>", "...", "..")):
+            if line.count("`") % 2:  # goes on in the next line
+                line = f"{line} {next(rest, '').lstrip()}"
+            line = marked_up(line)
         made.append(line)
+    if made and what in ("attribute", "property"):
+        made[0] = f": {made[0]}"  # before a colon napoleon looks for a type
     lines[:] = made
 
 
@@ -157,6 +166,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "aruba_fast"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+toc_object_entries_show_parents = "hide"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

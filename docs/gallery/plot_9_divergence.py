@@ -36,7 +36,8 @@ for warning in said:
 # %%
 # Without a number for `learning_rate` the learner takes one from the rows, so that a step on no
 # single row goes beyond the least of its loss. That is safe, but the rate suits the largest
-# feature, and the other three are learned slowly. What helps is columns of one scale, as the warning says.
+# feature, and the other three are learned slowly. What helps is columns of one scale, as the
+# warning says.
 
 for name, tasks in (("another unit", others), ("one scale", metres)):
     found = af.MetaLearner(np.zeros(4, np.float32))
