@@ -5,6 +5,7 @@ import os
 import re
 import urllib.request
 import warnings
+from http.client import HTTPException
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -56,9 +57,8 @@ PUBLIC = (
     "aruba_fast.dask"
 )
 autosummary_context = {"public": {name: import_module(name).__all__ for name in PUBLIC.split()}}
-KNOWN = {name for names in autosummary_context["public"].values() for name in names} | {
-    "aruba_fast"
-}
+KNOWN = {name for names in autosummary_context["public"].values() for name in names}
+KNOWN |= {"aruba_fast", "numpy", "torch", "jax", "sklearn", "flwr"}
 # A public name in `backticks` is a link.
 default_role = "py:obj"
 napoleon_numpy_docstring = False
@@ -127,11 +127,13 @@ def inventories():
     folder = BUILD / "inventories"
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
-    with contextlib.suppress(OSError):  # the first that cannot be reached ends it
+    with contextlib.suppress(OSError, HTTPException):  # the first that cannot be reached ends it
         for name, address in OTHERS.items():
             if not (folder / name).exists():
                 with urllib.request.urlopen(f"{address}objects.inv", timeout=5) as answer:  # noqa: S310
-                    (folder / name).write_bytes(answer.read())
+                    content = answer.read()
+                if content.startswith(b"# Sphinx inventory version"):
+                    (folder / name).write_bytes(content)
     for name, address in OTHERS.items():
         if (folder / name).exists():
             found[name] = (address, str(folder / name))
@@ -154,6 +156,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "remove_config_comments": True,
     "download_all_examples": False,
+    "capture_repr": (),
     "show_memory": False,
     "show_signature": False,
     "min_reported_time": 1e9,
