@@ -3,12 +3,16 @@
 import contextlib
 import os
 import re
+import sys
 import urllib.request
 import warnings
 from http.client import HTTPException
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
+
+from sphinx.errors import PycodeError
+from sphinx.pycode import ModuleAnalyzer
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 HERE = Path(__file__).parent
@@ -78,8 +82,21 @@ def marked_up(line):
     return "".join(parts)
 
 
+def beside(name):
+    """What stands below a constant, which has no docstring, in the module that has it."""
+    package, _, constant = name.rpartition(".")
+    for module in [m for m in sys.modules if m.startswith(package)]:
+        with contextlib.suppress(PycodeError):
+            found = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", constant))
+            if found:
+                return found
+    return []
+
+
 def plain(app, what, name, obj, options, lines):
     """Marks equations, which docstrings only indent, and keeps mathematics from being markup."""
+    if what == "data":
+        lines[:] = beside(name)
     made, before, equation = [], "", None
     rest = iter(lines)
     for line in rest:

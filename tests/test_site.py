@@ -2,6 +2,7 @@
 
 import os
 import pkgutil
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_a_public_name_has_a_page_that_tells_of_it(name, inventory):
     text = (SITE / page).read_text()
     assert f'id="{anchor.replace("$", name)}"' in text
     assert page == f"generated/{name}.html"
+    told = text.partition(f'id="{anchor.replace("$", name)}"')[2].partition("</article>")[0]
+    assert re.search(r"<p>.{20}", told, re.DOTALL), "not only a signature"
+
+
+def test_a_constant_is_told_of_itself_and_not_of_its_type():
+    text = (SITE / "generated/aruba_fast.datasets.SYMBOLS.html").read_text()
+    assert "padding" in text
+    assert "Built-in" not in text
 
 
 def test_the_reference_has_no_other_names():

@@ -8,13 +8,15 @@ fit one to seven years of 595 people and draw how much the coefficients of peopl
 """
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from aruba_fast.datasets import load_wages
 from aruba_fast.sklearn import PersonalizedRegressor
 
 wages = load_wages()
+table = pd.DataFrame(wages.x, columns=wages.feature_names)
 model = PersonalizedRegressor()
-model.fit(wages.x, wages.y, groups=wages.task)
+model.fit(table, wages.y, groups=wages.task)
 
 # %%
 # The bars are in units of the target, for a standard deviation of the feature: how much the
@@ -23,11 +25,4 @@ model.fit(wages.x, wages.y, groups=wages.task)
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 model.plot_rates(axes)
-axes.set_yticks(
-    axes.get_yticks(),
-    [
-        wages.feature_names[int(t.get_text()[1:])] if t.get_text()[1:].isdigit() else t.get_text()
-        for t in axes.get_yticklabels()
-    ],
-)
 plt.show()
