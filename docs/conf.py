@@ -115,7 +115,7 @@ def plain(app, what, name, obj, options, lines):
                 line = f"{line} {next(rest, '').lstrip()}"
             line = marked_up(line)
         made.append(line)
-    if made and what in ("attribute", "property"):
+    if made and what in ("attribute", "data", "property"):
         made[0] = f": {made[0]}"  # before a colon napoleon looks for a type
     lines[:] = made
 
