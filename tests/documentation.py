@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = {
     "README.md": ([], []),
     "docs/theory.md": ([], []),
+    "docs/index.md": ([], []),
     "docs/when-not.md": ([], []),
     "docs/rates.md": ([], []),
     "docs/divergence.md": ([], []),
