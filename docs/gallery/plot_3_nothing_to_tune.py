@@ -49,8 +49,8 @@ af.meta_train(tasks, automatic, loss="squared", n_passes=10)
 
 # %%
 # The rate that is kept has a valley of one decade: left of it too little is learned, and right of
-# it the tasks diverge. ARUBA does not mind a first rate that is ten times too large. One that is far
-# too small it has to outgrow, which takes many tasks, but even a millionth ends much lower.
+# it the tasks diverge. ARUBA does not mind a first rate that is ten times too large. One that is
+# far too small it has to outgrow, which takes many tasks, but even a millionth ends much lower.
 # Best is to give none: then it begins with a rate that it reads off the rows.
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
