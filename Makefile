@@ -1,6 +1,6 @@
 # Every target is complete on a fresh machine with python3, g++ and make: it installs what it needs
 # into .venv (from PyPI) and, where a target needs more compilers, from Debian. The CUDA targets do
-# not need a GPU, but for `gpu` and `bench-gpu`; the compiler comes from PyPI where there is none.
+# not need a GPU, but for `gpu`, `bench-gpu` and `gpu-day`; the compiler comes from PyPI where there is none.
 PYTHON ?= python3
 export ARUBA_FAST_DATA ?= $(abspath ../shared/data)
 
@@ -17,12 +17,12 @@ SITE := $(VENV)/lib/python*/site-packages
 BUILD := build/release
 WERROR := $(if $(CI),ON,OFF)
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard README.md) \
-  $(shell find cpp src python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' -o -name '*.npz')
+  $(shell find cpp include cmake src python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' -o -name '*.npz' -o -name '*.in' -o -name '*.cmake')
 CUDA_SOURCES := $(shell find cuda -type f)
 EMULATOR := $(shell find tests/cuda -type f)
 # The module that runs the CUDA kernels on the CPU, for the suite's device tests.
 export ARUBA_CUDA_EMULATED_MODULE ?= $(abspath $(BUILD)/emulated)
-CPP := $(shell find cpp cuda src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+CPP := $(shell find cpp cuda include src tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 # Several at a time where time is not measured.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=8
 # What `cuda-gates` compiles for and judges; CI takes the two ends. Empty: every architecture.
@@ -31,19 +31,20 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
   -Ccmake.define.ARUBA_WERROR=$(WERROR)
 STUBS := python/aruba_fast
 
-.PHONY: demo omniglot shakespeare test fuzz soak bench bench-check league gpu bench-gpu bench-gpu-check cuda-gates \
-  cuda-emulated lint format stubs docs docs-links sanitize sanitize-address sanitize-thread arm gcc11 avx512 dist clean help
+.PHONY: demo omniglot shakespeare test fuzz soak bench bench-check bench-guard league gpu bench-gpu gpu-day gpu-day-check cuda-gates \
+  cuda-emulated lint format stubs docs docs-links sanitize sanitize-address sanitize-thread arm gcc11 avx512 consumer dist clean help
 
 help:
 	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
-	@echo "make docs | docs-links | arm | gcc11 | avx512 | dist | clean"
-	@echo "make gpu | bench-gpu (need a GPU) | cuda-gates | cuda-emulated | bench-gpu-check"
+	@echo "make docs | docs-links | bench-guard | arm | gcc11 | avx512 | consumer | dist | clean"
+	@echo "make gpu | bench-gpu | gpu-day (need a GPU) | cuda-gates | cuda-emulated | gpu-day-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
 
+# The gate's package has what JAX calls, for which jaxlib must be there before it.
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV) || { tools/debian.sh python3-venv && $(PYTHON) -m venv $(VENV); }
-	$(PIP) install scikit-build-core pybind11 cmake ninja
+	$(PIP) install scikit-build-core pybind11 cmake ninja $(if $(CI),'jaxlib>=0.10')
 	touch $@
 
 # Not editable: what is tested is what a user gets.
@@ -112,6 +113,11 @@ league: $(VENV)/.package $(VENV)/.league
 bench-check: $(VENV)/.package $(VENV)/.bench
 	$(PYTEST) benchmarks --benchmark-disable -q
 
+# Ten headline ratios and the instructions of small calls beside those committed for such a machine.
+bench-guard: $(VENV)/.package $(VENV)/.bench
+	tools/debian.sh valgrind
+	$(BIN)/python benchmarks/guard.py $(ARGS)
+
 # ---- CUDA --------------------------------------------------------------------------------------
 
 # The suite's device tests on the device, and under compute-sanitizer where there is one.
@@ -121,9 +127,14 @@ gpu: $(VENV)/.cuda $(VENV)/.gpu
 bench-gpu: $(VENV)/.cuda $(VENV)/.gpu
 	$(BIN)/python benchmarks/gpu_report.py --json build/gpu.json --plot build/gpu.png $(ARGS)
 
+# A quarter of an hour with a GPU: bits, then speeds, most valuable first, in one file; resumable.
+gpu-day: $(VENV)/.cuda $(VENV)/.gpu
+	$(BIN)/python tools/gpu_day.py $(ARGS)
+
 # The same, tiny, through the CPU execution of the kernels: answers are checked, nothing is timed.
-bench-gpu-check: $(VENV)/.package $(VENV)/.bench $(VENV)/.emulated
-	$(BIN)/python benchmarks/gpu_report.py --dry-run --json build/gpu-dry.json --plot build/gpu-dry.png
+gpu-day-check: $(VENV)/.package $(VENV)/.bench $(VENV)/.emulated
+	rm -f build/gpu-day-dry*
+	$(BIN)/python tools/gpu_day.py --dry-run --json build/gpu-day-dry.json
 
 # The machine code of every kernel for the architectures, and that the gates can fail.
 cuda-gates: CUDA_VERSION := 13.0.88
@@ -185,6 +196,10 @@ gcc11: $(VENV)/.created
 
 avx512: $(VENV)/.package
 	tools/avx512.sh $(BUILD)
+
+# The C++ package as a stranger uses it, by g++ and clang++, static and shared.
+consumer: $(VENV)/.package
+	tools/consumer.sh
 
 # The archives as released: the wheel is built from the sdist, isolated, and tried in a bare venv.
 dist: $(VENV)/.created

@@ -1,15 +1,20 @@
-"""How long does a round of pfl take for each user, when users are small?"""
+"""How long does a round of pfl, or of Flower, take for each user, when users are small?"""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from race import Arrays, Entrant, Work, cases, measure, need
 
 import aruba_fast as af
-from aruba_fast.federated import Round
+from aruba_fast.federated import Round, Server
 
 N_USERS, M, D = 2000, 4, 8
 
@@ -106,6 +111,58 @@ def no_algorithm(i: Inputs):
     return NoAlgorithm()
 
 
+@cache
+def on_nodes(n_nodes: int) -> list[af.Tasks]:
+    """The users of each node, as one of Flower's processes makes them once."""
+    tasks = inputs().tasks
+    return [tasks[users] for users in np.array_split(np.arange(N_USERS), n_nodes)]
+
+
+def of_node(sent: Round, context):
+    place, n_nodes = (int(context.node_config[k]) for k in ("partition-id", "num-partitions"))
+    return sent.answer(on_nodes(n_nodes)[place], loss="squared")
+
+
+def simulation(n_nodes: int, pipe) -> None:
+    """Flower's simulation, which runs a round whenever it is told to, in a process of its own."""
+    from flwr.serverapp import ServerApp
+    from flwr.simulation import run_simulation
+
+    from aruba_fast.flower import ArubaStrategy, client_app
+
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # Ray's processes import this file
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    app = ServerApp()
+
+    @app.main()
+    def main(grid, _):
+        first = inputs().learner
+        strategy = ArubaStrategy(Server(copy_of(first)), min_nodes=n_nodes, form="pairs")
+        while True:
+            pipe.recv()
+            strategy.server = Server(copy_of(first), meta_step=1.0)
+            strategy.start(grid, num_rounds=1, timeout=600)
+            now = strategy.server.learner
+            pipe.send([now.b - first.b, now.g - first.g, M * N_USERS * (now.phi - first.phi)])
+
+    run_simulation(app, client_app(of_node), n_nodes)
+
+
+def in_flower(n_nodes: int, _: Inputs) -> Entrant:
+    """A round of all nodes of Flower's simulation, which has begun and knows their names."""
+    need("flwr")
+    need("ray")
+    spawn, last = get_context("spawn"), []
+    ours, theirs = spawn.Pipe()
+    spawn.Process(target=simulation, args=(n_nodes, theirs), daemon=True).start()
+
+    def run() -> None:
+        ours.send("a round")
+        last[:] = ours.recv()
+
+    return Entrant(run, lambda: sums(last))
+
+
 def expected(i: Inputs) -> Arrays:
     """In NumPy, each user by itself: steps, and then the shortening of who goes too far."""
     phi, rate = i.learner.phi, np.broadcast_to(i.learner.learning_rate, D)
@@ -136,6 +193,8 @@ WORKS = [
             "ours, users of pfl": lambda i: in_pfl(i, "ours", "pfl"),
             "pfl's loop, ARUBA": lambda i: in_pfl(i, "pfl", "pfl"),
             "pfl's loop, no algorithm": lambda i: in_pfl(i, "pfl", "pfl", "none"),
+            "Flower's simulation, 20 nodes": partial(in_flower, 20),
+            "Flower's simulation, 200 nodes": partial(in_flower, 200),
         },
         n_bytes=8 * N_USERS * (M * (D + 1) + 2 * D),
         at_least={"pfl's loop, ARUBA": 100.0, "pfl's loop, no algorithm": 100.0},

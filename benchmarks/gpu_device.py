@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from gpu_yardstick import ARRAYS, Kernels, peak
 from race import need
 
 import aruba_fast as af
@@ -33,7 +34,8 @@ class Device(Protocol):
     def tiled(self, values: np.ndarray, n: int) -> Any: ...
     def torch(self, array: Any) -> Any: ...
     def seconds(self, run: Callable[[], object], calls: int) -> float: ...
-    def copy(self, n_bytes: int) -> Callable[[], object]: ...
+    def peak(self) -> float | None: ...
+    def yardsticks(self, n_bytes: int) -> dict[str, Callable[[], object]]: ...
     def captured(self, run: Callable[[], object]) -> Callable[[], object]: ...
     def cupy(self) -> Any: ...
 
@@ -53,6 +55,16 @@ class Gpu:
         af.step(
             cupy.empty(4, np.float32), cupy.empty(4, np.float32), 0.0
         )  # or says what is missing
+        self._kernels = Kernels(cupy, self.seconds)
+
+    def peak(self) -> float | None:
+        """GB/s of the data sheet."""
+        runtime, device = self._cupy.cuda.runtime, self._cupy.cuda.Device().id
+        clock, bus = (
+            runtime.deviceGetAttribute(getattr(runtime, f"cudaDevAttr{name}"), device)
+            for name in ("MemoryClockRate", "GlobalMemoryBusWidth")
+        )
+        return peak(self._properties["name"].decode(), clock, bus)
 
     def describe(self) -> dict[str, Any]:
         runtime = self._cupy.cuda.runtime
@@ -106,11 +118,16 @@ class Gpu:
         events[1].synchronize()
         return 1e-3 * self._cupy.cuda.get_elapsed_time(*events) / calls
 
-    def copy(self, n_bytes: int) -> Callable[[], object]:
-        """Half of the bytes read, half written."""
+    def yardsticks(self, n_bytes: int) -> dict[str, Callable[[], object]]:
+        """What moves as many bytes, and does nothing else; the driver's own copy beside them."""
         source, target = self._cupy.empty((2, n_bytes // 2), np.uint8)
         stream = self._cupy.cuda.Stream.null
-        return lambda: target.data.copy_from_device_async(source.data, source.nbytes, stream)
+        return {
+            **{kind: self._kernels.fastest(kind, n_bytes) for kind in ARRAYS},
+            "memcpy": lambda: target.data.copy_from_device_async(
+                source.data, source.nbytes, stream
+            ),
+        }
 
     def captured(self, run: Callable[[], object]) -> Callable[[], object]:
         """`run` as a CUDA graph, which the result replays."""
@@ -169,9 +186,12 @@ class CpuExecution:
             run()
         return (time.perf_counter() - start) / calls
 
-    def copy(self, n_bytes: int) -> Callable[[], object]:
+    def peak(self) -> float | None:
+        return None
+
+    def yardsticks(self, n_bytes: int) -> dict[str, Callable[[], object]]:
         source, target = np.zeros((2, n_bytes // 2), np.uint8)
-        return lambda: np.copyto(target, source)
+        return {"memcpy": lambda: np.copyto(target, source)}
 
     def captured(self, _: Callable[[], object]) -> Callable[[], object]:
         pytest.skip("the CPU execution has no graphs")

@@ -232,7 +232,6 @@ def works(device: Device) -> list[Work]:
             step_expected,
             STEP,
             n_bytes=24 << exponent,
-            bandwidth="copy",
             share=0.9 if exponent >= 24 else 0.0,
         )
         for exponent in exponents
@@ -257,7 +256,6 @@ def works(device: Device) -> list[Work]:
             expected,
             build,
             n_bytes=n_bytes * large,
-            bandwidth="copy",
             share=0.9,
         )
         for name, expected, n_bytes, build in others
@@ -274,7 +272,6 @@ def works(device: Device) -> list[Work]:
                 "torch, _foreach_addcmul_": torch_foreach,
             },
             n_bytes=24 * tensors,
-            bandwidth="copy",
         )
     )
     return out

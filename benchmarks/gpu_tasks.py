@@ -177,7 +177,6 @@ def works(device: Device) -> list[Work]:
                 "torch, float64 sums": torch_reduction,
             },
             n_bytes=8 * n_tasks * d,
-            bandwidth="copy",
             share=0.9,
         )
     ]
@@ -195,7 +194,6 @@ def works(device: Device) -> list[Work]:
                     "torch, batched, CUDA graph": partial(torch_tasks, capture=True),
                 },
                 n_bytes=4 * (n_tasks * N_ROUNDS * (d + 1) + 2 * n_tasks * d),
-                bandwidth="copy",
                 share=0.9,
                 tolerance=1e-4,
                 n_units=n_tasks * N_ROUNDS,

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
+#include "aruba_fast/error.h"
 #include "kernels.h"
 
 namespace aruba_fast {

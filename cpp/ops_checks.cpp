@@ -31,6 +31,23 @@ std::string task_rule_names(int n) {
   return names;
 }
 
+Loss loss_named(const char* function, std::string_view name) {
+  std::string names;
+  for (const LossFacts& facts : kLossFacts) {
+    if (name == facts.name) return static_cast<Loss>(&facts - kLossFacts);
+    names += (names.empty() ? "" : ", ") + std::string(facts.name);
+  }
+  refuse(function, "`loss`", "be the name of a loss", "'" + std::string(name) + "'",
+         "one of " + names);
+}
+
+TaskRule rule_named(const char* function, std::string_view name) {
+  for (const TaskRuleFacts& facts : kTaskRuleFacts)
+    if (name == facts.name) return static_cast<TaskRule>(&facts - kTaskRuleFacts);
+  refuse(function, "`rule`", "be the name of a rule", "'" + std::string(name) + "'",
+         task_rule_names(kHostTaskRules));
+}
+
 void require_rows(const char* function, const TaskTable& table) {
   for (std::int64_t i = 0; i < table.n_tasks; ++i) {
     const std::int64_t start = table.starts[i], stop = table.stops[i];

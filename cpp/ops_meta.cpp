@@ -75,17 +75,23 @@ bool MetaState::surely_stays_sound(const double* meta_step) const {
          moderate(parameters.learning_rate * parameters.zeta);
 }
 
-// body(sums of some columns), which returns whether all is well, of all columns.
+// body(begin, end), which returns whether all is well, of all columns.
 template <class Body>
-bool MetaState::over_parts(const Statistics& statistics, Body body) const {
+bool MetaState::over_parts(Body body) const {
   const std::int64_t share = divide_up(divide_up(n, n > kSharedFrom ? n_threads() : 1), 64) * 64;
   std::atomic<bool> all{true};
   for_each(divide_up(n, share), n > kSharedFrom, [&](std::int64_t part) {
     const std::int64_t begin = part * share;
-    if (!body(SumsOfColumns{begin, std::min(n, begin + share), n, statistics.sums + begin}))
-      all = false;
+    if (!body(begin, std::min(n, begin + share))) all = false;
   });
   return all;
+}
+
+template <class Body>
+bool MetaState::over_parts(const Statistics& statistics, Body body) const {
+  return over_parts([&](std::int64_t begin, std::int64_t end) {
+    return body(SumsOfColumns{begin, end, n, statistics.sums + begin});
+  });
 }
 
 void MetaState::require_sound(const char* function, const Statistics& statistics,
@@ -193,6 +199,95 @@ void MetaState::learn(const char* function, const RoundArrays& tasks, const doub
   const PreparedRound round = prepare(statistics, meta_step);
   sum_few(of_round, *by, [&](const SumsOfColumns& columns) { update(round, columns); });
   finish(round, statistics);
+}
+
+bool MetaState::apply_elsewhere(const Statistics& statistics, const double* meta_step,
+                                const ColumnsElsewhere& columns) {
+  const std::unique_ptr<double[]> whole(!b && (parameters.average_task || parameters.isotropic)
+                                            ? new double[static_cast<std::size_t>(2 * n)]
+                                            : nullptr);
+  if (whole) {
+    b = whole.get();
+    g = b + n;
+  }
+  // Ten rows of doubles, 21 KB.
+  constexpr std::int64_t kTile = 256, kStride = kTile + 8;
+  const auto over_tiles = [&](const std::function<bool(const MetaTile&, void*, double*)>& body) {
+    return over_parts([&](std::int64_t first, std::int64_t last) {
+      alignas(64) double rows[10 * kStride], rounded[kTile];
+      bool all = true;
+      for (std::int64_t begin = first; begin < last; begin += kTile) {
+        const auto row = [&](double* own, int i) { return own ? own + begin : rows + i * kStride; };
+        const MetaTile tile = {.begin = begin,
+                               .end = std::min(last, begin + kTile),
+                               .phi = row(nullptr, 0),
+                               .b = row(b, 1),
+                               .g = row(g, 2),
+                               .rho = row(nullptr, 3)};
+        columns.load(tile);
+        all &= body(tile, rounded, rows + 4 * kStride);
+      }
+      return all;
+    });
+  };
+  const auto call = [&](const PreparedRound& round, const MetaTile& tile, void* rounded,
+                        double* sums) {
+    columns.sums({tile.begin, tile.end, kStride, sums});
+    return MetaCall{.b = tile.b,
+                    .g = tile.g,
+                    .phi_master = tile.phi,
+                    .rho = tile.rho,
+                    .phi = rounded,
+                    .rates = static_cast<char*>(rates) + tile.begin * size_of(type),
+                    .sums = sums,
+                    .n = tile.end - tile.begin,
+                    .stride = kStride,
+                    .step = round.step,
+                    .n_summed = n_summed(),
+                    .rates_follow = parameters.average_task};
+  };
+  const bool some = statistics.n_tasks > 0;
+  const PreparedRound round = some ? prepare(statistics, meta_step) : PreparedRound{};
+  bool learns = some && is_finite(round.weight.high);
+  if (learns && !surely_stays_sound(meta_step))
+    learns = over_tiles([&](const MetaTile& tile, void* rounded, double* sums) {
+      return kernels().meta_is_sound[index_of(type)](call(round, tile, rounded, sums));
+    });
+  if (!learns) {
+    *n_skipped += statistics.n_skipped + statistics.n_tasks;
+    if (!parameters.average_task) return false;
+    over_tiles([](const MetaTile&, void*, double*) { return true; });
+    find_rates();
+    return false;
+  }
+  over_tiles([&](const MetaTile& tile, void* rounded, double* sums) {
+    kernels().meta[index_of(type)](call(round, tile, rounded, sums));
+    columns.store(tile);
+    return true;
+  });
+  finish(round, statistics);
+  return true;
+}
+
+bool MetaState::learn_elsewhere(const char* function, const RoundArrays& tasks,
+                                const double* meta_step, const ColumnsElsewhere& columns) {
+  Statistics counts{nullptr};
+  const RoundArrays round = limited(tasks);
+  ColumnsElsewhere own = columns;
+  if (const auto by = count_few(round, counts)) {
+    own.sums = [&](const SumsOfColumns& into) { sum_columns(round, *by, into); };
+    return apply_elsewhere(counts, meta_step, own);
+  }
+  const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * n)]);
+  counts.sums = sums.get();
+  add_round(function, round, counts, nullptr);
+  own.sums = [&](const SumsOfColumns& into) {
+    for (int row = 0; row < 6; ++row) {
+      const double* from = sums.get() + row * n;
+      std::copy(from + into.begin, from + into.end, into.sums + row * into.stride);
+    }
+  };
+  return apply_elsewhere(counts, meta_step, own);
 }
 
 }  // namespace aruba_fast

@@ -1,11 +1,27 @@
 // Across tasks: the meta-update.
 #pragma once
 
+#include <functional>
+
 #include "kernels.h"
 #include "ops_statistics.h"
 #include "rules/tensors.h"
 
 namespace aruba_fast {
+
+// Columns begin..end of a state as the update takes them.
+struct MetaTile {
+  std::int64_t begin, end;
+  double *phi, *b, *g, *rho;
+};
+
+// A state and the sums of a round whose columns somebody else keeps, in types of his own. All but
+// `sums`, which fills six rows, is of a tile at a time, and called from several threads.
+struct ColumnsElsewhere {
+  std::function<void(const MetaTile&)> load;  // all but rho
+  std::function<void(const SumsOfColumns&)> sums;
+  std::function<void(const MetaTile&)> store;
+};
 
 // The learner's memory, n coordinates each; b and g in units of eps^2 and zeta^2. `limit`: the most
 // that a task of the next round may spread.
@@ -51,9 +67,22 @@ struct MetaState {
   // half the bytes.
   void learn(const char* function, const RoundArrays& tasks, const double* meta_step);
 
+  // apply_own, of columns that are kept elsewhere: phi, phi_master and rho need not be there, and b
+  // and g only if they have to be in one piece and the caller has such memory. False where nothing
+  // was learned, for no task counted or the state would not be one to go on from; then the tasks
+  // are counted as skipped.
+  bool apply_elsewhere(const Statistics& statistics, const double* meta_step,
+                       const ColumnsElsewhere& columns);
+
+  // `limited`, add_round and this, as `learn`; columns.sums is not needed.
+  bool learn_elsewhere(const char* function, const RoundArrays& tasks, const double* meta_step,
+                       const ColumnsElsewhere& columns);
+
  private:
   MetaCall call_of(const PreparedRound& round, const SumsOfColumns& columns) const;
   bool surely_stays_sound(const double* meta_step) const;
+  template <class Body>
+  bool over_parts(Body body) const;
   template <class Body>
   bool over_parts(const Statistics& statistics, Body body) const;
   void commit(const Statistics& statistics, const double* meta_step);

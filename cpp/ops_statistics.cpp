@@ -242,7 +242,10 @@ void merge(Statistics& into, const Statistics& other, std::int64_t n) {
 }
 
 std::optional<Shortenings> count_few(const RoundArrays& round, Statistics& into) {
-  if (round.n_tasks > kFewTasks) return std::nullopt;
+  const double* weights = round.weights;
+  if (round.n_tasks > kFewTasks ||
+      (weights && !std::all_of(weights, weights + round.n_tasks, is_weight)))
+    return std::nullopt;
   Shortenings by = shortenings(round);
   // Numbers alone have a spread that is one.
   const bool all_count = round.type == Type::kFloat32 && round.is_limited()
@@ -253,6 +256,12 @@ std::optional<Shortenings> count_few(const RoundArrays& round, Statistics& into)
   return by;
 }
 
+void sum_columns(const RoundArrays& round, const Shortenings& by, const SumsOfColumns& into) {
+  reduce_chunk(round, {nullptr, by.empty() ? nullptr : by.data()}, 0, into);
+  // Rounded as every chunk is.
+  merge_columns(into.sums, into.stride, into, Before::kNothing, Ask::kFinite);
+}
+
 void sum_few(const RoundArrays& round, const Shortenings& by,
              const std::function<void(const SumsOfColumns&)>& body) {
   const bool parallel = round.n_tasks * round.n > kSharedFrom;
@@ -261,10 +270,22 @@ void sum_few(const RoundArrays& round, const Shortenings& by,
     alignas(64) double sums[6 * kStride];
     const std::int64_t begin = tile * kSmallTile;
     const SumsOfColumns columns = {begin, std::min(round.n, begin + kSmallTile), kStride, sums};
-    reduce_chunk(round, {nullptr, by.empty() ? nullptr : by.data()}, 0, columns);
-    // Rounded as every chunk is.
-    merge_columns(sums, kStride, columns, Before::kNothing, Ask::kFinite);
+    sum_columns(round, by, columns);
     body(columns);
+  });
+}
+
+void sum_elsewhere(const char* function, const RoundArrays& round, Statistics& counts,
+                   const std::function<void(const SumsOfColumns&)>& body) {
+  counts = {nullptr};
+  if (const auto by = count_few(round, counts)) return sum_few(round, *by, body);
+  const std::unique_ptr<double[]> sums(new double[static_cast<std::size_t>(6 * round.n)]);
+  counts.sums = sums.get();
+  add_round(function, round, counts, nullptr);
+  counts.sums = nullptr;
+  for_each_in_runs(divide_up(round.n, kTile), round.n > kSharedFrom, [&](std::int64_t tile) {
+    const std::int64_t begin = tile * kTile;
+    body({begin, std::min(round.n, begin + kTile), round.n, sums.get() + begin});
   });
 }
 

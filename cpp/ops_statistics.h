@@ -59,6 +59,14 @@ using Shortenings = std::vector<double>;
 // all count; else does nothing and returns nothing.
 std::optional<Shortenings> count_few(const RoundArrays& round, Statistics& into);
 
+// add_round, whose sums body(sums of some columns) takes away, from several threads. A task whose
+// weight is none does not count.
+void sum_elsewhere(const char* function, const RoundArrays& round, Statistics& counts,
+                   const std::function<void(const SumsOfColumns&)>& body);
+
+// What add_round would sum, of some columns of a round that count_few has counted.
+void sum_columns(const RoundArrays& round, const Shortenings& by, const SumsOfColumns& into);
+
 // Calls body(sums of some columns), of all columns in turn and from several threads: what add_round
 // would sum of a round that count_few has counted. The sums never leave the cache.
 void sum_few(const RoundArrays& round, const Shortenings& by,

@@ -14,6 +14,8 @@ namespace {
 constexpr std::int64_t kParallelFrom = std::int64_t(1) << 16;
 // Threads part at multiples of this, so that they share no cache line or page.
 constexpr std::int64_t kGrain = 4096;
+// Coordinates between two visits: six arrays of float32 are 24 KB.
+constexpr std::int64_t kTile = 1024;
 
 // Coordinates begin..end of one row, or of whole rows when they are aligned to rows.
 void run_span(StepRule rule, const StepPiece& piece, std::int64_t begin, std::int64_t n_rows,
@@ -48,8 +50,16 @@ void run_range(StepRule rule, const StepPiece& piece, std::int64_t begin, std::i
 
 }  // namespace
 
-void step(const StepArguments& arguments) {
-  const StepPlan plan = plan_step(arguments);
+void run_steps(StepRule rule, const StepPlan& plan, const StepVisits* visits) {
+  const auto run_piece = [&](std::size_t i, std::int64_t begin, std::int64_t end) {
+    const std::int64_t tile = visits ? kTile : end - begin;
+    for (; begin < end; begin += tile) {
+      const std::int64_t stop = std::min(end, begin + tile);
+      if (visits) visits->before(i, begin, stop);
+      run_range(rule, plan.pieces[i], begin, stop);
+      if (visits) visits->after(i, begin, stop);
+    }
+  };
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     const auto after =
         std::upper_bound(plan.pieces.begin(), plan.pieces.end(), begin,
@@ -57,7 +67,7 @@ void step(const StepArguments& arguments) {
     for (auto i = static_cast<std::size_t>(after - plan.pieces.begin()) - 1; begin < end; ++i) {
       const StepPiece& piece = plan.pieces[i];
       const std::int64_t stop = std::min(end, piece.first + plan.size(i));
-      run_range(arguments.rule, piece, begin - piece.first, stop - piece.first);
+      run_piece(i, begin - piece.first, stop - piece.first);
       begin = stop;
     }
   };
@@ -70,5 +80,7 @@ void step(const StepArguments& arguments) {
   for_each((plan.n + share - 1) / share, true,
            [&](std::int64_t part) { run(part * share, std::min(plan.n, (part + 1) * share)); });
 }
+
+void step(const StepArguments& arguments) { run_steps(arguments.rule, plan_step(arguments)); }
 
 }  // namespace aruba_fast

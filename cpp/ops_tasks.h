@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops_meta.h"
@@ -44,6 +45,9 @@ struct TaskRuleArguments {
 
 // The names of the first n rules, for a sentence.
 std::string task_rule_names(int n);
+// Refuse a name that is none.
+Loss loss_named(const char* function, std::string_view name);
+TaskRule rule_named(const char* function, std::string_view name);
 
 struct TaskOutputs {
   void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted

@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "error.h"
+#include "aruba_fast/error.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -78,6 +78,13 @@ int environment_threads() {
   return asked;
 }
 
+void watch_for_forks() {
+#if defined(__unix__) || defined(__APPLE__)
+  static const int watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+  static_cast<void>(watched);
+#endif
+}
+
 // Runs body on each thread of a region; what one of them throws is thrown where the region ends,
 // for an exception that leaves a region ends the process.
 class Caught {
@@ -110,16 +117,14 @@ bool has_openmp() {
 }
 
 void join_process() {
-#if defined(__unix__) || defined(__APPLE__)
-  static const int watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
-  static_cast<void>(watched);
-#endif
+  watch_for_forks();
   environment_threads();
 }
 
 int n_threads() {
   if (forked || !has_openmp()) return 1;
   if (const int n = requested) return n;
+  watch_for_forks();
   if (const int n = environment_threads()) return n;
 #if defined(_OPENMP)
   static const int limit = is_forked_without_exec() ? 1 : container_cpus();
@@ -129,7 +134,13 @@ int n_threads() {
 #endif
 }
 
-void set_n_threads(int n) { requested = n; }
+void set_n_threads(int n) {
+  if (n < 0 || n > kMostThreads)
+    throw ValueError("set_n_threads: `n` must be a number of threads: got " + std::to_string(n) +
+                     ", expected 1 to " + std::to_string(kMostThreads) + ", or 0 for the default");
+  watch_for_forks();
+  requested = n;
+}
 
 void for_each(std::int64_t n, bool parallel, const std::function<void(std::int64_t)>& body) {
   const int threads = static_cast<int>(std::min<std::int64_t>(n, parallel ? n_threads() : 1));

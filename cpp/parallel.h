@@ -5,19 +5,14 @@
 #include <cstdint>
 #include <functional>
 
+#include "aruba_fast/system.h"
+
 namespace aruba_fast {
 
-constexpr int kMostThreads = 4096;
-
-// To be called once, when the library joins a process: the threads of before a fork are gone after
-// it, whoever started them. Throws ValueError where ARUBA_NUM_THREADS is no number of threads.
+// To be called when the library joins a process, or by the first to ask for n_threads: the threads
+// of before a fork are gone after it, whoever started them. Throws ValueError where
+// ARUBA_NUM_THREADS is no number of threads.
 void join_process();
-
-// What a parallel region may use now: set_n_threads, else ARUBA_NUM_THREADS, else OpenMP's limit,
-// within the container's CPU quota. In a forked child, where the parent's threads do not exist,
-// one; in a child that the library joins after the fork, one by default.
-int n_threads();
-void set_n_threads(int n);  // 0: back to the default
 bool has_openmp();
 
 // body(i) for i in 0..n, spread over the threads if there is `parallel` reason to. One of the
@@ -25,10 +20,10 @@ bool has_openmp();
 void for_each(std::int64_t n, bool parallel, const std::function<void(std::int64_t)>& body);
 
 // Lets the caller of a long computation ask for its end: `interrupted` is called every 50 ms or so,
-// on the calling thread.
+// on the calling thread. One without it never ends anything.
 class Watch {
  public:
-  explicit Watch(std::function<bool()> interrupted) : interrupted_(std::move(interrupted)) {}
+  explicit Watch(std::function<bool()> interrupted = {}) : interrupted_(std::move(interrupted)) {}
   // Some 20 microseconds of work, in coordinates that are moved: a reading of the clock, which
   // costs as much as a short task, is lost in it.
   static constexpr std::int64_t kLook = std::int64_t{1} << 15;

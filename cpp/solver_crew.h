@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
+#include "aruba_fast/error.h"
 #include "ops_tasks.h"
 
 namespace aruba_fast {

@@ -7,23 +7,10 @@
 #include <memory>
 #include <string>
 
-#include "cpp/error.h"
+#include "aruba_fast/cuda.h"
+#include "aruba_fast/error.h"
 
 namespace aruba_fast::cuda {
-
-// Where a call is enqueued. `handle` is a cudaStream_t; null is the legacy default stream.
-struct Stream {
-  int device;
-  void* handle;
-};
-
-// Devices that can be used now: 0 without a driver or without a device, in which case `problem`
-// says so.
-int n_devices();
-std::string problem();
-
-// "CUDA runtime 13.0, driver 13.0"
-std::string versions();
 
 // The device whose memory `pointer` is; throws CudaError when it is not device memory.
 int device_of(const char* function, const void* pointer);
@@ -72,8 +59,5 @@ class Mark {
 
 // Within the memory of the device.
 void copy(void* to, const void* from, std::size_t size, const Stream& stream);
-
-// The one call that waits for the device.
-void synchronize(const Stream& stream);
 
 }  // namespace aruba_fast::cuda

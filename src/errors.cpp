@@ -1,7 +1,7 @@
 // The core's exceptions as Python's.
 #include "errors.h"
 
-#include "error.h"
+#include "aruba_fast/error.h"
 
 namespace aruba_fast::python {
 namespace {

@@ -7,23 +7,7 @@
 
 namespace aruba_fast::python {
 
-Loss loss_named(const char* function, const std::string& name) {
-  std::string names;
-  for (const LossFacts& facts : kLossFacts) {
-    if (name == facts.name) return static_cast<Loss>(&facts - kLossFacts);
-    names += (names.empty() ? "" : ", ") + std::string(facts.name);
-  }
-  refuse(function, "`loss`", "be the name of a loss", "'" + name + "'", "one of " + names);
-}
-
 namespace {
-
-TaskRule rule_named(const char* function, const std::string& name) {
-  for (const TaskRuleFacts& facts : kTaskRuleFacts)
-    if (name == facts.name) return static_cast<TaskRule>(&facts - kTaskRuleFacts);
-  refuse(function, "`rule`", "be the name of a rule", "'" + name + "'",
-         task_rule_names(kHostTaskRules));
-}
 
 // The name of a rule, and its parameters: numbers, or an entry for each of theta.
 TaskRuleArguments rule_of(Arrays& arrays, const py::tuple& given, Type type, std::int64_t n) {

@@ -6,8 +6,6 @@
 
 namespace aruba_fast::python {
 
-Loss loss_named(const char* function, const std::string& name);
-
 // What the package's own code hands over comes as tuples, in the order of these names.
 //   table    x, y, starts, stops, row_weights or None: starts and stops live where x does, and
 //            whether they lie in the table is not looked at here; x is of rows, or the values of

@@ -65,3 +65,9 @@ def test_nobody_gets_cuda_without_asking(tmp_path):
     status, said = configure(tmp_path, "ARUBA_CUDA=ON", CUDACXX=str(nvcc))
     assert status != 0
     assert (tmp_path / "called").exists()
+
+
+def test_a_shared_library_is_not_for_what_it_hides(tmp_path):
+    status, said = configure(tmp_path, "BUILD_SHARED_LIBS=ON", "ARUBA_TESTS=ON")
+    assert status != 0
+    assert "BUILD_SHARED_LIBS must be OFF with ARUBA_PYTHON, ARUBA_TESTS" in said

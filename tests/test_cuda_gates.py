@@ -217,6 +217,26 @@ def test_a_missing_architecture_or_ptx_is_caught(compile_cuda, table):
     assert "there is no PTX" in said
 
 
+def test_the_yardsticks_move_16_bytes_an_access_all_on_the_way_at_once(compile_cuda):
+    sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]
+    from gpu_yardstick import ARRAYS, SOURCE
+    from machine_code import read
+
+    for items in (4, 8):
+        flags = (f"-DITEMS={items}", "-DSTREAMING=0", "--fmad=false")
+        kernels = read([compile_cuda(SOURCE, *flags)]).sass[ARCHITECTURE]
+        for kind, n_arrays in ARRAYS.items():
+            counts = kernels[kind].sass
+            wide = {
+                what: sum(
+                    n for name, n in counts.items() if name.startswith(what) and "128" in name
+                )
+                for what in ("LDG", "STG")
+            }
+            assert wide == {"LDG": items * (n_arrays - 1), "STG": items}
+            assert kernels[kind].local == 0
+
+
 def test_an_object_without_kernels_is_caught(compile_cuda, table):
     code, said = gate(compile_cuda("int host() { return 0; }"), table)
     assert code == 1

@@ -1,4 +1,4 @@
-"""`aruba_fast.jax` against NumPy's learner, within 2 ulp, and against the equations in float64."""
+"""`aruba_fast.jax` against NumPy's learner and against the equations in float64."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from jax_models import (
 )
 
 import aruba_fast as af
+from aruba_fast.jax._native import IS_BUILT
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_isotropic_rates_equal_numpy(isotropic, rng):
 
 @pytest.mark.usefixtures("x64")
 def test_float64_equals_numpy_and_follows_the_equations(rng):
-    """Accumulators of real float64: 2 ulp of them, and the reference's formulas to 1e-12."""
+    """Accumulators of real float64: their bits, and the reference's formulas to 1e-12."""
     hyper = {"learning_rate": 0.1, "zeta": 2.0, "p": 0.4}
     phi = parameters("mlp", rng, np.float64)
     state = smoothed_state(phi, **hyper)
@@ -94,7 +95,7 @@ def test_float64_equals_numpy_and_follows_the_equations(rng):
         state = aj.apply(state, aj.statistics(state.phi, *stacked), 0.5)
         twin.update(None, 0.5)
         oracle.update(*(np.stack([run[k] for run in runs]) for k in (2, 3)), meta_step=0.5)
-        assert_learned(state, twin.learners)
+        assert_learned(state, twin.learners, 0.0 if IS_BUILT else 2.0)
     got = {"phi": flat(state.phi), "b": flat(state.b), "g": flat(state.g), "eta": rates_of(state)}
     expected = {"phi": oracle.phi, "b": oracle.b, "g": oracle.g, "eta": oracle.learning_rate}
     for key, value in got.items():
@@ -113,7 +114,7 @@ def test_float32_parameters_have_float64_masters(rng):
     assert state.phi.dtype == np.float32
     np.testing.assert_array_equal(state.phi, learner.phi)
     np.testing.assert_array_equal(state.learning_rate, learner.learning_rate)
-    assert ulps(np.asarray(state.b), learner.b) <= 2
+    assert ulps(np.asarray(state.b), learner.b) <= (0 if IS_BUILT else 2)
 
 
 # ---- across tasks -------------------------------------------------------------------------------

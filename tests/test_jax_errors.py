@@ -120,6 +120,26 @@ CALLS = [
         "apply: `state` must be aruba_fast.jax.MetaState: got dict, expected what",
     ),
     (
+        lambda: aj.update(PHI, HATS, HATS),
+        TypeError,
+        "update: `state` must be aruba_fast.jax.MetaState: got dict, expected what",
+    ),
+    (
+        lambda: aj.update(STATE, HATS, PHI),
+        ValueError,
+        "update: `grad_sq` must have the right shape: got",
+    ),
+    (
+        lambda: aj.update(STATE, HATS, HATS, np.array([-1.0, 1.0, 1.0])[: len(HATS["b"])]),
+        ValueError,
+        "update: `weights` must",
+    ),
+    (
+        lambda: aj.update(STATE, HATS, HATS, meta_step=-0.5),
+        ValueError,
+        "update: `meta_step` must not be negative: got -0.5",
+    ),
+    (
         lambda: aj.apply(STATE, PHI),
         TypeError,
         "apply: `statistics` must be aruba_fast.jax.TaskStatistics: got dict, expected what",

@@ -12,6 +12,7 @@ from optional import need
 
 import aruba_fast as af
 from aruba_fast.jax import task
+from aruba_fast.jax._native import IS_BUILT
 
 
 def tasks_of_gradients(rng, n=1000, n_tasks=3, n_steps=6):
@@ -22,7 +23,7 @@ def tasks_of_gradients(rng, n=1000, n_tasks=3, n_steps=6):
 
 
 def test_a_task_is_the_same_under_jit_vmap_and_scan(rng):
-    """2 ulp of the native kernel's; the three ways have the same bits."""
+    """And the native kernel's, of which the parameters and their rest are the sum."""
     phi, rate, grads = tasks_of_gradients(rng)
     inner = aj.ogd(jnp.asarray(rate))
     run = scanned(inner)
@@ -36,9 +37,8 @@ def test_a_task_is_the_same_under_jit_vmap_and_scan(rng):
             at += updates
         np.testing.assert_array_equal(at, theta[k])
         np.testing.assert_array_equal(own.grad_sq, state.grad_sq[k])
-        largest = [np.abs(phi) + np.abs(rate * gradients).sum(0)]
-        assert ulps(theta[k], expected, largest) <= 2
-        assert ulps(state.grad_sq[k], squares) <= 2
+        np.testing.assert_array_equal(theta[k] + state.rest[k], expected)
+        np.testing.assert_array_equal(state.grad_sq[k], squares)
 
 
 def test_a_long_task_does_not_drift_from_the_kernel(rng):
@@ -87,9 +87,11 @@ def test_a_rule_is_its_kernel(kernel, more, rng):
         now = more | {"t": t} if "t" in kernel.numbers else more
         kernel.call(arrays | {"grad": grad}, **now)
         path += np.abs(arrays["theta"] - before)
-    assert ulps(theta, arrays["theta"], [path]) <= 2
+    # Adam alone is not the kernel but JAX's operations.
+    limit = 2 if kernel.jax == "adam" or not IS_BUILT else 0
+    assert ulps(theta + state.rest, arrays["theta"], [path]) <= limit
     for name in kernel.written[1:]:
-        assert ulps(getattr(state, name), arrays[name]) <= 2
+        assert ulps(getattr(state, name), arrays[name]) <= limit
     if "grad_sq" in state._fields:
         np.testing.assert_allclose(state.grad_sq, (grads[0] ** 2).sum(0), rtol=1e-6)
     if "weight" in state._fields:

@@ -109,6 +109,46 @@ CALLS = [
         "ogd: `learning_rate` must have the shape of `updates`, or none: got (3,)",
     ),
     (
+        lambda: aj.step(PHI, OTHER, 0.1, grad_sq=PHI),
+        ValueError,
+        "step: `grad` must be a tree as `grad_sq`: got PyTreeDef({'a': *}), expected",
+    ),
+    (
+        lambda: aj.step(PHI, PHI, 0.1, grad_sq=changed(PHI, b=jnp.ones(3))),
+        ValueError,
+        "step: `grad` must have the right shape: got (2,), expected (3,)",
+    ),
+    (
+        lambda: aj.step(PHI, PHI, changed(PHI, b=jnp.ones(3)), grad_sq=PHI),
+        ValueError,
+        "step: `learning_rate` must have the shape of `theta`, or none: got (3,)",
+    ),
+    (
+        lambda: aj.step(changed(PHI, b=jnp.ones(2, jnp.float16)), PHI, 0.1, grad_sq=PHI),
+        TypeError,
+        "step: `theta` must be of full precision, as the parameters: got float16, expected float32",
+    ),
+    (
+        lambda: aj.step(PHI, PHI, 0.1, grad_sq=changed(PHI, b=jnp.ones(2, int))),
+        TypeError,
+        "step: `grad_sq` must be of full precision, as the parameters: got int32",
+    ),
+    (
+        lambda: aj.step(PHI, PHI, -0.1, grad_sq=PHI),
+        ValueError,
+        "step: `learning_rate` must not be negative: got -0.1",
+    ),
+    (
+        lambda: aj.aruba_step(PHI, PHI, 1.0, OTHER, coef=1.0),
+        ValueError,
+        "aruba_step: `g` must be a tree as `theta`: got PyTreeDef({'a': *}), expected",
+    ),
+    (
+        lambda: aj.aruba_step(PHI, PHI, 1.0, PHI, coef=-1.0),
+        ValueError,
+        "aruba_step: `coef` must not be negative: got -1.0",
+    ),
+    (
         lambda: aj.aruba_plus_plus(PHI, OTHER, 0.1).init(PHI),
         ValueError,
         "aruba_plus_plus: `g` must be a tree as `params`: got",

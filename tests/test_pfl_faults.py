@@ -190,7 +190,6 @@ def test_privacy_does_not_ask_for_the_first_rate(rng):
     [
         (lambda: ap.People(np.zeros(3)), TypeError, "People: `tasks` must be Tasks"),
         (lambda: ap.People(people(), seed=-1), ValueError, "People: `seed`"),
-        (lambda: ap.People(weighed()), TypeError, "without weights: got weights of rows"),
         (lambda: ap.People(people()).cohort(25), ValueError, "got 25, expected <= 24"),
         (lambda: ap.People(people()).cohort(1.5), TypeError, "People: `cohort_size`"),
         (lambda: model_of(loss="cubic"), ValueError, "LinearModel: `loss`"),
@@ -198,6 +197,7 @@ def test_privacy_does_not_ask_for_the_first_rate(rng):
         (lambda: model_of(batch_size=0), ValueError, "LinearModel: `batch_size`"),
         (lambda: ap.LinearModel(3, "squared"), TypeError, "`learner` must be a MetaLearner"),
         (lambda: model_of().answer([Dataset((np.ones((2, D)),))]), TypeError, r"must be \(x, y\)"),
+        (lambda: model_of().answer(mismatched()), ValueError, r"`y` must fit in shape"),
         (lambda: run(None, 3), TypeError, "ArubaAlgorithm: `model` must be one of aruba_fast.pfl"),
     ],
 )
@@ -206,9 +206,10 @@ def test_bad_input_says_so(make, error, message):
         make()
 
 
+def mismatched():
+    """Users who have as many labels as rows only together."""
+    return [Dataset((np.ones((n, D)), np.ones(5 - n))) for n in (2, 3)]
+
+
 def people():
     return people_of(np.random.default_rng(0))
-
-
-def weighed():
-    return af.Tasks(np.ones((2, 3, D)), np.ones((2, 3)), row_weights=np.ones((2, 3)))

@@ -12,7 +12,7 @@ from documentation import ROOT
 from optional import need
 
 need("dp_accounting")
-from aruba_fast.datasets import load_mnist_writers  # noqa: E402
+from aruba_fast.datasets import Shakespeare, load_mnist_writers  # noqa: E402
 from aruba_fast_reproductions import private  # noqa: E402
 
 
@@ -56,10 +56,33 @@ def test_the_experiment_learns_and_noise_costs(monkeypatch):
     }.items():
         monkeypatch.setattr(private, name, value)
     writers = load_mnist_writers(real_data.FOLDER / "mnist_writers14.npz")
-    rows = list(private.measured(writers, 0))
+    rows = list(private.measured(private.of_writers(writers, 0), 0))
     free, noisy = ({row["arm"]: row for row in rows if row["epsilon"] == e} for e in (None, 0.1))
     for arm in ("ARUBA", "FedAvg"):
         assert free[arm]["before"] > 70
         assert noisy[arm]["before"] < free[arm]["before"] - 20
     assert free["ARUBA"]["learned"] > free["ARUBA"]["before"] + 1
     assert free["ARUBA"]["n_refused"] == 0
+
+
+def test_of_a_role_the_next_character_is_told_from_the_last_three():
+    lines = ["Ab c!\n" * 40, "zz.\n" * 30, "x\n", *["Hark, who goes?\n" * 9] * 9]
+    text = np.frombuffer("".join(lines).encode(), np.uint8)
+    offsets = np.cumsum([0, *map(len, lines)])
+    plays = Shakespeare(text, offsets, tuple(f"role {i}" for i in range(len(lines))))
+    people = private.of_roles(plays, 0, n_shots=20, n_most=60)
+    assert people.n_parameters == 28 * 84
+    assert people.support.sizes.tolist() == [20] * len(people.query)
+    tasks = {len(task.y): task for task in people.train}
+    assert max(tasks) == 58
+    signs = "abcdefghijklmnopqrstuvwxyz_?"
+    for task in people.train:
+        read = ["".join(signs[k] for k in np.flatnonzero(row) % 28) for row in task.x]
+        spoken = read[0] + "".join(signs[int(k)] for k in task.y)
+        assert [spoken[i : i + 3] for i in range(len(read))] == read
+        assert any(
+            "".join(
+                c.lower() if c.isalpha() else "_" if c in " \n" else "?" for c in line
+            ).startswith(spoken)
+            for line in lines
+        )

@@ -33,9 +33,9 @@ def section(name):
     return page.split(f"\n## {TITLES[name]}\n")[1].split("\n## ")[0]
 
 
-def measured(name):
+def measured(name, suffix=""):
     """The numbers; that they are read shows that their differences follow from their runs."""
-    return Result.read(STUDIES[name], ROOT / "docs" / "results" / f"{name}.json")
+    return Result.read(STUDIES[name], ROOT / "docs" / "results" / f"{name}{suffix}.json")
 
 
 @pytest.mark.parametrize(("name", "kind"), TABLES)
@@ -57,3 +57,16 @@ def test_the_differences_are_what_was_measured(name):
     assert len(quoted) >= 4
     for claim, text in quoted:
         assert text == claims[claim].signed
+
+
+def test_what_flower_learned_is_what_was_measured():
+    here, there = measured("shakespeare"), measured("shakespeare", "-flower")
+    own = {key: value for key, value in there.of("aruba")[0]["about"].items() if key != "nodes"}
+    assert own == here.of("aruba")[0]["about"], "of the same settings and the same plays"
+    for kind in ("unseen", "seen"):
+        for way, named in (("before", "before"), ("aruba++", "ARUBA++")):
+            values = [result.values("aruba", kind, way) for result in (here, there)]
+            gains = [values[1][seed] - one for seed, one in values[0].items()]
+            cells = [str(result.estimate("aruba", kind, way)) for result in (here, there)]
+            cells.append(here._estimate(gains).signed)
+            assert f"| {named}, {kind} | {' | '.join(cells)} |" in section("shakespeare")

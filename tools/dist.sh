@@ -15,6 +15,10 @@ if .venv/bin/python -m zipfile -l "$wheel" | grep "aruba_fast/_cuda"; then
   echo "$wheel has CUDA in it"
   exit 1
 fi
+if .venv/bin/python -m zipfile -l "$wheel" | grep -E '\.(h|a|cmake|pc) |libaruba_fast'; then
+  echo "$wheel has the C++ package in it"
+  exit 1
+fi
 .venv/bin/python -m venv build/bare
 build/bare/bin/python -m pip install -q "$wheel"
 cd build

@@ -18,6 +18,7 @@ __all__: list[str] = [
     "aruba_step",
     "best_in_hindsight",
     "check_labels",
+    "entries",
     "get_num_threads",
     "info",
     "join_process",
@@ -338,3 +339,5 @@ def tensor_table(
     """
     Where tensors of these sizes begin, and their pieces, [2, n_tensors + 1].
     """
+
+entries: typing.Any

@@ -201,6 +201,21 @@ def joined_weights(parts: Iterable[tuple[Float64Array | None, int]]) -> Float64A
     return np.concatenate([np.ones(n) if weights is None else weights for weights, n in parts])
 
 
+def stacked(
+    parts: Iterable[tuple[Any, NDArray[Any], Float64Array | None]],
+) -> tuple[Any, NDArray[Any], Float64Array | None]:
+    """Features, labels and weights of rows below each other; CSR where any features are."""
+    x, y, weights = zip(*parts, strict=True)
+    if any(map(is_sparse, x)):
+        from scipy.sparse import vstack
+
+        joined = vstack(x, format="csr")
+    else:
+        joined = np.concatenate(x)
+    every = joined_weights(zip(weights, map(len, y), strict=True))
+    return joined, np.concatenate(y), every
+
+
 def table_for_native(rows: Block, starts: Any, stops: Any) -> tuple[Any, ...]:
     """Rows and where tasks are in them, as native code takes them."""
     table = (rows.x, rows.y, starts, stops, rows.row_weights)

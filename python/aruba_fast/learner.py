@@ -270,3 +270,12 @@ class MetaLearner(Ruled):
         if n_skipped or run.loss is not None or len(run) == 1:
             shortens = self._hyper.average_task
             _divergence.look(name, self, len(run), n_skipped, run.loss, shortens=shortens)
+
+
+def check_learner(function: str, learner: object, remedy: str = "af.MetaLearner(phi)") -> None:
+    """Refuses what is no learner."""
+    if not isinstance(learner, MetaLearner):
+        raise TypeError(
+            f"{function}: `learner` must be a MetaLearner: got {_check.shown(learner)}, "
+            f"expected {remedy}"
+        )

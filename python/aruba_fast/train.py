@@ -11,13 +11,16 @@ from ._chunks import Chunks
 from ._history import History, Record
 from ._ruled import TRAINING_RULES
 from ._sparse import require_dense
-from .learner import MetaLearner, MetaStep
+from .learner import MetaLearner, MetaStep, check_learner
 from .proximal import no_steps
 from .run import check_loss, check_on_host, check_type
 from .tasks import Tasks
 
 # Of the visits done and of all, which is None where nobody knows it.
 Report: TypeAlias = Callable[[int, Any], object]
+_OWN_WEIGHTS = (
+    "; weights of your own go with the loop over tasks.rounds, to learner.update(run, weights=...)"
+)
 
 
 def meta_train(
@@ -130,11 +133,7 @@ def meta_train(
             require_dense(function, chunk, "`rule` must take steps", "'proximal'", "'descent'")
 
     chunks = Chunks(name, tasks)
-    if not isinstance(learner, MetaLearner):
-        raise TypeError(
-            f"{name}: `learner` must be a MetaLearner: got {_check.shown(learner)}, "
-            "expected af.MetaLearner(phi)"
-        )
+    check_learner(name, learner)
     phi = learner._arrays["phi"]
     proximal = _check.one_of(name, "rule", rule, TRAINING_RULES) == "proximal"
     chunks.require(check)
@@ -153,11 +152,7 @@ def meta_train(
     ball = None if radius is None else _check.positive(name, "radius", radius)
     if proximal:
         no_steps(name, {"batch_size": n_batch, "n_epochs": epochs, "radius": ball})
-    if weights is not None and not (isinstance(weights, str) and weights == "rows"):
-        raise (ValueError if isinstance(weights, str) else TypeError)(
-            f"{name}: `weights` must be None or 'rows': got {_check.shown(weights)}; weights of "
-            "your own go with the loop over tasks.rounds, to learner.update(run, weights=...)"
-        )
+    _check.by_rows(name, weights, _OWN_WEIGHTS)
     anneals = meta_step is None and learner._hyper.average_task
     chunks.tell(n_tasks, needed=anneals)
     record = Record(keeps=_check.boolean(name, "history", history))

@@ -1,29 +1,37 @@
-"""Accuracy against epsilon on MNIST by writer: what differential privacy of people costs.
+"""Accuracy against epsilon: what differential privacy of people costs.
 
-python -m aruba_fast_reproductions.private --json docs/results/private.json
+python -m aruba_fast_reproductions.private writers --json docs/results/private.json
+python -m aruba_fast_reproductions.private shakespeare --json docs/results/private-text.json
 python -m aruba_fast_reproductions.private --show docs/results/private.json
 """
 
 import argparse
 import json
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 import aruba_fast as af
 from aruba_fast._check import Float64Array, FloatArray, Int64Array
-from aruba_fast.datasets import Writers, load_mnist_writers
+from aruba_fast.datasets import (
+    SYMBOLS,
+    Shakespeare,
+    Writers,
+    encode,
+    load_mnist_writers,
+    load_shakespeare,
+)
 from aruba_fast.federated import Server
 from aruba_fast.privacy import TaskPrivacy, noise_for
 
-# Rounds of all seen writers; their images in batches of ten, once.
-N_ROUNDS, DELTA, SHOTS, N_EPOCHS, BATCH = 40, 1e-4, 20, 3, 10
+# Rounds of all seen people; their rows in batches of ten, once.
+N_ROUNDS, DELTA, N_EPOCHS, BATCH = 40, 1e-4, 3, 10
 EPSILONS = (np.inf, 10.0, 3.0, 1.0)
-# Guesses of a first rate, and of the distance and the squared gradients of an average writer.
-FIRST, SPREAD = 0.3, (1e-3, 1e-2)
 RATES, CLIPS = (0.1, 0.3, 1.0, 3.0, 10.0), (0.4, 0.8, 1.6, 3.2, 6.4)
 TEST_RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 ARMS: dict[str, dict[str, Any]] = {
@@ -33,51 +41,93 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 # At one epsilon: what other guesses would have cost.
 GUESSES: dict[str, dict[str, Any]] = {
-    "first rate / 10": {"first": FIRST / 10},
-    "first rate x 10": {"first": FIRST * 10},
-    "spread / 10": {"spread": (SPREAD[0] / 10, SPREAD[1] / 10)},
-    "spread x 10": {"spread": (SPREAD[0] * 10, SPREAD[1] * 10)},
+    "first rate / 10": {"times_first": 0.1},
+    "first rate x 10": {"times_first": 10.0},
+    "spread / 10": {"times_spread": 0.1},
+    "spread x 10": {"times_spread": 10.0},
 }
 
 
+@dataclass(frozen=True)
 class People:
-    """The writers of one seed, for a linear softmax of 14 x 14 pixels, 1960 weights.
+    """The people of one seed, for a linear softmax.
 
-    Args:
-        writers: The data.
-        seed: Of the split into those who are trained on and those who are tested.
+    Attributes:
+        train: Those who are trained on.
+        support: The rows that the others adapt on.
+        query: Their other rows.
+        n_classes: What a row may be.
+        first: A guess of the first rate.
+        spread: A guess of the distance and the squared gradients of an average person, for each
+            weight.
     """
 
-    def __init__(self, writers: Writers, seed: int) -> None:
-        seen, others = writers.split_writers(0.8, seed=seed)
-        tasks = writers.tasks()
-        self.train = tasks[seen]
-        unseen = tasks[others[writers.sizes[others] > SHOTS]]
-        self._support, query = unseen.shots(SHOTS)
-        self._x, self._y = query.x, query.y
-        self._of_row: Int64Array = np.repeat(np.arange(len(query)), query.sizes)
-        self.n_parameters = 10 * tasks.n_features
+    train: af.Tasks
+    support: af.Tasks
+    query: af.Tasks
+    n_classes: int
+    first: float
+    spread: tuple[float, float]
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of the softmax."""
+        return self.n_classes * self.train.n_features
 
     def accuracy(self, theta: FloatArray) -> float:
-        """Percent of the unseen writers' other images that are read rightly."""
-        theta = theta.reshape(-1, 10, self._x.shape[1])
-        scores = (
-            self._x @ theta[0].T
-            if len(theta) == 1
-            else np.einsum("rf,rcf->rc", self._x, theta[self._of_row])
-        )
-        return float(100.0 * (scores.argmax(axis=1) == self._y).mean())
+        """Percent of the unseen people's other rows that are told rightly."""
+        x, query = self.query.x, self.query
+        theta = theta.reshape(-1, self.n_classes, query.n_features)
+        own = np.repeat(np.arange(len(query)), query.sizes) if len(theta) > 1 else None
+        scores = x @ theta[0].T if own is None else np.einsum("rf,rcf->rc", x, theta[own])
+        return float(100.0 * (scores.argmax(axis=1) == query.y).mean())
 
     def adapted(self, phi: FloatArray, rule: Any) -> float:
-        """The same after each has taken some epochs over a few images."""
+        """The same after each has taken some epochs over a few rows."""
         run = af.run_tasks(
-            self._support, phi, rule, loss="softmax", batch_size=BATCH, n_epochs=N_EPOCHS
+            self.support, phi, rule, loss="softmax", batch_size=BATCH, n_epochs=N_EPOCHS
         )
         return self.accuracy(run.theta_hat)
 
     def run(self, phi: FloatArray, rule: Any) -> af.TaskRun:
         """A round of everybody."""
         return af.run_tasks(self.train, phi, rule, loss="softmax", batch_size=BATCH)
+
+
+def of_writers(writers: Writers, seed: int, n_shots: int = 20) -> People:
+    """Digits of 14 x 14 pixels: 1960 weights."""
+    seen, others = writers.split_writers(0.8, seed=seed)
+    tasks = writers.tasks()
+    support, query = tasks[others[writers.sizes[others] > n_shots]].shots(n_shots)
+    return People(tasks[seen], support, query, 10, first=0.3, spread=(1e-3, 1e-2))
+
+
+def of_roles(plays: Shakespeare, seed: int, n_shots: int = 200, n_most: int = 400) -> People:
+    """The next character from the last three: letters, gaps and other signs, 2352 weights.
+
+    Of each role the first few hundred characters; those who say less than the shots and as many
+    more are left out.
+    """
+    # Symbols as letters without their case, a gap for spaces and line ends, and what else there is.
+    small = [symbol.lower() for symbol in SYMBOLS]
+    kinds = np.array(
+        [ord(c) - 97 if c.isalpha() else 26 if c in (" ", "\n") else 27 for c in small]
+    )
+
+    def tasks(roles: Int64Array, least: int) -> af.Tasks:
+        texts = [
+            kinds[encode(plays.text[plays.offsets[r] : plays.offsets[r] + n_most + 1])]
+            for r in roles
+            if plays.offsets[r + 1] - plays.offsets[r] > least
+        ]
+        windows = np.concatenate([sliding_window_view(t, 4) for t in texts])
+        x = np.eye(28, dtype=np.float32)[windows[:, :3]].reshape(len(windows), -1)
+        offsets = np.cumsum([0, *(len(t) - 3 for t in texts)])
+        return af.Tasks(x, windows[:, 3].astype(np.float32), offsets)
+
+    seen, others = plays.split_roles(0.8, seed=seed)
+    support, query = tasks(others, 2 * n_shots).shots(n_shots)
+    return People(tasks(seen, 4), support, query, 28, first=1.0, spread=(1e-2, 1e-1))
 
 
 def fedavg(people: People, rate: float, clip: float, noise: float, seed: int) -> FloatArray:
@@ -100,17 +150,19 @@ def aruba(
     seed: int,
     *,
     isotropic: bool = False,
-    first: float = FIRST,
-    spread: tuple[float, float] = SPREAD,
+    times_first: float = 1.0,
+    times_spread: float = 1.0,
     **clips: float,
 ) -> tuple[af.MetaLearner, int]:
     """ARUBA on a private server, and how many rounds it refused."""
     phi, n_refused = np.zeros(people.n_parameters, np.float32), 0
-    guess: Float64Array = np.repeat(np.array(spread)[:, None], len(phi), axis=1)
+    guess: Float64Array = np.repeat(
+        times_spread * np.array(people.spread)[:, None], len(phi), axis=1
+    )
     # Without privacy: the same clips, and noise that is nothing.
     privacy = TaskPrivacy(guess, noise or 1e-9, len(people.train), seed=seed)
     server = Server(
-        af.MetaLearner(phi, learning_rate=first, isotropic=isotropic),
+        af.MetaLearner(phi, learning_rate=times_first * people.first, isotropic=isotropic),
         meta_step=1.0,
         privacy=replace(privacy, **clips),  # type: ignore[arg-type]
     )
@@ -121,9 +173,8 @@ def aruba(
     return server.learner, n_refused
 
 
-def measured(writers: Writers, seed: int) -> Iterable[dict[str, Any]]:
+def measured(people: People, seed: int) -> Iterable[dict[str, Any]]:
     """Yields a row for every training of a seed."""
-    people = People(writers, seed)
     for epsilon in EPSILONS:
         private = np.isfinite(epsilon)
         noise = noise_for(epsilon, N_ROUNDS, DELTA, accountant="pld") if private else 0.0
@@ -199,18 +250,24 @@ def _mean(values: list[float]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m aruba_fast_reproductions.private")
+    parser.add_argument("data", nargs="?", choices=("writers", "shakespeare"), default="writers")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0, help="the first")
-    parser.add_argument("--data", type=Path, help="MNIST by writer; else in ARUBA_FAST_DATA")
+    parser.add_argument("--path", type=Path, help="of the data; else in ARUBA_FAST_DATA")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--show", type=Path, help="a file of these, to show again")
     given = parser.parse_args()
     if given.show:
         print(table(json.loads(given.show.read_text())))
         return
-    writers, rows = load_mnist_writers(given.data), []
+    people_of: Callable[[int], People]
+    if given.data == "writers":
+        people_of = partial(of_writers, load_mnist_writers(given.path))
+    else:
+        people_of = partial(of_roles, load_shakespeare(given.path))
+    rows: list[dict[str, Any]] = []
     for seed in range(given.seed, given.seed + given.seeds):
-        rows += list(measured(writers, seed))
+        rows += list(measured(people_of(seed), seed))
         if given.json:
             lines = ",\n".join(json.dumps(row) for row in rows)
             given.json.write_text(f"[\n{lines}\n]\n")

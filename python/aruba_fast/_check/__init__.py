@@ -19,6 +19,7 @@ from .arrays import (
 from .numbers import (
     auto,
     boolean,
+    by_rows,
     fraction,
     integer,
     meta_step,
@@ -36,6 +37,7 @@ __all__ = [
     "array",
     "auto",
     "boolean",
+    "by_rows",
     "dimension",
     "finite",
     "float64_array",

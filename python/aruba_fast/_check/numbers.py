@@ -125,6 +125,19 @@ def one_of(function: str, name: str, value: object, known: tuple[str, ...]) -> s
     return value
 
 
+def by_rows(
+    function: str,
+    weights: Any,
+    remedy: str = ", expected 'rows' for their numbers of rows, or None for 1 each",
+) -> str | None:
+    """Returns `weights` of tasks, None or "rows"."""
+    if weights is not None and not (isinstance(weights, str) and weights == "rows"):
+        raise (ValueError if isinstance(weights, str) else TypeError)(
+            f"{function}: `weights` must be None or 'rows': got {shown(weights)}{remedy}"
+        )
+    return weights
+
+
 def boolean(function: str, name: str, value: object) -> bool:
     """Returns `value` as a bool; nothing but a bool is taken for one."""
     if not isinstance(value, (bool, np.bool_)):

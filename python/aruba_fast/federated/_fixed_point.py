@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _check
 from .._arrays import frozen
 from .._check import Float64Array
-from ..learner import MetaLearner
+from ..learner import MetaLearner, check_learner
 from . import _pairs
 from ._reply import Reply
 
@@ -245,11 +245,7 @@ def checked_spread(function: str, value: ArrayLike) -> Float64Array:
 
 def spread_of(function: str, learner: MetaLearner, remedy: str) -> Float64Array:
     """The distances and squared gradients of an average task, [2, n_parameters], all above zero."""
-    if not isinstance(learner, MetaLearner):
-        raise TypeError(
-            f"{function}: `learner` must be a MetaLearner: got {_check.shown(learner)}, expected "
-            "the server's"
-        )
+    check_learner(function, learner, "the server's")
     tasks = learner.n_tasks
     b, g = (np.asarray(values, np.float64) for values in (learner.b, learner.g))
     if not (tasks and b.any() and g.any()):

@@ -10,7 +10,7 @@ from .. import _arrays, _check
 from .._check import Float64Array, FloatArray
 from .._first_rate import first_rate, is_limit
 from .._value import Value
-from ..learner import MetaLearner
+from ..learner import MetaLearner, check_learner
 from ..rules import OGD, ArubaPlusPlus
 from ..run import check_loss, check_on_host, check_tasks, check_type, run_tasks
 from ..statistics import TaskRun, TaskStatistics, checked_weights
@@ -20,7 +20,7 @@ from ._first_rate import FirstRate
 from ._reply import Reply
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ._private import Privacy
 
 _KIND = "Round"
 _REMEDY = "the server's learner, in host memory"
@@ -92,11 +92,7 @@ class Round(Value):
         cls, name: str, learner: MetaLearner, version: int, personal: bool = False
     ) -> "Round":
         """As `of`, for the function that is named where it refuses."""
-        if not isinstance(learner, MetaLearner):
-            raise TypeError(
-                f"{name}: `learner` must be a MetaLearner: got {_check.shown(learner)}, "
-                f"expected {_REMEDY}"
-            )
+        check_learner(name, learner, _REMEDY)
         if learner.device != "cpu":
             raise TypeError(
                 f"{name}: `learner` must live in host memory: got one on {learner.device}, "
@@ -220,7 +216,7 @@ class Round(Value):
         steps: dict[str, Any] = {"batch_size": batch_size, "n_epochs": n_epochs, "radius": radius}
         by_rows = isinstance(weights, str)
         if by_rows:
-            _check.one_of(name, "weights", weights, ("rows",))
+            _check.by_rows(name, weights, ", expected 'rows', None, or one for each task")
         if self.privacy is not None and (by_rows or weights is None):
             return self.privacy._answer(self, tasks, loss, steps)
         run = run_tasks(tasks, self.phi, self.rule, loss=loss, **steps)

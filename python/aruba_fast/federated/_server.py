@@ -17,7 +17,7 @@ from ._report import Report, note
 from ._round import Round
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Ledger, Privacy
+    from ._private import Ledger, Privacy
 
 _KIND = "Server"
 # What rounding a reply to 16 bits, up or down, may add to how far its tasks have spread.
@@ -375,7 +375,7 @@ class Server:
 
 
 def _hidden(privacy: "Privacy", learner: MetaLearner) -> _stored.Hidden:
-    from ..privacy._privacy import Privacy
+    from ._private import Privacy
 
     if not isinstance(privacy, Privacy):
         raise TypeError(

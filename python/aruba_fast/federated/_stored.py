@@ -12,7 +12,7 @@ from .._check import FloatArray
 from ..learner import MetaLearner
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Ledger, Privacy
+    from ._private import Ledger, Privacy
 
 _KIND = "Server"
 
@@ -65,10 +65,10 @@ def read(
 
 def privacy_of(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> "Privacy":
     """Reads a privacy, whose arrays stand among others under "privacy."."""
-    from ..privacy import _privacy
+    from . import _private
 
     own = {name.removeprefix("privacy."): array for name, array in arrays.items()}
-    return _privacy.restored(own, values)
+    return _private.restored(own, values)
 
 
 def _refusing(path: str, read: Callable[[], Any]) -> Any:

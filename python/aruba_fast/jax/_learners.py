@@ -9,9 +9,10 @@ import numpy as np
 from jax import numpy as jnp
 
 from ..learner import MetaLearner
+from ._kernels import tensors
 from ._layout import Layout
 from ._pairs import Pair
-from .state import MetaState, init, kept, no_limit
+from .state import MetaState, init, no_limit
 
 __all__ = ["from_learners", "to_learners"]
 
@@ -74,7 +75,7 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
     }
     hyper, blocks = state.hyper, [n]
     if hyper.average_task:
-        hyper = replace(hyper, tensors=_tensors(sizes, state.isotropic))
+        hyper = replace(hyper, tensors=tensors(sizes, state.isotropic))
     elif state.isotropic == "tensor":
         blocks = sizes
     ends = np.cumsum(blocks)
@@ -147,7 +148,7 @@ def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
     high, low = first._arrays["weight"]
     return replace(
         like,
-        masters={name: kept(_pair(flat[key], wide)) for name, key in names.items()},
+        masters={name: _master(flat[key], wide) for name, key in names.items()},
         rates=jnp.asarray(rates),
         ratios=jnp.asarray(np.where(flat["rho"] >= 0, flat["rho"], -1.0), wide),
         weight=_pair(high, wide, low),
@@ -186,12 +187,6 @@ def _isotropic_of(learners: list[MetaLearner], sizes: list[int]) -> bool | str:
     return learners[0].isotropic
 
 
-def _tensors(sizes: list[int], isotropic: bool | str) -> tuple[int, ...] | None:
-    """The parts that have a prior each, where that is not one for all."""
-    found = tuple(size for size in sizes if size)
-    return None if isotropic is True or len(found) == 1 else found
-
-
 def _rho_or_nan(ratios: Any) -> Any:
     return np.where(ratios < 0, np.nan, ratios)
 
@@ -199,6 +194,12 @@ def _rho_or_nan(ratios: Any) -> Any:
 def _float64(pair: Pair) -> Any:
     high = np.asarray(pair.high, np.float64)
     return high if pair.low is None else high + np.asarray(pair.low, np.float64)
+
+
+def _master(values: Any, wide: Any) -> Pair:
+    """Returns what a state holds of float64 numbers, which within its pairs are float64's."""
+    pair = _pair(values, wide)
+    return Pair(pair.high, None) if wide == np.float64 else pair
 
 
 def _pair(values: Any, wide: Any, low: Any = 0.0) -> Pair:

@@ -14,6 +14,8 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from ._devices import everywhere
+
 # Digits that the lower factor of a split keeps at most, one less than half of the mantissa.
 _BITS: dict[Any, Any] = {
     np.dtype(np.float32): (np.uint32, 12),
@@ -161,6 +163,7 @@ def total(pairs: Pair) -> Pair:
 
     zero = single(jnp.zeros((n_columns, *pairs.high.shape[1:]), pairs.high.dtype))
     rows_of = Pair(rows(pairs.high), rows(pairs.low))
+    zero = everywhere(zero, like=rows_of)
     row, _ = lax.scan(lambda sums, row: (add(sums, row), None), zero, rows_of)
     return total(row) if n_columns > 1 else Pair(row.high[0], row.low[0])
 

@@ -7,6 +7,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from ._devices import everywhere
 from ._pairs import (
     Pair,
     add,
@@ -39,7 +40,8 @@ def smoothing(n_tasks: Any, n_new: Any, p: float, dtype: Any) -> Pair:
         return add(sums, where(place < n_new, settled(term), zero))
 
     n_blocks = (n_new + (_LANES - 1)) // _LANES
-    return settled(total(lax.fori_loop(jnp.zeros_like(n_blocks), n_blocks, block, zero)))
+    start = everywhere((jnp.zeros_like(n_blocks), zero), like=(n_tasks, n_blocks))
+    return settled(total(lax.fori_loop(start[0], n_blocks, block, start[1])))
 
 
 def discount(decay: float, n_new: Any, dtype: Any) -> Pair:
@@ -51,7 +53,7 @@ def discount(decay: float, n_new: Any, dtype: Any) -> Pair:
         result = where(left % 2 == 1, settled(multiply(result, base)), result)
         return left // 2, settled(multiply(base, base)), result
 
-    start = (n_new, base, single(jnp.ones((), dtype)))
+    start = everywhere((n_new, base, single(jnp.ones((), dtype))))
     result: Pair = lax.while_loop(lambda state: state[0] > 0, halve, start)[2]
     return result
 

@@ -1,13 +1,16 @@
 """What the steps within a task share: checks of their trees, and a move rounded as the kernel's."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
+from jax import lax
 from jax import numpy as jnp
 
 from .. import _check
-from . import _trees
+from . import _kernels, _trees
+from ._native import by_platform
 from ._pairs import fma
 
 
@@ -38,39 +41,90 @@ def zeros(leaves: list[Any], n: int) -> list[list[Any]]:
     return [[jnp.zeros_like(leaf) for leaf in leaves] for _ in range(n)]
 
 
+class Names(NamedTuple):
+    """What the arguments of a step are called."""
+
+    grads: str
+    sums: str
+    theta: str
+
+
 def step_leaves(
-    function: str, updates: Any, sums: Any, called: str, params: Any
-) -> tuple[list[Any], list[Any], list[Any]]:
-    """Returns the leaves of a step, the gradients in the type of the sums."""
+    function: str, names: Names, grads: Any, sums: Any, theta: Any
+) -> tuple[list[Any], list[Any], list[Any] | None]:
+    """Returns the leaves of a step."""
     totals = jax.tree.leaves(sums)
-    grads = _trees.leaves_as(function, "updates", updates, f"state.{called}", sums)
-    _trees.shapes(function, "updates", grads, [total.shape for total in totals])
-    wide = []
-    for grad, total in zip(grads, totals, strict=True):
-        if _trees.master_type(function, "updates", grad).itemsize > total.dtype.itemsize:
+    expected = [total.shape for total in totals]
+    slopes = _trees.leaves_as(function, names.grads, grads, names.sums, sums)
+    _trees.shapes(function, names.grads, slopes, expected)
+    for grad, total in zip(slopes, totals, strict=True):
+        if _trees.master_type(function, names.grads, grad).itemsize > total.dtype.itemsize:
             raise TypeError(
-                f"{function}: `updates` must not be of more precision than the parameters: "
+                f"{function}: `{names.grads}` must not be of more precision than the parameters: "
                 f"got {grad.dtype}, expected at most {total.dtype}"
             )
-        wide.append(grad.astype(total.dtype))
-    if params is None:
-        return wide, totals, [None] * len(wide)
-    theta = _trees.leaves_as(function, "params", params, "updates", updates)
-    _trees.shapes(function, "params", theta, [total.shape for total in totals])
-    for leaf, total in zip(theta, totals, strict=True):
+    if theta is None:
+        return slopes, totals, None
+    leaves = _trees.leaves_as(function, names.theta, theta, names.grads, grads)
+    _trees.shapes(function, names.theta, leaves, expected)
+    for leaf, total in zip(leaves, totals, strict=True):
         if leaf.dtype != total.dtype:
             raise TypeError(
-                f"{function}: `params` must be of full precision, lest small steps are lost: got "
-                f"{leaf.dtype}, expected {total.dtype}, cast where the model computes"
+                f"{function}: `{names.theta}` must be of full precision, lest small steps are "
+                f"lost: got {leaf.dtype}, expected {total.dtype}, cast where the model computes"
             )
-    return wide, totals, theta
+    return slopes, totals, leaves
+
+
+# Rates or, with a `coef`, b; grads, sums, theta, rest and coef.
+Pure: TypeAlias = Callable[..., tuple[list[Any], list[Any], list[Any]]]
+
+
+def updates(
+    pure: Pure, first: Any, grads: Any, sums: Any, theta: Any, rest: Any, coef: Any = None
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Returns the updates, the sums and the rests of all leaves, by kernel or by `pure`."""
+    at, off = theta, rest
+    if theta is None:  # as from zero, where the product is the sum
+        at, off = ([jnp.zeros_like(total) for total in sums] for _ in range(2))
+
+    def native(*given: Any) -> Any:
+        rates, slopes, totals, before, rests, share = given
+        return _kernels.stepped(slopes, totals, before, rests, rates, share)
+
+    moved, after, left = by_platform(pure, native)(first, grads, sums, at, off, coef)
+    return moved, after, rest if theta is None else left
 
 
 def moved(rate: Any, grad: Any, theta: Any, rest: Any) -> tuple[Any, Any]:
     """Returns what has to be added to theta, and how far that sum is from where the kernel is."""
-    step = -rate.astype(grad.dtype)
-    if theta is None:
-        return step * grad, rest
-    at = fma(step, grad, theta + rest)
+    at = fma(-rate.astype(theta.dtype), grad.astype(theta.dtype), theta + rest)
     move = at - theta
     return move, at - (theta + move)
+
+
+def pure_ogd(
+    rates: Any, grads: Any, sums: Any, theta: Any, rest: Any, coef: None = None
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """A step of gradient descent in JAX's own operations."""
+    assert coef is None
+    moves = [moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
+    wide = [grad.astype(total.dtype) for grad, total in zip(grads, sums, strict=True)]
+    squares = [fma(grad, grad, total) for grad, total in zip(wide, sums, strict=True)]
+    return [move for move, _ in moves], squares, [left for _, left in moves]
+
+
+def pure_aruba(
+    b: Any, grads: Any, g: Any, theta: Any, rest: Any, coef: Any
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """A step of ARUBA++ in JAX's own operations."""
+    rates, after = [], []
+    for over, own, grad in zip(b, g, grads, strict=True):
+        # Without the barriers XLA makes sqrt(b) * rsqrt(g) of it, and multiplies within the fma:
+        # other last digits than the kernel's.
+        root = lax.optimization_barrier(jnp.sqrt(own))
+        square = lax.optimization_barrier(jnp.square(grad.astype(own.dtype)))
+        rates.append(jnp.sqrt(over.astype(own.dtype)) / root)
+        after.append(fma(coef.astype(own.dtype), square, own))
+    moves = [moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
+    return [move for move, _ in moves], after, [left for _, left in moves]

@@ -6,6 +6,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from ._devices import everywhere
 from ._layout import Layout
 from ._pairs import Pair, add, settled, single, total, where
 
@@ -32,7 +33,7 @@ def sums_of_leaves(layout: Layout, b: Pair, g: Pair) -> Pair:
             inside = lane < n - k * _LANES
             return add(sums, where(inside, parts, zero))
 
-        zero = single(jnp.zeros((_LANES, 2), b.high.dtype))
+        zero = everywhere(single(jnp.zeros((_LANES, 2), b.high.dtype)), like=both)
         n_blocks = (n + (_LANES - 1)) // _LANES
         return None, settled(total(lax.fori_loop(jnp.zeros_like(n), n_blocks, block, zero)))
 

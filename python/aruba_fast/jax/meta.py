@@ -1,6 +1,7 @@
 """`apply`: the meta-update of a round."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,8 +9,9 @@ import numpy as np
 from jax import numpy as jnp
 
 from .. import _check
-from . import _trees
+from . import _kernels, _trees
 from ._average_task import most_spread, recent_mean, restraint, tasks_held, with_prior
+from ._native import by_platform
 from ._pairs import (
     Pair,
     add,
@@ -25,12 +27,13 @@ from ._pairs import (
     two_product,
     where,
 )
+from ._round import flat_round, pure_sums
 from ._schedule import discount, smoothing
 from ._sums import summed
 from .state import MetaState, full, kept, rate_unit
-from .statistics import TaskStatistics
+from .statistics import TaskStatistics, round_of, statistics
 
-__all__ = ["apply"]
+__all__ = ["apply", "update"]
 
 
 def apply(state: MetaState, statistics: TaskStatistics, meta_step: Any = None) -> MetaState:
@@ -75,15 +78,78 @@ def apply(state: MetaState, statistics: TaskStatistics, meta_step: Any = None) -
     _require("apply", state, statistics)
     if callable(meta_step):
         meta_step = meta_step(state.n_tasks + statistics.n_tasks)
-    step = _step("apply", meta_step)
-    if step is not None and not isinstance(step, jax.Array):
-        step = Pair(*map(jax.device_put, constant(step, state.weight.high.dtype)))
-    learned: MetaState = _learned(state, statistics, step)
+    learned: MetaState = _learned(state, statistics, _pair_of("apply", meta_step, state))
+    return learned
+
+
+def update(
+    state: MetaState, theta_hat: Any, grad_sq: Any, weights: Any = None, meta_step: Any = None
+) -> MetaState:
+    """Learns from a round of tasks: `apply(state, statistics(state, theta_hat, grad_sq, weights))`.
+
+    On a CPU in one pass, which holds no sums in memory and takes a fraction of the time; without
+    `jax_enable_x64` the sums then keep the digits that pairs of float32 have no room for.
+
+    Args:
+        state: The state that the tasks ran from.
+        theta_hat: As `statistics`.
+        grad_sq: As `statistics`.
+        weights: As `statistics`.
+        meta_step: As `apply`.
+
+    Returns:
+        The new MetaState, as `apply`.
+
+    Raises:
+        TypeError: As `statistics` and `apply`.
+        ValueError: As `statistics` and `apply`.
+
+    Example:
+        >>> import jax.numpy as jnp, aruba_fast.jax as aj
+        >>> state = aj.init(jnp.zeros(1))
+        >>> aj.update(state, jnp.array([[1.0], [2.0], [6.0]]), jnp.ones((3, 1))).phi
+        Array([3.], dtype=float32)
+
+    Source: Khodak, Balcan, Talwalkar, NeurIPS 2019.
+    """
+    _require_kind("update", "state", state, MetaState, "init")
+    if callable(meta_step):
+        return apply(state, statistics(state, theta_hat, grad_sq, weights), meta_step)
+    tasks = round_of("update", state.layout, theta_hat, grad_sq, weights)
+    learned: MetaState = _updated(state, *tasks, _pair_of("update", meta_step, state))
     return learned
 
 
 @jax.jit
+def _updated(state: MetaState, hats: Any, squares: Any, weight: Any, meta_step: Any) -> MetaState:
+    meta_step = _as_pair(meta_step, state)
+
+    def pure(state: MetaState, round: Any, meta_step: Any) -> MetaState:
+        wide, start = state.weight.high.dtype, full(state.masters["phi"])
+        limits = (state._rate_of_each, state.limit) if state.hyper.average_task else None
+        hat, square, weights = round
+        phi = rounded(start, state.layout.dtype)
+        sums = pure_sums(wide, phi, hat, square, weights, limits)
+        return _pure_learned(state, TaskStatistics(*sums), meta_step)
+
+    learned = pure
+    if _kernels.can_learn(state):
+        learned = by_platform(pure, partial(_kernels.learned, of_tasks=True))
+    result: MetaState = learned(state, flat_round(hats, squares, weight), meta_step)
+    return result
+
+
+@jax.jit
 def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> MetaState:
+    meta_step = _as_pair(meta_step, state)
+    learned = _pure_learned
+    if _kernels.can_learn(state):
+        learned = by_platform(_pure_learned, partial(_kernels.learned, of_tasks=False))
+    result: MetaState = learned(state, statistics, meta_step)
+    return result
+
+
+def _pure_learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> MetaState:
     hyper, wide = state.hyper, state.weight.high.dtype
     weight = add(state.weight, statistics.weight)
     n_tasks = state.n_tasks + statistics.n_tasks
@@ -96,8 +162,6 @@ def _learned(state: MetaState, statistics: TaskStatistics, meta_step: Any) -> Me
             meta_step = recent_mean(of_round, of_all, statistics.n_tasks)
         else:
             meta_step = divide(of_round, settled(of_all))
-    elif not isinstance(meta_step, Pair):
-        meta_step = single(meta_step.astype(wide))
     alpha = where(some, meta_step, zero)
     per_weight = divide(one, of_round)
     added = zero
@@ -157,16 +221,17 @@ def _with_rates(state: MetaState) -> MetaState:
     return replace(state, limit=most_spread(b, g, state._rate_of_each, held, hyper.per_distance))
 
 
+def _require_kind(function: str, name: str, value: Any, kind: type, maker: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{function}: `{name}` must be aruba_fast.jax.{kind.__name__}: got "
+            f"{type(value).__name__}, expected what aruba_fast.jax.{maker} returns"
+        )
+
+
 def _require(function: str, state: Any, statistics: Any) -> None:
-    for name, value, kind, maker in (
-        ("state", state, MetaState, "init"),
-        ("statistics", statistics, TaskStatistics, "statistics"),
-    ):
-        if not isinstance(value, kind):
-            raise TypeError(
-                f"{function}: `{name}` must be aruba_fast.jax.{kind.__name__}: got "
-                f"{type(value).__name__}, expected what aruba_fast.jax.{maker} returns"
-            )
+    _require_kind(function, "state", state, MetaState, "init")
+    _require_kind(function, "statistics", statistics, TaskStatistics, "statistics")
     expected = (sum(state.layout.sizes),)
     _trees.shapes(function, "statistics", [statistics.distance.high], [expected])
     got, wide = statistics.weight.high.dtype, state.weight.high.dtype
@@ -177,10 +242,20 @@ def _require(function: str, state: Any, statistics: Any) -> None:
         )
 
 
-def _step(function: str, meta_step: Any) -> Any:
+def _pair_of(function: str, meta_step: Any, state: MetaState) -> Any:
+    """Returns a checked step as a pair, an array of JAX as it is."""
     if meta_step is None:
         return None
-    return _trees.number(function, "meta_step", meta_step, _check.non_negative)
+    step = _trees.number(function, "meta_step", meta_step, _check.non_negative)
+    if isinstance(step, jax.Array):
+        return step
+    return Pair(*map(jax.device_put, constant(step, state.weight.high.dtype)))
+
+
+def _as_pair(meta_step: Any, state: MetaState) -> Any:
+    if meta_step is None or isinstance(meta_step, Pair):
+        return meta_step
+    return single(meta_step.astype(state.weight.high.dtype))
 
 
 def _limited(pair: Pair, times: float, *, to_zero: bool) -> Pair:

@@ -6,38 +6,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import lax
-from jax import numpy as jnp
 
 from .. import _check
 from .._version import Versioned
-from . import _trees
-from ._average_task import shortening
+from . import _kernels, _trees
 from ._layout import Layout, joined
-from ._pairs import (
-    Pair,
-    add,
-    fused,
-    multiply,
-    negative,
-    settled,
-    single,
-    total,
-    two_product,
-    two_sum,
-    where,
-)
+from ._native import by_platform
+from ._pairs import Pair, add, total
+from ._round import flat_round, pure_sums
 from .state import MetaState, shown, wide_type
 
 __all__ = ["TaskStatistics", "merge", "statistics"]
-
-# What a task may add, as NumPy's learner has it: from a phi that it leaves behind the next ones can
-# still be run. The weights are those whose sums and inverses are numbers.
-_MOST = {np.dtype(np.float64): (2.0**900, 2.0**960), np.dtype(np.float32): (np.inf, np.inf)}
-_WEIGHTS = {np.dtype(np.float64): (1e-150, 1e150), np.dtype(np.float32): (1e-30, 1e30)}
-
-# Elements that the sums over tasks keep in hand: tasks of few parameters are summed side by side.
-_ELEMENTS = 1 << 16
 
 
 @partial(
@@ -169,15 +148,21 @@ def statistics(phi: Any, theta_hat: Any, grad_sq: Any, weights: Any = None) -> T
     layout = Layout.of(name, "phi", phi)
     start = layout.leaves(name, "phi", phi, "phi")
     require_precision(name, "phi", start, layout)
-    lead = leading(theta_hat, layout)
-    hats = layout.leaves(name, "theta_hat", theta_hat, "phi", lead)
-    squares = layout.leaves(name, "grad_sq", grad_sq, "phi", lead)
-    require_precision(name, "theta_hat", hats, layout)
-    require_precision(name, "grad_sq", squares, layout)
-    wide = wide_type(layout.dtype)
-    each = _weights(weights, lead, wide)
-    result: TaskStatistics = _summed(start, hats, squares, each, limits, wide)
+    tasks = round_of(name, layout, theta_hat, grad_sq, weights)
+    result: TaskStatistics = _summed(start, *tasks, limits, wide_type(layout.dtype))
     return result
+
+
+def round_of(
+    function: str, layout: Layout, theta_hat: Any, grad_sq: Any, weights: Any
+) -> tuple[list[Any], list[Any], Any]:
+    """Returns the leaves of what tasks leave behind, and their weights, checked."""
+    lead = leading(theta_hat, layout)
+    hats = layout.leaves(function, "theta_hat", theta_hat, "phi", lead)
+    squares = layout.leaves(function, "grad_sq", grad_sq, "phi", lead)
+    require_precision(function, "theta_hat", hats, layout)
+    require_precision(function, "grad_sq", squares, layout)
+    return hats, squares, _weights(function, weights, lead, wide_type(layout.dtype))
 
 
 def require_precision(function: str, name: str, leaves: list[Any], layout: Layout) -> None:
@@ -196,33 +181,15 @@ def leading(theta_hat: Any, layout: Layout) -> tuple[int, ...]:
     return shape[:1] if len(shape) == len(layout.shapes[0]) + 1 else ()
 
 
-def _weights(weights: Any, lead: tuple[int, ...], wide: Any) -> Any:
+def _weights(function: str, weights: Any, lead: tuple[int, ...], wide: Any) -> Any:
     if weights is None:
         return jax.device_put(np.ones(lead, wide))
     if not isinstance(weights, jax.Array):
-        values = _check.real_array("statistics", "weights", weights)
-        _check.finite("statistics", "weights", values, at_least=0.0)
+        values = _check.real_array(function, "weights", weights)
+        _check.finite(function, "weights", values, at_least=0.0)
         weights = jax.device_put(np.array(values))  # a copy, as in `_trees.array`
-    _trees.shapes("statistics", "weights", [weights], [lead])
+    _trees.shapes(function, "weights", [weights], [lead])
     return weights.astype(wide)
-
-
-def _terms(
-    hat: Any, square: Any, start: Any, weight: Any, by: Any, wide: Any
-) -> tuple[Pair, Pair, Pair]:
-    """What tasks add: 1/2 (theta_hat - phi)^2, the squares, w theta_hat; exact but for 2^-45."""
-    hat, start, weight = hat.astype(wide), start.astype(wide)[None], weight[:, None]
-    moved = settled(two_sum(hat, -start))
-    squares, weighted = single(square.astype(wide)), two_product(weight, hat)
-    if by is not None:
-        shorter, factor = (by < 1)[:, None], single(by[:, None])
-        at = fused(factor, moved, single(start))
-        moved = where(shorter, settled(add(at, negative(single(start)))), moved)
-        less = settled(multiply(settled(multiply(factor, factor)), squares))
-        squares = where(shorter, less, squares)
-        weighted = where(shorter, multiply(single(weight), at), weighted)
-    distance = multiply(moved, Pair(moved.high / 2, moved.low / 2))
-    return settled(distance), squares, settled(weighted)
 
 
 @partial(jax.jit, static_argnames="wide")
@@ -230,46 +197,11 @@ def _summed(
     starts: Any, hats: Any, squares: Any, weight: Any, limits: Any, wide: Any
 ) -> TaskStatistics:
     """The sums over all tasks, those that are not finite left out, those beyond the limit less."""
-    n_lead = weight.ndim
     start = joined(starts)
-    hat, square = (joined(leaves, n_lead) for leaves in (hats, squares))
-    hat, square = (part.reshape(-1, start.size) for part in (hat, square))
-    weight = weight.reshape(-1)
-    n_tasks = len(weight)
-    lanes = max(1, min(n_tasks, _ELEMENTS // start.size))
+    rows = flat_round(hats, squares, weight)
 
-    def rows(values: Any) -> Any:
-        # What fills the last row has no weight that is one, and so is left out.
-        padding = [(0, -n_tasks % lanes)] + [(0, 0)] * (values.ndim - 1)
-        padded = jnp.pad(values, padding, constant_values=-1)
-        return padded.reshape(-1, lanes, *values.shape[1:])
-
-    def body(sums: Any, row: Any) -> tuple[Any, Any]:
-        hat, square, weight = row
-        least, most = _WEIGHTS[wide]
-        finite = (weight == 0) | ((weight >= least) & (weight <= most))
-        by = None
-        if limits is not None:
-            ends = (part.astype(wide) for part in (start[None], hat, square))
-            by, is_number = shortening(*ends, *limits)
-            finite &= is_number
-        terms = _terms(hat, square, start, weight, by, wide)
-        distance, squares = terms[0].high, terms[1].high
-        finite &= (distance <= _MOST[wide][0]).all(1)
-        finite &= ((squares >= 0) & (squares <= _MOST[wide][1])).all(1)
-        for term in terms:
-            finite &= jnp.isfinite(term.high + term.low).all(1)
-        zero = single(jnp.zeros(hat.shape, wide))
-        chosen = [where(finite[:, None], term, zero) for term in terms]
-        return [add(*parts) for parts in zip(sums, chosen, strict=True)], finite
-
-    zero = single(jnp.zeros((lanes, start.size), wide))
-    sums, finite = lax.scan(body, [zero] * 3, [rows(v) for v in (hat, square, weight)])
-    finite = finite.reshape(-1)[:n_tasks]
-    weights = total(single(jnp.where(finite, weight, 0)))
-    n_kept = finite.sum(dtype=jax.dtypes.canonicalize_dtype(int))
-    distance, grad_sq, theta_sum = map(total, sums)
-    return TaskStatistics(distance, grad_sq, theta_sum, weights, n_kept, n_tasks - n_kept)
+    sums = by_platform(partial(pure_sums, wide), partial(_kernels.summed, wide))
+    return TaskStatistics(*sums(start, *rows, limits))
 
 
 def _is_pair(node: Any) -> bool:

@@ -21,6 +21,8 @@ __all__ = [
     "ogd",
 ]
 
+_NAMES = _steps.Names("updates", "state.grad_sq", "params")
+
 
 class GradientTransformation(NamedTuple):
     """What optax calls by this name: a pair of pure functions, which `optax.chain` takes.
@@ -99,7 +101,7 @@ def ogd(learning_rate: Any) -> GradientTransformation:
         return OGDState(*map(structure.unflatten, _steps.zeros(leaves, 2)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, OGDState]:
-        grads, sums, theta = _steps.step_leaves(name, updates, state.grad_sq, "grad_sq", params)
+        grads, sums, theta = _steps.step_leaves(name, _NAMES, updates, state.grad_sq, params)
         rates = _trees.rates_for(name, "learning_rate", learning_rate, "updates", updates)
         rest = jax.tree.leaves(state.rest)
         moved, *after = _ogd(rates, grads, sums, theta, rest)
@@ -153,7 +155,8 @@ def aruba_plus_plus(b: Any, g: Any, coef: Any) -> GradientTransformation:
         return ArubaPlusPlusState(*map(structure.unflatten, _spread(first, leaves)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ArubaPlusPlusState]:
-        grads, own, theta = _steps.step_leaves(name, updates, state.g, "g", params)
+        names = _NAMES._replace(sums="state.g")
+        grads, own, theta = _steps.step_leaves(name, names, updates, state.g, params)
         over = _trees.rates_for(name, "b", b, "updates", updates)
         rest = jax.tree.leaves(state.rest)
         share = _trees.array(name, "coef", coef)
@@ -217,7 +220,7 @@ def adam(learning_rate: Any, beta2: Any = 0.999, eps: Any = 1e-8) -> GradientTra
         return AdamState(*map(structure.unflatten, _steps.zeros(leaves, 4)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdamState]:
-        grads, sums, theta = _steps.step_leaves(name, updates, state.grad_sq, "grad_sq", params)
+        grads, sums, theta = _steps.step_leaves(name, _NAMES, updates, state.grad_sq, params)
         rates = _trees.rates_for(name, "learning_rate", learning_rate, "updates", updates)
         own = [jax.tree.leaves(tree) for tree in (state.mean_sq, state.weight, state.rest)]
         moved, *after = _adam(rates, forget, least, grads, sums, theta, *own)
@@ -239,9 +242,7 @@ def _spread(values: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]
 @jax.jit
 def _ogd(rates: Any, grads: Any, sums: Any, theta: Any, rest: Any) -> tuple[Any, Any, Any]:
     """Returns the updates, the sums of squares and the rests."""
-    moves = [_steps.moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
-    squares = [fma(grad, grad, total) for grad, total in zip(grads, sums, strict=True)]
-    return [move for move, _ in moves], squares, [left for _, left in moves]
+    return _steps.updates(_steps.pure_ogd, rates, grads, sums, theta, rest)
 
 
 @jax.jit
@@ -251,6 +252,7 @@ def _adam(
 ) -> tuple[Any, Any, Any, Any, Any]:  # fmt: skip
     """Returns the updates, the sums of squares, their means, the weights and the rests."""
     lowered, v, w = [], [], []
+    grads = [grad.astype(total.dtype) for grad, total in zip(grads, sums, strict=True)]
     for rate, grad, mean, weight in zip(rates, grads, means, weights, strict=True):
         share = jnp.asarray(forget, grad.dtype)
         w.append(fma(share, 1 - weight, weight))
@@ -265,13 +267,4 @@ def _adam(
 @jax.jit
 def _lowered(b: Any, g: Any, coef: Any, grads: Any, theta: Any, rest: Any) -> tuple[Any, Any, Any]:
     """Returns the updates, the next g and the rests."""
-    rates, after = [], []
-    for over, own, grad in zip(b, g, grads, strict=True):
-        # Without the barriers XLA makes sqrt(b) * rsqrt(g) of it, and multiplies within the fma:
-        # other last digits than the kernel's.
-        root = lax.optimization_barrier(jnp.sqrt(own))
-        square = lax.optimization_barrier(grad * grad)
-        rates.append(jnp.sqrt(over.astype(own.dtype)) / root)
-        after.append(fma(coef.astype(own.dtype), square, own))
-    moves = [_steps.moved(*leaf) for leaf in zip(rates, grads, theta, rest, strict=True)]
-    return [move for move, _ in moves], after, [left for _, left in moves]
+    return _steps.updates(_steps.pure_aruba, b, grads, g, theta, rest, coef)

@@ -17,6 +17,7 @@ from pfl.internal.ops.selector import get_default_framework_module
 from pfl.metrics import Metrics, Weighted
 from pfl.postprocessor.base import Postprocessor
 
+from .. import _check
 from ._algorithm import ArubaAlgorithm
 from ._model import ArubaModel
 from ._people import People
@@ -45,6 +46,9 @@ class ArubaBackend(SimulatedBackend):
         val_data: Users to evaluate with.
         postprocessors: As `SimulatedBackend`.
 
+    Raises:
+        TypeError: An argument is of the wrong type.
+
     Example:
         >>> import numpy as np, aruba_fast as af
         >>> from aruba_fast.pfl import ArubaBackend, People
@@ -60,6 +64,19 @@ class ArubaBackend(SimulatedBackend):
         val_data: FederatedDatasetBase,
         postprocessors: list[Postprocessor] | None = None,
     ) -> None:
+        name = type(self).__name__
+        for argument, data in (("training_data", training_data), ("val_data", val_data)):
+            if not isinstance(data, FederatedDatasetBase):
+                raise TypeError(
+                    f"{name}: `{argument}` must be a federated data set: got "
+                    f"{_check.shown(data)}, expected People(tasks), or one of pfl's"
+                )
+        listed = postprocessors is None or isinstance(postprocessors, (list, tuple))
+        if not listed or not all(isinstance(p, Postprocessor) for p in postprocessors or ()):
+            raise TypeError(
+                f"{name}: `postprocessors` must be a list of pfl's: got "
+                f"{_check.shown(postprocessors)}, expected [pfl.postprocessor.base.Postprocessor]"
+            )
         super().__init__(training_data, val_data, postprocessors)
         seeing = [type(p).__name__ for p in self._postprocessors if _sees_users(p)]
         if seeing:

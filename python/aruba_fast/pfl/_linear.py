@@ -8,30 +8,35 @@ from pfl.data.dataset import AbstractDataset
 
 from .. import _check
 from .._check import Float64Array
+from .._rows import stacked
+from .._sparse import is_sparse
 from ..federated import FirstRate, Reply
 from ..learner import MetaLearner, MetaStep
 from ..run import LOSSES, evaluate, run_tasks
 from ..tasks import Tasks
-from ._model import ArubaModel
+from ._model import ArubaModel, checked_users
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ..federated._private import Privacy
 
 _NAME = "LinearModel"
+_EVALUATE = f"{_NAME}.evaluate_users"
 
 
 class LinearModel(ArubaModel):
     """Linear models of users, whose data are features and labels: what pfl trains.
 
     A user is a task: a data set of pfl's with `raw_data` (x, y), x [n_rows, n_features] of the type
-    of phi, y [n_rows]. Users without rows tell nothing. Those whose numbers are not finite are left
-    out whole, and counted. With `learning_rate="auto"` the first round asks for the first rate, and
-    learns nothing else. Metrics have the name "loss".
+    of phi, y [n_rows]; or (x, y, row_weights), as `Tasks` has them. Users without rows tell
+    nothing. Those whose numbers are not finite are left out whole, and counted. With
+    `learning_rate="auto"` the first round asks for the first rate, and learns nothing else. Metrics
+    have the name "loss", by the weights of rows that have them.
 
     Args:
         learner: What learns, in host memory; the model's own from now on.
         loss: Name of the loss, as in `run_tasks`.
-        weights: "rows" for the numbers of rows, as FedAvg has them; None for 1 each.
+        weights: "rows" for the numbers of rows, as FedAvg has them, or what these weigh; None for
+            1 each.
         batch_size: As `run_tasks`.
         n_epochs: As `run_tasks`.
         meta_step: The step of phi, as `MetaLearner.apply`.
@@ -65,9 +70,7 @@ class LinearModel(ArubaModel):
         privacy: "Privacy | None" = None,
     ) -> None:
         self._loss = _check.one_of(_NAME, "loss", loss, tuple(LOSSES))
-        if weights is not None:
-            _check.one_of(_NAME, "weights", weights, ("rows",))
-        self._weights = weights
+        self._weights = _check.by_rows(_NAME, weights)
         self._options: dict[str, Any] = {
             "batch_size": _check.integer(_NAME, "batch_size", batch_size, 1),
             "n_epochs": _check.integer(_NAME, "n_epochs", n_epochs, 1),
@@ -87,7 +90,12 @@ class LinearModel(ArubaModel):
             TypeError: As `Tasks` and `run_tasks`.
             ValueError: As `Tasks` and `run_tasks`.
         """
-        tasks = users if isinstance(users, Tasks) else _joined(users)
+        name = f"{_NAME}.answer"
+        tasks: Tasks | None
+        if isinstance(users, Tasks):
+            tasks = users
+        else:
+            tasks = _joined(name, checked_users(name, "users", users))
         if tasks is None:
             return None
         return self.round().answer(tasks, loss=self._loss, weights=self._weights, **self._options)
@@ -95,33 +103,53 @@ class LinearModel(ArubaModel):
     def _measured(
         self, users: Sequence[AbstractDataset], support: Sequence[AbstractDataset] | None
     ) -> Mapping[str, Float64Array]:
-        rows = _joined(users)
+        rows = _joined(_EVALUATE, users)
         if rows is None:
             return {"loss": np.zeros(0)}
         sent = self.round(personal=support is not None)
         theta = sent.phi
         if support is not None:
-            own = _joined(support)
+            own = _joined(_EVALUATE, support)
             assert own is not None
             assert sent.personal is not None
             run = run_tasks(own, theta, sent.personal, loss=self._loss, **self._options)
             theta = run.theta_hat
         return {"loss": evaluate(rows, theta, loss=self._loss)}
 
+    def _size(self, user: AbstractDataset) -> float:
+        weights = _rows(_EVALUATE, user.raw_data)[2]
+        return len(user) if weights is None else float(np.sum(weights))
 
-def _joined(users: Sequence[AbstractDataset]) -> Tasks | None:
+
+def _joined(function: str, users: Sequence[AbstractDataset]) -> Tasks | None:
     """The rows of users, one task for each who has any."""
-    pairs = [_rows(user.raw_data) for user in users if len(user)]
-    if not pairs:
+    parts = [_rows(function, user.raw_data) for user in users]
+    parts = [part for part in parts if len(part[1])]
+    if not parts:
         return None
-    x, y = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    return Tasks(x, y, np.cumsum([0, *(len(labels) for _, labels in pairs)]))
-
-
-def _rows(raw: Any) -> tuple[Any, Any]:
-    if not isinstance(raw, (tuple, list)) or len(raw) != 2:
-        raise TypeError(
-            f"{_NAME}: `raw_data` of a user must be (x, y): got {_check.shown(raw)}, expected "
-            "features [n_rows, n_features] and labels [n_rows]"
+    kinds = {(x.dtype, x.shape[1:]) for x, _, _ in parts}
+    if len(kinds) > 1:
+        (one, size), (other, another) = [*kinds][:2]
+        raise ValueError(
+            f"{function}: users must have features of one number and type: got {size} of {one} "
+            f"beside {another} of {other}, expected [n_rows, n_features] of the type of phi"
         )
-    return raw[0], raw[1]
+    x, y, weights = stacked(parts)
+    return Tasks(x, y, np.cumsum([0, *(len(y) for _, y, _ in parts)]), row_weights=weights)
+
+
+def _rows(function: str, raw: Any) -> tuple[Any, Any, Any]:
+    """Features, labels and weights of a user, which fit: beside others nobody would see it."""
+    if not isinstance(raw, (tuple, list)) or len(raw) not in (2, 3):
+        raise TypeError(
+            f"{function}: `raw_data` of a user must be (x, y): got {_check.shown(raw)}, expected "
+            "features [n_rows, n_features] and labels [n_rows], and row_weights [n_rows] if any"
+        )
+    x, y, *weights = raw
+    if not is_sparse(x):
+        x = _check.float_array(function, "x", x, "[n_rows, n_features]")
+    y = _check.real_array(function, "y", y)
+    weights = [_check.real_array(function, "row_weights", each) for each in weights]
+    for name, values in zip(("y", "row_weights"), (y, *weights), strict=False):
+        _check.shape(function, name, values, x.shape[:1])
+    return x, y, weights[0] if weights else None

@@ -13,12 +13,14 @@ from pfl.exception import CheckpointNotFoundError
 from pfl.metrics import Metrics, StringMetricName, Summed, Weighted
 from pfl.model.base import EvaluatableModel
 
+from .. import _check
 from .._check import Float64Array
 from ..federated import FirstRate, Reply, Round, Server, _stored
-from ..learner import MetaLearner, MetaStep
+from ..learner import MetaLearner, MetaStep, check_learner
+from ._statistics import ArubaStatistics, FirstRates
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ..federated._private import Privacy
 
 _FILE = "aruba.safetensors"
 _LOG = getLogger(__name__)
@@ -45,6 +47,10 @@ class ArubaModel(EvaluatableModel, Saveable):
         meta_step: MetaStep = None,
         privacy: "Privacy | None" = None,
     ) -> None:
+        name = type(self).__name__
+        check_learner(name, learner)
+        if not callable(meta_step):
+            _check.meta_step(name, meta_step, lambda: 0)
         self._meta_step = meta_step
         self._server = Server(learner, meta_step=meta_step, max_age=0, privacy=privacy)
         self._personal: Round | None = None
@@ -86,6 +92,10 @@ class ArubaModel(EvaluatableModel, Saveable):
     ) -> Mapping[str, Float64Array]:
         """How well users are served by phi, or after steps on their support."""
 
+    def _size(self, user: AbstractDataset) -> float:
+        """How much a user counts in the mean over rows."""
+        return len(user)
+
     def apply_model_update(self, statistics: Any) -> tuple["ArubaModel", Metrics]:
         """Learns from a round.
 
@@ -94,8 +104,17 @@ class ArubaModel(EvaluatableModel, Saveable):
 
         Returns:
             The model itself, and what came of the round.
+
+        Raises:
+            TypeError: `statistics` are not those of such users. Nothing is changed.
         """
-        for number, told in enumerate(() if statistics is None else statistics.told):
+        if statistics is not None and not isinstance(statistics, (ArubaStatistics, FirstRates)):
+            raise TypeError(
+                f"{type(self).__name__}.apply_model_update: `statistics` must be those of "
+                f"ArubaAlgorithm: got {_check.shown(statistics)}, expected ArubaStatistics or None"
+            )
+        parts: tuple[Reply | FirstRate, ...] = () if statistics is None else statistics.told
+        for number, told in enumerate(parts):
             self._server.receive(told, number)
         report = self._server.close()
         if report.lost:
@@ -138,10 +157,24 @@ class ArubaModel(EvaluatableModel, Saveable):
 
         Returns:
             The metrics, and how many users were left out because a number was not finite.
+
+        Raises:
+            TypeError: `users` or `support` are no data sets of pfl.
+            ValueError: There is not one of `support` for each of `users`.
         """
+        name = f"{type(self).__name__}.evaluate_users"
+        users = checked_users(name, "users", users)
         there = [i for i, user in enumerate(users) if len(user)]
-        own = None if support is None else [support[i] for i in there]
-        sizes = np.array([len(users[i]) for i in there], np.float64)
+        own = None
+        if support is not None:
+            every = checked_users(name, "support", support)
+            if len(every) != len(users):
+                raise ValueError(
+                    f"{name}: `support` must have one of each user: got {len(every)}, expected "
+                    f"{len(users)}"
+                )
+            own = [every[i] for i in there]
+        sizes = np.array([self._size(users[i]) for i in there], np.float64)
         measured = self._measured([users[i] for i in there], own)
         finite = np.ones(len(there), bool)
         for values in measured.values():
@@ -192,3 +225,17 @@ class ArubaModel(EvaluatableModel, Saveable):
             )
         server._path = None  # pfl tells when to save
         self._server, self._personal = server, None
+
+
+def checked_users(function: str, name: str, users: Any) -> list[AbstractDataset]:
+    """Returns data sets of pfl as a list."""
+    listed = isinstance(users, (list, tuple))
+    found = [*users] if listed else []
+    odd = [user for user in found if not isinstance(user, AbstractDataset)]
+    if odd or not listed:
+        got = f"{_check.shown(odd[0])} among them" if odd else _check.shown(users)
+        raise TypeError(
+            f"{function}: `{name}` must be a list of data sets of pfl: got {got}, expected "
+            "[pfl.data.dataset.Dataset(raw_data), ...]"
+        )
+    return found

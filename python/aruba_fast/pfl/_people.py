@@ -23,7 +23,8 @@ class People(FederatedDatasetBase):
     backend.
 
     Args:
-        tasks: The tasks, of dense rows without weights, in host memory.
+        tasks: The tasks, in host memory. Their rows may be CSR, or weighted: a user then has
+            `raw_data` (x, y, row_weights).
         seed: Of the cohorts.
 
     Raises:
@@ -43,12 +44,6 @@ class People(FederatedDatasetBase):
     def __init__(self, tasks: Tasks, *, seed: int = 0) -> None:
         check_tasks(_NAME, tasks)
         check_on_host(_NAME, tasks)
-        if tasks._csr is not None or tasks.row_weights is not None:
-            raise TypeError(
-                f"{_NAME}: `tasks` must have dense rows without weights: got "
-                f"{'CSR rows' if tasks._csr is not None else 'weights of rows'}, expected "
-                "af.Tasks(x, y, offsets) of arrays"
-            )
         super().__init__()
         self._tasks = tasks
         self._rng = np.random.default_rng(_check.integer(_NAME, "seed", seed, 0))
@@ -104,4 +99,22 @@ class People(FederatedDatasetBase):
     def _user(self, index: int) -> Dataset:
         one, keys = self._tasks[index], self._tasks.keys
         key: Any = index if keys is None else keys[index]
-        return Dataset((one.x, one.y), user_id=str(key))
+        weights = () if one.row_weights is None else (one.row_weights,)
+        return _User((one.x, one.y, *weights), user_id=str(key))
+
+
+class _User(Dataset):
+    """A data set that counts labels, for a sparse matrix has no length."""
+
+    def __len__(self) -> int:
+        return len(self.raw_data[1])
+
+    def split(
+        self,
+        fraction: float | None = None,
+        min_train_size: int | None = None,
+        min_val_size: int | None = None,
+    ) -> tuple[Dataset, Dataset]:
+        """As pfl has it."""
+        one, other = super().split(fraction, min_train_size, min_val_size)
+        return _User(one.raw_data, one.user_id), _User(other.raw_data, other.user_id)

@@ -7,6 +7,7 @@ import numpy as np
 from pfl.internal.ops.selector import get_default_framework_module
 from pfl.stats import TrainingStatistics, WeightedStatistics
 
+from .. import _check
 from ..federated import FirstRate, Reply, _pairs
 
 
@@ -20,6 +21,9 @@ class ArubaStatistics(WeightedStatistics):
 
     Args:
         reply: What the users have told.
+
+    Raises:
+        TypeError: `reply` is no Reply.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -35,6 +39,11 @@ class ArubaStatistics(WeightedStatistics):
     """
 
     def __init__(self, reply: Reply) -> None:
+        if not isinstance(reply, Reply):
+            raise TypeError(
+                f"ArubaStatistics: `reply` must be a Reply: got {_check.shown(reply)}, expected "
+                "what Round.reply or Round.answer returned"
+            )
         self.reply = reply
 
     @property
@@ -57,13 +66,25 @@ class ArubaStatistics(WeightedStatistics):
 
         Args:
             new_weight: The sum of the weights from now on, >= 0; no effect where nobody has one.
+
+        Raises:
+            TypeError: `new_weight` is no number.
+            ValueError: It is negative, or beyond what float64 holds of the step. Nothing is
+                changed.
         """
+        name = "ArubaStatistics.reweight"
+        new = _check.non_negative(name, "new_weight", new_weight)
         _, _, counts, version = self._parts()
         if self.weight > 0.0:
-            factor = np.array(new_weight / self.weight)
             sums = self.reply.sums.copy()
-            sums[2] = _pairs.times(sums[2], factor)
-            weight = np.array([float(new_weight), 0.0])
+            with np.errstate(all="ignore"):
+                sums[2] = _pairs.times(sums[2], np.array(new / self.weight))
+            if not np.isfinite(sums[2]).all():
+                raise ValueError(
+                    f"{name}: `new_weight` must be moderate: got {new:g} after {self.weight:g}, "
+                    "expected the size of a data set, say"
+                )
+            weight = np.array([new, 0.0])
             self.reply = Reply._of(sums, weight, counts, version)
 
     def __add__(self, other: object) -> "ArubaStatistics":
@@ -89,9 +110,25 @@ class ArubaStatistics(WeightedStatistics):
         return tensor(known, "float64"), [tensor(vector, "float64") for vector in vectors]
 
     def from_weights(self, metadata: Any, weights: list[Any]) -> "ArubaStatistics":
-        """Makes statistics of vectors; squares that noise has made negative are zero."""
-        known = np.asarray(metadata, np.float64)
-        sums = np.array([np.asarray(vector, np.float64) for vector in weights])
+        """Makes statistics of vectors; squares that noise has made negative are zero.
+
+        Raises:
+            TypeError: They are no vectors of numbers.
+            ValueError: They are not of these statistics' sizes, or a count is not one.
+        """
+        name = "ArubaStatistics.from_weights"
+        known = _check.real_array(name, "metadata", metadata).astype(np.float64)
+        _check.shape(name, "metadata", known, (4,))
+        _check.finite(name, "metadata", known)
+        if not isinstance(weights, (list, tuple)) or len(weights) != 3:
+            raise TypeError(
+                f"{name}: `weights` must be three vectors: got {_check.shown(weights)}, expected "
+                "those of get_weights"
+            )
+        vectors = [_check.real_array(name, "weights", vector) for vector in weights]
+        for vector in vectors:
+            _check.shape(name, "weights", vector, (self.reply.n_parameters,))
+        sums = np.array(vectors, np.float64)
         np.maximum(sums[:2], 0.0, out=sums[:2])
         counts = np.rint(known[2:]).astype(np.int64)
         return ArubaStatistics(

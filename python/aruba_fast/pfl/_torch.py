@@ -10,10 +10,10 @@ from .. import _check
 from .._check import Float64Array
 from ..federated import FirstRate, Reply
 from ..learner import MetaLearner, MetaStep
-from ._model import ArubaModel
+from ._model import ArubaModel, checked_users
 
 if TYPE_CHECKING:
-    from ..privacy._privacy import Privacy
+    from ..federated._private import Privacy
     from ..torch import MetaOptimizer
 
 _NAME = "TorchModel"
@@ -81,14 +81,20 @@ class TorchModel(ArubaModel):
                 f"{_NAME}: `train` must be a function: got {_check.shown(train)}, expected one of "
                 "an optimizer and a data set"
             )
-        if weights is not None:
-            _check.one_of(_NAME, "weights", weights, ("rows",))
+        if metrics is not None and not (
+            isinstance(metrics, Mapping) and all(map(callable, metrics.values()))
+        ):
+            raise TypeError(
+                f"{_NAME}: `metrics` must be functions by name: got {_check.shown(metrics)}, "
+                "expected {'loss': a function of a data set}"
+            )
+        rows = _check.by_rows(_NAME, weights)
         super().__init__(learner, meta_step, privacy)
         meta.follow(self.round())  # says so where they do not fit
         self._meta = meta
         self._train = train
         self._metrics = dict(metrics or {})
-        self._weight = len if weights == "rows" else None
+        self._weight = len if rows else None
 
     def answer(self, users: Sequence[AbstractDataset]) -> Reply | FirstRate | None:
         """Runs users from phi, one after the other.
@@ -100,9 +106,11 @@ class TorchModel(ArubaModel):
             What they tell together; None where nobody has any rows.
 
         Raises:
+            TypeError: `users` are no data sets of pfl.
             RuntimeError: As `MetaOptimizer.task`.
         """
-        there = [user for user in users if len(user)]
+        found = checked_users(f"{_NAME}.answer", "users", users)
+        there = [user for user in found if len(user)]
         if not there:
             return None
         return self._meta.answer(self.round(), there, self._train, weight=self._weight)

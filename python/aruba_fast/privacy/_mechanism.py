@@ -4,25 +4,23 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _check
 from .._check import Float64Array
-from ..federated import _pairs
+from ..federated import Round, _pairs
 from ..federated._fixed_point import checked_spread, spread_of
+from ..federated._private import Privacy
 from ..federated._reply import Reply, Total
 from ..learner import MetaLearner
 from ..run import run_tasks
 from ..statistics import TaskRun, TaskStatistics
 from ..tasks import Tasks
-from ._privacy import Privacy, checked_round
 from ._released import Released
-
-if TYPE_CHECKING:
-    from ..federated import Round
+from ._rounds import checked_round
 
 # The noise of b and of g beside that of all three: they need little of the budget.
 _OF_RATES = 8.0 / 1.1
@@ -171,7 +169,7 @@ class TaskPrivacy(Privacy):
         taken: NDArray[np.bool_] = words * 2.0**-64 < self.rate
         return taken if self.rate < 1.0 else np.ones(n_tasks, bool)
 
-    def _answer(self, round: "Round", tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
+    def _answer(self, round: Round, tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
         checked_round("Round.answer", round, self.n_parameters)
         assert round.rule is not None
         taken = np.flatnonzero(self._drawn(len(tasks)))
@@ -184,7 +182,7 @@ class TaskPrivacy(Privacy):
             else Reply._empty(self.n_parameters, round.version)
         )
 
-    def _sums(self, round: "Round", run: TaskRun | TaskStatistics) -> Reply:
+    def _sums(self, round: Round, run: TaskRun | TaskStatistics) -> Reply:
         if isinstance(run, TaskRun):
             return self.clipped(run, round)
         if run.n_tasks + run.n_skipped > 1:
@@ -199,7 +197,7 @@ class TaskPrivacy(Privacy):
         return self._replied(round, 1, self._blocks(delta[None], grad_sq[None]))
 
     @np.errstate(all="ignore")
-    def clipped(self, run: TaskRun, round: "Round") -> Reply:
+    def clipped(self, run: TaskRun, round: Round) -> Reply:
         """Clips every task on its machine, and sums them into what is sent to the server.
 
         Nothing is hidden by this alone: whoever sees the reply sees its tasks. `Round.answer` and
@@ -244,7 +242,7 @@ class TaskPrivacy(Privacy):
             total.add(self._replied(round, len(theta), blocks))
         return total.reply()
 
-    def _replied(self, round: "Round", n_tasks: int, blocks: Float64Array) -> Reply:
+    def _replied(self, round: Round, n_tasks: int, blocks: Float64Array) -> Reply:
         """The sums of clipped tasks, as pairs: the same bits however machines have divided them."""
         n_whole = blocks.shape[1]
         sums = _pairs.times(_pairs.added(blocks.swapaxes(0, 1)), self._units())

@@ -3,25 +3,23 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import _check
 from .._arrays import frozen
 from .._check import Float64Array
-from ..federated import _pairs
+from ..federated import Round, _pairs
+from ..federated._private import Privacy
 from ..federated._reply import Reply
 from ..run import check_loss, check_on_host, check_tasks, check_type
 from ..statistics import TaskRun, TaskStatistics
 from ..tasks import Tasks
 from ._noise import normal
-from ._privacy import Privacy, checked_round
+from ._rounds import checked_round
 from ._slopes import clipped_sum
 from ._unbiased import Unbiased
-
-if TYPE_CHECKING:
-    from ..federated import Round
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,7 +121,7 @@ class RecordPrivacy(Privacy):
     def _most(self) -> float:
         return self.clip * math.sqrt(self.n_parameters)
 
-    def biases(self, round: "Round") -> Float64Array:
+    def biases(self, round: Round) -> Float64Array:
         """How much too large a task's distance and grad_sq are, because of the noise.
 
             distance:  1/2 eta^2 n_steps sigma^2,    grad_sq:  n_steps sigma^2
@@ -157,7 +155,7 @@ class RecordPrivacy(Privacy):
         return np.stack([0.5 * round.rates().astype(np.float64) ** 2 * of_squares, of_squares])
 
     @np.errstate(all="ignore")
-    def answer(self, round: "Round", tasks: Tasks, *, loss: str, seed: int | None = None) -> Reply:
+    def answer(self, round: Round, tasks: Tasks, *, loss: str, seed: int | None = None) -> Reply:
         """Runs tasks with linear models as the server asks, and returns what to send back.
 
         Args:
@@ -209,7 +207,7 @@ class RecordPrivacy(Privacy):
                 sums += blocks
         return Reply._of(_pairs.of(sums), np.array([float(counts[0]), 0.0]), counts, round.version)
 
-    def _answer(self, round: "Round", tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
+    def _answer(self, round: Round, tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
         if dict(steps) != {"batch_size": 1, "n_epochs": 1, "radius": None}:
             raise ValueError(
                 "Round.answer: `batch_size`, `n_epochs` and `radius` must be left where rows are "
@@ -218,7 +216,7 @@ class RecordPrivacy(Privacy):
             )
         return self.answer(round, tasks, loss=loss)
 
-    def _sums(self, round: "Round", run: TaskRun | TaskStatistics) -> Reply:
+    def _sums(self, round: Round, run: TaskRun | TaskStatistics) -> Reply:
         if isinstance(run, TaskRun):
             raise ValueError(
                 "Round.reply: `run` must have taken private steps: got a TaskRun, expected the "

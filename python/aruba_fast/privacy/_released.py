@@ -1,18 +1,25 @@
 """`Released`: the sums of clipped tasks with noise on them, and nothing negative among squares."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..federated import _pairs
+from .._check import Float64Array
+from ..federated import Round, _pairs
 from ..federated._reply import Reply
 from ._noise import normal
-from ._privacy import sums_of
+from ._rounds import sums_of
 from ._squares import Squares
 
-if TYPE_CHECKING:
-    from ..federated import Round
-    from ._mechanism import TaskPrivacy
+
+class _Noise(Protocol):
+    """What a release needs of a `TaskPrivacy`."""
+
+    n_tasks: int
+
+    @property
+    def deviations(self) -> Float64Array:
+        """Standard deviations of the noise, [3, n_parameters]."""
 
 
 class Released(Squares):
@@ -32,7 +39,7 @@ class Released(Squares):
         self._rng = None if seed is None else np.random.default_rng(seed)
 
     @np.errstate(all="ignore")
-    def reply(self, privacy: "TaskPrivacy", round: "Round", total: Reply | None) -> Reply:
+    def reply(self, privacy: _Noise, round: Round, total: Reply | None) -> Reply:
         """The sum of the replies to a round, with noise."""
         sums = np.zeros((3, round.n_parameters)) if total is None else sums_of(total)
         sums = sums + privacy.deviations * normal(sums.shape, self._rng)

@@ -1,31 +1,26 @@
-"""Gradients of linear models in NumPy, row by row, each clipped by itself."""
-
-from collections.abc import Callable
+"""Gradients of linear models, row by row, each clipped by itself."""
 
 import numpy as np
 
 from .._check import Float64Array
-
-# Scores of counts go on along their tangent from there, as in native code.
-_MOST_SCORE = 30.0
-
-Slope = Callable[[Float64Array, Float64Array], Float64Array]
+from ..rules import OGD
+from ..run import run_tasks
+from ..tasks import Tasks
 
 
-def _logistic(z: Float64Array, y: Float64Array) -> Float64Array:
-    power = np.exp(-np.abs(z))
-    slope: Float64Array = np.where(z >= 0.0, 1.0, power) / (1.0 + power) - y
-    return slope
+def _slopes(
+    scores: Float64Array, y: Float64Array, weights: Float64Array | None, loss: str
+) -> Float64Array:
+    """What the loss of each row says of its scores, [n_rows, n_classes], by the engine.
 
-
-_SLOPES: dict[str, Slope] = {
-    "squared": lambda z, y: z - y,
-    "absolute": lambda z, y: np.sign(z - y),
-    "huber": lambda z, y: np.clip(z - y, -1.0, 1.0),
-    "logistic": _logistic,
-    "hinge": lambda z, y: np.where(y * z < 1.0, -y, 0.0),
-    "poisson": lambda z, y: np.exp(np.minimum(z, _MOST_SCORE)) - y,
-}
+    A row is a task whose parameters are the scores, and whose feature is one. Its squared gradient
+    has all digits of the slope; one step of rate 1 has its sign.
+    """
+    one = np.ones((len(y), 1))
+    rows = Tasks(one, y, np.arange(len(y) + 1), row_weights=weights)
+    run = run_tasks(rows, scores, OGD(1.0), loss=loss)
+    slopes: Float64Array = np.sqrt(run.grad_sq) * np.sign(scores - run.theta_hat)
+    return slopes
 
 
 def clipped_sum(
@@ -52,14 +47,7 @@ def clipped_sum(
         As theta. A row whose gradient is not finite counts nothing.
     """
     scores = x @ theta.T
-    if loss == "softmax":
-        power = np.exp(scores - scores.max(axis=1, keepdims=True))
-        slopes = power / power.sum(axis=1, keepdims=True)
-        slopes[np.arange(len(y)), y.astype(np.intp)] -= 1.0
-    else:
-        slopes = _SLOPES[loss](scores, y[:, None])
-    if weights is not None:
-        slopes = slopes * weights[:, None]
+    slopes = _slopes(scores, y, weights, loss)
     # A gradient is slope times x: its length needs no array of all of them.
     lengths = np.sqrt((slopes**2 * (x**2 @ (scale**-2.0).T)).sum(axis=1))
     # A length of zero may be one that is too small to be squared.

@@ -1,17 +1,23 @@
 """`Unbiased`: replies of private rows without what their noise adds to the squares."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..federated import _pairs
+from .._check import Float64Array
+from ..federated import Round, _pairs
 from ..federated._reply import Reply
-from ._privacy import sums_of
+from ._rounds import sums_of
 from ._squares import Squares
 
-if TYPE_CHECKING:
-    from ..federated import Round
-    from ._record import RecordPrivacy
+
+class _Bias(Protocol):
+    """What is needed of a `RecordPrivacy`."""
+
+    n_steps: int
+
+    def biases(self, round: Round) -> Float64Array:
+        """How much too large a task's squares are, [2, n_parameters]."""
 
 
 class Unbiased(Squares):
@@ -22,7 +28,7 @@ class Unbiased(Squares):
     """
 
     @np.errstate(all="ignore")
-    def reply(self, privacy: "RecordPrivacy", round: "Round", total: Reply | None) -> Reply | None:
+    def reply(self, privacy: _Bias, round: Round, total: Reply | None) -> Reply | None:
         """The sum of the replies to a round, without the biases; None of none."""
         if total is None:
             return None

@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse, vstack
 
 from .. import _arrays, _check
 from .._check import Float64Array, Int64Array
 from .._ids import grouped
-from .._rows import joined_weights
+from .._rows import stacked
 from ..tasks import Tasks
 from ._population import Population
 
@@ -165,10 +164,7 @@ def _rows_of(tasks: Tasks) -> Rows:
 
 def _stacked(parts: list[Rows]) -> Rows:
     """Rows below each other."""
-    rows = [part.x for part in parts]
-    joined = vstack(rows, format="csr") if issparse(rows[0]) else np.concatenate(rows)
-    weights = joined_weights((part.weights, len(part.y)) for part in parts)
-    return Rows(joined, np.concatenate([part.y for part in parts]), weights)
+    return Rows(*stacked(parts))
 
 
 def _labels(values: list[Any]) -> NDArray[Any]:

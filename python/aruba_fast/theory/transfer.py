@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _check
 from .._check import Float64Array
 from .._lock import Lock
-from ..learner import MetaLearner
+from ..learner import MetaLearner, check_learner
 from ..rules import Rule
 from ..run import check_tasks, evaluate, run_tasks
 from ..tasks import Tasks
@@ -66,10 +66,7 @@ class MetaAverage:
             array([0.5, 0.5])
         """
         name = "MetaAverage.add"
-        if not isinstance(learner, MetaLearner):
-            raise TypeError(
-                f"{name}: `learner` must be a MetaLearner: got {type(learner).__name__}"
-            )
+        check_learner(name, learner)
         count = _check.integer(name, "n_tasks", n_tasks, 1)
         phi = learner.phi.astype(np.float64)
         rate = np.broadcast_to(np.asarray(learner.learning_rate, np.float64), phi.shape)

@@ -10,9 +10,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import _check
+from ..federated._private import Privacy
 from ..privacy import RecordPrivacy
 from ..privacy._noise import normal
-from ..privacy._privacy import Privacy
 
 _NAME = "private_steps"
 _MARK = "_aruba_private"

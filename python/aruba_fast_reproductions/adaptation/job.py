@@ -3,6 +3,7 @@
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,8 @@ from .methods import BEFORE, Method
 from .problem import Problem
 from .testing import mean_score
 from .training import Training
+
+TrainingOf = Callable[[Problem, Method], Training]
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ class AdaptationJob(ABC):
         """How much there is to do: rounds, and then tests, of which a kind in one way is one."""
         return int(self.settings.n_rounds) + len(self.kinds) * len(self.method.ways)
 
-    def __call__(self, progress: Progress, stop: Stop) -> dict[str, Any]:
+    def __call__(
+        self, progress: Progress, stop: Stop, training_of: TrainingOf = Training
+    ) -> dict[str, Any]:
         """Does what is left of it; returns what its JSON file holds."""
         one_thread()
         problem = self.problem()
-        training = Training(problem, self.method)
+        training = training_of(problem, self.method)
         groups = problem.groups()
         n_rounds = self.settings.n_rounds
         about = {

@@ -7,12 +7,14 @@ from . import outputs
 from .screen import deliver, progress_bar, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..adaptation import AdaptationJob, Result, Study
 
 
 def compare(
     study: "Study",
-    job: "type[AdaptationJob]",
+    job: "Callable[..., AdaptationJob]",
     settings: Any,
     *,
     scale: str = "laptop",

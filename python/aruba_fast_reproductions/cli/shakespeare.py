@@ -1,6 +1,7 @@
 """The command `shakespeare`: federated learning of a character LSTM, personalized to each role."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,10 @@ def shakespeare(
     ] = None,
     device: options.Device = "cpu",
     workers: options.Workers = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train on so many nodes of Flower's simulation; aruba alone."),
+    ] = None,
     tensorboard: options.TensorBoard = None,
     show: options.Show = None,
 ) -> None:
@@ -56,7 +61,7 @@ def shakespeare(
         load_shakespeare(data)
         comparison.compare(
             STUDY,
-            ShakespeareJob,
+            partial(ShakespeareJob, nodes=nodes),
             SCALES[scale] if rounds is None else replace(SCALES[scale], n_rounds=rounds),
             scale=scale,
             methods=methods,
@@ -64,7 +69,7 @@ def shakespeare(
             out=out,
             data=data,
             device=device,
-            workers=workers,
+            workers=workers if nodes is None else 1,
             tensorboard=tensorboard,
             figures=figures,
             json_file=json_file,

@@ -1,8 +1,9 @@
-"""`Privacy`: what a server and its machines ask of a privacy, whichever it is."""
+"""`Privacy`: what a server and its machines ask of a privacy; `aruba_fast.privacy` has them."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -11,15 +12,13 @@ from numpy.typing import NDArray
 from .. import _check
 from .._check import Float64Array
 from .._value import Value
-from ..federated._reply import Reply
 from ..learner import MetaLearner
 from ..statistics import TaskRun, TaskStatistics
 from ..tasks import Tasks
+from ._reply import Reply
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from ..federated import Round
 
 KINDS: dict[str, type["Privacy"]] = {}
 
@@ -33,7 +32,7 @@ class Ledger(Protocol):
 
     known: Float64Array
 
-    def reply(self, privacy: Any, round: "Round", total: Reply | None) -> Reply | None:
+    def reply(self, privacy: Any, round: Any, total: Reply | None) -> Reply | None:
         """One reply in place of the sum of all; None where there is nothing to learn."""
 
 
@@ -60,11 +59,11 @@ class Privacy(Value):
         """What the server adds replies with."""
 
     @abstractmethod
-    def _answer(self, round: "Round", tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
+    def _answer(self, round: Any, tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
         """As `Round.answer`."""
 
     @abstractmethod
-    def _sums(self, round: "Round", run: TaskRun | TaskStatistics) -> Reply:
+    def _sums(self, round: Any, run: TaskRun | TaskStatistics) -> Reply:
         """As `Round.reply`."""
 
     def _drawn(self, n_tasks: int) -> NDArray[np.bool_]:
@@ -92,29 +91,7 @@ class Privacy(Value):
 
 def restored(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> Privacy:
     """What `_stored` returned, checked as its user's own."""
+    import_module("aruba_fast.privacy")  # whose classes are the kinds
     own = dict(values)
     kind = KINDS[_check.one_of("kind", "kind", own.pop("kind"), tuple(KINDS))]
     return kind(**{kind._ARRAY: arrays[kind._ARRAY]}, **own)
-
-
-def checked_round(function: str, round: object, n_parameters: int) -> "Round":
-    """A round that tasks can be run from."""
-    from ..federated import Round
-
-    if not isinstance(round, Round):
-        raise TypeError(
-            f"{function}: `round` must be a Round: got {_check.shown(round)}, expected the one "
-            "that the server sent"
-        )
-    _check.shape(function, "round", round.phi, (n_parameters,))
-    if round.rule is None:
-        raise ValueError(
-            f"{function}: `round` must have a first rate: got one that asks machines for it, which "
-            "would tell of their data; expected a MetaLearner with a number as `learning_rate`"
-        )
-    return round
-
-
-def sums_of(reply: Reply) -> Float64Array:
-    """Distance, grad_sq and delta, [3, n_parameters]."""
-    return np.stack([reply.distance, reply.grad_sq, reply.delta])
