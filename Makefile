@@ -32,11 +32,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
 STUBS := python/aruba_fast
 
 .PHONY: demo omniglot shakespeare test fuzz soak bench bench-check bench-guard league gpu bench-gpu gpu-day gpu-day-check cuda-gates \
-  cuda-emulated lint format stubs sanitize sanitize-address sanitize-thread arm gcc11 avx512 consumer wheels arm-wheel clean help
+  cuda-emulated lint format stubs docs docs-links sanitize sanitize-address sanitize-thread arm gcc11 avx512 consumer wheels arm-wheel clean help
 
 help:
 	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
-	@echo "make bench-guard | arm | gcc11 | avx512 | consumer | wheels | arm-wheel | clean"
+	@echo "make docs | docs-links | bench-guard | arm | gcc11 | avx512 | consumer | wheels | arm-wheel | clean"
 	@echo "make gpu | bench-gpu | gpu-day (need a GPU) | cuda-gates | cuda-emulated | gpu-day-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
@@ -69,7 +69,7 @@ $(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
 	touch $@
 
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-EXTRAS := test test-frameworks lint bench league gates gpu wheels
+EXTRAS := test test-frameworks lint bench league gates gpu wheels docs
 # Nobody downloads PyTorch and JAX to test a NumPy library; the gate does.
 TEST := $(VENV)/.test$(if $(CI),-frameworks)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
@@ -177,6 +177,16 @@ sanitize: sanitize-address sanitize-thread
 
 sanitize-address sanitize-thread: sanitize-%: $(VENV)/.package $(VENV)/.test $(VENV)/.emulated
 	tools/sanitize.sh $* $(ARGS)
+
+# The site, into build/docs/html: warnings are errors, and so are links within it that lead nowhere.
+# What is generated lies beside links to the pages, so that docs/ holds what is written by hand.
+docs: $(VENV)/.package $(VENV)/.docs
+	tools/docs.sh html
+	ARUBA_SITE=$(abspath build/docs/html) $(BIN)/python -m pytest -q tests/test_site.py
+
+# Links to other sites, which are not always there.
+docs-links: $(VENV)/.package $(VENV)/.docs
+	tools/docs.sh linkcheck
 
 arm: $(VENV)/.created
 	tools/arm.sh
