@@ -51,7 +51,7 @@ def show_versions() -> None:
     """Prints what a report of a bug needs: versions, how it was built, threads, environment.
 
     Versions of packages are read from what their installation wrote: none of them is imported. Of
-    the environment, the variables that change what this library does: ARUBA_*, OMP_*, CUDA_*.
+    the environment, those that change what this library does: `ARUBA_*`, `OMP_*`, `CUDA_*`.
     `info` gives a program the part that is about this library.
 
     Raises:
