@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import reference_meta
@@ -160,3 +162,31 @@ def test_what_update_refuses_meta_train_and_apply_refuse(value, returned, rng):
         said.add((caught.type, str(caught.value).split(": ", 1)[1]))
     assert len(said) == 1
     assert learner.n_tasks == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "larger"), [(np.float64, 20), (np.float64, 100), (np.float32, 10), (np.float32, 20)]
+)
+@pytest.mark.parametrize("n_rows", [20, 300])
+def test_a_rate_that_blows_up_the_first_task_already_is_said(rng, dtype, larger, n_rows):
+    """What the first tasks lose is no measure then: it is 1e33 and more."""
+    x = rng.standard_normal((60, n_rows, 4)) * [1.0, larger, 1.0, 1.0]
+    tasks = af.Tasks(x.astype(dtype), (x[:, :, 0] + x[:, :, 2]).astype(dtype))
+    learner = af.MetaLearner(np.zeros(4, dtype), learning_rate=0.1)
+    with pytest.warns(af.DivergenceWarning, match="expected a smaller `learning_rate`"):
+        af.meta_train(tasks, learner, loss="squared")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        af.meta_train(tasks, af.MetaLearner(np.zeros(4, dtype)), loss="squared", n_passes=2)
+
+
+@pytest.mark.parametrize("how", [{}, {"batch_size": 7}, {"n_epochs": 5}, {"round_size": 20}])
+def test_long_tasks_whose_losses_add_up_are_no_divergence(rng, how):
+    sizes = rng.choice([2, 4000], 60)
+    x = rng.standard_normal((sizes.sum(), 3))
+    tasks = af.Tasks(x, x.sum(axis=1), np.append(0, np.cumsum(sizes)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        af.meta_train(tasks, af.MetaLearner(np.zeros(3)), loss="squared", **how)
+        learner = af.MetaLearner(np.zeros(3), learning_rate=0.05)
+        af.meta_train(tasks, learner, loss="squared", **how)

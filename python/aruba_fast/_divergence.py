@@ -16,7 +16,7 @@ _GROWTH = 1e3
 # without harm. Rounds of one are taken so many at a time, and only a millionfold counts at once.
 _TASKS_TOGETHER, _GROWTH_OF_ONE = 10, 1e6
 
-_REMEDY = "a smaller `learning_rate`, about 1 / max |x|^2 for a linear model"
+REMEDY = "a smaller `learning_rate`, about 1 / max |x|^2 for a linear model, or 'auto'"
 # Of a learner that finds its rate by itself.
 _REMEDY_OF_DATA = "columns of one scale, or a `radius` for the parameters"
 
@@ -50,7 +50,7 @@ class _Seen:
     """What is remembered of a learner's rounds.
 
     Attributes:
-        usual: Median loss of the first round.
+        usual: Median loss before the first step, or else of the first round.
         first: The first loss that is not zero, where rounds are of one task.
         n_alone: Number of tasks of rounds of one that were not looked at together yet.
         n_skipped: Number of them that were skipped.
@@ -133,7 +133,7 @@ def look(
             return
         seen.warned = True
     if remedy is None:
-        remedy = _REMEDY_OF_DATA if shortens else _REMEDY
+        remedy = _REMEDY_OF_DATA if shortens else REMEDY
     warnings.warn(
         f"{function}: tasks must have {trouble}, expected {remedy}; this is said once a learner",
         DivergenceWarning,
@@ -148,6 +148,20 @@ def was_said(learner: object) -> bool:
     return seen is not None and seen.warned
 
 
+def is_known(learner: object) -> bool:
+    """Whether a round of this learner was looked at."""
+    with _lock:
+        return learner in _seen
+
+
+def expect(learner: object, loss: NDArray[Any]) -> None:
+    """Tells what the first tasks would lose if they stayed at phi: what they do may explode."""
+    finite = loss[np.isfinite(loss)]
+    with _lock:
+        seen = _seen.setdefault(learner, _Seen())
+        seen.usual = seen.usual or (float(np.median(finite)) if len(finite) else 0.0)
+
+
 def look_through(
     function: str,
     learner: object,
@@ -156,11 +170,14 @@ def look_through(
     loss: NDArray[Any],
     *,
     shortens: bool,
+    remedy: str | None = None,
 ) -> None:
     """Looks at many rounds, one after the other: at the first ones, and where anything is odd."""
     n_first = min(_TASKS_TOGETHER * round_size, len(loss))
     for first in range(0, n_first, round_size):
-        _look_at(function, learner, slice(first, first + round_size), skipped, loss, shortens)
+        _look_at(
+            function, learner, slice(first, first + round_size), skipped, loss, shortens, remedy
+        )
     seen = _seen[learner]
     if seen.warned or n_first == len(loss):
         return
@@ -169,7 +186,9 @@ def look_through(
     size = max(round_size, _TASKS_TOGETHER) // round_size * round_size
     for group in np.unique(odd // size):
         for first in range(int(group) * size, int(group + 1) * size, round_size):
-            _look_at(function, learner, slice(first, first + round_size), skipped, loss, shortens)
+            _look_at(
+                function, learner, slice(first, first + round_size), skipped, loss, shortens, remedy
+            )
 
 
 def _look_at(
@@ -179,6 +198,7 @@ def _look_at(
     skipped: NDArray[Any],
     loss: NDArray[Any],
     shortens: bool,
+    remedy: str | None,
 ) -> None:
     of_round = skipped[part]
     if len(of_round):
@@ -190,5 +210,6 @@ def _look_at(
             n_skipped,
             loss[part],
             shortens=shortens,
+            remedy=remedy,
             stacklevel=5,
         )

@@ -13,9 +13,11 @@ from ._ruled import TRAINING_RULES
 from ._sparse import require_dense
 from .learner import MetaLearner, MetaStep, check_learner
 from .proximal import no_steps
-from .run import check_loss, check_on_host, check_type
+from .run import check_loss, check_on_host, check_type, evaluate
 from .tasks import Tasks
 
+# The tasks whose losses before any step are what all others are compared with.
+_FEW = 10
 # Of the visits done and of all, which is None where nobody knows it.
 Report: TypeAlias = Callable[[int, Any], object]
 _OWN_WEIGHTS = (
@@ -109,8 +111,9 @@ def meta_train(
 
     Warns:
         DivergenceWarning: More than half of the tasks of a round were skipped, or the loss of a
-            round grew a thousandfold, as `MetaLearner.update` has it; once a learner. Not on a CUDA
-            device, which nothing waits for: look at the History.
+            round is a thousand times what the first ten tasks lose at phi, in the sense of
+            `MetaLearner.update`; once a learner. Not on a CUDA device, which nothing waits for:
+            look at the History.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -159,7 +162,8 @@ def meta_train(
     # Nothing else learns until the last round is done.
     total = None if chunks.n_tasks is None else passes * chunks.n_tasks
     with chunks, _reports(progress, total) as report, learner._lock:
-        if not learner._hyper.knows_rate and not learner.n_tasks:
+        is_new, is_given = not learner.n_tasks, learner._hyper.knows_rate
+        if is_new and not is_given:
             known = chunks.first() if chunks.is_read_once else chunks
             learner.first_rate(known, loss=loss, rule=rule)
         chunks.count(needed=anneals, wanted=report is not None)
@@ -174,6 +178,11 @@ def meta_train(
                 order = np.arange(len(chunk)) if rng is None else rng.permutation(len(chunk))
                 losses, numbers, skipped = record.room(chunk, total)
                 numbers[:] = order + (done - before)
+                on_host = isinstance(chunk._x, np.ndarray)
+                if on_host and not proximal and not _divergence.is_known(learner):
+                    few = chunk[order[:_FEW]]
+                    n_steps = epochs * -(-few.sizes // n_batch)
+                    _divergence.expect(learner, n_steps * evaluate(few, learner.phi, loss=loss))
                 starts, stops, _ = chunk._beside_rows()
                 _arrays.native(chunk._x).meta_train(
                     chunk._table(starts, stops),
@@ -191,7 +200,7 @@ def meta_train(
                     (losses, skipped.view(np.uint8)),
                 )
                 done += len(chunk)
-                if isinstance(chunk._x, np.ndarray):
+                if on_host:
                     _divergence.look_through(
                         name,
                         learner,
@@ -199,6 +208,7 @@ def meta_train(
                         skipped,
                         losses,
                         shortens=learner._hyper.average_task,
+                        remedy=_divergence.REMEDY if is_new and is_given else None,
                     )
     return record.history()
 
