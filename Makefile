@@ -111,7 +111,7 @@ league: $(VENV)/.package $(VENV)/.league
 
 # Every benchmark and every rival once, answers checked, nothing timed.
 bench-check: $(VENV)/.package $(VENV)/.bench
-	$(PYTEST) benchmarks --benchmark-disable -q
+	$(PYTEST) benchmarks tests/test_bench_guard.py --benchmark-disable -q
 
 # Ten headline ratios and the instructions of small calls beside those committed for such a machine.
 bench-guard: $(VENV)/.package $(VENV)/.bench
