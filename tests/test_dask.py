@@ -79,7 +79,7 @@ def test_the_same_bits_come_of_1_2_and_4_workers_and_of_one_process(people):
         ({}, {"meta_step": lambda n_tasks: 1 / n_tasks}),
         ({"isotropic": True}, {"radius": 0.5, "meta_step": 0.3}),
         ({"learning_rate": 1e-8, "zeta": 1.0, "decay": 0.01}, {}),
-        ({"learning_rate": 0.1}, {"loss": "absolute"}),
+        ({"learning_rate": 1e-3}, {"loss": "absolute"}),
         ({}, {"round_size": 1, "n_passes": 1}),
         ({}, {"round_size": 10**6, "n_passes": 1}),
     ],

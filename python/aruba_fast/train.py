@@ -162,8 +162,9 @@ def meta_train(
     # Nothing else learns until the last round is done.
     total = None if chunks.n_tasks is None else passes * chunks.n_tasks
     with chunks, _reports(progress, total) as report, learner._lock:
-        is_new, is_given = not learner.n_tasks, learner._hyper.knows_rate
-        if is_new and not is_given:
+        is_given = learner._hyper.knows_rate
+        remedy = _divergence.REMEDY if is_given and not _divergence.is_known(learner) else None
+        if not is_given and not learner.n_tasks:
             known = chunks.first() if chunks.is_read_once else chunks
             learner.first_rate(known, loss=loss, rule=rule)
         chunks.count(needed=anneals, wanted=report is not None)
@@ -208,7 +209,7 @@ def meta_train(
                         skipped,
                         losses,
                         shortens=learner._hyper.average_task,
-                        remedy=_divergence.REMEDY if is_new and is_given else None,
+                        remedy=remedy,
                     )
     return record.history()
 
