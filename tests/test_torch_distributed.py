@@ -51,14 +51,18 @@ def test_the_example_writes_the_same_file_on_one_process_and_on_two(tmp_path):
         folder.mkdir()
         (folder / "few_shot.py").write_text(found[1])
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        run = subprocess.run(
-            [*torchrun, f"--nproc-per-node={size}", "few_shot.py"],
-            cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        for _ in range(3):
+            run = subprocess.run(
+                [*torchrun, f"--nproc-per-node={size}", "few_shot.py"],
+                cwd=folder,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            # Seen once in many runs: a rank of PyTorch's own aborts while it takes its group down.
+            if "terminate called without an active exception" not in run.stderr:
+                break
         assert run.returncode == 0, run.stderr
         written.append((folder / "meta.safetensors").read_bytes())
         lines.append(re.fullmatch(r"error ([\d.]+) on new tasks, after (\d+)\n", run.stdout))
