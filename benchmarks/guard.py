@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -87,9 +88,9 @@ def instructions(build: Path) -> dict[str, int]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         package = Path(af.__file__).parent
-        subprocess.run(["cp", "-r", package, folder], check=True)
+        copy = shutil.copytree(package, Path(folder) / package.name)
         (core,) = build.glob("_core.*.so")
-        subprocess.run(["cp", core, Path(folder) / package.name], check=True)
+        shutil.copy(core, copy)
         for name, call in CALLS.items():
             few, many = (_counted(SCRIPT.format(call=call), n, folder) for n in (20, 220))
             found[name] = round((many - few) / 200)

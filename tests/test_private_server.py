@@ -151,7 +151,7 @@ def test_sums_beyond_float64_are_refused_and_leave_nothing(privacy, monkeypatch)
     report = server.close()
     assert report.lost
     assert report.reasons == ["the round: its sums are beyond float64"]
-    other._current = other._round(1)
+    other._open(Round.of(other.learner, 1))
     for each in (server, other):
         each.close()
     assert_same_bits(server.learner, other.learner)
@@ -231,19 +231,19 @@ def test_a_server_goes_on_from_its_file_with_all_that_it_knew(privacy, people, t
             assert server.receive(told, "all") is None
             server.close()
         if number == 2:
-            rng = getattr(there._hidden[1], "_rng", None)
+            rng = getattr(there._way.hidden[1], "_rng", None)
             there = Server.load(tmp_path / "state")
             assert there.round().privacy.noise == privacy.noise
             if rng is not None:
-                assert there._hidden[1]._rng is None  # nobody can make the noise again
-                there._hidden[1]._rng = rng
+                assert there._way.hidden[1]._rng is None  # nobody can make the noise again
+                there._way.hidden[1]._rng = rng
     assert_same_bits(here.learner, there.learner)
-    np.testing.assert_array_equal(here._hidden[1].known, there._hidden[1].known)
+    np.testing.assert_array_equal(here._way.hidden[1].known, there._way.hidden[1].known)
 
 
 def test_a_file_whose_sums_are_not_numbers_is_refused(tmp_path):
     server = server_of(PEOPLE, path=tmp_path / "state")
-    server._hidden[1].known[0, 0, 0] = np.nan
+    server._way.hidden[1].known[0, 0, 0] = np.nan
     server._save()
     with pytest.raises(ValueError, match=r"Server.load: `path` must be what a server has written"):
         Server.load(tmp_path / "state")

@@ -173,11 +173,17 @@ def look_through(
     remedy: str | None = None,
 ) -> None:
     """Looks at many rounds, one after the other: at the first ones, and where anything is odd."""
+
+    def look_at(first: int) -> None:
+        part = slice(first, first + round_size)
+        if n_tasks := len(skipped[part]):
+            n_skipped = int(np.count_nonzero(skipped[part]))
+            how: dict[str, Any] = {"shortens": shortens, "remedy": remedy, "stacklevel": 5}
+            look(function, learner, n_tasks, n_skipped, loss[part], **how)
+
     n_first = min(_TASKS_TOGETHER * round_size, len(loss))
     for first in range(0, n_first, round_size):
-        _look_at(
-            function, learner, slice(first, first + round_size), skipped, loss, shortens, remedy
-        )
+        look_at(first)
     seen = _seen[learner]
     if seen.warned or n_first == len(loss):
         return
@@ -186,30 +192,4 @@ def look_through(
     size = max(round_size, _TASKS_TOGETHER) // round_size * round_size
     for group in np.unique(odd // size):
         for first in range(int(group) * size, int(group + 1) * size, round_size):
-            _look_at(
-                function, learner, slice(first, first + round_size), skipped, loss, shortens, remedy
-            )
-
-
-def _look_at(
-    function: str,
-    learner: object,
-    part: slice,
-    skipped: NDArray[Any],
-    loss: NDArray[Any],
-    shortens: bool,
-    remedy: str | None,
-) -> None:
-    of_round = skipped[part]
-    if len(of_round):
-        n_skipped = int(np.count_nonzero(of_round))
-        look(
-            function,
-            learner,
-            len(of_round),
-            n_skipped,
-            loss[part],
-            shortens=shortens,
-            remedy=remedy,
-            stacklevel=5,
-        )
+            look_at(first)

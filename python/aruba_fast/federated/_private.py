@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,3 +95,7 @@ def restored(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> P
     own = dict(values)
     kind = KINDS[_check.one_of("kind", "kind", own.pop("kind"), tuple(KINDS))]
     return kind(**{kind._ARRAY: arrays[kind._ARRAY]}, **own)
+
+
+# How tasks are hidden, and the sums of the rounds before.
+Hidden: TypeAlias = tuple[Privacy, Ledger]

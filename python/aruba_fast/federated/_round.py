@@ -1,7 +1,7 @@
 """`Round`: what a server sends out, and all that a machine needs to run its tasks and to answer."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,15 +15,15 @@ from ..rules import OGD, ArubaPlusPlus
 from ..run import check_loss, check_on_host, check_tasks, check_type, run_tasks
 from ..statistics import TaskRun, TaskStatistics, checked_weights
 from ..tasks import Tasks
-from . import _stored, _wire
+from . import _wire
 from ._first_rate import FirstRate
+from ._private import Privacy, restored
 from ._reply import Reply
-
-if TYPE_CHECKING:
-    from ._private import Privacy
 
 _KIND = "Round"
 _REMEDY = "the server's learner, in host memory"
+# Before the names of a privacy's arrays among the others.
+_HIDDEN = "privacy."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,7 +64,7 @@ class Round(Value):
     rule: OGD | None
     limit: float | None
     personal: OGD | ArubaPlusPlus | None = None
-    privacy: "Privacy | None" = None
+    privacy: Privacy | None = None
 
     @classmethod
     def of(cls, learner: MetaLearner, version: int, *, personal: bool = False) -> "Round":
@@ -255,7 +255,7 @@ class Round(Value):
         values["personal"] = self.personal is not None
         if self.privacy is not None:
             own, values["privacy"] = self.privacy._stored()
-            arrays |= {f"privacy.{name}": array for name, array in own.items()}
+            arrays |= {_HIDDEN + name: array for name, array in own.items()}
         return _wire.written(arrays, values, _KIND)
 
     @classmethod
@@ -297,7 +297,8 @@ class Round(Value):
         if values["personal"]:
             personal = rule if "b" not in arrays else _plus(arrays["b"], arrays["g"], values, phi)
         if "privacy" in values:
-            privacy = _stored.privacy_of(arrays, values["privacy"])
+            own = {name.removeprefix(_HIDDEN): array for name, array in arrays.items()}
+            privacy = restored(own, values["privacy"])
             _check.shape("privacy", "privacy", phi, (privacy.n_parameters,))
         number = _check.integer("version", "version", values["version"], 0, _wire.MOST_VERSION)
         return cls._of(

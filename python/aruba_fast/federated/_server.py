@@ -3,29 +3,18 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from .. import _check
 from ..learner import MetaLearner, MetaStep
 from . import _stored
 from ._first_rate import FirstRate, agreed
+from ._learning import Hiding, Openly
+from ._private import Hidden, Privacy
 from ._reply import Reply, Total
 from ._report import Report, note
 from ._round import Round
 
-if TYPE_CHECKING:
-    from ._private import Ledger, Privacy
-
 _KIND = "Server"
-# What rounding a reply to 16 bits, up or down, may add to how far its tasks have spread.
-_ROUNDED = 1.0 + 2.0**-6
-
-
-def _equal_share(age: int) -> float:
-    return 1.0 / (1.0 + age)
 
 
 class Server:
@@ -82,9 +71,9 @@ class Server:
         max_age: int = 10,
         share: Callable[[int], float] | None = None,
         path: str | os.PathLike[str] | None = None,
-        privacy: "Privacy | None" = None,
+        privacy: Privacy | None = None,
     ) -> None:
-        hidden = None if privacy is None else _hidden(privacy, learner)
+        hidden = None if privacy is None else Hiding.of(_KIND, privacy, learner).hidden
         self._begin(learner, 0, {}, {}, hidden, meta_step, max_age, share, path)
         self._save()
 
@@ -94,45 +83,29 @@ class Server:
         version: int,
         seen: _stored.Seen,
         sent: _stored.Sent,
-        hidden: _stored.Hidden | None,
+        hidden: Hidden | None,
         meta_step: MetaStep,
         max_age: int,
         share: Callable[[int], float] | None,
         path: str | os.PathLike[str] | None,
     ) -> None:
-        self._learner, self._hidden = learner, hidden
-        self._current = self._round(version)  # checks the learner
+        plain = Round._taken(_KIND, learner, version)  # checks the learner
         if not callable(meta_step):
             _check.meta_step(_KIND, meta_step, lambda: 0)
-        self._meta_step = meta_step
-        self._max_age = _check.integer(_KIND, "max_age", max_age, 0) if hidden is None else 0
-        if share is not None and not callable(share):
-            raise TypeError(
-                f"{_KIND}: `share` must be a function: got {_check.shown(share)}, expected one of "
-                "the age in rounds, as lambda age: 0.5**age"
-            )
-        self._share = _equal_share if share is None else share
+        openly = Openly(_KIND, max_age, share, sent)
+        self._way = openly if hidden is None else Hiding(*hidden)
+        self._learner, self._meta_step, self._seen = learner, meta_step, seen
         self._path = path
         self._lock = threading.RLock()
-        self._seen, self._sent = seen, sent
-        self._open()
+        self._open(plain)
 
-    def _round(self, version: int) -> Round:
-        current = Round._taken(_KIND, self._learner, version)
-        if self._hidden is None:
-            return current
-        # What a task may say is limited by its privacy.
-        return replace(current, limit=None, privacy=self._hidden[0])
-
-    def _open(self) -> None:
+    def _open(self, plain: Round) -> None:
         """Begins a round."""
-        version = self._current.version
-        for kept in (self._seen, self._sent):
-            for old in [number for number in kept if number < version - self._max_age]:
-                del kept[old]
+        self._current = self._way.begun(plain)
+        version = plain.version
+        for old in [number for number in self._seen if number < version - self._way.max_age]:
+            del self._seen[old]
         self._seen.setdefault(version, set())
-        if self._current.limit is not None:
-            self._sent[version] = (self._current.rates(), self._current.limit)
         self._replies: dict[int, Total] = {}
         self._answers: list[FirstRate] = []
         self._report = Report(version)
@@ -226,8 +199,8 @@ class Server:
         age = self.version - told.version
         if age < 0:
             return f"an answer to version {told.version}, which was not sent out yet"
-        if age > self._max_age:
-            return f"{age} rounds late, at most {self._max_age} are learned from"
+        if age > self._way.max_age:
+            return f"{age} rounds late, at most {self._way.max_age} are learned from"
         if sender in self._seen.get(told.version, ()):
             return f"a second answer to version {told.version}"
         asks = self._current.rule is None
@@ -247,7 +220,6 @@ class Server:
         self._report.n_replies += 1
         return None
 
-    @np.errstate(all="ignore")
     def _unfit(self, reply: Reply) -> str | None:
         """Why nothing is learned from a reply that can be read."""
         if reply.n_parameters != self._current.n_parameters:
@@ -255,16 +227,7 @@ class Server:
                 f"a reply of {reply.n_parameters} parameters, where the model has "
                 f"{self._current.n_parameters}"
             )
-        if self._hidden is not None:
-            return self._hidden[0]._unfit(reply)
-        # Where nothing is known of that version any more, nothing limits it.
-        rates, limit = self._sent.get(reply.version, (np.ones(1), np.inf))
-        if np.isfinite(limit):
-            # Whoever ran them has shortened each task to the limit.
-            spread = (2.0 * reply.distance / rates + rates * reply.grad_sq)[rates > 0.0].sum()
-            if not spread <= _ROUNDED * limit * reply.n_tasks:
-                return f"its tasks spread to {spread:g}, where {reply.n_tasks} go to {limit:g} each"
-        return None
+        return self._way.unfit(reply)
 
     def close(self) -> Report:
         """Learns from what has come, and begins the next round.
@@ -293,24 +256,20 @@ class Server:
             if self._answers:
                 with self._learner._lock:
                     self._learner._start(agreed(self._answers))
-            elif self._replies or self._hidden is not None:
+            else:
                 self._learn(report)
-            self._current = self._round(self.version + 1)
-            self._open()
+            self._open(Round._taken(_KIND, self._learner, self.version + 1))
             self._save()
             return report
 
     def _learn(self, report: Report) -> None:
-        phi, ages = self._learner.phi, {v: self.version - v for v in sorted(self._replies)}
-        shares = {v: 1.0 if not age else self._share(age) for v, age in ages.items()}
-        replies = {v: total.reply() for v, total in self._replies.items()}
+        totals = {version: total.reply() for version, total in self._replies.items()}
+        phi = self._learner.phi
         try:
-            if self._hidden is not None:
-                total = replies.get(self.version)
-                replies, shares = self._released(*self._hidden, total), {self.version: 1.0}
-            if not replies:
+            lessons = self._way.lessons(totals, self._current)
+            parts = [reply.statistics(phi, share=share) for reply, share in lessons]
+            if not parts:
                 return
-            parts = [replies[v].statistics(phi, share=s) for v, s in shares.items()]
             statistics = sum(parts[1:], parts[0])
             self._learner.apply(statistics, self._meta_step)
         except ValueError as error:
@@ -318,25 +277,17 @@ class Server:
             note(report, "the round", str(error))
             return
         report.n_tasks, report.n_skipped = statistics.n_tasks, statistics.n_skipped
-        if self._hidden is not None:
-            privacy, ledger = self._hidden
-            self._hidden = privacy._after(self._learner), ledger
-
-    def _released(
-        self, privacy: "Privacy", ledger: "Ledger", total: Reply | None
-    ) -> dict[int, Reply]:
-        """The sum of a round as it may be learned from; empty where there is none."""
-        if total is not None and not np.isfinite(total.sums).all():
-            raise ValueError("its sums are beyond float64")
-        told = ledger.reply(privacy, self._current, total)
-        return {} if told is None else {self.version: told}
+        self._way.learned(self._learner)
 
     # ---- the file ----
 
     def _save(self) -> None:
         if self._path is not None:
-            state = (self._learner, self.version, self._seen, self._sent, self._hidden)
-            _stored.write(self._path, *state)
+            self._write(self._path)
+
+    def _write(self, path: str | os.PathLike[str]) -> None:
+        way = self._way
+        _stored.write(path, self._learner, self.version, self._seen, way.sent, way.hidden)
 
     @classmethod
     def load(
@@ -372,25 +323,6 @@ class Server:
         server = cls.__new__(cls)
         server._begin(learner, version, seen, sent, hidden, meta_step, max_age, share, path)
         return server
-
-
-def _hidden(privacy: "Privacy", learner: MetaLearner) -> _stored.Hidden:
-    from ._private import Privacy
-
-    if not isinstance(privacy, Privacy):
-        raise TypeError(
-            f"{_KIND}: `privacy` must be a privacy: got {_check.shown(privacy)}, expected a "
-            "TaskPrivacy or a RecordPrivacy of aruba_fast.privacy"
-        )
-    sent = Round._taken(_KIND, learner, 0)
-    _check.shape(_KIND, "privacy", np.empty(privacy.n_parameters), sent.phi.shape)
-    if sent.rule is None:
-        raise ValueError(
-            f"{_KIND}: `learner` must know its first rate where there is a `privacy`: got one that "
-            "asks machines for it, which would tell of their data, expected a MetaLearner with a "
-            "number as `learning_rate`"
-        )
-    return privacy, privacy.ledger()
 
 
 def _read(data: bytes) -> Reply | FirstRate:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 from .. import _check
 from .._check import FloatArray
 from ..learner import MetaLearner
-
-if TYPE_CHECKING:
-    from ._private import Ledger, Privacy
+from ._private import Hidden, restored
 
 _KIND = "Server"
 
 # By version: who has answered; the rates, and how far a task could go at them.
 Seen: TypeAlias = dict[int, set[str]]
 Sent: TypeAlias = dict[int, tuple[FloatArray, float]]
-# How tasks are hidden, and the sums of the rounds before.
-Hidden: TypeAlias = tuple["Privacy", "Ledger"]
 
 
 def write(
@@ -57,18 +53,10 @@ def read(
     name = checkpoint.checked_path(f"{_KIND}.load", path)
     arrays, values, checksum = _refusing(name, lambda: checkpoint.read(name, _KIND))
     _refusing(name, lambda: checkpoint.require_whole(arrays, values, checksum))
-    restored: tuple[MetaLearner, int, Seen, Sent, Hidden | None] = _refusing(
+    found: tuple[MetaLearner, int, Seen, Sent, Hidden | None] = _refusing(
         name, lambda: _restored(arrays, values)
     )
-    return restored
-
-
-def privacy_of(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> "Privacy":
-    """Reads a privacy, whose arrays stand among others under "privacy."."""
-    from . import _private
-
-    own = {name.removeprefix("privacy."): array for name, array in arrays.items()}
-    return _private.restored(own, values)
+    return found
 
 
 def _refusing(path: str, read: Callable[[], Any]) -> Any:
@@ -95,7 +83,7 @@ def _restored(
     sent = {int(number): (rates, limits[int(number)]) for number, rates in parts["rates"].items()}
     hidden = None
     if "privacy" in values:
-        privacy = privacy_of(arrays, values["privacy"])
+        privacy = restored(parts["privacy"], values["privacy"])
         ledger, known = privacy.ledger(), parts["privacy"]["known"]
         _check.shape("known", "known", known, ledger.known.shape)
         _check.finite("known", "known", known)

@@ -1,7 +1,7 @@
 """`LinearModel`: users with linear models, of whom a whole cohort is run in one native call."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pfl.data.dataset import AbstractDataset
@@ -11,13 +11,11 @@ from .._check import Float64Array
 from .._rows import stacked
 from .._sparse import is_sparse
 from ..federated import FirstRate, Reply
+from ..federated._private import Privacy
 from ..learner import MetaLearner, MetaStep
 from ..run import LOSSES, evaluate, run_tasks
 from ..tasks import Tasks
 from ._model import ArubaModel, checked_users
-
-if TYPE_CHECKING:
-    from ..federated._private import Privacy
 
 _NAME = "LinearModel"
 _EVALUATE = f"{_NAME}.evaluate_users"
@@ -67,7 +65,7 @@ class LinearModel(ArubaModel):
         batch_size: int = 1,
         n_epochs: int = 1,
         meta_step: MetaStep = None,
-        privacy: "Privacy | None" = None,
+        privacy: Privacy | None = None,
     ) -> None:
         self._loss = _check.one_of(_NAME, "loss", loss, tuple(LOSSES))
         self._weights = _check.by_rows(_NAME, weights)

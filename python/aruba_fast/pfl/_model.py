@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pfl.common_types import Saveable
@@ -15,12 +15,10 @@ from pfl.model.base import EvaluatableModel
 
 from .. import _check
 from .._check import Float64Array
-from ..federated import FirstRate, Reply, Round, Server, _stored
+from ..federated import FirstRate, Reply, Round, Server
+from ..federated._private import Privacy
 from ..learner import MetaLearner, MetaStep, check_learner
 from ._statistics import ArubaStatistics, FirstRates
-
-if TYPE_CHECKING:
-    from ..federated._private import Privacy
 
 _FILE = "aruba.safetensors"
 _LOG = getLogger(__name__)
@@ -45,7 +43,7 @@ class ArubaModel(EvaluatableModel, Saveable):
         self,
         learner: MetaLearner,
         meta_step: MetaStep = None,
-        privacy: "Privacy | None" = None,
+        privacy: Privacy | None = None,
     ) -> None:
         name = type(self).__name__
         check_learner(name, learner)
@@ -199,7 +197,7 @@ class ArubaModel(EvaluatableModel, Saveable):
         """
         folder = Path(dir_path)
         folder.mkdir(parents=True, exist_ok=True)
-        _stored.write(folder / _FILE, self.learner, self.version, {}, {}, self._server._hidden)
+        self._server._write(folder / _FILE)
 
     def load(self, dir_path: str) -> None:
         """Goes on from what `save` wrote.

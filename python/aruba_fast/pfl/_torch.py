@@ -9,11 +9,11 @@ from pfl.data.dataset import AbstractDataset
 from .. import _check
 from .._check import Float64Array
 from ..federated import FirstRate, Reply
+from ..federated._private import Privacy
 from ..learner import MetaLearner, MetaStep
 from ._model import ArubaModel, checked_users
 
 if TYPE_CHECKING:
-    from ..federated._private import Privacy
     from ..torch import MetaOptimizer
 
 _NAME = "TorchModel"
@@ -69,7 +69,7 @@ class TorchModel(ArubaModel):
         metrics: Mapping[str, Callable[[AbstractDataset], float]] | None = None,
         weights: str | None = "rows",
         meta_step: MetaStep = None,
-        privacy: "Privacy | None" = None,
+        privacy: Privacy | None = None,
     ) -> None:
         if not hasattr(meta, "follow"):
             raise TypeError(

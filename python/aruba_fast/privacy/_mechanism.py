@@ -20,7 +20,7 @@ from ..run import run_tasks
 from ..statistics import TaskRun, TaskStatistics
 from ..tasks import Tasks
 from ._released import Released
-from ._rounds import checked_round
+from ._rounds import checked_round, sums_of
 
 # The noise of b and of g beside that of all three: they need little of the budget.
 _OF_RATES = 8.0 / 1.1
@@ -165,22 +165,21 @@ class TaskPrivacy(Privacy):
     # ---- a machine ----
 
     def _drawn(self, n_tasks: int) -> NDArray[np.bool_]:
+        if self.rate == 1.0:
+            return super()._drawn(n_tasks)
         words = np.frombuffer(secrets.token_bytes(8 * n_tasks), np.uint64)
         taken: NDArray[np.bool_] = words * 2.0**-64 < self.rate
-        return taken if self.rate < 1.0 else np.ones(n_tasks, bool)
+        return taken
 
     def _answer(self, round: Round, tasks: Tasks, loss: str, steps: Mapping[str, Any]) -> Reply:
-        checked_round("Round.answer", round, self.n_parameters)
         assert round.rule is not None
         taken = np.flatnonzero(self._drawn(len(tasks)))
         # Where nobody was drawn, what was asked for is checked all the same.
         some = tasks[taken] if len(taken) else tasks[:1]
         run = run_tasks(some, round.phi, round.rule, loss=loss, **steps)
-        return (
-            self.clipped(run, round)
-            if len(taken)
-            else Reply._empty(self.n_parameters, round.version)
-        )
+        if not len(taken):
+            return Reply._empty(self.n_parameters, round.version)
+        return self.clipped(run, round)
 
     def _sums(self, round: Round, run: TaskRun | TaskStatistics) -> Reply:
         if isinstance(run, TaskRun):
@@ -271,7 +270,7 @@ class TaskPrivacy(Privacy):
 
     @np.errstate(all="ignore")
     def _unfit(self, reply: Reply) -> str | None:
-        sums = np.stack([reply.distance, reply.grad_sq, reply.delta]) / self._units()
+        sums = sums_of(reply) / self._units()
         lengths, most = np.linalg.norm(sums, axis=1), self._most() * reply.n_tasks
         if (lengths <= _ROUNDED * most).all():
             return None

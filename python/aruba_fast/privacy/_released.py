@@ -1,6 +1,6 @@
 """`Released`: the sums of clipped tasks with noise on them, and nothing negative among squares."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -45,5 +45,4 @@ class Released(Squares):
         sums = sums + privacy.deviations * normal(sums.shape, self._rng)
         sums[:2] = self.tell(sums[:2], privacy.deviations[:2] ** 2)
         weight, counts = np.array([float(privacy.n_tasks), 0.0]), np.array([privacy.n_tasks, 0])
-        parts: tuple[Any, ...] = (_pairs.of(sums), weight, counts, round.version)
-        return Reply._of(*parts)
+        return Reply._of(_pairs.of(sums), weight, counts, round.version)

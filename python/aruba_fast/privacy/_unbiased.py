@@ -1,6 +1,6 @@
 """`Unbiased`: replies of private rows without what their noise adds to the squares."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -38,6 +38,4 @@ class Unbiased(Squares):
         alone = total.n_tasks * 2.0 * biases**2 / np.array([[1.0], [privacy.n_steps]])
         beside = 4.0 * biases * np.maximum(left, 0.0) / np.array([[1.0], [privacy.n_steps]])
         sums[:2] = self.tell(left, alone + beside)
-        weight, counts = total.weight_sum.copy(), total.counts.copy()
-        parts: tuple[Any, ...] = (_pairs.of(sums), weight, counts, round.version)
-        return Reply._of(*parts)
+        return Reply._of(_pairs.of(sums), total.weight_sum, total.counts, round.version)
