@@ -128,25 +128,42 @@ WITHOUT_FRAMEWORKS = """
 import sys
 import pytest
 
+NAMES = "torch jax jaxlib optax pyarrow polars pfl flwr ray dask distributed dp_accounting".split()
+
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "jax", "jaxlib", "optax", "pyarrow", "polars"):
+        if name.partition(".")[0] in NAMES:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
-raise SystemExit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", sys.argv[1]]))
+raise SystemExit(pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", *sys.argv[1:]]))
 """
+TESTS = Path(__file__).parent
+
+
+def without_frameworks(*arguments):
+    env = {name: value for name, value in os.environ.items() if name != "CI"}
+    command = [sys.executable, "-c", WITHOUT_FRAMEWORKS, *map(str, arguments)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
 def test_the_tests_are_collected_without_frameworks():
-    env = {name: value for name, value in os.environ.items() if name != "CI"}
-    command = [sys.executable, "-c", WITHOUT_FRAMEWORKS, str(Path(__file__).parent)]
-    run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    run = without_frameworks("--collect-only", TESTS)
     assert run.returncode == 0, run.stdout[-2000:]
     assert "no torch" in run.stdout
     assert "no jax" in run.stdout
     assert "no pyarrow" in run.stdout
+
+
+@pytest.mark.slow
+def test_what_tests_that_ask_for_frameworks_stand_on_needs_none():
+    """Their fixtures are set up, or the files skipped; no test is run."""
+    asking = [path for path in TESTS.glob("test_*.py") if "need(" in path.read_text()]
+    assert len(asking) > 20
+    run = without_frameworks("--setup-only", *asking)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert " skipped" in run.stdout
 
 
 def test_importing_needs_numpy_alone():
