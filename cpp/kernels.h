@@ -25,8 +25,10 @@ struct StepCall {
   std::int64_t n_rows, n;
 };
 
-// Sums over tasks first..last of columns begin..end into six rows of `stride`, which need hold
-// nothing: distance, grad_sq, theta; high, low.
+// Sums over tasks first..last, at most a chunk, of columns begin..end, at most kMostColumns, into
+// six rows of `stride`, which need hold nothing: distance, grad_sq, theta; high, low.
+constexpr std::int64_t kMostColumns = 2048;
+
 struct ReduceCall {
   const void *theta_hat, *grad_sq, *phi;
   const double* weights;     // null: all one

@@ -41,9 +41,9 @@ double MetaState::rate_cap() const {
 }
 
 PreparedRound MetaState::prepare(const Statistics& statistics, const double* meta_step) const {
-  const Twofold<double> smoothing = lane_sum(statistics.n_tasks, [this](std::int64_t i) {
-    return smoothing_of_task(*n_tasks, i, parameters.p);
-  });
+  const Twofold<double> smoothing =
+      lane_sum(smoothing_terms(parameters, statistics.n_tasks),
+               [this](std::int64_t i) { return smoothing_of_task(*n_tasks, i, parameters.p); });
   return aruba_fast::prepare(parameters, rate_cap(), {*weight_high, *weight_low},
                              {statistics.n_tasks, statistics.weight, smoothing.value()},
                              {meta_step != nullptr, meta_step ? *meta_step : 0});

@@ -15,7 +15,7 @@ namespace {
 // Columns whose six sums (96 KB) stay in the second-level cache: shorter pieces of a task's row
 // cost more than that saves (AVX-512, [1000, 100 000]: 256 29 ms, 512 23, 1024 20.5, 2048 18.6,
 // 8192 19.2).
-constexpr std::int64_t kTile = 2048;
+constexpr std::int64_t kTile = kMostColumns;
 // With few tasks the sums are most of what is moved, and stay in the first-level cache (24 KB; 1024
 // and 256 columns take the same time).
 constexpr std::int64_t kFewTasks = 16, kSmallTile = 512;

@@ -32,10 +32,6 @@ struct RoundArrays {
   bool is_limited() const { return limit && is_finite(*limit); }
 };
 
-// Tasks are summed in chunks of this many, in order, whoever sums them: the chunk is what makes the
-// bits independent of threads.
-constexpr std::int64_t kTaskChunk = 128;
-
 // From so many numbers on, several threads share the work.
 constexpr std::int64_t kSharedFrom = std::int64_t(1) << 15;
 

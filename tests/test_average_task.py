@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 
 import numpy as np
@@ -127,6 +128,14 @@ def test_a_learner_without_a_gradient_or_a_way_keeps_its_rate():
         assert learner.rule() == af.OGD([0.25, 0.25])
         learner.update(af.TaskRun([[1.0, 3.0]], [[1.0, 2.0]]))
         assert (learner.learning_rate != 0.25).all()
+
+
+def test_a_round_that_stands_for_billions_of_tasks_is_learned_at_once():
+    """Its smoothing, a term a task, is of no interest: it took six seconds."""
+    learner, started = af.MetaLearner(np.zeros(3)), time.thread_time()
+    learner.apply(af.TaskStatistics(np.ones((3, 2, 3)), [2.0**31, 0.0], 2**31, 0))
+    assert learner.n_tasks == 2**31
+    assert time.thread_time() - started < 0.5
 
 
 def test_a_coordinate_without_a_gradient_gets_the_rate_of_the_average_one():

@@ -223,11 +223,16 @@ ARUBA_RULE double smoothing_of_task(std::int64_t t, std::int64_t i, double p) {
   return smoothing_term(static_cast<double>(t + 2 + i), p);
 }
 
+// How many terms of a round's smoothing are of interest: a round may stand for billions of tasks.
+ARUBA_RULE std::int64_t smoothing_terms(const MetaParameters& parameters, std::int64_t n_tasks) {
+  return parameters.average_task ? 0 : n_tasks;
+}
+
 // A round but for its coordinates.
 struct RoundTotals {
   std::int64_t n_tasks;
   Twofold<double> weight;
-  double smoothing;  // the sum of its tasks' smoothing_of_task
+  double smoothing;  // the sum of smoothing_of_task over its smoothing_terms
 };
 
 struct PreparedRound {
@@ -260,7 +265,7 @@ ARUBA_RULE PreparedRound prepare(const MetaParameters& parameters, double cap,
   return {.step = {.keep = power(1 - parameters.decay, round.n_tasks),
                    .per_eps_sq = parameters.per_distance() / (eps * eps),
                    .per_zeta_sq = 1 / (zeta * zeta),
-                   .smoothing = plain ? 0 : round.smoothing,
+                   .smoothing = round.smoothing,
                    .least = plain ? 0 : Format<double>::kSmallestNormal,
                    .per_weight = of_round > 0 ? 1 / of_round : 0,
                    .alpha = of_round > 0 ? mean_step : 0,

@@ -10,6 +10,10 @@ namespace aruba_fast {
 // segment is what one warp holds in its registers.
 constexpr int kSegment = 512;
 
+// Tasks are summed in chunks of this many, in order, whoever sums them: the chunk is what makes the
+// bits independent of threads.
+constexpr std::int64_t kTaskChunk = 128;
+
 // An unevaluated sum of two numbers: about 106 bits.
 template <class V>
 struct Twofold {

@@ -10,7 +10,7 @@ from . import _arrays, _check
 from ._check import Float64Array, FloatArray
 from ._sums import Sums
 
-# An update adds a term of the smoothing for every task: a second for 2^28 of them.
+# An update with a number for `zeta` adds a term of the smoothing for every task: a second for 2^28.
 _MOST_TASKS = 2**32
 
 
