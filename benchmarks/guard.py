@@ -6,8 +6,8 @@ A ratio is how much faster ours is than a rival in the same run, the median of t
 where it is 15 % below the one that was committed for this kind of machine, and by more than both
 have spread. Instructions are counted by callgrind from where a call enters native code to where it
 leaves, and fail where they grew by half a percent: two runs of one build gave the same number.
---update writes what is measured into the file, and its table into docs/benchmarks.md. The status is 1 where something got worse, 2 where
-the file knows nothing of this kind of machine.
+--update writes what is measured into the file, and its table into docs/benchmarks.md. The status is
+1 where something got worse, 2 where the file knows nothing of this kind of machine.
 """
 
 from __future__ import annotations
