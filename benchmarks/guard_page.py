@@ -26,7 +26,7 @@ def table(known: dict[str, Any]) -> str:
             "|---|---|---:|---:|",
         ]
         for name, (ratio, spread) in sorted(figures["ratios"].items(), key=lambda item: item[1]):
-            work, _, rival = name.partition(": ")
+            work, _, rival = name.replace("_", r"\_").partition(": ")
             lines.append(f"| {work} | {rival} | {ratio:.2f} × | {spread:.2f} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"

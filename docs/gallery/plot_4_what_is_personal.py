@@ -5,6 +5,7 @@ Which features are personal
 Some of what determines a wage is the same for everybody, and some of it is a person's own. A model
 that may give every person coefficients of their own has to find out which is which. We fit one to
 six years of 595 people, predict their wages of the seventh, and draw how much people differ.
+`People in a table <../people.html>`__ is the tutorial.
 """
 
 import matplotlib.pyplot as plt

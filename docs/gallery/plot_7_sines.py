@@ -56,8 +56,8 @@ for round in trange(n_rounds):
 # %%
 # Now come a hundred new waves, which training has not seen. Each shows ten points to the network,
 # and the error is that of ten others, before the first step and after each. `meta.rule()` is
-# ARUBA++. The network alone starts at random weights and has one learning rate; others between
-# 0.005 and 0.2 are as bad.
+# ARUBA++. The network alone starts at random weights and has one learning rate; other rates
+# from 0.005 to 0.2 are hardly better.
 
 waves = [sine(20) for _ in range(100)]
 

@@ -6,6 +6,7 @@ Three hundred phones know the taste of their owners, a few examples each, and mu
 anywhere. A server asks twenty of them in every round. A phone answers with three sums, from which
 the server learns a start and a learning rate for every coordinate, and some phones never answer.
 What has to work in the end is a phone that was never asked: we look at a hundred of these.
+`Many machines <../federated.html>`__ explains the parts.
 """
 
 import matplotlib.pyplot as plt
