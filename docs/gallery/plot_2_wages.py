@@ -66,8 +66,8 @@ fit = af.meta_fit(seen, loss="squared")
 
 # %%
 # The first year of somebody new helps most. The best Reptile stays behind until it has seen four
-# years. ARUBA is as good as the mixed model, both by steps and by the proximal rule, which is fitted
-# to all people at once.
+# years. ARUBA is as good as the mixed model, both by steps and by the proximal rule, which is
+# fitted to all people at once.
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 years = np.arange(1, 5)

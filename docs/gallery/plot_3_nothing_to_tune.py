@@ -49,9 +49,9 @@ af.meta_train(tasks, automatic, loss="squared", n_passes=10)
 
 # %%
 # The constant rate has a valley of one decade: left of it too little is learned, and right of it
-# the tasks diverge. ARUBA copes with a first rate that is ten times too large. A rate that is far too
-# small takes many tasks to grow, but even a millionth ends with a much smaller error. It is best to
-# give no rate: then ARUBA begins with one that it computes from the rows.
+# the tasks diverge. ARUBA copes with a first rate that is ten times too large. A rate that is far
+# too small takes many tasks to grow, but even a millionth ends with a much smaller error. It is
+# best to give no rate: then ARUBA begins with one that it computes from the rows.
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 axes.plot(first_rates, kept, "o--", label="the rate stays as it was given")
