@@ -221,7 +221,7 @@ def test_ctrl_c_before_anything_has_begun(tmp_path, capfd):
         if timer.ident is None:
             timer.start()
 
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command again"):
         run_all([WalkJob(tmp_path / "walk", 0, 6000, 0.01)] * 2, [6000] * 2, 2, progress)
     assert capfd.readouterr().err == ""
 

@@ -181,11 +181,11 @@ class MetaLearner(Ruled):
 
         Args:
             statistics: Sum of all parts of the round.
-            meta_step: Step of the initialization. None for an average of all `theta_hat`: the
-                running mean, (weight of the round) / (weight of all rounds), where `zeta` is a
-                number; else one that forgets its first tenths, 10 / (t + 9) after t tasks of one
-                weight, and 1 at most. A float >= 0; or a function of the number of tasks, those of
-                this round included.
+            meta_step: Step of the initialization. None for a mean of all `theta_hat`. If `zeta` is
+                a number this is the running mean, (weight of the round) / (weight of all rounds);
+                else a mean that gradually forgets the first tasks, 10 / (t + 9) after t tasks of
+                equal weight, and 1 at most. A float >= 0; or a function of the number of tasks,
+                including those of this round.
 
         Raises:
             TypeError: An argument is of the wrong type.

@@ -93,7 +93,7 @@ def omniglot(
             )
             settings = replace(settings, n_train=train_characters)
             if compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
-                typer.echo("There is no C++ compiler here: the network is not compiled.", err=True)
+                typer.echo("No C++ compiler was found: the network is not compiled.", err=True)
                 compiled = False
             folders |= {"out": out, "tensorboard": tensorboard}
             outputs.require("omniglot", folders=folders, files={"json": json_file})
