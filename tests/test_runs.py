@@ -46,7 +46,7 @@ def finish(path, n_rounds, stop_at=None, settings=SETTINGS, every=3):
 def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, stops):
     whole, walk = finish(tmp_path / "whole", 10)
     for stop in stops:
-        with pytest.raises(Saved, match=rf"saved after {stop} of 10 rounds: the same .*part"):
+        with pytest.raises(Saved, match=rf"saved after {stop} of 10 rounds: run the same .*part"):
             finish(tmp_path / "part", 10, stop)
     part, resumed = finish(tmp_path / "part", 10)
     np.testing.assert_array_equal(walk.position, resumed.position)
