@@ -31,25 +31,22 @@ model.fit(columns(seen), seen["log_wage"], groups=seen["person"])
 
 # %%
 # Neither model has seen the wages of 1982. One regression for all explains less than half of their
-# variance, one for each person most of it.
+# variance, one for each person most of it. The bars are in units of the target, for a standard
+# deviation of the feature: they say how much the log wages of two people differ because the
+# feature means something else for each of them. People differ most in the level of their wage, and
+# in how it grows with the years.
 
 forecasts = {
     "one for all": one_for_all.predict(columns(future)),
     "for each person": model.predict(columns(future), groups=future["person"]),
 }
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 8), layout="constrained")
 variance = future["log_wage"].var(ddof=0)
 for name, forecast in forecasts.items():
     r2 = 1 - ((future["log_wage"] - forecast) ** 2).mean() / variance
-    left.scatter(future["log_wage"], forecast, s=6, label=f"{name}: R² {r2:.2f}")
-left.axline((6.5, 6.5), slope=1, color="grey", lw=1)
-left.set(xlabel="log wage of 1982", ylabel="predicted from the years before")
-left.legend()
-
-# %%
-# The bars are in units of the target, for a standard deviation of the feature: they say how much
-# the log wages of two people differ because the feature means something else for each of them.
-# People differ most in the level of their wage, and in how it grows with the years.
-
-model.plot_rates(right)
+    top.scatter(future["log_wage"], forecast, s=6, label=f"{name}: R² {r2:.2f}")
+top.axline((6.5, 6.5), slope=1, color="grey", lw=1)
+top.set(xlabel="log wage of 1982", ylabel="predicted from the years before")
+top.legend()
+model.plot_rates(bottom)
 plt.show()

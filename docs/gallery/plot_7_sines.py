@@ -106,21 +106,21 @@ meta.restore()
 network, optimizer = alone()
 fit(network, optimizer, x, y, n_steps=1000)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-left.plot(range(11), by_itself, "C0o--", label="a network alone, rate 0.02")
-left.plot(range(11), learned, "C1o-", label="learned start and rates, ARUBA++")
-left.set(xlabel="steps on ten points of a new wave", ylabel="squared error on ten others")
-left.set(ylim=(0, None), title="a hundred new waves")
-left.legend(fontsize="small")
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 8), layout="constrained")
+top.plot(range(11), by_itself, "C0o--", label="a network alone, rate 0.02")
+top.plot(range(11), learned, "C1o-", label="learned start and rates, ARUBA++")
+top.set(xlabel="steps on ten points of a new wave", ylabel="squared error on ten others")
+top.set(ylim=(0, None), title="a hundred new waves")
+top.legend(fontsize="small")
 
-right.plot(grid, wave, "k", lw=1, label="the wave")
+bottom.plot(grid, wave, "k", lw=1, label="the wave")
 for (line, error), style, label in (
     (drawn(network), "C0--", "a network alone, after 1000 steps"),
     (at_start, "k:", "the learned start"),
     (adapted, "C1", "from there, after 10 steps"),
 ):
-    right.plot(grid, line, style, label=f"{label}: error {error:.2g}")
-right.plot(x, y, "ko", label="the five points")
-right.set(xlabel="x", ylabel="y", ylim=(-4, 10), title="one more wave, from five points")
-right.legend(fontsize="small", loc="upper center")
+    bottom.plot(grid, line, style, label=f"{label}: error {error:.2g}")
+bottom.plot(x, y, "ko", label="the five points")
+bottom.set(xlabel="x", ylabel="y", ylim=(-4, 10), title="one more wave, from five points")
+bottom.legend(fontsize="small", loc="upper center")
 plt.show()

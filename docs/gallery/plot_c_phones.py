@@ -63,17 +63,17 @@ print(f"{n_bytes / 1e3:.0f} kB were received")
 # The learned rates are large where people differ.
 
 alone = af.run_tasks(few, np.zeros(6, np.float32), af.OGD(0.05), loss="squared")
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-left.plot(before, "C0--", label="new phones at the start φ")
-left.plot(after, "C1", label="after their own ten examples, ARUBA++")
-left.axhline(
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 8), layout="constrained")
+top.plot(before, "C0--", label="new phones at the start φ")
+top.plot(after, "C1", label="after their own ten examples, ARUBA++")
+top.axhline(
     2 * af.evaluate(others, alone.theta_hat, loss="squared").mean(),
     color="grey",
     ls=":",
     label="a phone alone, from zero at rate 0.05",
 )
-left.set(xlabel="round", ylabel="squared error on ten other examples", ylim=(0, None))
-left.legend(fontsize="small")
-right.bar(range(6), server.learner.learning_rate, label="learned rate")
-right.set(xlabel="coordinate: people agree in 0, and differ most in 5", ylabel="learning rate")
+top.set(xlabel="round", ylabel="squared error on ten other examples", ylim=(0, None))
+top.legend(fontsize="small")
+bottom.bar(range(6), server.learner.learning_rate, label="learned rate")
+bottom.set(xlabel="coordinate: people agree in 0, and differ most in 5", ylabel="learning rate")
 plt.show()
