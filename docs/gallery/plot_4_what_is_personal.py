@@ -34,7 +34,7 @@ model.fit(columns(seen), seen["log_wage"], groups=seen["person"])
 # variance, one for each person most of it. The bars are in units of the target, for a standard
 # deviation of the feature: they say how much the log wages of two people differ because the
 # feature means something else for each of them. People differ most in the level of their wage, and
-# in how it grows with the years.
+# in how it grows with their experience.
 
 forecasts = {
     "one for all": one_for_all.predict(columns(future)),
