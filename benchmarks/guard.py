@@ -6,8 +6,8 @@ A ratio is how much faster ours is than a rival in the same run, the median of t
 where it is 15 % below the one that was committed for this kind of machine, and by more than both
 have spread. Instructions are counted by callgrind from where a call enters native code to where it
 leaves, and fail where they grew by half a percent: two runs of one build gave the same number.
---update writes what is measured into the file. The status is 1 where something got worse, 2 where
-the file knows nothing of this kind of machine.
+--update writes what is measured into the file, and its table into docs/benchmarks.md. The status is
+1 where something got worse, 2 where the file knows nothing of this kind of machine.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import guard_page
+
 import aruba_fast as af
 
 ROOT = Path(__file__).parents[1]
-FILE = ROOT / "docs/results/guard.json"
+FILE = guard_page.FILE
 LOST, GREW = 0.15, 0.005
 # The work, and the rival that a user would take instead.
 RATIOS = (
@@ -150,6 +152,8 @@ def main() -> int:
     if arguments.update:
         known[kind] = now
         arguments.file.write_text(json.dumps(known, indent=1) + "\n")
+        if arguments.file == FILE:
+            guard_page.write()
         return 0
     if kind not in known:
         print(f"nothing to compare with: {arguments.file} has {', '.join(known) or 'nothing'}")

@@ -15,6 +15,7 @@ from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TQDM_DISABLE", "1")  # progress is for a terminal or a notebook
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build/docs"
 
@@ -43,8 +44,13 @@ myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 4
 
 
+PICTURE = re.compile(r"^\[Picture: (.+)\]\(gallery/(\w+)\.py\)$", re.MULTILINE)
+
+
 def site_links(app, page, source):
-    """In the repository a link leads to a program, here to its page."""
+    """In the repository a link leads to a program, here to its page, or is the picture it draws."""
+    picture = r"[![\1](gallery/images/sphx_glr_\2_001.png)](gallery/\2.rst)"
+    source[0] = PICTURE.sub(picture, source[0])
     source[0] = source[0].replace("(../CHANGELOG.md)", "(changelog.md)")
     source[0] = source[0].replace("(gallery/README.rst)", "(gallery/index.rst)")
     source[0] = re.sub(r"\((gallery/\w+)\.py\)", r"(\1.rst)", source[0])

@@ -164,7 +164,7 @@ def test_without_torch_or_compiler(tmp_path, data, monkeypatch):
         *("--methods", "adam", "--test-tasks", "1", "--shots", "1"),
     )
     assert run.exit_code == 0, run.output
-    assert "There is no C++ compiler here: the network is not compiled." in run.output
+    assert "No C++ compiler was found: the network is not compiled." in run.output
     monkeypatch.setattr(needs, "find_spec", lambda _: None)
     run = invoke(*TINY)
     assert run.exit_code == 1
@@ -191,7 +191,7 @@ def test_ctrl_c_saves_and_says_so(tmp_path, data):
     assert process.returncode == 130
     sentence = " ".join(error.split())
     assert "aruba-fast: interrupted" in sentence
-    assert "the same command goes on" in sentence
+    assert "run the same command again" in sentence
     assert "Traceback" not in error
     for file in out.iterdir():
         assert 0 <= checkpoint.read(file, KIND)[1]["n_done"] < 100_000

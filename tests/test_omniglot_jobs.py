@@ -51,7 +51,7 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, name):
     for at in (1, 9, 29):  # in the middle of the search for the first rate, and after it
         with pytest.raises(Saved, match=rf"saved after {at} of 30 rounds"):
             job(part, name)(*stopping(at))
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match="run the same command again"):
         job(part, name)(*stopping(30 + 2 * 8))  # in the middle of the tests
     assert job(part, name)(lambda *_: None, Stop()).keys() == expected.keys()
     stem = f"{name}-seed1"

@@ -46,7 +46,7 @@ def finish(path, n_rounds, stop_at=None, settings=SETTINGS, every=3):
 def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, stops):
     whole, walk = finish(tmp_path / "whole", 10)
     for stop in stops:
-        with pytest.raises(Saved, match=rf"saved after {stop} of 10 rounds: the same .*part"):
+        with pytest.raises(Saved, match=rf"saved after {stop} of 10 rounds: run the same .*part"):
             finish(tmp_path / "part", 10, stop)
     part, resumed = finish(tmp_path / "part", 10)
     np.testing.assert_array_equal(walk.position, resumed.position)
@@ -221,7 +221,7 @@ def test_ctrl_c_before_anything_has_begun(tmp_path, capfd):
         if timer.ident is None:
             timer.start()
 
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command again"):
         run_all([WalkJob(tmp_path / "walk", 0, 6000, 0.01)] * 2, [6000] * 2, 2, progress)
     assert capfd.readouterr().err == ""
 

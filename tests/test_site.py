@@ -83,3 +83,18 @@ def test_a_program_of_the_gallery_draws_one_figure(program):
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.stem)
 def test_every_page_of_docs_is_on_the_site(page):
     assert (SITE / page.with_suffix(".html").name).exists()
+
+
+def test_the_tutorial_is_a_notebook_that_runs(tmp_path, monkeypatch):
+    """It evaluates new tasks, shows its progress and draws."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    (path,) = (SITE / "_downloads").glob("*/plot_7_sines.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert any("300/300" in out.get("text", "") for out in outputs), "progress"
+    assert any("after 10 steps" in out.get("text", "") for out in outputs)
+    assert any("image/png" in out.get("data", {}) for out in outputs)

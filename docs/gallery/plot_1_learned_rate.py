@@ -2,10 +2,10 @@
 What a learned rate per coordinate is
 =====================================
 
-Four hundred tasks want eight parameters each. In the first parameter all tasks agree, and the
-further to the right a parameter stands, the more they differ in it. Whoever adapts to a new task
-should therefore hardly touch the first parameter, and move the last one far. ARUBA finds out by
-itself, because it divides how far the tasks went by how large their gradients were.
+Four hundred tasks have eight parameters each. In the first parameter all tasks agree, and in each
+further one they differ more. To adapt to a new task one should therefore hardly change the first
+parameter, and move the last one far. ARUBA finds this out by itself, because it divides how far the
+tasks went by how large their gradients were.
 """
 
 import matplotlib.pyplot as plt
@@ -20,8 +20,8 @@ targets = 1 + spread * rng.normal(size=(400, 8))
 tasks = af.Tasks(x, np.einsum("tmd,td->tm", x, targets))
 
 # %%
-# The learner is told nothing but the number of parameters. It starts every coordinate at the same
-# rate, which it takes from the rows, and moves the rates task by task.
+# The learner knows nothing but the number of parameters. It starts every coordinate at the same
+# rate, which it computes from the rows, and changes the rates task by task.
 
 learner = af.MetaLearner(np.zeros(8))
 rates = []

@@ -2,7 +2,7 @@
 Few years of a person, and what they are worth
 ==============================================
 
-How well can a wage be predicted for somebody of whom a few years are known? We learn from 357
+How well can you predict somebody's wage from a few of their years? We learn from 357
 people and test on the other 238, each with one to four years to adapt on and three later years to
 be tested on. Three rivals are shown: Reptile, which has the same gradients and one rate for all
 coordinates; a mixed model with random slopes, the statistician's tool; and ARUBA.
@@ -35,10 +35,10 @@ def errors(phi, rule, **options):
 
 
 # %%
-# Reptile has a rate, and somebody has to choose it. We help it as much as anybody can: of nine
-# rates it gets the one that is best on the people that it is tested on. (A smoothing that no data
-# can outweigh holds the rate where it is; what is left of ARUBA then is Reptile. The largest of the
-# rates diverge, of which we need no warning here.)
+# Reptile needs a rate, and somebody has to choose it. We help it as much as possible: of nine rates
+# it gets the one that is best on the very people that it is tested on. (With a `zeta` so large that
+# no data outweigh it the rate never moves, and ARUBA becomes Reptile. The largest rates diverge; we
+# switch the warning off.)
 
 warnings.simplefilter("ignore", af.DivergenceWarning)
 
@@ -53,7 +53,7 @@ best_reptile = min((reptile(rate) for rate in np.logspace(-4, -1, 9)), key=np.me
 
 # %%
 # ARUBA learns by the same passes and has nothing to choose. The mixed model is fitted by restricted
-# likelihood; what it predicts for a person is the proximal rule with its covariance.
+# likelihood; its predictions for a person are those of the proximal rule with its covariance.
 
 learner = af.MetaLearner(np.zeros(x.shape[1]))
 af.meta_train(seen, learner, loss="squared", n_passes=10, seed=0)
@@ -65,9 +65,9 @@ mixed_rule = af.Proximal(model.cov / model.noise)
 fit = af.meta_fit(seen, loss="squared")
 
 # %%
-# One year of somebody new is worth most. From then on the best Reptile stays behind until it has
-# seen four years, while ARUBA is as good as the mixed model, by steps as well as by the proximal
-# rule, which is fitted to all people at once.
+# The first year of somebody new helps most. The best Reptile stays behind until it has seen four
+# years. ARUBA is as good as the mixed model, both by steps and by the proximal rule, which is
+# fitted to all people at once.
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 years = np.arange(1, 5)

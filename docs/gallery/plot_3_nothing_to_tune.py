@@ -2,10 +2,10 @@
 Nothing to tune: six decades of first rates
 ===========================================
 
-A learning rate that is ten times too small learns nothing, one that is ten times too large destroys
-everything. Whoever has no rate for which both are avoided has to search. Here we give the same
-tasks to the same algorithm with first rates from a millionth to one, once with the rate left as it
-was given, and once with ARUBA, which moves it.
+With a learning rate that is ten times too small nothing is learned, and one that is ten times too
+large destroys everything. So usually one has to search for a good rate. Here the same algorithm
+runs on the same tasks with first rates from a millionth to one: once with this rate throughout, and
+once with ARUBA, which changes it.
 """
 
 import warnings
@@ -30,7 +30,7 @@ def error(learner, rule):
 
 
 # %%
-# A smoothing that no data can outweigh holds the rate where it is: then what is left is Reptile.
+# With a `zeta` so large that no data outweigh it, the rate never moves: ARUBA becomes Reptile.
 
 first_rates = np.logspace(-6, 0, 19)
 kept, moved = [], []
@@ -48,10 +48,10 @@ automatic = af.MetaLearner(np.zeros(8))
 af.meta_train(tasks, automatic, loss="squared", n_passes=10)
 
 # %%
-# The rate that is kept has a valley of one decade: left of it too little is learned, and right of
-# it the tasks diverge. ARUBA does not mind a first rate that is ten times too large. One that is
-# far too small it has to outgrow, which takes many tasks, but even a millionth ends much lower.
-# Best is to give none: then it begins with a rate that it reads off the rows.
+# The constant rate has a valley of one decade: left of it too little is learned, and right of it
+# the tasks diverge. ARUBA copes with a first rate that is ten times too large. A rate that is far
+# too small takes many tasks to grow, but even a millionth ends with a much smaller error. It is
+# best to give no rate: then ARUBA begins with one that it computes from the rows.
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 axes.plot(first_rates, kept, "o--", label="the rate stays as it was given")

@@ -2,9 +2,9 @@
 What privacy costs
 ==================
 
-Two thousand people let a server learn from them, and nobody who sees what it learned shall be able
-to tell whether a certain person took part. That is measured by ε: the smaller, the more is hidden.
-It is paid for with noise. We train with five budgets and look at how well new people are served.
+Two thousand people let a server learn from them. Nobody who sees what it learned should be able to
+tell whether a certain person took part. The budget ε measures this: the smaller it is, the more is
+hidden. Hiding takes noise. We train with five budgets and look at the error for new people.
 """
 
 import logging
@@ -49,7 +49,7 @@ def trained(noise=None, seed=0):
 
 
 # %%
-# How much noise a budget needs is found before the first round, for it depends on no data.
+# How much noise a budget needs is computed before the first round, as it depends on no data.
 
 budgets = [0.5, 1.0, 2.0, 4.0, 8.0]
 sampling = Poisson(SHARE)
@@ -59,8 +59,8 @@ for budget in budgets:
     errors.append(np.mean([trained(noise, seed) for seed in range(5)]))
 
 # %%
-# The more is hidden, the worse are new people served. With more people the same budget costs less,
-# because the noise stays as it is and the sums grow.
+# The more is hidden, the larger is the error for new people. With more people the same budget costs
+# less, because the noise stays the same and the sums grow.
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 axes.plot(budgets, errors, "o-", label="private")

@@ -22,8 +22,8 @@ metres = af.Tasks(x, y)
 others = af.Tasks(x * np.float32([50, 1, 1, 1]), y)  # the first feature in another unit
 
 # %%
-# The learner finds out after ten tasks, and says so once. Tasks that are not finite are left out,
-# and lower all rates.
+# The learner notices after ten tasks, and warns once. It leaves out tasks that are not finite, and
+# lowers all rates.
 
 losses = {}
 told = af.MetaLearner(np.zeros(4, np.float32), learning_rate=0.1)
@@ -34,10 +34,10 @@ for warning in said:
     print(warning.message)
 
 # %%
-# Without a number for `learning_rate` the learner takes one from the rows, so that a step on no
-# single row goes beyond the least of its loss. That is safe, but the rate suits the largest
-# feature, and the other three are learned slowly. What helps is columns of one scale, as the
-# warning says.
+# Without a number for `learning_rate` the learner computes one from the rows, so small that a step
+# on a single row never goes beyond the minimum of that row's loss. That is safe, but the rate suits
+# the largest feature, and the other three are learned slowly. The remedy is to give all columns one
+# scale, as the warning says.
 
 for name, tasks in (("another unit", others), ("one scale", metres)):
     found = af.MetaLearner(np.zeros(4, np.float32))

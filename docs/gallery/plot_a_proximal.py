@@ -3,9 +3,9 @@ Proximal, or descent?
 =====================
 
 There are two ways to adapt to a new task. Descent takes one step for every example, at the learned
-rates: it is what networks can do, and what phones do. The proximal rule solves for the best
-parameters near the start, where "near" is measured by the learned rates: it gets more out of every
-example, but it wants a linear model. How much does it get out?
+rates; it works for networks too. The proximal rule solves for the best parameters near the start,
+where the learned rates say what "near" means for each coordinate. It learns more from every
+example, but needs a linear model. How much more?
 """
 
 import matplotlib.pyplot as plt
@@ -31,8 +31,8 @@ af.meta_train(first_rows, learner, loss="squared", n_passes=3)
 fit = af.meta_fit(first_rows, loss="squared")
 
 # %%
-# A step uses an example once and forgets it, while the proximal rule has all of them before it.
-# Whoever lets descent see every example five times gets most of the difference back.
+# A step uses an example once and forgets it, while the proximal rule sees all examples at once. If
+# descent visits every example five times, most of the difference is gone.
 
 shots = [1, 2, 3, 5, 7, 10, 14, 20]
 

@@ -5,6 +5,8 @@ The same in JAX: what eight steps are worth
 In JAX a task is a function, and a hundred tasks are that function under `vmap`. We meta-learn a
 small network from a thousand sine waves, and look at what each of the eight steps on a new wave is
 worth: from random weights at one rate, and from the learned start at the learned rates.
+
+This is the tutorial `JAX and NumPy <../jax.html>`__ in one file.
 """
 
 import jax
@@ -39,8 +41,8 @@ def run_task(phi, inner, batches):
 
 
 # %%
-# A round is five tasks side by side. What they leave behind are their parameters, and the sums of
-# their squared gradients, which `aj.ogd` keeps in its state.
+# A round is five tasks side by side. Their results are the final parameters and the sums of the
+# squared gradients, which `aj.ogd` keeps in its state.
 
 
 def run_round(phi, learning_rate, tasks):
@@ -75,7 +77,7 @@ for number in range(200):
     meta = learn(meta, some_tasks(100 + number, 5))
 
 # %%
-# Each batch is new, so that the error before a step is that of points which nobody has looked at.
+# Each batch is new, so that the error before a step is that of points which were not learned from.
 # The learned start is better from the beginning, and gets further with every step.
 
 new = some_tasks(2, 200)

@@ -66,14 +66,14 @@ class Diagnosis:
         n_tasks: Tasks learned from.
         n_skipped: Tasks left out because they were not finite.
         first_rate: Rate before the first task; None: not known yet.
-        rates: Least, median and largest learning rate.
+        rates: Smallest, median and largest learning rate.
         rho: Mean of `MetaLearner.rho` over the coordinates that had a gradient in the last round;
             nan without one.
-        rest: Where rho is when the rates stay: 2, for the tight bound 1.
-        prior: Share of the prior in g, the median over the coordinates: near 1 while the data have
-            said nothing, near 0 when they have outweighed it.
-        findings: Sentences about what is odd, with what to do; empty where nothing is.
-        tensors: What was learned of each tensor; in the table where there are several.
+        rest: The value of rho at which rates do not change: 2, for the tight bound 1.
+        prior: Share of the smoothing in g, the median over the coordinates: near 1 at first, and
+            near 0 when the data have outweighed it.
+        findings: Sentences about what looks wrong, and what to do; empty if nothing does.
+        tensors: The same for each tensor; the table shows it if there are several.
 
     Example:
         >>> import numpy as np, aruba_fast as af

@@ -22,14 +22,14 @@ _REMEDY_OF_DATA = "columns of one scale, or a `radius` for the parameters"
 
 
 class DivergenceWarning(RuntimeWarning):
-    """A learner does not learn: most tasks of a round are skipped, or losses grow thousandfold.
+    """Training diverges: most tasks of a round are skipped, or losses have grown a thousandfold.
 
-    Said once a learner. The usual cause is a first `learning_rate` beyond what is stable, for a
-    linear model about 1 / max |x|^2, or a task that is far out of the others' range. Rounds of one
-    task are looked at ten together.
+    A learner warns once. The usual cause is a first `learning_rate` that is too large (for a linear
+    model the limit is about 1 / max |x|^2), or a task whose numbers are far larger than those of
+    all others. If rounds have one task, ten of them are judged together.
 
     Args:
-        message: What was seen, and what to try.
+        message: What happened, and what to try.
 
     Example:
         >>> import warnings, numpy as np, aruba_fast as af

@@ -82,14 +82,14 @@ class Learned:
 
     @property
     def phi(self) -> FloatArray:
-        """The initialization, [n_parameters]; a copy of what it is now, read-only."""
+        """The current initialization, [n_parameters]; a read-only copy."""
         return _arrays.frozen(*self._read("phi"))
 
     @property
     def learning_rate(self) -> FloatArray | float:
-        """The learning rate that tasks are trained with, [n_parameters], a copy, read-only.
+        """The learning rates that tasks are trained with, [n_parameters]; a read-only copy.
 
-        A float where all coordinates share it; zero as long as it is "auto" and not known.
+        A float if all coordinates share one rate; zero while the rate is "auto" and not yet found.
         """
         one_rate = self._hyper.one_rate
         (rate,) = self._read("rate", size=1 if one_rate else None)
@@ -116,12 +116,14 @@ class Learned:
 
     @property
     def rho(self) -> Float64Array:
-        """Distance over expected distance in the last round, float64 [n_parameters].
+        """Whether the rate of each coordinate grows or falls, float64 [n_parameters].
 
             rho = sum (theta_hat - phi)^2 / (eta^2 sum grad^2)
 
-        The rate of a coordinate is at rest where rho is 2, for the tight bound 1, grows above and
-        falls below; nan before the first round and without a gradient. A copy, read-only.
+        This is the squared distance that the tasks of the last round went, over the one that they
+        would have gone on average if their gradients had been uncorrelated. A rate grows while its
+        rho is above 2 (for the tight bound above 1), and falls while it is below. It is nan before
+        the first round, and where no gradient was seen. A read-only copy.
         """
         return _arrays.frozen(*self._read("rho"))
 
@@ -137,12 +139,12 @@ class Learned:
 
     @property
     def n_skipped(self) -> int:
-        """Number of tasks left out because their result was not finite; asked as `n_tasks`."""
+        """Number of tasks left out because their result was not finite; waits as `n_tasks`."""
         return int(_arrays.host(*self._read("counts"))[1])
 
     @property
     def initial_learning_rate(self) -> float | None:
-        """The `learning_rate` that the learner was made with, or found; None: not known yet."""
+        """The first rate, as given or as found; None if it is "auto" and not yet found."""
         return float(self._hyper.learning_rate) if self._hyper.knows_rate else None
 
     @property
@@ -177,12 +179,12 @@ class Learned:
 
     @property
     def bound(self) -> str:
-        """Whose rates are learned: those of the "blog", or of the "tight" bound."""
+        """The regret bound whose best rates are learned, "blog" or "tight"."""
         return self._hyper.bound
 
     @property
     def train(self) -> str:
-        """What tasks are trained with: the rates as "learned", or one "scalar"."""
+        """How tasks are trained: with "learned" rates, or with one "scalar" rate."""
         return self._hyper.train
 
     def __getstate__(self) -> tuple[Any, ...]:

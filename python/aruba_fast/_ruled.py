@@ -179,7 +179,7 @@ class Ruled(Saved):
             )
 
     def diagnose(self) -> Diagnosis:
-        """Returns what the rates have become, and what is odd about it; `print` shows a table.
+        """Returns the learned rates in words, and what looks wrong; `print` shows a table.
 
         A learner on a CUDA device is waited for.
 

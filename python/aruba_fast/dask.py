@@ -65,25 +65,25 @@ def meta_train(
 ) -> None:
     """Trains a meta-learner on the workers of a Dask cluster. Changes `learner`.
 
-    As `aruba_fast.meta_train` of one `Tasks` of the whole table, whose rounds do not end where
-    files do: phi, b, g and the rates are the same bits for any number of workers, and agree with
-    those of one process within 1 ulp of float64 a round, for sums are pairs of float64 that are
-    added in another grouping. (In our tests they are the same bits.) A first rate that is a mean
-    over rows, that of the absolute loss and of `rule="proximal"`, agrees to about 1e-15 of itself;
-    give `learning_rate` where that matters.
+    It does what `aruba_fast.meta_train` does with one `Tasks` of the whole table: rounds do not end
+    where files end. phi, b, g and the rates have the same bits for any number of workers. They
+    agree with those of one process within 1 ulp of float64 a round, because sums are pairs of
+    float64 that are added in another grouping. (In our tests they have the same bits.) A first rate
+    that is a mean over rows (with the absolute loss, or `rule="proximal"`) agrees to about 1e-15 of
+    itself; give a `learning_rate` if that matters.
 
-    Every worker reads row groups of the files, keeps the people in them, and runs those whose turn
-    it is; nobody is cut where row groups or files end. What travels is the learner, once a round to
-    a worker, and 48 bytes a coordinate from each row group. So a round keeps all workers busy where
-    it holds a few row groups for each of them.
+    Every worker reads row groups of the files, keeps the people in them, and runs those of the
+    current round; a person is never cut where row groups or files end. Each worker receives the
+    learner once a round, and sends 48 bytes a coordinate for each row group. A round keeps all
+    workers busy if it holds several row groups for each of them.
 
     Args:
-        tasks: The files, under paths that all workers can read. Rows that a worker has no memory
-            for are laid on its disk by Dask.
+        tasks: The files, under paths that all workers can read. If a worker has too little memory
+            for its rows, Dask writes some to its disk.
         learner: The learner, in host memory, modified. If it has not learned anything and its rate
-            is "auto", all rows tell its first rate.
-        loss: As `aruba_fast.meta_train`; so are the next ones.
-        round_size: Tasks that are run from the same phi; there is no use in less than thousands.
+            is "auto", its first rate comes from all rows.
+        loss: Name of the loss, as in `run_tasks`.
+        round_size: Tasks that are run from the same phi; choose thousands or more.
         n_passes: How often every task is visited.
         rule: "descent" or "proximal".
         batch_size: As `run_tasks`.

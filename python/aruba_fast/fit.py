@@ -28,17 +28,17 @@ class MetaFit:
 
     Attributes:
         phi: Start of every task, [n_parameters] of the type of the tasks.
-        learning_rate: How far tasks differ from it in units of the losses, float64
-            [n_parameters, n_parameters] or, diagonal, [n_parameters]; read-only.
-        coef: How far new tasks go at these rates: one; of losses that are no squares, for which the
-            fit is an approximation, what held-out tasks say, .5 to 8.
-        scale: Of the losses: for squared and Huber ones the variance of what is left of a label,
+        learning_rate: The rates H: how much the tasks' parameters differ from phi, in units of the
+            losses. Float64 [n_parameters, n_parameters] or, diagonal, [n_parameters]; read-only.
+        coef: Factor of these rates for new tasks. It is one for squared and Huber losses. For other
+            losses, where the fit is an approximation, held-out tasks choose it, from .5 to 8.
+        scale: Scale of the losses. For squared and Huber ones it is the variance of the residuals,
             so that `scale * learning_rate` is the covariance of the tasks' parameters; else one.
-        evidence: Log-likelihood of the tasks under it, up to a constant, for losses that are not
-            squared by Laplace's approximation.
+        evidence: Log-likelihood of the tasks, up to a constant; for losses that are not squared by
+            Laplace's approximation.
         n_iterations: Passes over the tasks.
-        n_tasks: Tasks that it learned from.
-        n_skipped: Tasks that were left out because a row was not finite.
+        n_tasks: Number of tasks learned from.
+        n_skipped: Number of tasks left out because a row was not finite.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -61,10 +61,10 @@ class MetaFit:
     n_skipped: int
 
     def rule(self, coef: float | None = None) -> Proximal:
-        """The rule for new tasks.
+        """Returns the rule for new tasks.
 
         Args:
-            coef: How far to go at the learned rates, > 0; None for `self.coef`.
+            coef: Factor of the learned rates, > 0; None for `self.coef`.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -85,26 +85,29 @@ class MetaFit:
 def meta_fit(
     tasks: Tasks, *, loss: str, covariance: str = "auto", n_classes: int | None = None
 ) -> MetaFit:
-    """Fits where tasks start and how far they go from there, for the proximal rule.
+    """Fits a start for all tasks, and how far each coordinate moves from it, at once.
 
-    Chooses phi and the rates H that make the tasks most likely, if their parameters are spread
-    about phi with covariance s H, s the scale of their losses. In the words of regret: a task's
-    bound is |theta - phi|^2_{H^-1} / 2 + s/2 log det(I + H S), S = X^T W X, whose second term is at
-    most <G, H> / 2 with G = s S (I + H S)^-1, up to what does not depend on H; so the best diagonal
-    is eta_j = sqrt(b_j / g_j), with b the squared distances and g the sum of G's diagonals: ARUBA's
-    rule, with nothing to tune. A matrix H also knows which coordinates move together; it is held at
-    the best diagonal as if by a task for every sixteen of its correlations. Each phi_j has a prior
-    about zero of its own, as wide as what is known of phi_j makes it: that leaves alone what the
-    tasks determine, and holds features that nearly repeat each other.
+    The result is for the proximal rule. It is the phi and the rates H that make the tasks most
+    likely, if their parameters are normal about phi with covariance s H, where s is the scale of
+    the losses. In terms of regret, a task's bound is
+    |theta - phi|^2_{H^-1} / 2 + s/2 log det(I + H S), S = X^T W X. Up to a term that does not
+    depend on H, its second part is at most <G, H> / 2 with G = s S (I + H S)^-1. So the best
+    diagonal is eta_j = sqrt(b_j / g_j), with b the squared distances and g the sum of G's
+    diagonals: ARUBA's rule, with nothing to tune.
 
-    For other losses than squares the likelihood is Laplace's approximation, which underestimates
-    how far people with a handful of answers differ; three folds of the tasks then say how far new
-    tasks should go (`coef`), which takes four times as long.
+    A full matrix H also learns which coordinates move together. It is drawn towards the best
+    diagonal, with the weight of one task for every sixteen of its correlations. Each phi_j has a
+    prior about zero, whose width is learned from what the tasks tell about phi_j. The prior hardly
+    changes a phi_j that the tasks determine, and restrains features that nearly repeat each other.
 
-    Every iteration is a pass over the tasks in native code, in parallel, with the same bits for
-    every number of threads and instruction set. In units of any feature and any target the result
-    is the same. Under squared loss it holds up to two copies of the rows in float64 meanwhile, of a
-    task no more rows than one more than features.
+    For losses that are not squared the likelihood is Laplace's approximation, which underestimates
+    how much people with a handful of answers differ. Three folds of the tasks then choose how far
+    new tasks go (`coef`), which takes four times as long.
+
+    Every iteration is a parallel pass over the tasks in native code, with the same bits for any
+    number of threads and any instruction set. The units of features and target do not matter. With
+    the squared loss it holds up to two copies of the rows in float64; of a task with more rows than
+    features it holds n_features + 1 rows.
 
     Args:
         tasks: The tasks, in host memory.
@@ -127,7 +130,7 @@ def meta_fit(
         >>> import numpy as np, aruba_fast as af
         >>> rng = np.random.default_rng(0)
         >>> x = rng.normal(size=(200, 6, 2))
-        >>> w = 1 + rng.normal(size=(200, 2)) * [0.0, 2.0]  # tasks differ in the second alone
+        >>> w = 1 + rng.normal(size=(200, 2)) * [0.0, 2.0]  # tasks differ only in the second
         >>> y = np.einsum("tmd,td->tm", x, w) + 0.1 * rng.normal(size=(200, 6))
         >>> fit = af.meta_fit(af.Tasks(x, y), loss="squared")
         >>> np.sqrt(fit.scale * np.diag(fit.learning_rate)).round(1)

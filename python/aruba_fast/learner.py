@@ -33,50 +33,51 @@ class MetaLearner(Ruled):
         phi <- phi + meta_step (weighted mean of theta_hat - phi)
         eta  = sqrt(b') / sqrt(g'),    b' = b + mean(b) / w,    g' = g + mean(g) / w
 
-    for a round of tasks k = 1, 2, ...; w is the number of tasks so far, the means are over the
-    coordinates: the prior is one average task, which has no unit that anybody would have to choose.
-    Isotropic, eta = sqrt(sum b) / sqrt(sum g). It is at most `max_learning_rate`. With `decay`, the
-    old b and g are first multiplied by (1 - decay)^(tasks in the round), and w forgets likewise.
+    for a round of tasks k = 1, 2, ...; w is the number of tasks so far, and the means are over the
+    coordinates. The means smooth the rates by one average task, so that no number with a unit has
+    to be chosen. With `isotropic`, eta = sqrt(sum b) / sqrt(sum g). No rate exceeds
+    `max_learning_rate`. With `decay`, the old b and g are first multiplied by
+    (1 - decay)^(tasks in the round), and w forgets likewise.
 
-    One task that diverges must not decide the rates of all: how far a task spreads,
-    sum_j (theta_hat_j - phi_j)^2 / eta_j + eta_j grad_sq_j, may be ten times the mean of the tasks
-    before, as b and g tell it. A longer one is shortened to that: theta_hat comes nearer to phi by
-    a factor, and grad_sq is multiplied by its square. One that is not finite is left out, and tells
-    that rates are too high: after s of them all rates are e^(-5 s/w) of the above, until others
-    count.
+    A single task that diverges does not decide the rates. A task spreads by
+    sum_j (theta_hat_j - phi_j)^2 / eta_j + eta_j grad_sq_j. If this is more than ten times the mean
+    of the tasks before, the task is shortened to that limit: theta_hat is moved towards phi by a
+    factor, and grad_sq is multiplied by the factor's square. A task that is not finite is left out,
+    and lowers the rates: after s such tasks all rates are multiplied by e^(-5 s/w), until other
+    tasks count.
 
     With a number for `zeta`, b and g start at eps^2 and zeta^2, eps = learning_rate * zeta, and get
-    eps^2 / (t + k)^p and zeta^2 / (t + k)^p with every task, the first being t + k = 2; there is no
-    other prior, and no task is shortened. The first eta is `learning_rate`, and a coordinate that
-    never gets a gradient keeps it exactly.
+    eps^2 / (t + k)^p and zeta^2 / (t + k)^p with every task, the first being t + k = 2. There is no
+    other smoothing, and no task is shortened. The first eta is `learning_rate`, and a coordinate
+    that never gets a gradient keeps it exactly.
 
-    Threads may share a learner: `update`, `apply` and `meta_train` come one after the other, each
-    whole, and whatever is read, saved or copied is of one moment; during a `meta_train`, of one
+    Threads may share a learner. Calls of `update`, `apply` and `meta_train` run one after the
+    other. What is read, saved or copied is the state at one moment; during a `meta_train`, at one
     between two rounds. A function that `meta_train` calls may use the learner, but must not wait
-    for another thread that changes it. Learners on a CUDA device are shared by threads that use one
-    stream, or order theirs.
+    for another thread that changes it. Threads may share a learner on a CUDA device if they use one
+    stream, or order their streams.
 
     Args:
-        phi: First initialization, [n_parameters] float32 or float64, finite; copied. Its type is
-            that of all parameters. For softmax, [n_classes, n_features] flattened. An array on a
-            CUDA device makes a learner that lives there: its arrays are CuPy's.
-        learning_rate: First learning rate, > 0; "auto" for that of `first_rate`, which `meta_train`
-            finds by itself.
-        zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
-            > 0: what their sum has to outweigh before the learning rate moves.
-        p: Exponent of the smoothing schedule, >= 0; of no interest where `zeta` is "auto".
+        phi: First initialization, [n_parameters] float32 or float64, finite; copied. All parameters
+            have its type. For softmax, [n_classes, n_features] flattened. If it is an array on a
+            CUDA device, the learner lives there, with CuPy's arrays.
+        learning_rate: First learning rate, > 0. With "auto" it is that of `first_rate`, which
+            `meta_train` finds by itself.
+        zeta: "auto" to smooth by one average task. A number > 0 is the paper's smoothing of the
+            squared gradients: the rate moves only after their sum has become larger than zeta^2.
+        p: Exponent of the smoothing schedule, >= 0; unused if `zeta` is "auto".
         decay: Share of the past that every task discounts, in [0, 1); for drifting tasks.
         isotropic: One learning rate for all coordinates.
         max_learning_rate: Upper limit of the learning rate, > 0, or None.
-        bound: Which of two regret bounds the rates are least for. "blog" takes half of the squared
-            distances. "tight" takes all of them, which makes the rates of OGD sqrt(2) times as
-            large, and has them rest where the gradients of a task are uncorrelated; ARUBA++, whose
-            rates fall within the task, starts from those of "blog" either way.
-        train: "learned" for tasks that are trained with a rate for each coordinate, "scalar" for
-            one rate, sqrt(sum b) / sqrt(sum g), beside which b and g are learned all the same.
-        tensors: Sizes of the parts that `phi` is joined of, such as a network's tensors: each has
-            its own prior, means and w of its coordinates alone, and isotropic its own rate. One
-            without distances or gradients has the means of all. None for one part.
+        bound: The regret bound that the rates minimize. "blog" takes half of the squared distances.
+            "tight" takes all of them: the rates of OGD are then sqrt(2) times as large, and rest
+            where the gradients of a task are uncorrelated. ARUBA++, whose rates fall within the
+            task, starts from those of "blog" either way.
+        train: "learned" to train tasks with a rate for each coordinate; "scalar" to train them with
+            one rate, sqrt(sum b) / sqrt(sum g), while b and g are learned for each coordinate.
+        tensors: Sizes of the parts of `phi`, such as a network's tensors. Each part is smoothed by
+            the means of its own coordinates, and with `isotropic` has a rate of its own. A part
+            without distances or gradients is smoothed by the means of all. None for one part.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -180,11 +181,11 @@ class MetaLearner(Ruled):
 
         Args:
             statistics: Sum of all parts of the round.
-            meta_step: Step of the initialization. None for an average of all `theta_hat`: the
-                running mean, (weight of the round) / (weight of all rounds), where `zeta` is a
-                number; else one that forgets its first tenths, 10 / (t + 9) after t tasks of one
-                weight, and 1 at most. A float >= 0; or a function of the number of tasks, those of
-                this round included.
+            meta_step: Step of the initialization. None for a mean of all `theta_hat`. If `zeta` is
+                a number this is the running mean, (weight of the round) / (weight of all rounds);
+                else a mean that gradually forgets the first tasks, 10 / (t + 9) after t tasks of
+                equal weight, and 1 at most. A float >= 0; or a function of the number of tasks,
+                including those of this round.
 
         Raises:
             TypeError: An argument is of the wrong type.

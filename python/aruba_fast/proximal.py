@@ -25,28 +25,28 @@ class Proximal(Value):
 
         theta = argmin sum_i l_i(theta) + 1/(2 coef) (theta - phi)^T H^-1 (theta - phi)
 
-    with H = diag(learning_rate), or the matrix itself. This is what descent does not reach with the
-    few steps that it takes: follow-the-regularized-leader with the learned geometry. For squared
-    losses it is the prediction of a mixed model whose random effects have the covariance
-    sigma^2 coef H. A rate of zero holds its coordinate at `phi`.
+    with H = diag(learning_rate), or the matrix itself. A few steps of descent do not reach this
+    point. It is follow-the-regularized-leader with the learned geometry, and for squared losses the
+    prediction of a mixed model whose random effects have the covariance sigma^2 coef H. A rate of
+    zero keeps its coordinate at `phi`.
 
     Online, with theta_i the same minimizer over the rows before i, the regret against any theta* is
     at most 1/(2 coef) |theta* - phi|^2_{H^-1} + coef/2 sum_i |grad l_i(theta_i)|^2_H: the two terms
     of descent.
 
-    `run_tasks` solves every task in float64, to rounding: what is minimized is 1-strongly convex
-    where H is the unit of length, so that half its squared gradient bounds what is left. There is
-    no `batch_size`, `n_epochs` or `radius`. In the result `loss` is that of the start, `grad_sq` is
-    what squared gradients are for descent: the diagonal of s S (I + H S)^-1, with S = X^T W X the
-    task's curvature and s the scale of its losses, what squared and Huber losses leave of a row,
-    else one. Rates with learning_rate^2 = sum (theta_hat - phi)^2 / sum grad_sq are then those that
-    make the tasks most likely. Losses with kinks have no curvature: there `grad_sq` is the sum of
-    their squared slopes.
+    `run_tasks` solves every task in float64, to rounding. In the norm of H^-1 the objective is
+    1-strongly convex, so that half its squared gradient bounds the remaining gap. There is
+    no `batch_size`, `n_epochs` or `radius`. In the result `loss` is the loss at the start, and
+    `grad_sq` plays the role of the squared gradients of descent: it is the diagonal of
+    s S (I + H S)^-1, with S = X^T W X the task's curvature and s the scale of its losses (for
+    squared and Huber losses the variance of the residuals, else one). The rates with
+    learning_rate^2 = sum (theta_hat - phi)^2 / sum grad_sq then make the tasks most likely. Losses
+    with kinks have no curvature: for them `grad_sq` is the sum of their squared slopes.
 
     Args:
         learning_rate: Float, [n_parameters], or a symmetric matrix [n_parameters, n_parameters]
             without negative eigenvalues; finite, >= 0 (of a matrix the diagonal); copied.
-        coef: How far tasks go at these rates, > 0.
+        coef: Factor of the rates, > 0.
 
     Raises:
         TypeError: An argument is not real.

@@ -137,7 +137,7 @@ def run_tasks(
     radius: float | None = None,
     average: bool = False,
 ) -> TaskRun:
-    """Runs every task whole from `phi`: a linear model, its rows in their order, tasks in parallel.
+    """Runs the steps of every task from `phi`: a linear model, rows in order, tasks in parallel.
 
         score z = <theta, x>;  every step:  theta <- Proj(theta - eta * mean gradient of the batch)
 
@@ -163,10 +163,10 @@ def run_tasks(
     Returns:
         TaskRun of arrays of the type of `tasks`; `weight` is the number of rows, or the sum of
         their weights. A task that diverges has values that are not finite: `MetaLearner` skips and
-        counts it. Tasks that live on a CUDA device are run there, on CuPy's current stream, and
-        nothing waits for them; that `phi` lies in the ball of `radius` is not checked there.
-        Results of CSR rows are dense too: run some tasks at a time, as `tasks.rounds` hands them
-        out, or `meta_train`.
+        counts it. Tasks that live on a CUDA device are run there, on CuPy's current stream. Nothing
+        waits for them, and whether `phi` lies in the ball of `radius` is not checked there. The
+        results are dense even if the rows are CSR. If that is too much memory, run the rounds of
+        `tasks.rounds` one after the other, or use `meta_train`.
 
     Raises:
         TypeError: An argument is of the wrong type.

@@ -16,10 +16,10 @@ _MOST_TASKS = 2**32
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaskRun:
-    """What running a round of tasks leaves behind; every field leads with [n_tasks].
+    """The results of a round of tasks; the first axis of every field is [n_tasks].
 
-    `run_tasks` returns one. Anybody who runs tasks elsewhere, such as a deep network, builds one
-    from the first two fields and hands it to `MetaLearner.update`.
+    `run_tasks` returns one. If you run tasks by other means, such as a deep network, make one from
+    the first two fields and give it to `MetaLearner.update`.
 
     Args:
         theta_hat: Last iterate of every task, [n_tasks, n_parameters] float32 or float64.
@@ -106,7 +106,7 @@ def checked_weights(
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class TaskStatistics(Sums):
-    """All that a meta-learner needs to know of a set of tasks; `+` merges two sets.
+    """All that a meta-learner needs to know about a set of tasks; `+` merges two sets.
 
         distance  = sum_k 1/2 (theta_hat_k - phi)^2
         grad_sq   = sum_k (sum of the squared gradients of task k)

@@ -51,27 +51,27 @@ def meta_train(
             run = run_tasks(round, learner.phi, learner.rule(coef=None), loss=loss, ...)
             learner.update(run, meta_step=...)
 
-    and with `rule="proximal"` that of `learner.proximal()` instead of `learner.rule(coef=None)`:
-    tasks are not run in steps but solved, as `Proximal` has it, which costs a few times as much,
-    and learns far more of every task; `learner.proximal()` is the rule for new tasks, then. On
-    tables of people whose features have one scale it comes near to what `meta_fit` finds, of tasks
-    that need not fit into memory, for any number of parameters where the loss has no kinks, and it
-    can go on when more tasks come. Rounds of one task are best.
+    With `rule="proximal"` it equals the loop with `learner.proximal()` instead of
+    `learner.rule(coef=None)`. Tasks are then solved instead of run in steps (see `Proximal`), which
+    costs a few times as much, and learns far more from every task; `learner.proximal()` is the rule
+    for new tasks. On tables of people whose features have one scale, the result is close to that of
+    `meta_fit`. But the tasks need not fit into memory, there may be any number of parameters if the
+    loss has no kinks, and training can continue when more tasks come. Rounds of one task are best.
 
-    Tasks that do not fit into memory come as an iterable of `Tasks`, such as
-    `datasets.ParquetTasks`: a pass is all of its chunks in their order, of which one or two are in
-    memory. The bits are those of one `Tasks` of all of them, if `seed` is None and every chunk but
-    the last is a multiple of `round_size`: rounds do not cross chunks.
+    If the tasks do not fit into memory, pass an iterable of `Tasks`, such as
+    `datasets.ParquetTasks`. A pass then visits all of its chunks in their order, and holds one or
+    two in memory. The bits are those of one `Tasks` in memory if `seed` is None and the length of
+    every chunk but the last is a multiple of `round_size`, because rounds do not cross chunks.
 
-    Of CSR rows it costs their entries, and differs from the loop, and from dense rows, by rounding:
-    sums over all coordinates are kept, not made anew.
+    The cost of CSR rows is that of their entries. Their result differs from that of the loop, and
+    from that of dense rows, by rounding: sums over all coordinates are kept, not computed anew.
 
     Args:
-        tasks: The tasks, or an iterable of `Tasks`. One that can be iterated again is passed
-            through once more before, where the first rate or the number of tasks has to be found.
-        learner: The learner, modified; its parameters are of the type of `tasks`. If it has not
+        tasks: The tasks, or an iterable of `Tasks`. If it can be iterated again, it is read once
+            more before training if the first rate or the number of tasks has to be found.
+        learner: The learner, modified; its parameters have the type of `tasks`. If it has not
             learned anything and its rate is "auto", it starts with `learner.first_rate(tasks,
-            loss=loss)`, or with that of the first chunk where `tasks` can be read only once.
+            loss=loss)`, or with that of the first chunk if `tasks` can be read only once.
         loss: Name of the loss, as in `run_tasks`.
         round_size: Tasks that are run from the same `phi` and learning rate, as in `Tasks.rounds`.
         n_passes: How often every task is visited; more than once needs an iterable that is no
@@ -79,20 +79,20 @@ def meta_train(
         seed: None for the given order of the tasks; else a permutation for every pass, within
             each chunk.
         rule: "descent" for steps at the learned rates; "proximal" for the best parameters near the
-            start, of dense rows in host memory; a task's loss in the History is that of the start.
+            start, for dense rows in host memory. The History then has the losses at the start.
         batch_size: As in `run_tasks`.
         n_epochs: As in `run_tasks`.
         radius: As in `run_tasks`.
         weights: None for equal tasks (Reptile), "rows" to weight every task by its number of rows
             in the mean of `theta_hat` (FedAvg).
-        meta_step: As in `MetaLearner.apply`, but for a learner whose `zeta` is "auto": None then
-            falls from 1 to nothing over this call, 1 - (visits before the round) / (all visits),
-            as Reptile's does.
+        meta_step: As in `MetaLearner.apply`, with one exception: if the learner's `zeta` is "auto",
+            None means a step that falls from 1 to 0 over this call, as Reptile's does:
+            1 - (visits before the round) / (all visits).
         progress: None; True for a progress bar; or a function of `(done, total)`, both numbers of
-            task visits, called now and then between rounds; `total` is None where nobody knows it.
-        n_tasks: Number of tasks in a pass, which `meta_step=None` asks for where `tasks` is an
-            iterator; else it is counted, or read of the iterable's own `n_tasks`.
-        history: False to keep nothing of the visits, 17 bytes each.
+            task visits, which is called now and then between rounds. `total` is None if unknown.
+        n_tasks: Number of tasks in a pass. It is needed for `meta_step=None` if `tasks` is an
+            iterator; else it is counted, or taken from the iterable's own `n_tasks`.
+        history: False to keep no record of the visits, which takes 17 bytes each.
 
     Returns:
         History of every task visit, in order; without `history` of none.
@@ -102,18 +102,18 @@ def meta_train(
         ValueError: An argument is out of range, sizes do not fit, the loss is unknown, or labels
             lie outside its domain. Rows are CSR, and there is a radius, the rule is proximal, or
             the learner has a decay or several tensors. The rule is proximal, and `batch_size`,
-            `n_epochs` or `radius` is given. Nothing is changed, but by the chunks before the one at
-            fault.
+            `n_epochs` or `radius` is given. The learner has then learned only from the chunks
+            before the faulty one.
         ImportError: `progress=True` without tqdm.
-        KeyboardInterrupt: Ctrl-C. The learner has learned from every round that was complete, and
-            from nothing else; the same holds for an exception out of `meta_step`, `progress` or the
+        KeyboardInterrupt: Ctrl-C. The learner has learned from every complete round, and from
+            nothing else; the same holds for an exception raised by `meta_step`, `progress` or the
             iterable.
 
     Warns:
         DivergenceWarning: More than half of the tasks of a round were skipped, or the loss of a
-            round is a thousand times what the first ten tasks lose at phi, in the sense of
-            `MetaLearner.update`; once a learner. Not on a CUDA device, which nothing waits for:
-            look at the History.
+            round is a thousand times the loss of the first ten tasks at phi (see
+            `MetaLearner.update`). A learner warns once. On a CUDA device there is no warning,
+            because nothing waits for the device: look at the History.
 
     Example:
         >>> import numpy as np, aruba_fast as af

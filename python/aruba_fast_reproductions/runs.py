@@ -22,7 +22,7 @@ KIND = "Run"
 _KEPT = ("n_done", "seconds", "cpu_seconds", "history")
 # What is heard as a request to stop: Ctrl-C, and a polite kill.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOPPED = "interrupted: the same command goes on from what is saved"
+STOPPED = "interrupted: run the same command again to continue from the saved runs"
 Progress = Callable[[int, int], object]
 # What is measured of a run, at one round: numbers by name.
 Measurement = dict[str, float]
@@ -214,8 +214,8 @@ class Run:
         """Saves, and says so."""
         self.save()
         return Saved(
-            f"interrupted and saved after {self.n_done} of {self.n_rounds} rounds: the same "
-            f"command goes on from {self.path}"
+            f"interrupted and saved after {self.n_done} of {self.n_rounds} rounds: run the same "
+            f"command again to continue from {self.path}"
         )
 
     def _is_due(self, every: int) -> bool:

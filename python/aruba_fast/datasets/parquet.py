@@ -33,9 +33,9 @@ class ParquetTasks:
 
     Iterating reads the files from the beginning and yields `Tasks`, for `meta_train` and for loops
     of your own: whole tasks, in chunks of about `batch_rows` rows. Memory holds two chunks, one
-    that is worked on and one that a thread reads meanwhile, and a row group of the files. No task
-    is cut: one that crosses row groups or files is put together, however long it is. What comes is,
-    to the bit, what `Tasks.from_frame` makes of the whole table. Needs pyarrow and narwhals:
+    that is used and one that a thread reads meanwhile, and a row group of the files. No task is
+    cut: a task in several row groups or files is put together, however long it is. The tasks are,
+    to the bit, those that `Tasks.from_frame` makes of the whole table. Needs pyarrow and narwhals:
     pip install 'aruba_fast[tables]'.
 
     Args:

@@ -15,20 +15,21 @@ _KIND = "FirstRate"
 
 @dataclass(frozen=True)
 class FirstRate:
-    """The first learning rate that the tasks of one machine ask for.
+    """The first learning rate that fits the tasks of one machine.
 
-    A learner made with `learning_rate="auto"` has no rate to send out in its first round. Machines
-    then answer with the rate that their own tasks call for, and the server starts with
+    A learner made with `learning_rate="auto"` has no rate to send in its first round. Machines
+    then answer with the rate that fits their own tasks, and the server starts with
 
-        min(the least of the limits, the median of the estimates)
+        min(the smallest limit, the median of the estimates)
 
-    A limit is what a machine's rows allow, 1 / max_i c_i |x_i|^2: the least of them is what all
-    rows in one place would have said, to the bit. An estimate was tried out, as for a network.
+    A limit is the largest rate that a machine's rows allow, 1 / max_i c_i |x_i|^2. The smallest of
+    them is, to the bit, the limit of all rows in one place. An estimate comes from trying rates, as
+    for a network.
 
     Args:
-        rate: The rate, > 0; infinite where no row says anything.
-        version: The number of phi that the server asked with, >= 0.
-        is_limit: Whether no task should go beyond it.
+        rate: The rate, > 0; infinite if no row limits it.
+        version: The number of the phi that the server sent, >= 0.
+        is_limit: Whether the rate is a limit; else it is an estimate.
 
     Raises:
         TypeError: An argument is of the wrong type.

@@ -22,25 +22,24 @@ class FixedPoint:
     """Replies as words of 32 bits whose sum, modulo 2^32, is the sum of the replies.
 
     Secure aggregation adds vectors of whole numbers, masked so that nobody sees a single one. A
-    client divides its sums by what an average task has of each, which the server published beside
-    phi, clips them, and rounds them at random to whole steps, so that the error is nothing in the
-    mean:
+    client divides its sums by those of an average task, which the server publishes beside phi,
+    clips them, and rounds them at random to whole steps, so that the error is zero on average:
 
         distance / (clip s_b),  grad_sq / (clip s_g)  in [0, 1],
         delta / (most_weight sqrt(2 clip s_b))  in [-1, 1],   weight / most_weight  in [0, 1]
 
-    in steps of 1 / (2^bits - 1). Every step is added exactly, and no sum of `n_clients` replies
-    leaves the ring. Of each reply the error of a number is less than a step, and of the mean over
-    many its standard deviation is at most half a step over the root of their number.
+    in steps of 1 / (2^bits - 1). The addition is exact, and no sum of `n_clients` replies
+    overflows. The error of a number is less than a step for each reply; in the mean over many
+    replies its standard deviation is at most half a step over the root of their number.
 
     Args:
-        spread: What an average task has of the distances, s_b, and of the squared gradients, s_g,
-            float64 [2, n_parameters], > 0. `of` takes them of a learner.
-        n_clients: Replies that are added at the most.
-        bits: Of each number, >= 2; n_clients * 2^bits is at most 2^31.
-        clip: How many times the average task's a client's numbers may be, > 0. What is cut off
-            makes b and g smaller: `encode` tells how much of a reply it was.
-        most_weight: Weight that a reply may have, > 0.
+        spread: The distance s_b and the squared gradients s_g of an average task, float64
+            [2, n_parameters], > 0. `of` takes them from a learner.
+        n_clients: The largest number of replies that are added.
+        bits: Bits of each number, >= 2; n_clients * 2^bits is at most 2^31.
+        clip: How many times those of the average task a client's numbers may be, > 0. Clipping
+            makes b and g smaller: `encode` says how much of a reply was clipped.
+        most_weight: The largest weight of a reply, > 0.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -101,10 +100,10 @@ class FixedPoint:
         clip: float = 8.0,
         most_weight: float = 1.0,
     ) -> "FixedPoint":
-        """Takes an average task from what a learner has learned.
+        """Takes the average task from a learner.
 
         Args:
-            learner: The server's, with distances and squared gradients of a task at least.
+            learner: The server's learner, which has learned from at least one task.
             n_clients: As the class.
             bits: As the class.
             clip: As the class.

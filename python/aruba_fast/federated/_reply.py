@@ -18,17 +18,17 @@ _KIND = "Reply"
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Reply(Sums):
-    """What some tasks that started from one phi tell of themselves: sums of deltas from it.
+    """The answer of a machine: sums over tasks that started from one phi, as deltas from it.
 
         distance = sum_k 1/2 (theta_hat_k - phi)^2
         grad_sq  = sum_k (sum of the squared gradients of task k)
         delta    = sum_k w_k (theta_hat_k - phi),    weight = sum_k w_k
 
-    `version` is the number that the server gave to phi. A reply to an older phi is worth as much
-    for the rates as one to the newest: distances and squared gradients are the tasks' own. Only its
-    step of phi ages: `statistics(phi)` takes it from where phi is now, or a share of it, or none.
-    Sums are pairs of float64, as in `TaskStatistics`; replies to one version are added by `+`, in
-    any order and grouping.
+    `version` is the number that the server gave to phi. For the rates, a reply to an older phi is
+    worth as much as one to the newest, because distances and squared gradients belong to the tasks.
+    Only the step of phi ages: `statistics(phi)` applies it to the current phi, in full, by a share,
+    or not at all. Sums are pairs of float64, as in `TaskStatistics`; replies to one version are
+    added by `+`, in any order and grouping.
 
     Args:
         statistics: Sums of the tasks, of `MetaLearner.statistics`, in host memory.
@@ -116,12 +116,12 @@ class Reply(Sums):
 
     @np.errstate(all="ignore")
     def statistics(self, phi: ArrayLike, *, share: float = 1.0) -> TaskStatistics:
-        """What the tasks would have told, had they gone as far from another phi.
+        """Returns the statistics of tasks that went as far, but from another phi.
 
         Args:
-            phi: Where they are taken to have started: the learner's of now, [n_parameters].
-            share: How much of their weight in the step of phi they keep, in [0, 1]: one for a reply
-                in time, less for a late one, zero for the rates alone.
+            phi: The start that is assumed for them: the learner's current phi, [n_parameters].
+            share: The part of their weight in the step of phi that counts, in [0, 1]: one for a
+                reply in time, less for a late one, zero to learn only rates from it.
 
         Returns:
             TaskStatistics for `MetaLearner.apply` of a learner at this phi.

@@ -7,7 +7,7 @@ _TELLS = 5
 
 @dataclass
 class Report:
-    """What came of a round.
+    """The outcome of a round.
 
     Attributes:
         version: The number of the phi that was sent out.

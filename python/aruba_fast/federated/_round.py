@@ -30,22 +30,22 @@ _HIDDEN = "privacy."
 class Round(Value):
     """What a server sends to the machines of a round: a numbered phi, and how to run tasks from it.
 
-    With it a machine runs its tasks as the learner itself would have, to the bit: from `phi`, by
-    `rule`, and none counts for more than ten average ones (`limit`). 8 bytes a coordinate travel
-    for float32, 24 with the rule for new tasks.
+    With it a machine runs its tasks as the learner itself would, to the bit: from `phi`, by `rule`,
+    and no task counts for more than ten average ones (`limit`). For float32 the message takes 8
+    bytes a coordinate, 24 with the rule for new tasks.
 
     Made by `Round.of`, or by a `Server`.
 
     Attributes:
         version: The number of phi, >= 0.
         phi: Where tasks start, [n_parameters] float32 or float64, read-only.
-        rule: What they are trained with, `OGD`; None where the first rate is not known yet, and the
-            machines are asked for it.
+        rule: The rule that tasks are trained with, `OGD`; None if the first rate is not known yet,
+            and the machines are asked for it.
         limit: How far a task may spread at these rates; infinite in the first rounds, None for a
             learner that shortens no task.
-        personal: The rule for new tasks, `ArubaPlusPlus`; None where it was not asked for.
-        privacy: How tasks, or their rows, are hidden in what is sent back; None where they are not.
-            A task then weighs 1, as numbers of rows are private too.
+        personal: The rule for new tasks, `ArubaPlusPlus`; None if it was not asked for.
+        privacy: How replies hide tasks or their rows; None if they do not. With a privacy every
+            task has the weight 1, as numbers of rows are private too.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -73,7 +73,7 @@ class Round(Value):
         Args:
             learner: The server's, in host memory.
             version: The number that its phi gets, >= 0.
-            personal: Also the rule for new tasks, to evaluate how well people are served.
+            personal: Whether to include the rule for new tasks, for evaluations.
 
         Raises:
             TypeError: An argument is of the wrong type.
@@ -117,7 +117,7 @@ class Round(Value):
         return len(self.phi)
 
     def rates(self) -> FloatArray:
-        """The rate of every coordinate, [n_parameters] of the type of `phi`; zero: not known.
+        """The rate of every coordinate, [n_parameters] of the type of `phi`; zero if unknown.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -129,13 +129,13 @@ class Round(Value):
         return np.broadcast_to(np.asarray(rate, self.phi.dtype), self.phi.shape).copy()
 
     def reply(self, run: TaskRun | TaskStatistics, weights: ArrayLike | None = None) -> Reply:
-        """Sums tasks that were run from this phi by this rule into what is sent back.
+        """Returns the reply for tasks that were run from this phi by this rule.
 
         Args:
-            run: The tasks, as `MetaLearner.statistics` takes them; or their sums, of
-                `MetaOptimizer.statistics` after `MetaOptimizer.follow`. Of a `TaskPrivacy` the sums
-                of one task, of a `RecordPrivacy` those of private steps.
-            weights: As `MetaLearner.statistics`; None with sums, which have theirs, and with a
+            run: The tasks, as `MetaLearner.statistics` takes them; or their sums, from
+                `MetaOptimizer.statistics` after `MetaOptimizer.follow`. With a `TaskPrivacy` they
+                are the sums of one task, with a `RecordPrivacy` those of private steps.
+            weights: As `MetaLearner.statistics`; None with sums, which contain weights, and with a
                 privacy.
 
         Raises:
@@ -180,19 +180,19 @@ class Round(Value):
         n_epochs: int = 1,
         radius: float | None = None,
     ) -> Reply | FirstRate:
-        """Runs tasks with linear models as the server asks, and returns what to send back.
+        """Runs tasks with linear models as the server asks, and returns the answer.
 
         Args:
             tasks: The tasks of this machine, of the type of `phi`, in host memory.
             loss: Name of the loss, as in `run_tasks`.
-            weights: "rows" for the numbers of rows, as FedAvg has them; None for 1 each, as is
-                everything with a privacy; or one for each task.
+            weights: "rows" to weight each task by its number of rows, as FedAvg does; None for 1
+                each, which a privacy requires; or a weight for each task.
             batch_size: As `run_tasks`.
             n_epochs: As `run_tasks`.
             radius: As `run_tasks`.
 
         Returns:
-            A `Reply`; or, where the server does not know the first rate, a `FirstRate`.
+            A `Reply`; or a `FirstRate`, if the server does not know the first rate yet.
 
         Raises:
             TypeError: As `run_tasks`.

@@ -18,28 +18,29 @@ _KIND = "Server"
 
 
 class Server:
-    """Learns from machines that are asked round by round, whatever they do.
+    """Learns round by round from machines, which may be late, silent or faulty.
 
-    It numbers every phi that goes out, takes what comes back in any order, and learns from it when
-    the round is closed. A reply counts once. One that comes late teaches its rates in full, and
-    moves phi by a share. What is damaged, too old, of another size, or spreads further than any
-    honest reply could, is refused, and counted; nothing of it is learned. Nothing here opens a
-    connection: bytes go in and out.
+    The server numbers every phi that it sends, takes replies in any order, and learns from them
+    when the round is closed. A reply counts once. The rates of a late reply count in full, its step
+    of phi counts by a share. Replies that are damaged, too old, of another size, or that spread
+    further than any honest reply could, are refused and counted, and nothing is learned from them.
+    The server opens no connection: your system carries the bytes.
 
-    With a `path`, the state is written after each round, whole or not at all: a server that is
-    killed at any moment goes on from there by `Server.load`, and has lost the open round at most.
+    With a `path`, the state is written after each round, completely or not at all. If the server is
+    killed at any moment, `Server.load` continues from the file, and only the open round is lost.
 
     Args:
-        learner: What learns, in host memory; the server's own from now on.
+        learner: The learner, in host memory; from now on only the server changes it.
         meta_step: The step of phi, as `MetaLearner.apply`.
-        max_age: How many rounds a reply may be late, >= 0; such a reply has a part in memory.
-        share: How much of its weight in the step of phi a reply keeps that is `age` rounds late, a
-            function of the age to [0, 1]; None for 1 / (1 + age).
+        max_age: How many rounds a reply may be late, >= 0. Each version of phi that may still be
+            answered takes memory.
+        share: How much of the step of phi of a late reply counts: a function of its age in rounds
+            to [0, 1]; None for 1 / (1 + age).
         path: A file for the state, or None.
-        privacy: How tasks are hidden, a `TaskPrivacy` or a `RecordPrivacy` of
-            `aruba_fast.privacy`; None: they are not. It goes out with each round, and machines
-            answer as it asks. A reply to an older phi is then lost. The learner must know its first
-            rate, and must have learned of nobody yet whose data are not public.
+        privacy: A `TaskPrivacy` or a `RecordPrivacy` of `aruba_fast.privacy`, which hides tasks or
+            rows; None hides nothing. It is sent with each round, and machines follow it. A reply to
+            an older phi is then lost. The learner must know its first rate, and must not have
+            learned from private data yet.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -112,19 +113,19 @@ class Server:
 
     @property
     def learner(self) -> MetaLearner:
-        """What has learned; to be read, as it learns when a round is closed."""
+        """The learner, for reading; it learns when a round is closed."""
         return self._learner
 
     @property
     def version(self) -> int:
-        """The number of the phi that goes out now: how many rounds were closed."""
+        """The number of the current phi: how many rounds were closed."""
         return self._current.version
 
     def round(self, *, personal: bool = False) -> Round:
-        """What goes out to the machines of this round.
+        """Returns the message to the machines of this round.
 
         Args:
-            personal: Also the rule for new tasks, to evaluate how well people are served.
+            personal: Whether to include the rule for new tasks, for evaluations.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -139,14 +140,15 @@ class Server:
             return Round.of(self._learner, self.version, personal=True)
 
     def receive(self, data: bytes | Reply | FirstRate, sender: str | int) -> str | None:
-        """Takes what a machine sends back, to be learned from when the round is closed.
+        """Takes the answer of a machine, to learn from it when the round is closed.
 
         Args:
-            data: The bytes of a reply or of a first rate, of any form; or what they are read as.
-            sender: Who sends it: of one machine only one reply to a version counts.
+            data: The bytes of a reply or of a first rate, in any form; or the object itself.
+            sender: The machine. Only one reply of a machine to a version counts.
 
         Returns:
-            None; or why it was refused, which the report counts. What others send raises nothing.
+            None; or why the answer was refused, which the report counts. A bad answer raises no
+            exception.
 
         Raises:
             TypeError: `sender` is neither a name nor a number.
@@ -163,7 +165,7 @@ class Server:
         if isinstance(sender, bool) or not isinstance(sender, (str, int)):
             raise TypeError(
                 f"{_KIND}.receive: `sender` must be a name or a number: got "
-                f"{_check.shown(sender)}, expected whoever sent the reply"
+                f"{_check.shown(sender)}, expected that of the sender"
             )
         with self._lock:
             reason = self._taken(data, str(sender))
@@ -176,8 +178,8 @@ class Server:
         """Notes that a machine will send no reply.
 
         Args:
-            sender: Which one.
-            reason: Why, as far as it is known.
+            sender: The machine.
+            reason: Why, if it is known.
 
         Example:
             >>> import numpy as np, aruba_fast as af
@@ -230,13 +232,14 @@ class Server:
         return self._way.unfit(reply)
 
     def close(self) -> Report:
-        """Learns from what has come, and begins the next round.
+        """Learns from the replies of the round, and begins the next round.
 
-        A round without a reply changes nothing but the version; the report says that it is lost.
-        With a `TaskPrivacy` it is learned from as any other, for that nobody came is private too.
+        A round without a reply changes nothing but the version, and the report says that it is
+        lost. With a `TaskPrivacy` the server learns from it as from any other round, because it is
+        private that nobody came.
 
         Returns:
-            What came of the round.
+            The outcome of the round.
 
         Raises:
             OSError: The state cannot be written to `path`; it is learned in memory.
@@ -298,11 +301,11 @@ class Server:
         max_age: int = 10,
         share: Callable[[int], float] | None = None,
     ) -> "Server":
-        """Goes on from the file that a server with this `path` has written.
+        """Returns a server that continues from the file of a server with this `path`.
 
         Args:
-            path: The file, which is written after each round again.
-            meta_step: As the class: what is a function is in no file.
+            path: The file, which the new server writes after each round.
+            meta_step: As the class. A function cannot be stored in the file.
             max_age: As the class.
             share: As the class.
 

@@ -24,19 +24,20 @@ def client_app(
 ) -> ClientApp:
     """Makes the app that Flower runs on its nodes.
 
-    A node holds a person's data, or those of thousands: what it sends back are sums. A node whose
-    function raises, or which says nothing, is counted by the server as failed.
+    A node holds the data of one person or of thousands, and sends back sums. If its function raises
+    an exception, or it does not answer, the server counts it as failed.
 
     Args:
-        answer: Runs the tasks of a node: `answer(round, context)`, for linear models
-            `round.answer(tasks, loss=...)`, for PyTorch's `meta.answer(round, tasks, train)`.
-        evaluate: Tells how well a node is served: `evaluate(round, context)` returns numbers by
-            name, and under "num-examples" what they weigh in the mean over the nodes. The round
-            has `phi`, for before, and `personal`, the rule for after some steps on the node's own
-            data. None where nothing is evaluated.
-        name: Whom a node holds: `name(context)`, the same whenever the node comes again. None for
-            the "partition-id" of its configuration and, where it has none, Flower's own number of
-            it, which is another in every run.
+        answer: Function that runs the tasks of a node: `answer(round, context)` returns
+            `round.answer(tasks, loss=...)` for linear models, or for PyTorch
+            `meta.answer(round, tasks, train)`.
+        evaluate: Function that evaluates the model on a node: `evaluate(round, context)` returns
+            numbers by name, and under "num-examples" their weight in the mean over the nodes. The
+            round has `phi`, for the error before, and `personal`, the rule for the error after some
+            steps on the node's own data. None for no evaluation.
+        name: Function that names a node: `name(context)`, the same each time the node connects.
+            None for the "partition-id" of its configuration; without one, Flower's own number of
+            the node, which differs from run to run.
 
     Returns:
         The `ClientApp`.

@@ -34,26 +34,26 @@ _PATIENCE, _PAUSE, _TOLD = 10.0, 0.2, 10.0
 
 
 class ArubaStrategy(Strategy):
-    """Lets Flower run the rounds of a `Server`: who is asked, and what becomes of their replies.
+    """Runs the rounds of a `Server` in Flower: chooses the nodes, and gives their replies to it.
 
-    Each round asks some nodes, or all, with the server's phi and rates, and learns from the sums
-    that come back until `timeout`. What comes later is taken with the next round, as late. Where
-    the learner was made with `learning_rate="auto"`, the first round asks for that rate and learns
-    nothing else. What failed, was refused or is missing is counted, and logged with a reason; a
-    round without a reply is lost, and changes nothing.
+    Each round sends the server's phi and rates to some nodes, or to all, and learns from the sums
+    that arrive within `timeout`. Later replies count in the next round, as late ones. If the
+    learner was made with `learning_rate="auto"`, the first round only finds this rate. Failed,
+    refused and missing replies are counted, and logged with a reason; a round without a reply is
+    lost, and changes nothing.
 
-    Who is asked follows from `seed` and the number of the round alone, as long as nodes have the
-    same names, so that a run can be made again: Flower's own sampling cannot. A server with a
-    `path` that was killed goes on with `ArubaStrategy(Server.load(path), ...)` and the remaining
-    `num_rounds`.
+    The nodes of a round follow from `seed` and the number of the round alone, as long as nodes keep
+    their names, so that a run can be repeated; Flower's own sampling cannot be repeated. If a
+    server with a `path` was killed, continue by `ArubaStrategy(Server.load(path), ...)` with the
+    remaining `num_rounds`.
 
     Args:
-        server: What learns: `Server(learner)`.
-        n_nodes: Nodes that are asked in a round; None for all.
-        min_nodes: Nodes that must be there before a round begins; it waits for them.
-        evaluate_every: Rounds between two evaluations; 0 for none. All nodes are asked.
-        form: What replies are sent as, "pairs", "float32" or "bfloat16", as `Reply.to_bytes`.
-        seed: Of the sampling.
+        server: The server that learns: `Server(learner)`.
+        n_nodes: Number of nodes that are asked in a round; None for all.
+        min_nodes: Number of nodes that a round waits for before it begins.
+        evaluate_every: Rounds between two evaluations, which ask all nodes; 0 for none.
+        form: The form of replies, "pairs", "float32" or "bfloat16", as in `Reply.to_bytes`.
+        seed: Seed of the sampling.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -98,7 +98,7 @@ class ArubaStrategy(Strategy):
 
     @property
     def arrays(self) -> ArrayRecord:
-        """What has been learned as Flower's record of arrays."""
+        """Returns what was learned, as Flower's record of arrays."""
         return ArrayRecord({_ARRAYS: Array(self.server.learner.phi)})
 
     def summary(self) -> None:
@@ -141,7 +141,7 @@ class ArubaStrategy(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Takes what has come late, and asks the nodes of this round."""
+        """Takes late replies, and asks the nodes of this round."""
         del server_round, arrays  # the server's own are sent
         self._collect(grid)
         nodes = self._nodes(grid)
@@ -158,7 +158,7 @@ class ArubaStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Learns from what has come, and says what has not."""
+        """Learns from the replies, and logs which are missing."""
         del server_round
         missing = {m.metadata.message_id: self._names[m.metadata.dst_node_id] for m in self._open}
         for message in replies:
@@ -228,7 +228,7 @@ class ArubaStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Asks all nodes how well they are served, in the rounds that do."""
+        """Asks all nodes for their errors, in rounds with an evaluation."""
         del arrays
         if not self._every or server_round % self._every or self.server.round().rule is None:
             return []
@@ -239,7 +239,7 @@ class ArubaStrategy(Strategy):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """The means of what nodes have told, by their weights."""
+        """Returns the weighted means of the nodes' evaluations."""
         del server_round
         good = [m.content for m in replies if not m.has_error() and METRICS in m.content]
         return aggregate_metricrecords(good, WEIGHT) if good else None

@@ -93,13 +93,13 @@ def to_learners(state: MetaState) -> tuple[MetaLearner, ...]:
 def from_learners(learners: Sequence[MetaLearner], phi: Any) -> MetaState:
     """Returns the meta-state of NumPy's learners, as `MetaLearner.load` reads them.
 
-    What `to_learners` made comes back bit for bit. Where `jax_enable_x64` is off, the 53 digits of
-    another learner's b and g become the 48 of a pair. A learner whose prior is one for all
-    coordinates goes on with one for every leaf.
+    The learners of `to_learners` give back the same state, bit for bit. If `jax_enable_x64` is off,
+    the 53 binary digits of another learner's b and g become the 48 of a pair. A learner that is
+    smoothed over all coordinates together is from now on smoothed leaf by leaf.
 
     Args:
-        learners: What `to_learners` gave: one learner, or one for every leaf.
-        phi: A tree that tells structure and shapes; its values are of no interest.
+        learners: One learner, or one for every leaf, as `to_learners` returns them.
+        phi: A tree with the structure and shapes of the parameters; its values are not used.
 
     Raises:
         TypeError: A learner is none, or its type is not that of `phi`.

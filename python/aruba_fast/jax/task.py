@@ -25,7 +25,7 @@ _NAMES = _steps.Names("updates", "state.grad_sq", "params")
 
 
 class GradientTransformation(NamedTuple):
-    """What optax calls by this name: a pair of pure functions, which `optax.chain` takes.
+    """A pair of pure functions, as in optax; `optax.chain` takes it.
 
     Args:
         init: Function of the parameters, returns the state before the first step.
@@ -43,8 +43,8 @@ class OGDState(NamedTuple):
 
     Args:
         grad_sq: Sum of the task's squared gradients, a tree as the parameters.
-        rest: What the last sum of parameters and update was rounded off by, as `grad_sq`: without
-            it a weight that crosses zero would lose digits that the kernel keeps.
+        rest: The rounding error of the last sum of parameters and update, as `grad_sq`. Without it
+            a weight that crosses zero would lose digits that the kernel keeps.
     """
 
     grad_sq: Any
@@ -64,7 +64,7 @@ class ArubaPlusPlusState(NamedTuple):
 
 
 def ogd(learning_rate: Any) -> GradientTransformation:
-    """Gradient descent at the learned rates, which keeps what the meta-learner asks of a task.
+    """Gradient descent at the learned rates, which also sums the squared gradients of a task.
 
         grad_sq <- grad_sq + grad^2;  theta <- theta - learning_rate * grad
 
@@ -184,7 +184,7 @@ class AdamState(NamedTuple):
 
 
 def adam(learning_rate: Any, beta2: Any = 0.999, eps: Any = 1e-8) -> GradientTransformation:
-    """Adam without momentum (beta1 = 0), which keeps what the meta-learner asks of a task.
+    """Adam without momentum (beta1 = 0), which also sums the squared gradients of a task.
 
         grad_sq <- grad_sq + grad^2;  v <- beta2 v + (1 - beta2) grad^2
         theta <- theta - learning_rate * grad / (sqrt(v / (1 - beta2^t)) + eps)

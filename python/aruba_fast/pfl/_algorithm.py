@@ -18,10 +18,10 @@ class ArubaAlgorithm(FederatedNNAlgorithm):
     """ARUBA as an algorithm of pfl: rates for every coordinate, learned from rounds of users.
 
     Its parameters are pfl's `PersonalizedNNAlgorithmParams`. Users of the training population run
-    from phi at the learned rates. Those of the other, in the rounds with an evaluation, are asked
-    how well phi serves the rows that they hold out, before and after they take steps on their other
-    rows by the rule for new tasks; before a first rate is known there is nothing to tell. All state
-    is in the model, the number of the iteration too, which goes on where the model is.
+    from phi at the learned rates. In rounds with an evaluation, users of the other population
+    measure the error on the rows that they hold out, before and after they take steps on their
+    other rows by the rule for new tasks. There is no evaluation before the first rate is known. All
+    state is in the model, with the number of the iteration, so that a restored model continues.
 
     Example:
         >>> import numpy as np, aruba_fast as af
@@ -90,12 +90,12 @@ class ArubaAlgorithm(FederatedNNAlgorithm):
     def evaluate_users(
         self, model: ArubaModel, users: Sequence[AbstractDataset], central_context: CentralContext
     ) -> Metrics:
-        """Tells how well users are served on the rows that they hold out.
+        """Evaluates users on the rows that they hold out.
 
         Args:
-            model: What serves them.
-            users: Their data sets; those with too few rows to hold some out do not count.
-            central_context: Of pfl, with how many rows are held out.
+            model: The model.
+            users: Their data sets; users with too few rows to hold some out do not count.
+            central_context: pfl's context, which says how many rows are held out.
 
         Returns:
             Metrics before and after personalization; none before the first rate is known.
@@ -136,7 +136,7 @@ class ArubaAlgorithm(FederatedNNAlgorithm):
         aggregate_metrics: Metrics,
         model: ArubaModel,
     ) -> tuple[ArubaModel, Metrics]:
-        """Learns from a round, which is lost where nobody has told anything."""
+        """Learns from a round, which is lost if there is no result."""
         if not stats_context_pairs:
             return model.apply_model_update(None)
         ((context, statistics),) = stats_context_pairs

@@ -29,17 +29,18 @@ _LOG = getLogger(__name__)
 class ArubaBackend(SimulatedBackend):
     """Runs a cohort of users as a whole: what pfl's `SimulatedBackend` does, without its loop.
 
-    Linear models of `People` run in one native call, and cost less than a hundredth of what pfl's
-    loop takes for users who do nothing. Users of another federated data set are fetched one by one,
-    which is most of what pfl's loop costs, and then run together. What is learned is that of the
-    loop, to the bit, but for the first rate of a loss without a limit (absolute, Poisson): the loop
-    takes the median over users, and this the rate of all rows. A network's is found from one pass.
+    Linear models of `People` run in one native call, in less than a hundredth of the time that
+    pfl's loop takes for users who do nothing. Users of another federated data set are fetched one
+    by one, which is most of the cost of pfl's loop, and then run together. The result is that of
+    the loop, to the bit, except for the first rate of a loss without a limit (absolute, Poisson):
+    the loop takes the median over users, this backend the rate of all rows. The first rate of a
+    network is found in one pass.
 
-    Postprocessors act on the server as ever. One that must see the statistics of each user, as
-    pfl's privacy mechanisms and weightings do, cannot be honoured by a whole cohort: then users run
-    one by one, as in `SimulatedBackend`, which is logged. So they do with several processes of
-    PyTorch, between which pfl sends float32: sums are rounded to 2^-24 of themselves, once in each
-    process and once in each addition, and counts are exact up to 2^24 users.
+    Postprocessors act on the server as usual. If one must see the statistics of each user, as pfl's
+    privacy mechanisms and weightings must, users run one by one, as in `SimulatedBackend`, and the
+    log says so. They also do with several processes of PyTorch, between which pfl sends float32:
+    sums are rounded to 2^-24 of themselves, once in each process and once in each addition, and
+    counts are exact up to 2^24 users.
 
     Args:
         training_data: Users to learn from.
@@ -93,12 +94,12 @@ class ArubaBackend(SimulatedBackend):
         """Runs a cohort.
 
         Args:
-            model: What users train.
+            model: The model that users train.
             training_algorithm: The algorithm.
-            central_context: What is asked, of whom and how many.
+            central_context: The request: population, size of the cohort and parameters.
 
         Returns:
-            The sums of what the users told, or None, and the metrics of `SimulatedBackend`.
+            The sums over the users, or None, and the metrics of `SimulatedBackend`.
         """
         processes = get_default_framework_module().distributed.world_size
         ours = type(training_algorithm) is ArubaAlgorithm

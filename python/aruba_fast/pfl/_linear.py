@@ -22,19 +22,19 @@ _EVALUATE = f"{_NAME}.evaluate_users"
 
 
 class LinearModel(ArubaModel):
-    """Linear models of users, whose data are features and labels: what pfl trains.
+    """A model for pfl whose users have linear models, with features and labels as data.
 
     A user is a task: a data set of pfl's with `raw_data` (x, y), x [n_rows, n_features] of the type
-    of phi, y [n_rows]; or (x, y, row_weights), as `Tasks` has them. Users without rows tell
-    nothing. Those whose numbers are not finite are left out whole, and counted. With
-    `learning_rate="auto"` the first round asks for the first rate, and learns nothing else. Metrics
-    have the name "loss", by the weights of rows that have them.
+    of phi, y [n_rows]; or (x, y, row_weights), as in `Tasks`. Users without rows are ignored. Users
+    with numbers that are not finite are left out whole, and counted. With `learning_rate="auto"`
+    the first round only finds the first rate. The metric is called "loss", and weights rows by
+    their weights.
 
     Args:
-        learner: What learns, in host memory; the model's own from now on.
+        learner: The learner, in host memory; from now on only the model changes it.
         loss: Name of the loss, as in `run_tasks`.
-        weights: "rows" for the numbers of rows, as FedAvg has them, or what these weigh; None for
-            1 each.
+        weights: "rows" to weight users by their number of rows, or the sum of the rows' weights, as
+            FedAvg does; None for 1 each.
         batch_size: As `run_tasks`.
         n_epochs: As `run_tasks`.
         meta_step: The step of phi, as `MetaLearner.apply`.
@@ -82,7 +82,7 @@ class LinearModel(ArubaModel):
             users: Their data sets, or their tasks.
 
         Returns:
-            What they tell together; None where nobody has any rows.
+            Their reply together; None if nobody has any rows.
 
         Raises:
             TypeError: As `Tasks` and `run_tasks`.

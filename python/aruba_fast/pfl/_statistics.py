@@ -14,13 +14,13 @@ from ..federated import FirstRate, Reply, _pairs
 class ArubaStatistics(WeightedStatistics):
     """The sums of some users as statistics of pfl.
 
-    Added by `+` as replies are: sums are pairs, and nothing is lost. Weights act on the step of phi
-    alone: `reweight`, and so pfl's `WeightByUser` and `WeightByDatapoints`, leave the squared
-    distances and gradients as they are, which are sums over users, whatever their weights. As
-    vectors (`get_weights`) they are rounded to float64 once, by at most 2^-53 of each.
+    They are added by `+` like replies: sums are pairs, and nothing is lost. Weights act on the step
+    of phi only. `reweight`, and so pfl's `WeightByUser` and `WeightByDatapoints`, do not change the
+    squared distances and gradients, which are plain sums over users. As vectors (`get_weights`)
+    they are rounded to float64 once, by at most 2^-53 of each.
 
     Args:
-        reply: What the users have told.
+        reply: The reply of the users.
 
     Raises:
         TypeError: `reply` is no Reply.
@@ -62,10 +62,10 @@ class ArubaStatistics(WeightedStatistics):
         return 3 * self.reply.n_parameters
 
     def reweight(self, new_weight: float) -> None:
-        """Lets the users move phi as much as their mean would by another weight.
+        """Scales the step of phi, as if the users' mean had another weight.
 
         Args:
-            new_weight: The sum of the weights from now on, >= 0; no effect where nobody has one.
+            new_weight: The new sum of the weights, >= 0; without effect if the sum is zero.
 
         Raises:
             TypeError: `new_weight` is no number.

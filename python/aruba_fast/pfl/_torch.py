@@ -20,21 +20,22 @@ _NAME = "TorchModel"
 
 
 class TorchModel(ArubaModel):
-    """A PyTorch model that users train by a loop of their own: what pfl trains.
+    """A model for pfl whose users train a PyTorch model by your loop.
 
-    A user is a task: whatever data set of pfl's the loop takes, with a length. Users without rows
-    tell nothing. Those whose numbers are not finite are left out whole, and counted. With
-    `learning_rate="auto"` the first round asks for the first rate, which takes up to 17 passes of
-    a user, and learns nothing else.
+    A user is a task: any data set of pfl's that your loop takes, with a length. Users without rows
+    are ignored. Users with numbers that are not finite are left out whole, and counted. With
+    `learning_rate="auto"` the first round only finds the first rate, which takes up to 17 passes of
+    a user.
 
     Args:
-        learner: What learns, of the parameters of `meta` in their order, in host memory; the
-            model's own from now on.
+        learner: The learner of the parameters of `meta`, in their order, in host memory; from now
+            on only the model changes it.
         meta: The `aruba_fast.torch.MetaOptimizer` of the model that users train.
         train: Takes the steps of a user, `train(optimizer, dataset)`.
-        metrics: Functions of a data set by name, which tell how well the model serves it, as a
-            mean over its rows.
-        weights: "rows" for the lengths of the data sets, as FedAvg has them; None for 1 each.
+        metrics: Functions by name; each returns a mean over the rows of a data set, such as the
+            model's error.
+        weights: "rows" to weight users by the lengths of their data sets, as FedAvg does; None for
+            1 each.
         meta_step: The step of phi, as `MetaLearner.apply`.
         privacy: As `aruba_fast.federated.Server`; with one, a user weighs 1.
 
@@ -103,7 +104,7 @@ class TorchModel(ArubaModel):
             users: Their data sets.
 
         Returns:
-            What they tell together; None where nobody has any rows.
+            Their reply together; None if nobody has any rows.
 
         Raises:
             TypeError: `users` are no data sets of pfl.

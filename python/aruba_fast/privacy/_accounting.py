@@ -83,7 +83,7 @@ def epsilon(
 
     Args:
         noise: The noise of a release, as `TaskPrivacy.noise`.
-        n_rounds: Releases, as `Released.n_rounds`.
+        n_rounds: Number of releases, such as `Server.version`.
         delta: In (0, 1), well below one over the number of people.
         sampling: How the people of a round are drawn; None where all take part in every round.
         accountant: "rdp", Renyi differential privacy; or "pld", privacy loss distributions, which
@@ -122,7 +122,7 @@ def noise_for(
     """Returns the least noise whose epsilon after some releases is at most a given one.
 
     Args:
-        epsilon: What must not be exceeded, > 0.
+        epsilon: The largest epsilon that is allowed, > 0.
         n_rounds: As `epsilon`.
         delta: As `epsilon`.
         sampling: As `epsilon`.

@@ -28,9 +28,9 @@ class RecordPrivacy(Privacy):
 
         server = Server(learner, privacy=RecordPrivacy(scale, noise, n_rows))
 
-    It protects one row of a task from everybody who sees what the machine sends, the server
-    included, and nobody has to be trusted. It does not protect a person with many rows: all of them
-    together count for as many times the epsilon of one. `TaskPrivacy` protects people.
+    It protects one row of a task from everybody who sees the answers of the machine, including the
+    server: nobody has to be trusted. It does not protect a person with many rows: for n rows
+    together, epsilon is n times that of one. `TaskPrivacy` protects people.
 
     A task takes n_steps steps, each on all of its rows x, from phi:
 

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class PersonalizedClassifier(ClassifierMixin, Personalized):
-    """Classification for people in a table: one linear model each, from few rows each.
+    """Classification for people in a table: a linear model for each person, from few rows each.
 
-    Logistic regression for two classes, softmax regression for more, for every person near a start
-    that all share, as `PersonalizedRegressor` has it.
+    It is logistic regression for two classes and softmax regression for more. As in
+    `PersonalizedRegressor`, each person's parameters stay near a start that all share.
 
     Args:
         covariance: As in `PersonalizedRegressor`; a softmax has parameters for each class.
         scale: Whether features are brought to mean 0 and standard deviation 1 first.
         fit_intercept: Whether people have an intercept for each class.
-        coef: How far people go, beside how far they go by what was learned, > 0.
+        coef: Factor of how far people's parameters may go from the start, > 0; 1 as learned.
         verbose: Whether `fit` prints a line.
 
     Attributes:
@@ -36,10 +36,10 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
         rates_: How much people differ, of the shape of `coef_`: the standard deviation of their
             coefficients, in log odds for a standard deviation of the feature; for a unit of it
             without `scale`.
-        intercept_rate_: The same of their levels where features are at their means.
-        groups_: Labels of people who were seen: of `fit` in their order, and then of `partial_fit`.
-        rule_: How people adapt: `Proximal`; or `ArubaPlusPlus`, descent, where "auto" finds fewer
-            than two rows for each parameter, or X stays sparse.
+        intercept_rate_: The same for their levels, with all features at their means.
+        groups_: Labels of the known people: those of `fit` in their order, then of `partial_fit`.
+        rule_: How people adapt: `Proximal`; or `ArubaPlusPlus`, descent, if "auto" finds fewer than
+            two rows for each parameter, or X stays sparse.
         n_features_in_: Number of features.
         feature_names_in_: Their names, if `X` had names.
 
@@ -88,11 +88,11 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
 
         Args:
             X: Features, [n_rows, n_features], as in `PersonalizedRegressor.fit`.
-            y: Labels of the classes, [n_rows], of any type; nobody needs to have had all of them.
+            y: Labels of the classes, [n_rows], of any type; a person need not have all of them.
             groups: Whose row each is, [n_rows], as in `PersonalizedRegressor.fit`.
-            sample_weight: How many such rows there were, [n_rows], >= 0; a row of zero is left out.
-                Weights of a survey have to be divided by their mean first, lest people be taken for
-                well known.
+            sample_weight: The number of such rows, [n_rows], >= 0; a row of weight zero is left
+                out. Divide weights of a survey by their mean first, or the model is too sure of
+                people.
 
         Returns:
             The estimator.
@@ -119,7 +119,7 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
         *,
         classes: ArrayLike | None = None,
     ) -> "Self":
-        """Adapts people to their rows; the shared start and nobody else moves.
+        """Adapts people to their rows; the shared start and all other people stay as they are.
 
         As `PersonalizedRegressor.partial_fit`.
 
@@ -128,7 +128,7 @@ class PersonalizedClassifier(ClassifierMixin, Personalized):
             y: Labels of the classes, [n_rows].
             groups: Whose row each is, [n_rows].
             sample_weight: As in `fit`.
-            classes: All classes, where `fit` was not called before; else they are known.
+            classes: All classes, if `fit` was not called before.
 
         Returns:
             The estimator.

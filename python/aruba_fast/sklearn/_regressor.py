@@ -16,23 +16,23 @@ _LOSSES = ("squared", "huber", "absolute", "poisson")
 
 
 class PersonalizedRegressor(RegressorMixin, Personalized):
-    """Linear regression for people in a table: one model each, from few rows each.
+    """Linear regression for people in a table: a model for each person, from few rows each.
 
-    Every person's parameters are the best for the person's rows near a start that all share; where
-    the start is, how far people go from it and in which directions together, is learned from all of
-    them, with nothing to tune. For squared losses that is the prediction of a mixed model in which
-    all coefficients are random, by restricted likelihood's older sibling, empirical Bayes.
+    A person's parameters are those that fit the person's rows best while staying near a start that
+    all people share. The start, how far people go from it, and in which directions together, are
+    learned from all of them, with nothing to tune. For squared losses this is the prediction of a
+    mixed model in which all coefficients are random, fitted by empirical Bayes.
 
-    Features and targets are scaled within; what is handed out is in their own units.
+    The model scales features and targets itself; its results are in their own units.
 
     Args:
-        loss: "squared"; "huber", which outliers of the target move little; "absolute", medians;
-            "poisson", counts, whose mean is exp of what is linear.
+        loss: "squared"; "huber", on which outliers of the target have little influence; "absolute",
+            for medians; "poisson", for counts, whose mean is the exp of a linear function.
         covariance: "full", "diagonal" or "auto", as in `aruba_fast.meta_fit`: "auto" learns which
             coefficients move together for up to 128 parameters, and see `rule_`.
         scale: Whether features are brought to mean 0 and standard deviation 1 first.
         fit_intercept: Whether people have an intercept.
-        coef: How far people go, beside how far they go by what was learned, > 0.
+        coef: Factor of how far people's parameters may go from the start, > 0; 1 as learned.
         verbose: Whether `fit` prints a line.
 
     Attributes:
@@ -41,10 +41,10 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
         rates_: How much people differ, [n_features]: the standard deviation of their coefficients,
             in units of the target (or of log means) for a standard deviation of the feature; for a
             unit of it without `scale`.
-        intercept_rate_: The same of their levels where features are at their means.
-        groups_: Labels of people who were seen: of `fit` in their order, and then of `partial_fit`.
-        rule_: How people adapt: `Proximal`; or `ArubaPlusPlus`, descent, where "auto" finds fewer
-            than two rows for each parameter, or X stays sparse.
+        intercept_rate_: The same for their levels, with all features at their means.
+        groups_: Labels of the known people: those of `fit` in their order, then of `partial_fit`.
+        rule_: How people adapt: `Proximal`; or `ArubaPlusPlus`, descent, if "auto" finds fewer than
+            two rows for each parameter, or X stays sparse.
         n_features_in_: Number of features.
         feature_names_in_: Their names, if `X` had names.
 
@@ -101,9 +101,9 @@ class PersonalizedRegressor(RegressorMixin, Personalized):
             y: Targets, [n_rows].
             groups: Whose row each is, [n_rows]: strings, numbers, dates, or whatever can be hashed
                 and sorted, in any order. None fits one model to all rows, and warns.
-            sample_weight: How much each row counts, [n_rows], >= 0; a row of zero is left out. Of
-                "poisson" how many such rows there were; else the inverse of the variance of the
-                row's error, in any unit, for weights are divided by their mean.
+            sample_weight: How much each row counts, [n_rows], >= 0; a row of zero is left out. For
+                "poisson" it is the number of such rows; else the inverse of the variance of the
+                row's error, in any unit, because weights are divided by their mean.
 
         Returns:
             The estimator.

@@ -191,7 +191,7 @@ class Learned(Fixed):
         return CalledList("MetaOptimizer.rho", [r.clone() for r in rho])
 
     def diagnose(self) -> Diagnosis:
-        """Returns what the rates have become, and what is odd about it; `print` shows a table.
+        """Returns the learned rates in words, and what looks wrong; `print` shows a table.
 
         Returns:
             As `MetaLearner.diagnose`, of all blocks together, with a line for each parameter, by

@@ -32,19 +32,19 @@ def private_steps(
     *,
     seed: int | None = None,
 ) -> None:
-    """Takes the steps of a task, each on all rows, which are clipped one by one and get noise.
+    """Takes the steps of a task with clipped gradients of single rows, and noise in each step.
 
-    What `RecordPrivacy` says of linear models, for any model: this is the whole of a task, and
-    takes `privacy.n_steps` steps, whose noise is that of one answer. Call it within
-    `MetaOptimizer.task`, or in the `train` of `MetaOptimizer.answer`, with `round.privacy`.
+    This does for any model what `RecordPrivacy` does for linear ones. One call is a whole task: it
+    takes `privacy.n_steps` steps, each on all rows, whose noise is that of one answer. Call it
+    within `MetaOptimizer.task`, or in the `train` of `MetaOptimizer.answer`, with `round.privacy`.
 
     Args:
-        optimizer: That of the task.
-        model: Its parameters that require a gradient, in their order, are those of
-            `privacy.scale`. A layer that makes of a row what other rows say is refused.
-        loss: The loss of a batch, `loss(model(x), y)`; it is given one row at a time.
-        x: What the model is given, [n_rows, ...].
-        y: What the loss is given, [n_rows, ...].
+        optimizer: The optimizer of the task.
+        model: The model; its parameters that require a gradient, in their order, are those of
+            `privacy.scale`. A layer that mixes rows is refused.
+        loss: The loss of a batch, `loss(model(x), y)`; it gets one row at a time.
+        x: The inputs of the model, [n_rows, ...].
+        y: The targets of the loss, [n_rows, ...].
         privacy: Clip, noise and steps.
         seed: Of the noise, for tests: whoever knows it sees through the noise. None for the
             system's secure generator.

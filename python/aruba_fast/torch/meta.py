@@ -36,33 +36,33 @@ class MetaOptimizer(Following):
     when the model is initialized, and on its device. Like the model, it belongs to one thread at a
     time.
 
-    Nothing has to be chosen. The first tasks, 30 to 51 of them, find the first rate: they run at
-    the rates of a grid, from far below what moves a weight up to where gradients begin to grow, and
-    nothing else is learned from them. b and g then have the prior of one average task for each
-    parameter, and a task that spreads more than ten average ones is shortened, as a whole. One that
-    is not finite lowers all rates, until others count again: no model locks where its loss bends.
+    Nothing has to be chosen. The first 30 to 51 tasks find the first rate: they run at the rates of
+    a grid, from rates that move no weight up to those where gradients begin to grow, and nothing
+    else is learned from them. Then b and g are smoothed by one average task for each parameter. A
+    task that spreads more than ten times as far as an average one is shortened. A task that is not
+    finite is left out, and lowers all rates until other tasks count again.
 
     Args:
         params: Parameters, named parameters or parameter groups, as every optimizer's. A group may
             have hyperparameters of its own, by the names below, and is then learned by itself.
-            Parameters that do not require a gradient now are left alone for ever; float32 with
-            bfloat16 and float16, which are learned as float32, or float64. Of parameters sharded by
+            A parameter that does not require a gradient now is never learned or changed. They are
+            float32, bfloat16 and float16 (learned as float32), or float64. Of parameters sharded by
             FSDP2 each process learns its shards; `learning_rate` and `zeta` must then be numbers.
         learning_rate: First learning rate, > 0; "auto" to find it, for which tasks must have
             several steps.
-        zeta: "auto" for the prior of one average task; or the smoothing of the squared gradients,
-            > 0.
-        p: Exponent of the smoothing schedule, >= 0; of no interest where `zeta` is "auto".
+        zeta: "auto" to smooth by one average task; or the paper's smoothing of the squared
+            gradients, > 0.
+        p: Exponent of the smoothing schedule, >= 0; unused if `zeta` is "auto".
         decay: Share of the past that every task discounts, in [0, 1).
         isotropic: False for a rate a coordinate, True for one rate a group, "tensor" for one a
             parameter tensor.
         max_learning_rate: Upper limit of the learning rate, > 0, or None.
         bound: As `MetaLearner`: "tight", "blog", or "auto" for the tight one unless `zeta` is a
-            number. phi of a network is trained faster at its larger rates.
-        train: As `MetaLearner`: "learned", or "scalar" for tasks trained at one rate.
-        buffers: `model.buffers()`: every task then starts with them as they were before the first,
-            and they come back with phi. None leaves them to you: BatchNorm's running statistics
-            then go on from task to task.
+            number. The larger rates of the tight bound train phi of a network faster.
+        train: As `MetaLearner`: "learned", or "scalar" to train tasks at one rate.
+        buffers: `model.buffers()`: every task then starts with the buffers as they were before the
+            first task, and they are restored with phi. None leaves them to you: BatchNorm's running
+            statistics then go on from task to task.
 
     Raises:
         TypeError: An argument is of the wrong type, or parameters differ in type or device.

@@ -1,8 +1,8 @@
 """The steps as operators of PyTorch, for one tensor: `torch.ops.aruba_fast.step` and so on.
 
-`step`, `aruba_step`, `adagrad_step` and `adam_step` return what their twins `step_` and so on
-write in place. They trace, compile and export; they have no derivative. Tensors in
-host memory and on CUDA devices; the equations are those of `aruba_fast.step` and so on.
+`step`, `aruba_step`, `adagrad_step` and `adam_step` return new tensors; `step_` and so on write
+in place. They trace, compile and export, and have no derivative. Tensors may be in host memory
+or on a CUDA device; the equations are those of `aruba_fast.step` and so on.
 """
 
 import inspect

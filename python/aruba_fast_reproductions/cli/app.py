@@ -24,7 +24,7 @@ app = typer.Typer(
 @app.command()
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="A table .npz; the wages of 595 people if not given.")
+        Path | None, typer.Option(help="A table, .npz; if absent, the wages of 595 people.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of repetitions.")] = 5,
     shots: Annotated[
@@ -73,7 +73,7 @@ def demo(
 
 @app.command()
 def info() -> None:
-    """Tell the version, the instruction set, the threads, OpenMP and CUDA."""
+    """Show the version, the instruction set, the threads, OpenMP and CUDA."""
     table = RichTable(show_header=False, box=SIMPLE)
     found = _core.info()
     cuda = found["cuda"]

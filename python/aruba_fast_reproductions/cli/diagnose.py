@@ -14,11 +14,11 @@ from .screen import deliver, in_one_sentence, show
 @app.command()
 def diagnose(
     file: Annotated[
-        Path, typer.Argument(help="What MetaLearner.save or MetaOptimizer.save wrote.")
+        Path, typer.Argument(help="The file of MetaLearner.save or MetaOptimizer.save.")
     ],
-    figure: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the rates into this file.")] = None,
 ) -> None:
-    """Tell what the rates of a saved learner have become, and what is odd about it."""
+    """Show the learned rates of a saved learner, and warn if something looks wrong."""
     from ..diagnosis import read
 
     with in_one_sentence():

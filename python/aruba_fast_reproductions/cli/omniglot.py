@@ -18,44 +18,45 @@ _METHODS = "aruba, adam, isotropic, sgd-RATE; with commas between them."
 @app.command()
 def omniglot(
     out: Annotated[
-        Path, typer.Option(help="Folder of the runs; those that are there are gone on with.")
+        Path, typer.Option(help="Folder of the runs; runs that are already there continue.")
     ] = Path("omniglot"),
     scale: Annotated[
         str, typer.Option(help="laptop: half an hour on 2 cores; paper: Reptile's, hours on a GPU.")
     ] = "laptop",
-    ways: Annotated[int, typer.Option(min=2, help="Characters of a task.")] = 5,
+    ways: Annotated[int, typer.Option(min=2, help="Characters in a task.")] = 5,
     shots: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Drawings of each to adapt on; may be repeated. 1 and 5."),
+        typer.Option(min=1, help="Drawings a character to adapt on; may be repeated; 1 and 5."),
     ] = None,
     transductive: Annotated[
         bool,
         typer.Option(
-            "--transductive/--inductive", help="Whether a task's queries are one batch or alone."
+            "--transductive/--inductive",
+            help="Whether queries are predicted as one batch, or alone.",
         ),
     ] = True,
     methods: Annotated[str | None, typer.Option(help=_METHODS)] = None,
     meta_iterations: Annotated[
-        int | None, typer.Option(min=1, help="Meta-iterations, other than the scale has them.")
+        int | None, typer.Option(min=1, help="Number of meta-iterations, instead of the scale's.")
     ] = None,
     test_tasks: Annotated[
-        int | None, typer.Option(min=1, help="Tasks of the test, other than the scale has them.")
+        int | None, typer.Option(min=1, help="Number of test tasks, instead of the scale's.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of every method.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="How often every method is trained.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     data: Annotated[
-        Path | None, typer.Option(help="Omniglot; in the folder ARUBA_FAST_DATA if absent.")
+        Path | None, typer.Option(help="Omniglot's file or folder; if absent, in ARUBA_FAST_DATA.")
     ] = None,
-    partial: Annotated[bool, typer.Option(help="Accept a part of Omniglot.")] = False,
+    partial: Annotated[bool, typer.Option(help="Accept an incomplete Omniglot.")] = False,
     train_characters: Annotated[
-        int, typer.Option(min=1, help="Characters of meta-training; the others are for the test.")
+        int, typer.Option(min=1, help="Characters to train on; the others are for the test.")
     ] = 1200,
     device: Annotated[str, typer.Option(help="Where PyTorch computes: cpu, cuda, cuda:1.")] = "cpu",
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compile the network: needs g++.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time, one a core if absent.")
+        int | None, typer.Option(min=1, help="Runs at a time; if absent, one for each core.")
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs.")] = None,
     show: Annotated[
@@ -92,7 +93,7 @@ def omniglot(
             )
             settings = replace(settings, n_train=train_characters)
             if compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
-                typer.echo("There is no C++ compiler here: the network is not compiled.", err=True)
+                typer.echo("No C++ compiler was found: the network is not compiled.", err=True)
                 compiled = False
             folders |= {"out": out, "tensorboard": tensorboard}
             outputs.require("omniglot", folders=folders, files={"json": json_file})

@@ -33,7 +33,7 @@ def theory(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
 ) -> None:
-    """Watch regret, its bounds and what is learned from them."""
+    """Show regret, its bounds and what is learned from them, on tasks."""
     from aruba_fast import datasets
 
     from ..theory import EXPERIMENTS
