@@ -119,8 +119,9 @@ void MetaState::finish(const PreparedRound& round, const Statistics& statistics)
   *n_skipped += statistics.n_skipped;
   *weight_high = round.weight.high;
   *weight_low = round.weight.low;
+  if (n_whole) return;
   if (parameters.average_task) find_rates();
-  else if (parameters.isotropic) fill_rates(learning_rate(sum_of(b, n), sum_of(g, n), round.step));
+  else if (parameters.isotropic) find_rates({{sum_of(b, n), sum_of(g, n), n}});
 }
 
 void MetaState::fill_rates(double eta) {
@@ -128,14 +129,24 @@ void MetaState::fill_rates(double eta) {
   else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
 }
 
+void MetaState::find_rates() { set_limit(find_rates(sums_of_tensors(b, g, tensors))); }
+
+void MetaState::set_limit(double spread) {
+  *limit = spread_limit(spread, tasks_held(*n_tasks, parameters.decay));
+}
+
 // A learner whose tasks did not move, or had no gradient, keeps its rates.
-void MetaState::find_rates() {
+double MetaState::find_rates(const std::vector<SumsOfTensor>& sums) {
   MetaStep<double> step = {};
-  step.learning_rate = restraint(*n_tasks, *n_skipped);
   step.cap = rate_cap();
-  const double held = tasks_held(*n_tasks, parameters.decay);
-  const std::vector<SumsOfTensor> sums = sums_of_tensors(b, g, tensors);
   const SumsOfTensor& all = sums.back();
+  if (!parameters.average_task) {
+    step.learning_rate = parameters.learning_rate;
+    fill_rates(learning_rate(all.b, all.g, step));
+    return 0;
+  }
+  step.learning_rate = restraint(*n_tasks, *n_skipped);
+  const double held = tasks_held(*n_tasks, parameters.decay);
   std::vector<double> spreads(static_cast<std::size_t>(tensors.n_pieces));
   for_each_piece(tensors, [&](std::size_t i, const Piece& piece) {
     const SumsOfTensor& own = sums[static_cast<std::size_t>(piece.tensor)];
@@ -150,7 +161,7 @@ void MetaState::find_rates() {
          .per_distance = parameters.per_distance(),
          .spread = &spreads[i]});
   });
-  *limit = spread_limit(warp_sum(spreads.data(), tensors.n_pieces, 1), held);
+  return warp_sum(spreads.data(), tensors.n_pieces, 1);
 }
 
 RoundArrays MetaState::limited(RoundArrays round) const {
@@ -167,7 +178,7 @@ void MetaState::apply(const char* function, const Statistics& statistics, const 
 void MetaState::commit(const Statistics& statistics, const double* meta_step) {
   if (statistics.n_tasks == 0) {
     *n_skipped += statistics.n_skipped;
-    if (parameters.average_task && statistics.n_skipped > 0) find_rates();
+    if (parameters.average_task && statistics.n_skipped > 0 && !n_whole) find_rates();
     return;
   }
   const PreparedRound round = prepare(statistics, meta_step);

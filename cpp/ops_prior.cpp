@@ -37,8 +37,8 @@ std::vector<SumsOfTensor> sums_of_tensors(const double* b, const double* g,
   return sums;
 }
 
-bool add_prior(double* b, double* g, const Tensors& tensors, double held, bool isotropic) {
-  const std::vector<SumsOfTensor> sums = sums_of_tensors(b, g, tensors);
+bool add_prior(double* b, double* g, const Tensors& tensors, const std::vector<SumsOfTensor>& sums,
+               double held, bool isotropic) {
   if (!sums.back().is_known()) return false;
   for_each_piece(tensors, [&](std::size_t, const Piece& piece) {
     Prior prior = prior_of(sums[static_cast<std::size_t>(piece.tensor)], sums.back(), held, false);

@@ -173,14 +173,12 @@ void sum_spreads(const RoundArrays& round, std::int64_t n_segments, double* of_s
 
 Shortenings shortenings(const RoundArrays& round) {
   if (!round.is_limited()) return {};
-  const std::int64_t n_segments = divide_up(round.n, std::int64_t{kSegment});
-  std::vector<double> of_segments(static_cast<std::size_t>(n_segments * round.n_tasks)),
-      by(static_cast<std::size_t>(round.n_tasks));
-  sum_spreads(round, n_segments, of_segments.data());
+  Shortenings by =
+      round.spreads ? Shortenings(round.spreads, round.spreads + round.n_tasks) : spreads_of(round);
   bool as_they_are = true;
-  for (std::size_t task = 0; task < by.size(); ++task) {
-    by[task] = shortening(warp_sum(&of_segments[task], n_segments, round.n_tasks), *round.limit);
-    as_they_are = as_they_are && by[task] == 1;
+  for (double& each : by) {
+    each = shortening(each, *round.limit);
+    as_they_are = as_they_are && each == 1;
   }
   return as_they_are ? Shortenings() : by;
 }
@@ -201,6 +199,16 @@ bool surely_count(const RoundArrays& round) {
 }
 
 }  // namespace
+
+std::vector<double> spreads_of(const RoundArrays& round) {
+  const std::int64_t n_segments = divide_up(round.n, std::int64_t{kSegment});
+  std::vector<double> of_segments(static_cast<std::size_t>(n_segments * round.n_tasks)),
+      spreads(static_cast<std::size_t>(round.n_tasks));
+  sum_spreads(round, n_segments, of_segments.data());
+  for (std::size_t task = 0; task < spreads.size(); ++task)
+    spreads[task] = warp_sum(&of_segments[task], n_segments, round.n_tasks);
+  return spreads;
+}
 
 void add_round(const char* function, const RoundArrays& round, Statistics& into,
                std::uint8_t* skipped) {
