@@ -124,46 +124,6 @@ void MetaState::finish(const PreparedRound& round, const Statistics& statistics)
   else if (parameters.isotropic) find_rates({{sum_of(b, n), sum_of(g, n), n}});
 }
 
-void MetaState::fill_rates(double eta) {
-  if (type == Type::kFloat64) std::fill_n(static_cast<double*>(rates), n, eta);
-  else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
-}
-
-void MetaState::find_rates() { set_limit(find_rates(sums_of_tensors(b, g, tensors))); }
-
-void MetaState::set_limit(double spread) {
-  *limit = spread_limit(spread, tasks_held(*n_tasks, parameters.decay));
-}
-
-// A learner whose tasks did not move, or had no gradient, keeps its rates.
-double MetaState::find_rates(const std::vector<SumsOfTensor>& sums) {
-  MetaStep<double> step = {};
-  step.cap = rate_cap();
-  const SumsOfTensor& all = sums.back();
-  if (!parameters.average_task) {
-    step.learning_rate = parameters.learning_rate;
-    fill_rates(learning_rate(all.b, all.g, step));
-    return 0;
-  }
-  step.learning_rate = restraint(*n_tasks, *n_skipped);
-  const double held = tasks_held(*n_tasks, parameters.decay);
-  std::vector<double> spreads(static_cast<std::size_t>(tensors.n_pieces));
-  for_each_piece(tensors, [&](std::size_t i, const Piece& piece) {
-    const SumsOfTensor& own = sums[static_cast<std::size_t>(piece.tensor)];
-    kernels().rates[index_of(type)](
-        {.b = b + piece.begin,
-         .g = g + piece.begin,
-         .rates = static_cast<char*>(rates) + piece.begin * size_of(type),
-         .n = piece.end - piece.begin,
-         .step = step,
-         .prior = prior_of(own, all, held, parameters.isotropic),
-         .stay = !all.is_known(),
-         .per_distance = parameters.per_distance(),
-         .spread = &spreads[i]});
-  });
-  return warp_sum(spreads.data(), tensors.n_pieces, 1);
-}
-
 RoundArrays MetaState::limited(RoundArrays round) const {
   round.rates = rates;
   round.limit = parameters.average_task ? limit : nullptr;
