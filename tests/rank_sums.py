@@ -8,6 +8,8 @@ import signal
 
 from rank_rounds import dist, torch
 from rank_shards import sharded
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from aruba_fast.torch import MetaOptimizer
@@ -116,6 +118,18 @@ def limits(size):
         dist.all_gather_object(told, shards.limits(meta._flat.arrays["limit"]))
         found.append(shards.limit(told))
     return found
+
+
+def replicated(_):
+    """Two replicas of a model that has two shards."""
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicate", "shard"))
+
+    def shard(model):
+        for layer in (model[0], model[2]):
+            fully_shard(layer, mesh=mesh)
+        return fully_shard(model, mesh=mesh, reshard_after_forward=True)
+
+    return learned(RATE, shard)
 
 
 def dies_late(rank, size):

@@ -11,6 +11,7 @@ from rank_sums import (
     BROKEN,
     CASES,
     N_TASKS,
+    RATE,
     ROUNDS,
     SIZES,
     by_default,
@@ -18,6 +19,7 @@ from rank_sums import (
     everything,
     learned,
     model_of,
+    replicated,
 )
 
 from aruba_fast import _core
@@ -64,6 +66,14 @@ def test_every_rank_has_the_same_limit(all_found, size):
     assert np.isfinite(told[0]).all()
     for its in told[1:]:
         np.testing.assert_array_equal(its, told[0])
+
+
+def test_each_replica_of_a_sharded_model_learns_what_the_whole_model_does(tmp_path):
+    found = ranks.run(4, replicated, store=tmp_path / "store")
+    whole, counts = learned(RATE)
+    assert [its for _, its in found] == [counts] * 4
+    for replica in (found[:2], found[2:]):
+        require_same_model([state for state, _ in replica], whole)
 
 
 def test_who_is_left_without_the_others_sums_is_told_that_the_round_is_lost(tmp_path):
