@@ -161,7 +161,9 @@ Rule<T> MetaLearner<T>::rule(std::optional<double> coef) const {
   double share = 1;
   if (!options_.zeta) {
     const Tensors tensors(tensors_.data(), std::ssize(tensors_) / 2 - 1);
-    if (!add_prior(b.data(), g.data(), tensors, held, options_.isotropic)) return training_rule();
+    const std::vector<SumsOfTensor> sums = sums_of_tensors(b.data(), g.data(), tensors);
+    if (!add_prior(b.data(), g.data(), tensors, sums, held, options_.isotropic))
+      return training_rule();
     share = restraint(n_tasks(), n_skipped());
     share *= share;
   } else if (options_.isotropic) {

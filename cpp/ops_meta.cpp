@@ -119,38 +119,9 @@ void MetaState::finish(const PreparedRound& round, const Statistics& statistics)
   *n_skipped += statistics.n_skipped;
   *weight_high = round.weight.high;
   *weight_low = round.weight.low;
+  if (n_whole) return;
   if (parameters.average_task) find_rates();
-  else if (parameters.isotropic) fill_rates(learning_rate(sum_of(b, n), sum_of(g, n), round.step));
-}
-
-void MetaState::fill_rates(double eta) {
-  if (type == Type::kFloat64) std::fill_n(static_cast<double*>(rates), n, eta);
-  else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
-}
-
-// A learner whose tasks did not move, or had no gradient, keeps its rates.
-void MetaState::find_rates() {
-  MetaStep<double> step = {};
-  step.learning_rate = restraint(*n_tasks, *n_skipped);
-  step.cap = rate_cap();
-  const double held = tasks_held(*n_tasks, parameters.decay);
-  const std::vector<SumsOfTensor> sums = sums_of_tensors(b, g, tensors);
-  const SumsOfTensor& all = sums.back();
-  std::vector<double> spreads(static_cast<std::size_t>(tensors.n_pieces));
-  for_each_piece(tensors, [&](std::size_t i, const Piece& piece) {
-    const SumsOfTensor& own = sums[static_cast<std::size_t>(piece.tensor)];
-    kernels().rates[index_of(type)](
-        {.b = b + piece.begin,
-         .g = g + piece.begin,
-         .rates = static_cast<char*>(rates) + piece.begin * size_of(type),
-         .n = piece.end - piece.begin,
-         .step = step,
-         .prior = prior_of(own, all, held, parameters.isotropic),
-         .stay = !all.is_known(),
-         .per_distance = parameters.per_distance(),
-         .spread = &spreads[i]});
-  });
-  *limit = spread_limit(warp_sum(spreads.data(), tensors.n_pieces, 1), held);
+  else if (parameters.isotropic) find_rates({{sum_of(b, n), sum_of(g, n), n}});
 }
 
 RoundArrays MetaState::limited(RoundArrays round) const {
@@ -167,7 +138,7 @@ void MetaState::apply(const char* function, const Statistics& statistics, const 
 void MetaState::commit(const Statistics& statistics, const double* meta_step) {
   if (statistics.n_tasks == 0) {
     *n_skipped += statistics.n_skipped;
-    if (parameters.average_task && statistics.n_skipped > 0) find_rates();
+    if (parameters.average_task && statistics.n_skipped > 0 && !n_whole) find_rates();
     return;
   }
   const PreparedRound round = prepare(statistics, meta_step);

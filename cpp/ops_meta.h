@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "kernels.h"
 #include "ops_statistics.h"
@@ -34,6 +35,9 @@ struct MetaState {
   Type type;
   MetaParameters parameters;
   Tensors tensors;  // where the prior is one average task
+  // Number of coordinates of which these are a part: what is learned from sums over all of them is
+  // then told by find_rates(sums) and set_limit, not found after a round. 0: these are all.
+  std::int64_t n_whole = 0;
 
   // Whether all coordinates have one rate.
   bool one_rate() const {
@@ -43,7 +47,8 @@ struct MetaState {
   double rate_cap() const;
   // Coordinates whose b and g are summed.
   ARUBA_RULE double n_summed() const {
-    return parameters.isotropic || parameters.average_task ? static_cast<double>(n) : 1.0;
+    const std::int64_t all = n_whole ? n_whole : n;
+    return parameters.isotropic || parameters.average_task ? static_cast<double>(all) : 1.0;
   }
 
   // meta_step null: the running mean. Refused, and nothing changed, where the state would not be
@@ -59,6 +64,12 @@ struct MetaState {
   // By the prior of one average task: from b, g and the counts, the rates of all coordinates and
   // the limit.
   void find_rates();
+  // The rates by what b and g sum to: of each tensor, where the prior is one average task, and last
+  // of all. Returns what the tasks have spread over these coordinates, zero where there is no
+  // limit.
+  double find_rates(const std::vector<SumsOfTensor>& sums);
+  // By what they have spread over all.
+  void set_limit(double spread);
 
   // The same tasks, shortened as this learner wants them.
   RoundArrays limited(RoundArrays round) const;

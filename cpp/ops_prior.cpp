@@ -1,7 +1,10 @@
-// Across tasks: the prior of one average task, by tensor.
+// Across tasks: the prior of one average task, by tensor, and the rates by sums over coordinates.
 #include "ops_prior.h"
 
+#include <algorithm>
+
 #include "kernels.h"
+#include "ops_meta.h"
 
 namespace aruba_fast {
 
@@ -37,8 +40,8 @@ std::vector<SumsOfTensor> sums_of_tensors(const double* b, const double* g,
   return sums;
 }
 
-bool add_prior(double* b, double* g, const Tensors& tensors, double held, bool isotropic) {
-  const std::vector<SumsOfTensor> sums = sums_of_tensors(b, g, tensors);
+bool add_prior(double* b, double* g, const Tensors& tensors, const std::vector<SumsOfTensor>& sums,
+               double held, bool isotropic) {
   if (!sums.back().is_known()) return false;
   for_each_piece(tensors, [&](std::size_t, const Piece& piece) {
     Prior prior = prior_of(sums[static_cast<std::size_t>(piece.tensor)], sums.back(), held, false);
@@ -49,6 +52,46 @@ bool add_prior(double* b, double* g, const Tensors& tensors, double held, bool i
     }
   });
   return true;
+}
+
+void MetaState::fill_rates(double eta) {
+  if (type == Type::kFloat64) std::fill_n(static_cast<double*>(rates), n, eta);
+  else std::fill_n(static_cast<float*>(rates), n, static_cast<float>(eta));
+}
+
+void MetaState::find_rates() { set_limit(find_rates(sums_of_tensors(b, g, tensors))); }
+
+void MetaState::set_limit(double spread) {
+  *limit = spread_limit(spread, tasks_held(*n_tasks, parameters.decay));
+}
+
+// A learner whose tasks did not move, or had no gradient, keeps its rates.
+double MetaState::find_rates(const std::vector<SumsOfTensor>& sums) {
+  MetaStep<double> step = {};
+  step.cap = rate_cap();
+  const SumsOfTensor& all = sums.back();
+  if (!parameters.average_task) {
+    step.learning_rate = parameters.learning_rate;
+    fill_rates(learning_rate(all.b, all.g, step));
+    return 0;
+  }
+  step.learning_rate = restraint(*n_tasks, *n_skipped);
+  const double held = tasks_held(*n_tasks, parameters.decay);
+  std::vector<double> spreads(static_cast<std::size_t>(tensors.n_pieces));
+  for_each_piece(tensors, [&](std::size_t i, const Piece& piece) {
+    const SumsOfTensor& own = sums[static_cast<std::size_t>(piece.tensor)];
+    kernels().rates[index_of(type)](
+        {.b = b + piece.begin,
+         .g = g + piece.begin,
+         .rates = static_cast<char*>(rates) + piece.begin * size_of(type),
+         .n = piece.end - piece.begin,
+         .step = step,
+         .prior = prior_of(own, all, held, parameters.isotropic),
+         .stay = !all.is_known(),
+         .per_distance = parameters.per_distance(),
+         .spread = &spreads[i]});
+  });
+  return warp_sum(spreads.data(), tensors.n_pieces, 1);
 }
 
 }  // namespace aruba_fast

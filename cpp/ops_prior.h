@@ -23,8 +23,9 @@ std::vector<std::int64_t> tensor_table(const std::vector<std::int64_t>& sizes);
 // What b and g of the tensors sum to, and at the end of all of them.
 std::vector<SumsOfTensor> sums_of_tensors(const double* b, const double* g, const Tensors& tensors);
 
-// Adds to b and g their prior; isotropic, they become their means over the tensor. False, and
-// nothing is changed, where they hold nothing.
-bool add_prior(double* b, double* g, const Tensors& tensors, double held, bool isotropic);
+// Adds to b and g their prior by such sums; isotropic, they become their means over the tensor.
+// False, and nothing is changed, where they hold nothing.
+bool add_prior(double* b, double* g, const Tensors& tensors, const std::vector<SumsOfTensor>& sums,
+               double held, bool isotropic);
 
 }  // namespace aruba_fast

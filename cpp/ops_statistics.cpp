@@ -151,36 +151,14 @@ void count_tasks(const RoundArrays& round, const std::uint8_t* skip, Statistics&
   }
 }
 
-// To n_segments rows of n_tasks, a segment of a chunk of tasks at a time.
-void sum_spreads(const RoundArrays& round, std::int64_t n_segments, double* of_segments) {
-  const std::int64_t n_chunks = divide_up(round.n_tasks, kTaskChunk);
-  for_each(n_segments * n_chunks, round.n_tasks * round.n > kSharedFrom, [&](std::int64_t i) {
-    const std::int64_t segment = i % n_segments, first = i / n_segments * kTaskChunk,
-                       last = std::min(round.n_tasks, first + kTaskChunk);
-    kernels().spread[round.type == Type::kFloat64](
-        {.theta_hat = round.theta_hat,
-         .grad_sq = round.grad_sq,
-         .phi = round.phi,
-         .rates = round.rates,
-         .first = first,
-         .last = last,
-         .begin = segment * kSegment,
-         .end = std::min(round.n, (segment + 1) * kSegment),
-         .n = round.n,
-         .spreads = of_segments + segment * round.n_tasks + first});
-  });
-}
-
 Shortenings shortenings(const RoundArrays& round) {
   if (!round.is_limited()) return {};
-  const std::int64_t n_segments = divide_up(round.n, std::int64_t{kSegment});
-  std::vector<double> of_segments(static_cast<std::size_t>(n_segments * round.n_tasks)),
-      by(static_cast<std::size_t>(round.n_tasks));
-  sum_spreads(round, n_segments, of_segments.data());
+  Shortenings by =
+      round.spreads ? Shortenings(round.spreads, round.spreads + round.n_tasks) : spreads_of(round);
   bool as_they_are = true;
-  for (std::size_t task = 0; task < by.size(); ++task) {
-    by[task] = shortening(warp_sum(&of_segments[task], n_segments, round.n_tasks), *round.limit);
-    as_they_are = as_they_are && by[task] == 1;
+  for (double& each : by) {
+    each = shortening(each, *round.limit);
+    as_they_are = as_they_are && each == 1;
   }
   return as_they_are ? Shortenings() : by;
 }
@@ -201,6 +179,32 @@ bool surely_count(const RoundArrays& round) {
 }
 
 }  // namespace
+
+std::vector<double> spreads_of(const RoundArrays& round) {
+  const std::int64_t n_segments = divide_up(round.n, std::int64_t{kSegment}),
+                     n_chunks = divide_up(round.n_tasks, kTaskChunk);
+  std::vector<double> of_segments(static_cast<std::size_t>(n_segments * round.n_tasks)),
+      spreads(static_cast<std::size_t>(round.n_tasks));
+  // To rows of n_tasks, a segment of a chunk of tasks at a time.
+  for_each(n_segments * n_chunks, round.n_tasks * round.n > kSharedFrom, [&](std::int64_t i) {
+    const std::int64_t segment = i % n_segments, first = i / n_segments * kTaskChunk,
+                       last = std::min(round.n_tasks, first + kTaskChunk);
+    kernels().spread[round.type == Type::kFloat64](
+        {.theta_hat = round.theta_hat,
+         .grad_sq = round.grad_sq,
+         .phi = round.phi,
+         .rates = round.rates,
+         .first = first,
+         .last = last,
+         .begin = segment * kSegment,
+         .end = std::min(round.n, (segment + 1) * kSegment),
+         .n = round.n,
+         .spreads = of_segments.data() + segment * round.n_tasks + first});
+  });
+  for (std::size_t task = 0; task < spreads.size(); ++task)
+    spreads[task] = warp_sum(&of_segments[task], n_segments, round.n_tasks);
+  return spreads;
+}
 
 void add_round(const char* function, const RoundArrays& round, Statistics& into,
                std::uint8_t* skipped) {

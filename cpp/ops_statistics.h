@@ -27,7 +27,8 @@ struct RoundArrays {
   std::int64_t n_tasks, n;
   Type type;
   const void* rates = nullptr;
-  const double* limit = nullptr;  // null or infinite: none is
+  const double* limit = nullptr;    // null or infinite: none is
+  const double* spreads = nullptr;  // of each task, where more coordinates count; null: of these
 
   bool is_limited() const { return limit && is_finite(*limit); }
 };
@@ -39,6 +40,9 @@ constexpr std::int64_t kSharedFrom = std::int64_t(1) << 15;
 // one that is not finite, has a negative square, or is so large that it would spoil the sums.
 void add_round(const char* function, const RoundArrays& round, Statistics& into,
                std::uint8_t* skipped);
+
+// What each task of a round spreads, whether there is a limit or not.
+std::vector<double> spreads_of(const RoundArrays& round);
 
 void merge(Statistics& into, const Statistics& other, std::int64_t n);
 

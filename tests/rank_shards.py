@@ -103,15 +103,15 @@ def refusals(rank, size):
         else:
             told.append(None)
 
-    for hyper in (
-        {},
-        {"learning_rate": 0.1},
-        {"zeta": 1.0},
-        {"learning_rate": 0.1, "zeta": 1.0, "isotropic": True},
-        {"learning_rate": 0.1, "zeta": 1.0, "train": "scalar"},
-    ):
-        model = sharded(model_of(), size)
-        tell(lambda model=model, hyper=hyper: MetaOptimizer(model.parameters(), **hyper))
+    mesh, in_part = init_device_mesh("cpu", (size,)), model_of()
+    fully_shard(in_part[0], mesh=mesh)
+    for hyper in ({}, {"zeta": 1.0}, {"learning_rate": 0.1, "zeta": 1.0, "isotropic": True}):
+        tell(lambda hyper=hyper: MetaOptimizer(in_part.parameters(), **hyper))
+    model = sharded(model_of(), size)
+    some, other = ({"params": layer.parameters()} for layer in (model[0], model[2]))
+    tell(lambda: MetaOptimizer([some, {**other, "learning_rate": 0.1}]))
+    model = sharded(model_of(), size)
+    tell(MetaOptimizer(model.parameters()).statistics)
     model = sharded(model_of(), size)
     meta = MetaOptimizer(model.parameters(), **HYPER)
     before = meta._flat.arrays["phi"].copy()

@@ -35,8 +35,10 @@ __all__: list[str] = [
     "run_sparse_tasks",
     "run_tasks",
     "set_num_threads",
+    "spreads",
     "step",
     "step_rules",
+    "sums_of_tensors",
     "tensor_table",
 ]
 
@@ -68,6 +70,18 @@ class MetaState:
         """
         The meta-update by the sums of one round.
         """
+    def be_part(self, n_whole: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Leaves what is learned from sums over so many coordinates to `find_rates` and `set_limit`.
+        """
+    def find_rates(
+        self,
+        sums: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+        sizes: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    ) -> float:
+        """
+        The rates by the sums of b and g over tensors, and last over all, [n_tensors + 1, 2], and their sizes. Returns what tasks have spread over the coordinates that are here.
+        """
     def learn(
         self, theta_hat: typing.Any, grad_sq: typing.Any, weights: typing.Any, meta_step: typing.Any
     ) -> None:
@@ -81,6 +95,10 @@ class MetaState:
     def require_sound(self, statistics: tuple, meta_step: typing.Any) -> None:
         """
         Refuses what `apply` would, and changes nothing.
+        """
+    def set_limit(self, spread: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        """
+        How far a task may spread, by what all have over all coordinates.
         """
     def start(self, learning_rate: typing.Any, rates: typing.Any) -> None:
         """
@@ -119,9 +137,14 @@ def add_prior(
     table: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
     held: typing.SupportsFloat | typing.SupportsIndex,
     isotropic: bool,
+    whole: tuple[
+        typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+        typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+    ]
+    | None = None,
 ) -> bool:
     """
-    Adds to b and g, in place, the prior of one of `held` tasks, for a rule; isotropic, they become the means of their tensors. False where they hold nothing.
+    Adds to b and g, in place, the prior of one of `held` tasks, for a rule; isotropic, they become the means of their tensors. False where they hold nothing. `whole`: what to sum instead, as `find_rates`.
     """
 
 def add_round(
@@ -132,9 +155,10 @@ def add_round(
     into: tuple,
     rates: typing.Any = None,
     limit: typing.Any = None,
+    spreads: typing.Any = None,
 ) -> None:
     """
-    Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place; those that spread beyond `limit` [1] in the metric of `rates` are shortened.
+    Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place; those that spread beyond `limit` [1] in the metric of `rates`, or by `spreads` [n_tasks] over more coordinates than these, are shortened.
     """
 
 def aruba_step(
@@ -317,6 +341,13 @@ def set_num_threads(n: typing.Any) -> None:
         >>> af.set_num_threads(None)
     """
 
+def spreads(
+    theta_hat: typing.Any, grad_sq: typing.Any, phi: typing.Any, rates: typing.Any
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    What each task spreads in the metric of the rates, [n_tasks].
+    """
+
 def step(
     theta: typing.Any,
     grad: typing.Any,
@@ -331,6 +362,13 @@ def step(
 def step_rules() -> dict:
     """
     The names of the step functions, and how many parameters their rules have.
+    """
+
+def sums_of_tensors(
+    b: typing.Any, g: typing.Any, table: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    What b and g of each tensor sum to, [n_tensors, 2].
     """
 
 def tensor_table(

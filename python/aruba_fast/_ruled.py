@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +117,10 @@ class Ruled(Saved):
         if coef is not None:
             coef = _check.auto(name, "coef", coef, _check.non_negative)
         self._require_rate(name)
+        return self._rule(coef)
+
+    def _rule(self, coef: float | str | None, whole: Any = None) -> OGD | ArubaPlusPlus:
+        """As `rule`; `whole`: what b and g of tensors, and last of all, sum to, and their sizes."""
         if coef is None:
             return OGD._of(learning_rate=self.learning_rate)
         b, g, counts = self._read("b", "g", "counts")  # of one moment
@@ -133,9 +138,10 @@ class Ruled(Saved):
             # In host memory: sums that are made on a device would be other bits.
             host = [_arrays.host(v) for v in (b, g)]
             if smoothed:
-                host = [np.full(len(v), v.mean()) for v in host]
+                means = [v.mean() for v in host] if whole is None else whole[0][-1] / whole[1][-1]
+                host = [np.full(len(b), mean) for mean in means]
             elif not _core.add_prior(
-                host[0], host[1], self._hyper.table(len(b)), held, self.isotropic
+                host[0], host[1], self._hyper.table(len(b)), held, self.isotropic, whole
             ):
                 return OGD._of(learning_rate=self.learning_rate)
             b, g = (_arrays.moved(v, like) for v, like in zip(host, (b, g), strict=True))

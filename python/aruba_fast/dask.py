@@ -11,6 +11,7 @@ the files decide, and not the workers: how many there are, and which of them die
 """
 
 from copy import deepcopy
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ except ModuleNotFoundError:
     ) from None
 
 from . import _check, train
-from ._first_rate import Measures, measured, rate_of
+from ._first_rate import measured, rate_of
 from .datasets import ParquetTasks
 from .datasets._parquet import unsorted
 from .learner import MetaLearner, MetaStep
@@ -138,8 +139,9 @@ def meta_train(
         with learner._lock:
             starts = _read(client, tasks, kept, loss, len(learner.phi))
             if not learner._hyper.knows_rate and not learner.n_tasks:
-                parts = client.map(_measured, kept, phi=learner.phi, loss=loss, rule=rule)
-                rate = rate_of(client.gather(parts), learner.phi, proximal=rule == "proximal")
+                how_far: dict[str, Any] = {"phi": learner.phi, "proximal": rule == "proximal"}
+                parts = client.map(measured, [[part] for part in kept], loss=loss, **how_far)
+                rate = rate_of(client.gather(parts), **how_far)
                 learner._start(1.0 if rate is None else rate)
             n_tasks = int(starts[-1])
             total = n_passes * n_tasks
@@ -195,7 +197,7 @@ def _read(client: Any, tasks: ParquetTasks, kept: list[Any], loss: str, size: in
         for after, (own, _, n_own) in enumerate(ends[i + 1 :], i + 1):
             if own != end:
                 break
-            heads.append(client.submit(_first, pieces[after], pure=False))
+            heads.append(client.submit(itemgetter(slice(1)), pieces[after], pure=False))
             if n_own > 1:
                 break
         whole.append(client.submit(_whole, pieces[i], cut, heads, loss, size, pure=False))
@@ -214,16 +216,9 @@ def _sums(client: Any, kept: list[Any], starts: Any, first: int, last: int, *how
     highs = np.minimum(last, starts[begin + 1 : end + 1]) - starts[begin:end]
     # A task of its own, not data: whoever dies with the learner has it sent again.
     learner, *rest = how
-    sent = client.submit(_same, deepcopy(learner), pure=False)
-    parts = client.map(
-        _statistics,
-        kept[begin:end],
-        lows.tolist(),
-        highs.tolist(),
-        learner=sent,
-        how=rest,
-        pure=False,
-    )
+    sent = client.submit(deepcopy, learner, pure=False)
+    turns = kept[begin:end], lows.tolist(), highs.tolist()
+    parts = client.map(_statistics, *turns, learner=sent, how=rest, pure=False)
     while len(parts) > 1:
         groups = [parts[i : i + _AT_ONCE] for i in range(0, len(parts), _AT_ONCE)]
         parts = client.map(sum, groups, pure=False)
@@ -238,10 +233,6 @@ def _ends(piece: Tasks) -> tuple[Any, Any, int]:
     return piece.keys[0], piece.keys[-1], len(piece)
 
 
-def _first(piece: Tasks) -> Tasks:
-    return piece[:1]
-
-
 def _whole(piece: Tasks, cut: bool, heads: list[Tasks], loss: str, n_parameters: int) -> Tasks:
     """The tasks that begin in a row group, with the rows that the last has in the next ones."""
     own = piece[int(cut) :]
@@ -250,14 +241,6 @@ def _whole(piece: Tasks, cut: bool, heads: list[Tasks], loss: str, n_parameters:
         own = Tasks(x, y, np.append(own.starts, len(y)))
     check_loss(_NAME, own, loss, "learner", n_parameters)
     return own
-
-
-def _measured(tasks: Tasks, phi: Any, loss: str, rule: str) -> Measures:
-    return measured([tasks], loss, phi, proximal=rule == "proximal")
-
-
-def _same(learner: MetaLearner) -> MetaLearner:
-    return learner
 
 
 def _statistics(

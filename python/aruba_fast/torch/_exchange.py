@@ -27,14 +27,14 @@ def require_group(function: str, group: object) -> None:
 
 
 @contextmanager
-def whole(function: str) -> Iterator[None]:
-    """Says of an exchange that failed that nothing has come of it."""
+def whole(function: str, left: str = "phi, rates and counts are as they were") -> Iterator[None]:
+    """Says of an exchange that failed what it has left: nothing has come of most."""
     try:
         yield
     except RuntimeError as error:
         raise RuntimeError(
             f"{function}: every process of `process_group` must take part: got {error}; expected "
-            "each to call it, and none to end before; phi, rates and counts are as they were"
+            f"each to call it, and none to end before; {left}"
         ) from error
 
 

@@ -21,6 +21,7 @@ from ..learner import MetaLearner
 from ..rules import OGD, ArubaPlusPlus
 from ..statistics import TaskStatistics
 from ._round import Block, OpenRound
+from ._shards import Shards
 
 Rule = OGD | ArubaPlusPlus
 
@@ -56,6 +57,8 @@ class FlatState(OpenRound):
         ]
         self.search = Search() if self.searched else None
         self._followed: Round | None = None
+        # Of a model of which this process has a part: what sums over all of it.
+        self.shards: Shards | None = None
 
     @classmethod
     def first(cls, phi: Any, blocks: Sequence[Block]) -> "FlatState":
@@ -69,6 +72,11 @@ class FlatState(OpenRound):
             for name in ARRAYS
         }
         return cls({name: _arrays.moved(array, phi) for name, array in joined.items()}, blocks)
+
+    def join(self, shards: Shards) -> None:
+        """Learns from sums over all coordinates of a model of which this process has a part."""
+        self.shards = shards
+        shards.take(self.learners)
 
     @property
     def fresh(self) -> bool:
@@ -161,6 +169,8 @@ class FlatState(OpenRound):
             return [], []
         if coef == AUTO and self._followed is not None and self._followed.personal is not None:
             return [self._followed.personal], [slice(None)]
+        if self.shards is not None:
+            return self.shards.rules("MetaOptimizer.rule", self.learners, coef), self.slices
         return [learner.rule(coef) for learner in self.learners], self.slices
 
     # ---- the end of a round ----
@@ -198,6 +208,8 @@ class FlatState(OpenRound):
         for learner, part in zip(self.learners, parts, strict=True):
             learner._state.apply(part, meta_step)
         self.forget_round()
+        if self.shards is not None:
+            self.shards.find_rates("MetaOptimizer.step", self.learners)
 
     def _parts(self, sums: Any, weight: Any, counts: Any) -> list[Any]:
         """The same for every block."""

@@ -62,8 +62,8 @@ class Grouped(Running):
         self._parameters.require(_STEP)
         if self._parameters.sharded:
             raise TypeError(
-                f"{_STEP}: `process_group` must be given for parameters that are sharded: got "
-                "None, expected the group that they are sharded over, mesh.get_group()"
+                f"{_STEP}: `process_group` must be given for parameters that are sharded over "
+                "several dimensions: got None, expected the group of all their processes"
             )
         self._agreed = None  # what the ranks of a group learn by themselves they need not share
         if statistics is not None:
@@ -153,18 +153,24 @@ class Grouped(Running):
             weights = [each.weights for each in told]
             return flat.statistics_of(_exchange.rows_of_all(flat, weights, group))
 
-    def _of_shards(self, group: "dist.ProcessGroup", trouble: str | None) -> TaskStatistics:
-        """The sums over the tasks, which all ranks have run, of this rank's shards.
+    def _of_shards(self, group: "dist.ProcessGroup", trouble: str | None) -> TaskStatistics | None:
+        """The sums over the tasks, which all ranks have run, of this rank's shards; or None.
 
-        A task that is not finite in one shard is left out of all. Nothing else travels.
+        A task that is not finite in one shard is left out of all. What else travels is what the
+        tasks spread over a shard.
         """
-        flat = self._flat
+        flat, shards = self._flat, self._flat.shards
         rules = [str([each[key] for key in HYPERPARAMETERS]) for each in self.param_groups]
-        same = {"tasks": flat.weights, "counts": (self.n_tasks, self.n_skipped), "rules": rules}
+        same = {
+            "tasks": (flat.weights, flat.n_searched),
+            "counts": (self.n_tasks, self.n_skipped),
+            "rules": rules,
+        }
+        limits = None if shards is None else shards.limits(flat.arrays["limit"])
         with _exchange.whole(_STEP):
-            told = _exchange.gathered((trouble, same, flat.counts()), group)
+            told = _exchange.gathered((trouble, same, flat.counts(), limits), group)
         _refuse([each for each, *_ in told])
-        for rank, (_, other, _) in enumerate(told):
+        for rank, (_, other, *_) in enumerate(told):
             for name, value in told[0][1].items():
                 if other[name] != value:
                     raise ValueError(
@@ -172,12 +178,17 @@ class Grouped(Running):
                         f"same state: got other {name} on rank {rank} than on rank 0"
                     )
         if not flat.weights:
+            if flat.n_searched:
+                return None
             raise RuntimeError(
                 f"{_STEP}: the round must hold a task: got none, expected `with meta.task()` before"
             )
-        count = [all(each) for each in zip(*(counts for _, _, counts in told), strict=True)]
+        count = [all(each) for each in zip(*(counts for _, _, counts, _ in told), strict=True)]
+        parts = flat.parts_of(count)
+        if shards is not None:
+            parts = shards.limited(_STEP, flat, count, [limits for *_, limits in told])
         try:
-            return flat.statistics_of(flat.parts_of(count), n_left_out=count.count(False))
+            return flat.statistics_of(parts, n_left_out=count.count(False))
         except ValueError as error:  # an overflow of this shard's sums
             _last_word(group, None, error)
             raise

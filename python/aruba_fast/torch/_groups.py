@@ -1,12 +1,13 @@
 """What of a model is learned by itself: a tensor, a group, or groups with the same rule."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from .._state import Hyperparameters, bound_of_network
-from ._parameters import is_sharded, local
+from ._parameters import local
 from ._round import Block
 
 HYPERPARAMETERS = (
@@ -21,33 +22,53 @@ def trainable(groups: list[dict[str, Any]]) -> list[torch.Tensor]:
     return list({id(p): p for p in found}.values())
 
 
-def blocks_of(groups: list[dict[str, Any]]) -> list[Block]:
-    """Returns the sizes and hyperparameters of the blocks; neighbours that may be merged are."""
-    blocks: list[Block] = []
+@dataclass(frozen=True)
+class Whole:
+    """What is learned together, of all processes that have a part of it.
+
+    Attributes:
+        sizes: Number of coordinates of each tensor, and of those that are here.
+        hyper: The hyperparameters of the whole.
+    """
+
+    sizes: list[tuple[int, int]]
+    hyper: Hyperparameters
+
+    def here(self) -> Block:
+        """What of it is here."""
+        own = tuple(n for _, n in self.sizes if n)
+        return sum(own), replace(self.hyper, tensors=self.hyper.tensors and own)
+
+
+def blocks_of(wholes: Sequence[Whole]) -> list[Block]:
+    """Returns the sizes and hyperparameters of the blocks that this process has a part of."""
+    return [whole.here() for whole in wholes if any(n for _, n in whole.sizes)]
+
+
+def wholes_of(groups: list[dict[str, Any]]) -> list[Whole]:
+    """Returns the blocks of the whole model; neighbours that may be merged are."""
+    wholes: list[Whole] = []
     seen: set[int] = set()
     for group in groups:
         own = []
         for p in group["params"]:
             if p.requires_grad and id(p) not in seen:
                 seen.add(id(p))
-                own.append(local(p).numel())
-        sizes = tuple(n for n in own if n)
+                own.append((p.numel(), local(p).numel()))
+        sizes = [each for each in own if each[0]]
         hyper, by_tensor = _hyperparameters(group)
-        if any(map(is_sharded, group["params"])):
-            _require_own_rates(hyper)
         if not sizes:
             continue
         if by_tensor and not hyper.average_task:
-            blocks += [(n, hyper) for n in sizes]
+            wholes += [Whole([each], hyper) for each in sizes]
             continue
         if hyper.average_task and (by_tensor or not hyper.isotropic):
-            hyper = replace(hyper, tensors=sizes)
-        n = sum(sizes)
-        if blocks and (joint := _joint(blocks[-1][1], hyper)):
-            blocks[-1] = (blocks[-1][0] + n, joint)
+            hyper = replace(hyper, tensors=tuple(n for n, _ in sizes))
+        if wholes and (joint := _joint(wholes[-1].hyper, hyper)):
+            wholes[-1] = Whole(wholes[-1].sizes + sizes, joint)
         else:
-            blocks.append((n, hyper))
-    return blocks
+            wholes.append(Whole(sizes, hyper))
+    return wholes
 
 
 def _hyperparameters(group: dict[str, Any]) -> tuple[Hyperparameters, bool]:
@@ -63,19 +84,6 @@ def _hyperparameters(group: dict[str, Any]) -> tuple[Hyperparameters, bool]:
         given["isotropic"] = True
     given["bound"] = bound_of_network("MetaOptimizer", given["bound"], given["zeta"])
     return Hyperparameters(**given, function="MetaOptimizer"), by_tensor
-
-
-def _require_own_rates(hyper: Hyperparameters) -> None:
-    """Refuses for sharded parameters what is learned from sums over coordinates."""
-    text = "MetaOptimizer: `{}` must be {} for parameters that are sharded, of whose sums over all "
-    text += "weights no process has more than its part: got {!r}, expected {}"
-    if hyper.average_task or not hyper.knows_rate:
-        name = "zeta" if hyper.average_task else "learning_rate"
-        raise ValueError(text.format(name, "a number", "auto", "learning_rate=0.01, zeta=1.0, say"))
-    if hyper.isotropic:
-        raise ValueError(text.format("isotropic", "False", True, "a rate a coordinate"))
-    if hyper.train != "learned":
-        raise ValueError(text.format("train", "'learned'", hyper.train, "a rate a coordinate"))
 
 
 def _joint(one: Hyperparameters, other: Hyperparameters) -> Hyperparameters | None:

@@ -34,6 +34,7 @@ class Parameters:
         # What is sharded over processes, as by FSDP2, is learned where its shards are.
         self.given = list(tensors)
         self.sharded = any(map(is_sharded, tensors))
+        self.group = _group_of(tensors)
         tensors = [local(p) for p in tensors]
         for i, p in enumerate(tensors):
             if torch.nn.parameter.is_lazy(p):
@@ -90,6 +91,28 @@ class Parameters:
         if not self.sharded:
             return [p.grad for p in self.tensors]
         return [None if p.grad is None else local(p.grad) for p in self.given]
+
+    def sharded_over(self) -> Any:
+        """Returns the processes whose shards are the whole, each of its coordinates once.
+
+        Raises:
+            ValueError: Theirs are not.
+        """
+        name = "MetaOptimizer"
+        if self.group is None or not all(map(is_sharded, self.given)):
+            raise ValueError(
+                f"{name}: `params` must all be sharded over one dimension of one mesh where sums "
+                "over all weights are learned from: got others, expected fully_shard of the whole "
+                "model, or numbers for `learning_rate` and `zeta`, isotropic=False and "
+                "train='learned'"
+            )
+        if self.device.type != "cpu":
+            raise ValueError(
+                f"{name}: `params` must live in host memory where they are sharded and sums over "
+                f"all weights are learned from: got {self.device}, expected cpu, or numbers for "
+                "`learning_rate` and `zeta`, isotropic=False and train='learned'"
+            )
+        return self.group
 
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Returns the parts of a flat vector in the shapes of the parameters."""
@@ -221,6 +244,15 @@ class Parameters:
 def is_sharded(p: torch.Tensor) -> bool:
     """Whether a tensor is one of several processes, of which this one has its own part."""
     return hasattr(p, "to_local")
+
+
+def _group_of(tensors: Iterable[Any]) -> Any:
+    """The processes that all shards are spread over; None where that is not one group."""
+    groups = set()
+    for p in filter(is_sharded, tensors):
+        over = [i for i, each in enumerate(getattr(p, "placements", ())) if each.is_shard()]
+        groups.add(p.device_mesh.get_group(over[0]) if len(over) == 1 else None)
+    return groups.pop() if len(groups) == 1 else None
 
 
 def local(p: torch.Tensor) -> torch.Tensor:

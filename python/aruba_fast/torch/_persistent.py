@@ -209,7 +209,7 @@ class Persistent(Learned):
         return {**own, **super().__getstate__()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"_buffers": Buffers(None), "_at_phi": True, **state})
+        super().__setstate__({"_buffers": Buffers(None), "_at_phi": True, "_wholes": [], **state})
         self._fix()
         if "_tensors" not in state:  # of before, when it was made of what is not frozen
             self._tensors = trainable(self.param_groups)

@@ -16,7 +16,9 @@ _TASKS_AT_LEAST = 8
 _BYTES = 1 << 28
 
 Block = tuple[int, Hyperparameters]
-Part = tuple[Any, Any, Any]  # theta_hat, grad_sq and weights of some tasks
+# theta_hat, grad_sq and weights of some tasks; if others than the open round's, rates, the limit
+# and what the tasks spread.
+Part = tuple[Any, ...]
 
 
 class OpenRound:
@@ -94,9 +96,9 @@ class OpenRound:
 
     def _add(self, part: Part, into: tuple[Any, Any, Any]) -> None:
         """Adds tasks to sums, weight and counts."""
-        theta_hat, grad_sq, weights = part
-        phi = self.arrays["phi"]
-        _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, into, *self._limited())
+        theta_hat, grad_sq, weights, *limited = part
+        phi, limited = self.arrays["phi"], limited or self._limited()
+        _arrays.native(phi).add_round(theta_hat, grad_sq, phi, weights, into, *limited)
 
     def statistics_of(self, parts: Iterable[Part], *, n_left_out: int = 0) -> TaskStatistics:
         """Returns the sums of some tasks: the bits of a round, part by part."""
@@ -127,12 +129,12 @@ class OpenRound:
                 rows = rows[:, : len(taken)] if every else rows[:, [i - first for i in taken]]
             yield rows[0], rows[1], self.of_weights([self._weights[i] for i in taken])
 
-    def _limited(self) -> tuple[Any, ...]:
+    def _limited(self) -> list[Any]:
         """The rates and how far a task may spread, all blocks together; none where one has none."""
         if not all(hyper.average_task for _, hyper in self.blocks):
-            return ()
+            return []
         with _arrays.beside(self.arrays["limit"]):
-            return self.arrays["rate"], self.arrays["limit"].sum(axis=0)
+            return [self.arrays["rate"], self.arrays["limit"].sum(axis=0)]
 
     def _waiting(self) -> Part:
         """theta_hat, grad_sq and weights of the first tasks that are not summed yet."""

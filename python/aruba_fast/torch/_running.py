@@ -12,9 +12,11 @@ from .. import _check
 from ._collect import Collector
 from ._errors import warn
 from ._exchange import require_group
+from ._groups import Whole
 from ._parameters import Parameters, tensor
 from ._persistent import Persistent
 from ._searching import SearchingOptimizer
+from ._shards import Shards, needs_sums
 from .task import TaskOptimizer
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 class Running(Persistent):
     """The base of `MetaOptimizer` that opens a task and closes it."""
+
+    # What is learned together, of all processes.
+    _wholes: list[Whole]
 
     def _attach(self) -> None:
         """Finds where the parameters are."""
@@ -52,6 +57,8 @@ class Running(Persistent):
         self._collector = Collector(self._parameters.given, sums, scratch)
         self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
         self._searcher = SearchingOptimizer(self, self._step_rates, sums, self._flat, self._sums)
+        if self._parameters.sharded and needs_sums(self._wholes):
+            self._flat.join(Shards(self._parameters.sharded_over(), self._wholes))
 
     def _take_turn(self, function: str, group: "ProcessGroup") -> None:
         raise NotImplementedError
@@ -154,13 +161,15 @@ class Running(Persistent):
         name = "MetaOptimizer.task"
         weight = _check.non_negative(name, "weight", weight)
         _check.weights(name, "weight", np.array(weight))
-        together = process_group is not None
-        if together:
+        sharded = self._parameters.sharded
+        together = process_group is not None or sharded
+        if process_group is not None:
             require_group(name, process_group)
         if not self._open.acquire(blocking=False):
             raise _task_is_open(name)
         try:
-            if process_group is not None and optimizer is None and self._flat.search is not None:
+            searches = optimizer is None and self._flat.search is not None
+            if process_group is not None and searches and not sharded:
                 self._take_turn(name, process_group)
             self._start(name)
             self._sums.zero_()

@@ -50,9 +50,10 @@ class SearchingOptimizer(TaskOptimizer):
         loss = super().step(closure)
         self._n_steps += 1
         if self._n_steps == 1:
-            search, self._first_sq = self._search, self._total(self._grad_sq)
+            search, (self._first_sq,) = self._search, self._totals(self._grad_sq)
             if search.scale is None and 0.0 < self._first_sq < float("inf"):
-                length = self._total(tensor(self._flat.arrays["phi"]).double().square()) ** 0.5
+                (phi_sq,) = self._totals(tensor(self._flat.arrays["phi"]).double().square())
+                length = phi_sq**0.5
                 search.scale = (length or 1.0) / self._first_sq**0.5
                 self._set_rate()
         return loss
@@ -68,7 +69,7 @@ class SearchingOptimizer(TaskOptimizer):
         """
         with torch.no_grad():
             moved = theta_hat.double() - tensor(self._flat.arrays["phi"]).double()
-            distance, grad_sq = self._total(moved.square()), self._total(self._grad_sq)
+            distance, grad_sq = self._totals(moved.square(), self._grad_sq)
         before = self._search.n_tasks
         if self._n_steps > 1 and 0.0 < self._first_sq < float("inf"):
             self._search.add(grad_sq / self._n_steps / self._first_sq, distance, grad_sq)
@@ -91,6 +92,9 @@ class SearchingOptimizer(TaskOptimizer):
         search = self._search
         self._flat.fill_searched(0.0 if search.scale is None else search.scale * search.step)
 
-    def _total(self, vector: torch.Tensor) -> float:
-        """The sum over all coordinates whose rate is searched."""
-        return sum(float(vector[part].sum(dtype=torch.float64)) for part in self._flat.searched)
+    def _totals(self, *vectors: torch.Tensor) -> list[float]:
+        """The sums over all coordinates whose rate is searched."""
+        parts = self._flat.searched
+        own = [sum(float(v[part].sum(dtype=torch.float64)) for part in parts) for v in vectors]
+        shards = self._flat.shards
+        return own if shards is None else shards.total(_NAME, own).tolist()

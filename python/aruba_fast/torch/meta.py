@@ -14,7 +14,7 @@ from ._buffers import Buffers
 from ._errors import renamed
 from ._flat import FlatState
 from ._following import Following
-from ._groups import HYPERPARAMETERS, blocks_of, trainable
+from ._groups import HYPERPARAMETERS, blocks_of, trainable, wholes_of
 from ._parameters import array, tensor
 from .task import TaskOptimizer
 
@@ -47,7 +47,7 @@ class MetaOptimizer(Following):
             have hyperparameters of its own, by the names below, and is then learned by itself.
             A parameter that does not require a gradient now is never learned or changed. They are
             float32, bfloat16 and float16 (learned as float32), or float64. Of parameters sharded by
-            FSDP2 each process learns its shards; `learning_rate` and `zeta` must then be numbers.
+            FSDP2 each process learns its shards; sums over all weights are those of all processes.
         learning_rate: First learning rate, > 0; "auto" to find it, for which tasks must have
             several steps.
         zeta: "auto" to smooth by one average task; or the paper's smoothing of the squared
@@ -110,7 +110,8 @@ class MetaOptimizer(Following):
             phi = array(self._parameters.joined(self._parameters.tensors))
             _check.finite(_NAME, "params", phi)
             try:
-                self._flat = FlatState.first(phi, blocks_of(self.param_groups))
+                self._wholes = wholes_of(self.param_groups)
+                self._flat = FlatState.first(phi, blocks_of(self._wholes))
             except (TypeError, ValueError) as error:
                 raise renamed(error, _NAME) from None
         self._view()
@@ -134,7 +135,8 @@ class MetaOptimizer(Following):
             process_group: Learn from the tasks of all its processes, as one process that had run
                 those of rank 0 first, then those of rank 1 and so on: the same bits on every rank,
                 for any number of ranks and of tasks on each, also none. Every rank must call it. Of
-                sharded parameters: that of the mesh, all of whose ranks have run the same tasks.
+                sharded parameters: None for that of their mesh, whose ranks all have run the same
+                tasks.
 
         Raises:
             TypeError: An argument is of the wrong type.
@@ -161,10 +163,11 @@ class MetaOptimizer(Following):
         name = "MetaOptimizer.step"
         self._require_no_task(name)
         with self._parameters.beside():
-            if process_group is None:
+            group = self._parameters.group if process_group is None else process_group
+            if group is None:
                 found = self._of_process(meta_step, statistics)
             else:
-                found = self._of_group(process_group, meta_step, statistics)
+                found = self._of_group(group, meta_step, statistics)
             if found is None:  # all tasks of the round were for the first rate
                 self._flat.forget_round()
                 return
@@ -181,6 +184,7 @@ class MetaOptimizer(Following):
             TaskStatistics over all coordinates; the round stays open.
 
         Raises:
+            ValueError: Parameters are sharded, and the tasks' sums ask for all of them.
             RuntimeError: A task is open.
 
         Example:
@@ -192,7 +196,13 @@ class MetaOptimizer(Following):
             >>> meta.statistics()
             TaskStatistics(n_tasks=1, n_skipped=0, n_parameters=2, weight=3)
         """
-        self._require_no_task("MetaOptimizer.statistics")
+        name = "MetaOptimizer.statistics"
+        self._require_no_task(name)
+        if self._flat.shards is not None:
+            raise ValueError(
+                f"{name}: the model must be whole on this process: got parameters that are "
+                "sharded, expected `step`, which sums the tasks of all shards"
+            )
         with self._parameters.beside():
             return self._flat.statistics()
 
