@@ -19,24 +19,69 @@ STATES = {
 }
 
 
-class _Native(Protocol):
+class Planned(Protocol):
+    """What does a step: with its own gradients and parameters where it is given None."""
+
     def step(self, grad: Any, parameters: tuple[Any, ...] | None) -> None: ...
 
 
 class _OnDevice:
     """A plan of arrays on a CUDA device, which are read in every step; where they live is known."""
 
-    def __init__(self, module: ModuleType, function: str, *given: Any) -> None:
-        self._function = getattr(module, function)
-        fixed = (tuple(g) if isinstance(g, list) else g for g in given[:4])
-        self._theta, self._grad, self._grad_type, self._state = fixed
-        self._parameters = given[4]
+    def __init__(
+        self,
+        module: ModuleType,
+        function: str,
+        theta: Any,
+        grad: Any,
+        grad_type: str | None,
+        state: Any,
+        parameters: tuple[Any, ...],
+    ) -> None:
+        self._function, self._grad_type = getattr(module, function), grad_type
+        self._theta, self._grad, self._state = map(_fixed, (theta, grad, state))
+        self._parameters = tuple(map(_fixed, parameters))
 
     def step(self, grad: Any, parameters: tuple[Any, ...] | None) -> None:
+        """Does one step."""
         grad = self._grad if grad is None else grad
+        if grad is None:
+            raise TypeError(
+                f"{_NAME}.step: `grad` must be given where the plan was made without: got None, "
+                "expected gradients"
+            )
         if parameters is None:
             parameters = self._parameters
         self._function(self._theta, grad, self._grad_type, self._state, *parameters)
+
+
+def planned(
+    function: str,
+    theta: Arrays,
+    grad: Arrays | None,
+    grad_type: str | None,
+    state: Arrays | None,
+    parameters: tuple[Any, ...],
+    *,
+    is_private: bool = False,
+) -> Planned:
+    """Plans a step where theta lives.
+
+    Args:
+        function: Name of the step.
+        theta: As the step, as all that follow.
+        grad: Gradients; None where every step is given its own.
+        grad_type: As the step.
+        state: What is modified beside theta.
+        parameters: Of the rule, in its order.
+        is_private: Whether nobody else has the memory of `state` and of the rates: then nobody asks
+            whether it is still there, and autograd is not told that it was written to.
+    """
+    module = steps.kernels(function, theta)
+    given = (function, theta, grad, grad_type, state, parameters)
+    if module is _core:
+        return _core.StepPlan(*given, is_private)
+    return _OnDevice(module, *given)
 
 
 class StepPlan:
@@ -61,8 +106,8 @@ class StepPlan:
         function: `step`, `aruba_step`, `adagrad_step` or `adam_step` of this package.
         theta: As of the function, as all that follow. Modified by every step.
         grad: Gradients; None where every step is given its own.
-        *arguments: The function's others.
-        **named: The function's others, by name.
+        arguments: The function's others.
+        named: The function's others, by name.
 
     Raises:
         TypeError: As the function; or it is none of these, or its arguments are others.
@@ -105,16 +150,12 @@ class StepPlan:
             ) from None
         bound.apply_defaults()
         given = bound.arguments
-        arrays = [given.pop(key) for key in ("theta", "grad", "grad_type", STATES[name])]
+        of_all = ("theta", "grad", "grad_type", STATES[name])
+        theta, grad, grad_type, state = (given.pop(key) for key in of_all)
         self._function, self._given = name, given
         self._numbers = [key for key, value in given.items() if _core.is_number(value)]
         parameters = _parameters(_NAME, name, given)
-        module = steps.kernels(name, theta)
-        self._native: _Native
-        if module is _core:
-            self._native = _core.StepPlan(name, *arrays, parameters, False)
-        else:
-            self._native = _OnDevice(module, name, *arrays, parameters)
+        self._planned = planned(name, theta, grad, grad_type, state, parameters)
 
     def step(self, grad: Arrays | None = None, **numbers: float) -> None:
         """Does one step.
@@ -122,7 +163,7 @@ class StepPlan:
         Args:
             grad: Gradients of this step alone, as many and of the same shapes; None for the plan's.
                 Those of PyTorch after `zero_grad()` are other tensors every time.
-            **numbers: Arguments of the function that were numbers when the plan was made, for this
+            numbers: Arguments of the function that were numbers when the plan was made, for this
                 step alone: `learning_rate` of a schedule, `t` of Adam.
 
         Raises:
@@ -141,12 +182,14 @@ class StepPlan:
             array([-1.,  1.])
         """
         if not numbers:
-            self._native.step(grad, None)
+            self._planned.step(grad, None)
             return
         for key in numbers:
             if key not in self._numbers:
                 self._refuse(key)
-        self._native.step(grad, _parameters(f"{_NAME}.step", self._function, self._given | numbers))
+        self._planned.step(
+            grad, _parameters(f"{_NAME}.step", self._function, self._given | numbers)
+        )
 
     def _refuse(self, key: str) -> NoReturn:
         known = ", ".join(self._numbers) or "none, and arrays to be changed in place"
@@ -161,3 +204,8 @@ def _parameters(label: str, function: str, given: dict[str, Any]) -> tuple[Any, 
     if function == "adam_step":
         return steps.adam_numbers(label, **given)
     return tuple(given.values())
+
+
+def _fixed(values: Any) -> Any:
+    """Returns what nobody can put other arrays into."""
+    return tuple(values) if isinstance(values, list) else values
