@@ -160,6 +160,7 @@ bool is_negated(py::handle object, const dlpack::Tensor& tensor) {
 }
 
 void count_writes(const std::vector<PyObject*>& tensors) {
+  if (tensors.empty()) return;
   py::tuple written(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     Py_INCREF(tensors[i]);
