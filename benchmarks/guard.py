@@ -55,10 +55,10 @@ import sys
 import numpy as np, aruba_fast as af
 a, b, c, d = (np.ones(10, np.float32) for _ in range(4))
 lists = [[np.ones(10, np.float32) for _ in range(20)] for _ in range(4)]
-plan = af.StepPlan(af.step, *lists[:3], grad_sq=lists[3])
 tasks, phi, rule = af.Tasks(np.ones((1, 3, 4)), np.ones((1, 3))), np.zeros(4), af.OGD(0.1)
 learner = af.MetaLearner(phi, learning_rate=0.1)
 run = af.run_tasks(tasks, phi, rule, loss="squared")
+plan = af.StepPlan(af.step, *lists[:3], grad_sq=lists[3])
 for _ in range(int(sys.argv[1])):
     {call}
 """
