@@ -290,7 +290,8 @@ bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array
         !known(tensor.type, type) || type != arrays[i].type ||
         !same(arrays[i], memory_of(tensor), tensor.n_dimensions, tensor.shape))
       return false;
-    if (arrays[i].size() > 0 && (!is_contiguous(tensor, size_of(type)) || is_negated(objects[i], tensor)))
+    if (arrays[i].size() > 0 &&
+        (!is_contiguous(tensor, size_of(type)) || is_negated(objects[i], tensor)))
       return false;
   }
   return true;

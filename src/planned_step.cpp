@@ -156,8 +156,7 @@ void PlannedStep::take_numbers(const double* numbers) {
   for (const Array& theta : read_.theta)
     require_numbers(kStep, rule_, numbers, first_is_array_, theta.type);
   std::copy(numbers + begin, numbers + numbers_.size(), taken_ + begin);
-  for (StepPiece& piece : plan_.pieces)
-    std::copy_n(taken_, numbers_.size(), piece.call.parameters);
+  for (StepPiece& piece : plan_.pieces) std::copy_n(taken_, numbers_.size(), piece.call.parameters);
 }
 
 void PlannedStep::read_anew(Arrays& arrays, py::handle grad,
