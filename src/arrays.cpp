@@ -266,7 +266,17 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
   return list.arrays;
 }
 
-bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array> arrays) const {
+bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array> arrays,
+                       Access access) const {
+  using Flags = py::detail::npy_api;
+  const int flags = Flags::NPY_ARRAY_C_CONTIGUOUS_ | Flags::NPY_ARRAY_ALIGNED_ |
+                    (access == Access::kModify ? Flags::NPY_ARRAY_WRITEABLE_ : 0);
+  const void* const plain = Flags::get().PyArray_Type_;  // a subclass may have come to be masked
+  // The types of 16 bits are not told apart: looking closer takes microseconds.
+  const auto is_of = [](const void* descriptor, Type type) {
+    Type now;
+    return is_usual_type(descriptor, now) ? now == type : size_of(type) == 2;
+  };
   const auto same = [](const Array& array, const void* data, int n_dimensions, const auto* shape) {
     bool is_same = data == array.data && n_dimensions == array.n_dimensions;
     for (int i = 0; is_same && i < n_dimensions; ++i) is_same = shape[i] == array.shape[i];
@@ -281,7 +291,9 @@ bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array
     }
     if (is_numpy(objects[i])) {
       const auto* at = proxy(objects[i]);
-      if (!same(arrays[i], at->data, at->nd, at->dimensions)) return false;
+      if (Py_TYPE(objects[i]) != plain || (at->flags & flags) != flags ||
+          !is_of(at->descr, arrays[i].type) || !same(arrays[i], at->data, at->nd, at->dimensions))
+        return false;
       continue;
     }
     dlpack::Tensor tensor;

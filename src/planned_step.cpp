@@ -108,7 +108,7 @@ void PlannedStep::step(py::handle grad, py::handle given) {
   Arrays arrays(kStep);
   arrays.read_words_as(grad_type_);
   bool is_known = is_known_ && stays(arrays);
-  if (is_known && !arrays.are_still(objects_of(own), read_.grad)) {
+  if (is_known && !arrays.are_still(objects_of(own), read_.grad, Access::kRead)) {
     is_known = take_gradients(arrays.all(own, "grad", Access::kRead));
     if (!arrays.is_direct())  // copies are gone after the step
       for (Array& array : read_.grad) array.data = nullptr;
@@ -129,10 +129,10 @@ void PlannedStep::step(py::handle grad, py::handle given) {
 }
 
 bool PlannedStep::stays(const Arrays& arrays) const {
-  if (!arrays.are_still(objects_of(theta_), read_.theta)) return false;
+  if (!arrays.are_still(objects_of(theta_), read_.theta, Access::kModify)) return false;
   if (is_private_) return true;
-  return (!first_is_array_ || arrays.are_still(objects_of(first_), read_.first)) &&
-         (state_.is_none() || arrays.are_still(objects_of(state_), read_.state));
+  return (!first_is_array_ || arrays.are_still(objects_of(first_), read_.first, Access::kRead)) &&
+         (state_.is_none() || arrays.are_still(objects_of(state_), read_.state, Access::kModify));
 }
 
 bool PlannedStep::take_gradients(std::span<const Array> grad) {

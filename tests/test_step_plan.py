@@ -230,6 +230,24 @@ def test_memory_that_was_resized_all_the_same_is_read_anew(which, n):
     assert given[0].shape == (n,)
 
 
+CHANGES = {
+    "read-only": (lambda a: a.setflags(write=False), "be writable"),
+    "masked": (lambda a: a.__setitem__(0, np.ma.masked), "have all of its values"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_array_that_may_no_longer_be_written_to_is_refused(change):
+    spoil, message = CHANGES[change]
+    theta = [np.ma.ones(3) if change == "masked" else np.ones(3) for _ in range(20)]
+    plan = af.StepPlan(af.step, theta, [np.ones(3) for _ in theta], 0.5)
+    plan.step()
+    spoil(theta[7])
+    with pytest.raises(TypeError, match=rf"^StepPlan.step: `theta\[7\]` must {message}"):
+        plan.step()
+    assert all((t == 0.5).all() for t in theta)
+
+
 BAD = {
     "shape": (lambda _: np.ones(4, F32), ValueError, "have the shape of `theta"),
     "type": (lambda _: np.ones(3, np.int64), TypeError, "be of a native floating-point type"),
