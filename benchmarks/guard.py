@@ -48,6 +48,7 @@ RATIOS = (
 CALLS = {
     "step, n = 10": "af.step(a, b, c, grad_sq=d)",
     "step, 20 tensors of 10": "af.step(*lists[:3], grad_sq=lists[3])",
+    "StepPlan.step, 20 tensors of 10": "plan.step()",
     "run_tasks, one task of 3 rows": "af.run_tasks(tasks, phi, rule, loss='squared')",
     "MetaLearner.update, one task": "learner.update(run)",
 }
@@ -59,6 +60,7 @@ lists = [[np.ones(10, np.float32) for _ in range(20)] for _ in range(4)]
 tasks, phi, rule = af.Tasks(np.ones((1, 3, 4)), np.ones((1, 3))), np.zeros(4), af.OGD(0.1)
 learner = af.MetaLearner(phi, learning_rate=0.1)
 run = af.run_tasks(tasks, phi, rule, loss="squared")
+plan = af.StepPlan(af.step, *lists[:3], grad_sq=lists[3])
 for _ in range(int(sys.argv[1])):
     {call}
 """

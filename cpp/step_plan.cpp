@@ -151,10 +151,8 @@ StepPiece checked_piece(const StepArguments& arguments, std::size_t i) {
   if (!grad.same_shape(theta))
     refuse(function, grad.quoted(), "have the shape of " + theta.quoted(), grad.shape_text(),
            theta.shape_text());
-  const std::span<const Parameter> named = facts_of(arguments.rule).parameters;
-  for (std::size_t k = arguments.first.empty() ? 0 : 1; k < named.size(); ++k)
-    require_within(function, "`" + std::string(named[k].name) + "`", arguments.parameters[k],
-                   theta.type);
+  require_numbers(function, arguments.rule, arguments.parameters, !arguments.first.empty(),
+                  theta.type);
   const bool shared =
       !arguments.first.empty() && require_rates(function, arguments.first[i], theta);
   if (!arguments.state.empty()) require_like(function, arguments.state[i], theta);
@@ -176,14 +174,52 @@ StepPiece checked_piece(const StepArguments& arguments, std::size_t i) {
 
 }  // namespace
 
+void require_numbers(const char* function, StepRule rule, const double* numbers,
+                     bool first_is_array, Type type) {
+  const std::span<const Parameter> named = facts_of(rule).parameters;
+  for (std::size_t k = first_is_array ? 1 : 0; k < named.size(); ++k)
+    require_within(function, "`" + std::string(named[k].name) + "`", numbers[k], type);
+}
+
+Modified::Modified(const StepArguments& arguments) {
+  for (const std::span<const Array> arrays : {arguments.theta, arguments.state})
+    for (const Array& array : arrays) {
+      const char* begin = static_cast<const char*>(array.data);
+      if (array.size() > 0) ranges_.push_back({begin, begin + array.n_bytes()});
+    }
+  std::sort(ranges_.begin(), ranges_.end(),
+            [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  std::size_t n = 0;
+  for (const Range& range : ranges_) {
+    if (n > 0 && ranges_[n - 1].end == range.begin) ranges_[n - 1].end = range.end;
+    else ranges_[n++] = range;
+  }
+  ranges_.resize(n);
+}
+
+bool Modified::overlaps(const Array& array) const {
+  const char* begin = static_cast<const char*>(array.data);
+  const auto after =
+      std::upper_bound(ranges_.begin(), ranges_.end(), begin,
+                       [](const char* at, const Range& range) { return at < range.end; });
+  return array.size() > 0 && after != ranges_.end() && after->begin < begin + array.n_bytes();
+}
+
 StepPlan plan_step(const StepArguments& arguments) {
+  StepPlan plan;
+  plan_step(arguments, plan);
+  return plan;
+}
+
+void plan_step(const StepArguments& arguments, StepPlan& plan) {
   const std::size_t n_arrays = arguments.theta.size();
   require_length(arguments.function, "grad", arguments.grad.size(), n_arrays);
   if (!arguments.first.empty())
     require_length(arguments.function, arguments.first[0].name, arguments.first.size(), n_arrays);
   if (!arguments.state.empty())
     require_length(arguments.function, arguments.state[0].name, arguments.state.size(), n_arrays);
-  StepPlan plan;
+  plan.pieces.clear();
+  plan.n = 0;
   plan.pieces.reserve(n_arrays);
   for (std::size_t i = 0; i < n_arrays; ++i) {
     const std::int64_t n = arguments.theta[i].size();
@@ -199,7 +235,6 @@ StepPlan plan_step(const StepArguments& arguments) {
     require_disjoint(arguments);
     last_disjoint.remember(arguments);
   }
-  return plan;
 }
 
 }  // namespace aruba_fast

@@ -28,5 +28,25 @@ struct StepPlan {
 
 // Throws what aruba_fast::step documents.
 StepPlan plan_step(const StepArguments& arguments);
+// The same in memory that was a plan's before: 1000 arrays need more of it than a call should make.
+void plan_step(const StepArguments& arguments, StepPlan& plan);
+
+// Refuses numbers of a rule that are not the same in memory of `type`; `first_is_array`: the first
+// of them is not one.
+void require_numbers(const char* function, StepRule rule, const double* numbers,
+                     bool first_is_array, Type type);
+
+// The memory that a step modifies, for gradients that come later.
+class Modified {
+ public:
+  explicit Modified(const StepArguments& arguments);
+  bool overlaps(const Array& array) const;
+
+ private:
+  struct Range {
+    const char *begin, *end;
+  };
+  std::vector<Range> ranges_;  // in order, apart
+};
 
 }  // namespace aruba_fast

@@ -26,6 +26,20 @@ void require_unmasked(const char* function, const Array& named, py::handle array
                       "a plain array, such as .filled(0)");
 }
 
+void* memory_of(const dlpack::Tensor& tensor) {
+  return static_cast<char*>(tensor.data) + tensor.byte_offset;
+}
+
+// And aligned.
+bool is_contiguous(const dlpack::Tensor& tensor, std::int64_t item) {
+  if (reinterpret_cast<std::uintptr_t>(memory_of(tensor)) % static_cast<std::uintptr_t>(item))
+    return false;
+  std::int64_t stride = 1;
+  for (int i = tensor.n_dimensions - 1; tensor.strides && i >= 0; stride *= tensor.shape[i--])
+    if (tensor.shape[i] != 1 && tensor.strides[i] != stride) return false;
+  return true;
+}
+
 // NumPy has one descriptor for all native arrays of a type: a comparison of two pointers.
 bool is_usual_type(const void* descriptor, Type& type) {
   static const void* const floats[] = {py::dtype::of<float>().release().ptr(),
@@ -150,15 +164,10 @@ void Arrays::fill_from_tensor(Array& array, py::handle object, const dlpack::Ten
   if (tensor.n_dimensions > Array::kMaxDimensions)
     refuse(function_, array.quoted(), "have at most 8 dimensions",
            std::to_string(tensor.n_dimensions));
-  array.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
+  array.data = memory_of(tensor);
   array.n_dimensions = tensor.n_dimensions;
   for (int i = 0; i < tensor.n_dimensions; ++i) array.shape[i] = tensor.shape[i];
-  bool contiguous = reinterpret_cast<std::uintptr_t>(array.data) %
-                        static_cast<std::uintptr_t>(size_of(array.type)) ==
-                    0;
-  std::int64_t stride = 1;
-  for (int i = tensor.n_dimensions - 1; tensor.strides && i >= 0; stride *= array.shape[i--])
-    contiguous = contiguous && (array.shape[i] == 1 || tensor.strides[i] == stride);
+  const bool contiguous = is_contiguous(tensor, size_of(array.type));
   if (array.size() == 0) return;
   const bool negated = contiguous && asked(function_, array, "tell its sign", object,
                                            [&] { return is_negated(object, tensor); });
@@ -255,6 +264,49 @@ std::span<const Array> Arrays::all(py::handle object, const char* name, Access a
     else fill(array, items[i], access);
   }
   return list.arrays;
+}
+
+bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array> arrays,
+                       Access access) const {
+  using Flags = py::detail::npy_api;
+  const int flags = Flags::NPY_ARRAY_C_CONTIGUOUS_ | Flags::NPY_ARRAY_ALIGNED_ |
+                    (access == Access::kModify ? Flags::NPY_ARRAY_WRITEABLE_ : 0);
+  const void* const plain = Flags::get().PyArray_Type_;  // a subclass may have come to be masked
+  // The types of 16 bits are not told apart: looking closer takes microseconds.
+  const auto is_of = [](const void* descriptor, Type type) {
+    Type now;
+    return is_usual_type(descriptor, now) ? now == type : size_of(type) == 2;
+  };
+  const auto same = [](const Array& array, const void* data, int n_dimensions, const auto* shape) {
+    bool is_same = data == array.data && n_dimensions == array.n_dimensions;
+    for (int i = 0; is_same && i < n_dimensions; ++i) is_same = shape[i] == array.shape[i];
+    return is_same;
+  };
+  const std::size_t n = objects.size();
+  if (n != arrays.size()) return false;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i + kAhead < n) {
+      __builtin_prefetch(objects[i + kAhead]);
+      __builtin_prefetch(&arrays[i + kAhead]);
+    }
+    if (is_numpy(objects[i])) {
+      const auto* at = proxy(objects[i]);
+      if (Py_TYPE(objects[i]) != plain || (at->flags & flags) != flags ||
+          !is_of(at->descr, arrays[i].type) || !same(arrays[i], at->data, at->nd, at->dimensions))
+        return false;
+      continue;
+    }
+    dlpack::Tensor tensor;
+    Type type;
+    if (!describe(objects[i], tensor) || tensor.device.kind != dlpack::kCpu ||
+        !known(tensor.type, type) || type != arrays[i].type ||
+        !same(arrays[i], memory_of(tensor), tensor.n_dimensions, tensor.shape))
+      return false;
+    if (arrays[i].size() > 0 &&
+        (!is_contiguous(tensor, size_of(type)) || is_negated(objects[i], tensor)))
+      return false;
+  }
+  return true;
 }
 
 namespace {

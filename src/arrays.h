@@ -42,6 +42,13 @@ class Arrays {
     return static_cast<T*>(vector(object, name, py::dtype::of<T>(), n));
   }
   const char* function() const { return function_; }
+  // Whether all that was read is memory of NumPy's arrays or PyTorch's tensors themselves, neither
+  // copied nor lent by another library.
+  bool is_direct() const { return kept_.empty(); }
+  // Whether a reading of the objects would find what such a one has found, in memory that is still
+  // there.
+  bool are_still(std::span<PyObject* const> objects, std::span<const Array> arrays,
+                 Access access) const;
   // To be called when the arrays that are modified have been written to.
   void written() const;
   // From here on, uint16 arrays are the words of this type, "bfloat16" or "float16"; None: they are

@@ -54,6 +54,16 @@ void DeviceArrays::place(const Array& array, py::handle object, int device) {
   if (is_captured_) held_.push_back(py::reinterpret_borrow<py::object>(object));
 }
 
+void DeviceArrays::place_tensor(const Array& array, py::handle object, int device) {
+  if (!torch_stream_ || device != stream_.device) {
+    place(array, object, device);
+    torch_stream_ = current_stream(object, device);
+  } else {
+    produced_on(*torch_stream_);
+    if (is_captured_) held_.push_back(py::reinterpret_borrow<py::object>(object));
+  }
+}
+
 void DeviceArrays::produced_on(void* producer) {
   if (producer == stream_.handle) return;
   for (void* known : producers_)
@@ -119,6 +129,8 @@ void* DeviceArrays::workspace(std::size_t n_bytes) {
 }
 
 void DeviceArrays::fill_from_foreign(Array& array, py::handle object, Access access) {
+  dlpack::Tensor tensor;
+  if (describe(object, tensor)) return fill_from_tensor(array, object, tensor, access);
   if (is_cupy(object)) return fill_from_cupy(array, object, access);
   if (py::isinstance<py::array>(object))
     refuse<TypeError>(function_, array.quoted(),
@@ -180,25 +192,42 @@ void* DeviceArrays::vector(py::handle object, const char* name, const py::dtype&
                     type_name(object), std::to_string(n) + " entries");
 }
 
+void DeviceArrays::refuse_place(const Array& array, py::handle object, int kind) const {
+  refuse<TypeError>(
+      function_, array.quoted(), "live on the device of `" + std::string(first_) + "`",
+      type_name(object) + (kind == dlpack::kCpu ? " in host memory" : " on another device"),
+      device_name(stream_.device));
+}
+
+void DeviceArrays::require_unnegated(const Array& array, bool is_negated) const {
+  if (is_negated)
+    refuse<TypeError>(function_, array.quoted(), "be a plain tensor",
+                      "one whose numbers are negated when they are read", "resolve_neg() of it");
+}
+
+void DeviceArrays::fill_from_tensor(Array& array, py::handle object, const dlpack::Tensor& tensor,
+                                    Access access) {
+  if (tensor.device.kind != dlpack::kCuda) refuse_place(array, object, tensor.device.kind);
+  place_tensor(array, object, tensor.device.id);
+  require_unnegated(array, asked(function_, array, "tell its sign", object,
+                                 [&] { return is_negated(object, tensor); }));
+  if (access == Access::kModify) modified_tensors_.push_back(object.ptr());
+  read(array, object, tensor, access);
+}
+
 void DeviceArrays::fill_from_dlpack(Array& array, py::handle object, Access access) {
   const auto [kind, device] = asked(function_, array, "be an array that can be read", object, [&] {
     const py::tuple answer = object.attr("__dlpack_device__")();
     return std::pair(answer[0].cast<int>(), answer[1].cast<int>());
   });
-  if (kind != dlpack::kCuda)
-    refuse<TypeError>(
-        function_, array.quoted(), "live on the device of `" + std::string(first_) + "`",
-        type_name(object) + (kind == dlpack::kCpu ? " in host memory" : " on another device"),
-        device_name(stream_.device));
+  if (kind != dlpack::kCuda) refuse_place(array, object, kind);
   place(array, object, device);
   if (access == Access::kModify && is_jax(object))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "an array of JAX, which are immutable");
   if (is_torch(object)) {
     const py::object negated = attribute(object, "is_neg");
-    if (negated && negated().cast<bool>())
-      refuse<TypeError>(function_, array.quoted(), "be a plain tensor",
-                        "one whose numbers are negated when they are read", "resolve_neg() of it");
+    require_unnegated(array, negated && negated().cast<bool>());
     if (access == Access::kModify) modified_tensors_.push_back(object.ptr());
   }
   read_capsule(array, object, access);
@@ -242,6 +271,11 @@ void DeviceArrays::read_capsule(Array& array, py::handle object, Access access) 
       (static_cast<dlpack::ManagedVersioned*>(managed)->flags & dlpack::kReadOnly))
     refuse<TypeError>(function_, array.quoted(), "be writable, it is modified",
                       "a read-only array");
+  read(array, object, tensor, access);
+}
+
+void DeviceArrays::read(Array& array, py::handle object, const dlpack::Tensor& tensor,
+                        Access access) {
   if (!known(tensor.type, array.type))
     refuse<TypeError>(function_, array.quoted(), "be of a native floating-point type",
                       py::hasattr(object, "dtype") ? py::str(object.attr("dtype"))

@@ -2,6 +2,7 @@
 // DLPack or __cuda_array_interface__.
 #pragma once
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -51,8 +52,16 @@ class DeviceArrays : public Arrays {
   void fill_from_cupy(Array& array, py::handle object, Access access);
   void fill_from_dlpack(Array& array, py::handle object, Access access);
   void fill_from_interface(Array& array, py::handle object, Access access);
+  // A tensor of PyTorch that was described: no Python call for it.
+  void fill_from_tensor(Array& array, py::handle object, const dlpack::Tensor& tensor,
+                        Access access);
+  // What a description says of type, shape and memory.
+  void read(Array& array, py::handle object, const dlpack::Tensor& tensor, Access access);
+  void require_unnegated(const Array& array, bool is_negated) const;
+  [[noreturn]] void refuse_place(const Array& array, py::handle object, int kind) const;
   // The first array decides where the call runs.
   void place(const Array& array, py::handle object, int device);
+  void place_tensor(const Array& array, py::handle object, int device);
   void read_capsule(Array& array, py::handle object, Access access);
   void require_contiguous(Array& array, py::handle object, bool contiguous, Access access);
   void produced_on(void* producer);
@@ -64,6 +73,7 @@ class DeviceArrays : public Arrays {
   bool is_captured_ = false;
   const char* first_ = "";
   std::vector<void*> producers_;
+  std::optional<void*> torch_stream_;  // PyTorch's current one, which a call does not change
   // To be held: what libraries lent whose streams are not known, for nothing else keeps its memory
   // from being used anew; everything, where a graph is captured.
   std::vector<py::object> held_;

@@ -27,9 +27,15 @@ std::span<const Array> all_given(Arrays& arrays, py::handle object, const char* 
 
 }  // namespace
 
+void read_numbers(const char* function, StepRule rule, std::span<const py::handle> parameters,
+                  bool first_is_array, double* numbers) {
+  for (std::size_t i = first_is_array ? 1 : 0; i < parameters.size(); ++i)
+    numbers[i] = hyperparameter(function, facts_of(rule).parameters[i], parameters[i]);
+}
+
 StepArguments step_arguments(Arrays& arrays, StepRule rule, py::handle theta, py::handle grad,
                              py::handle grad_type, py::handle state,
-                             std::initializer_list<py::handle> parameters) {
+                             std::span<const py::handle> parameters) {
   const StepRuleFacts& facts = facts_of(rule);
   StepArguments arguments{.function = arrays.function(),
                           .rule = rule,
@@ -41,16 +47,16 @@ StepArguments step_arguments(Arrays& arrays, StepRule rule, py::handle theta, py
   arrays.read_words_as(grad_type);
   arguments.grad = arrays.all(grad, "grad", Access::kRead);
   const Parameter& first = facts.parameters[0];
-  const auto* given = parameters.begin();
+  const py::handle given = parameters[0];
   const bool has_array =
-      first.takes == Takes::kArray || (first.takes == Takes::kEither && !is_number(*given));
-  if (has_array) arguments.first = all_given(arrays, *given, first.name, Access::kRead, arguments);
+      first.takes == Takes::kArray || (first.takes == Takes::kEither && !is_number(given));
+  if (has_array) arguments.first = all_given(arrays, given, first.name, Access::kRead, arguments);
   else if (first.takes == Takes::kEither)
-    arguments.parameters[0] = hyperparameter(arrays.function(), first, *given);
+    arguments.parameters[0] = hyperparameter(arrays.function(), first, given);
   if (!(facts.state_is_optional && state.is_none()))
     arguments.state = all_given(arrays, state, facts.state, Access::kModify, arguments);
-  for (std::size_t i = first.takes == Takes::kNumber ? 0 : 1; i < parameters.size(); ++i)
-    arguments.parameters[i] = hyperparameter(arrays.function(), facts.parameters[i], given[i]);
+  read_numbers(arrays.function(), rule, parameters, first.takes != Takes::kNumber,
+               arguments.parameters);
   return arguments;
 }
 

@@ -1,7 +1,7 @@
 // The step functions: one for each rule of the list, read the same way wherever the arrays live.
 #pragma once
 
-#include <initializer_list>
+#include <span>
 #include <utility>
 
 #include "arrays.h"
@@ -13,7 +13,10 @@ namespace aruba_fast::python {
 // the order of the public functions, then the numbers. `state` may be None.
 StepArguments step_arguments(Arrays& arrays, StepRule rule, py::handle theta, py::handle grad,
                              py::handle grad_type, py::handle state,
-                             std::initializer_list<py::handle> parameters);
+                             std::span<const py::handle> parameters);
+// The numbers among them, as they are checked there.
+void read_numbers(const char* function, StepRule rule, std::span<const py::handle> parameters,
+                  bool first_is_array, double* numbers);
 
 template <std::size_t>
 using Handle = py::handle;
@@ -23,7 +26,8 @@ void bind_step_rule(py::module_& module, StepRule rule, Run run, std::index_sequ
   const auto call = [=](py::handle theta, py::handle grad, py::handle grad_type, py::handle state,
                         Handle<i>... parameters) {
     Here arrays(Rule::kFunction);
-    run(arrays, step_arguments(arrays, rule, theta, grad, grad_type, state, {parameters...}));
+    const py::handle given[] = {parameters...};
+    run(arrays, step_arguments(arrays, rule, theta, grad, grad_type, state, given));
   };
   module.def(Rule::kFunction, call, py::arg("theta"), py::arg("grad"), py::arg("grad_type"),
              py::arg(Rule::kStates[0]), py::arg(Rule::kParameters[i].name)...,

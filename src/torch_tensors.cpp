@@ -161,18 +161,23 @@ bool is_negated(py::handle object, const dlpack::Tensor& tensor) {
 
 void count_writes(const std::vector<PyObject*>& tensors) {
   if (tensors.empty()) return;
+  py::tuple written(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    Py_INCREF(tensors[i]);
+    PyTuple_SET_ITEM(written.ptr(), static_cast<Py_ssize_t>(i), tensors[i]);
+  }
+  count_writes(written);
+}
+
+void count_writes(const py::tuple& tensors) {
+  if (tensors.empty()) return;
   thread_local PyObject* count = nullptr;  // looking it up takes as long as its work on a tensor
   if (!count) {
     const py::object autograd = of_torch("autograd");
     if (!autograd) return;
     count = autograd.attr("graph").attr("increment_version").cast<py::object>().release().ptr();
   }
-  py::tuple written(tensors.size());
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    Py_INCREF(tensors[i]);
-    PyTuple_SET_ITEM(written.ptr(), static_cast<Py_ssize_t>(i), tensors[i]);
-  }
-  PyObject* const argument = written.ptr();
+  PyObject* const argument = tensors.ptr();
   PyObject* const result = PyObject_Vectorcall(count, &argument, 1, nullptr);
   if (!result) throw py::error_already_set();
   Py_DECREF(result);

@@ -21,6 +21,7 @@ bool is_negated(pybind11::handle object, const dlpack::Tensor& tensor);
 
 // Tells autograd that tensors were written to past it, as an operation in place would.
 void count_writes(const std::vector<PyObject*>& tensors);
+void count_writes(const pybind11::tuple& tensors);
 
 // False for anything but the floating-point types of the kernels.
 bool known_type(const dlpack::DataType& given, Type& type);

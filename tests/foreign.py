@@ -77,3 +77,70 @@ class Capsule:
         ctypes.c_int32.from_address(where + 8).value = self.place[0]
         ctypes.c_int32.from_address(where + 12).value = self.place[1]
         return capsule
+
+
+class Description(ctypes.Structure):
+    """DLTensor of DLPack."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("kind", ctypes.c_int32),
+        ("number", ctypes.c_int32),
+        ("n_dimensions", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("offset", ctypes.c_uint64),
+    )
+
+
+@ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.POINTER(Description))
+def _describe(tensor, out):
+    out[0] = tensor.description()
+    return 0
+
+
+class _ExchangeApi(ctypes.Structure):
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("others", ctypes.c_void_p * 4),
+        ("describe", ctypes.c_void_p),
+    )
+
+
+_API = _ExchangeApi(1, 3, describe=ctypes.cast(_describe, ctypes.c_void_p))
+_new_capsule = ctypes.pythonapi.PyCapsule_New
+_new_capsule.restype = ctypes.py_object
+_new_capsule.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+_NAME = b"dlpack_exchange_api"
+
+
+class Described(Capsule):
+    """A tensor whose type has DLPack's exchange API, as PyTorch's: no capsule is made of it."""
+
+    __dlpack_c_exchange_api__ = _new_capsule(ctypes.addressof(_API), _NAME, None)
+
+    def __dlpack__(self, **keywords):
+        raise AssertionError("not asked")
+
+    __dlpack_device__ = __dlpack__
+
+    def is_neg(self):
+        return False
+
+    def description(self):
+        array = self.array
+        bits = 8 * array.itemsize
+        code = 4 if array.dtype.name == "bfloat16" else 2
+        sizes = [ctypes.c_int64 * array.ndim for _ in range(2)]
+        self.shape = sizes[0](*array.shape)
+        self.strides = sizes[1](*(n // array.itemsize for n in array.strides))
+        shape, strides = (
+            ctypes.cast(n, ctypes.POINTER(ctypes.c_int64)) for n in (self.shape, self.strides)
+        )
+        return Description(
+            array.data.ptr, *self.place, array.ndim, code, bits, 1, shape, strides, 0
+        )

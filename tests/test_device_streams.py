@@ -11,7 +11,7 @@ import pytest
 from cases import pack, task_data
 from checkpoints import state as host_state
 from device import stream as on
-from foreign import Capsule, Interface
+from foreign import Capsule, Described, Interface
 
 import aruba_fast as af
 from aruba_fast import _arrays
@@ -61,6 +61,10 @@ class Tensor(Capsule):
             return Tensor(self.array.copy())
 
 
+class TensorOfNow(Described, Tensor):
+    """The same with the exchange API."""
+
+
 @pytest.fixture
 def torch(monkeypatch):
     current = SimpleNamespace(cuda_stream=THEIRS)
@@ -72,6 +76,8 @@ FORMS = {
     "interface": lambda values: Interface(made_by_them(values), stream=THEIRS),
     "dlpack": Lent,
     "torch": lambda values: Tensor(made_by_them(values)),
+    "torch of now": lambda values: TensorOfNow(made_by_them(values)),
+    "torch of now, strided": lambda values: TensorOfNow(made_by_them(np.repeat(values, 2))[::2]),
     "torch, strided": lambda values: Tensor(made_by_them(np.repeat(values, 2))[::2]),
     "torch, transposed": lambda values: Tensor(made_by_them(values.reshape(4, -1)).T),
 }
@@ -113,7 +119,7 @@ def is_overwritten_by_them(array):
         theirs.synchronize()
 
 
-@pytest.mark.parametrize("form", ["interface", "torch", "torch, strided"])
+@pytest.mark.parametrize("form", ["interface", "torch", "torch, strided", "torch of now"])
 @pytest.mark.usefixtures("torch")
 def test_what_is_read_is_not_overwritten_before(late, form):
     """The stream that made it goes on when the call is done."""

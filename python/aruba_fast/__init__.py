@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._divergence import DivergenceWarning
     from ._history import History
     from ._report import show_versions
+    from ._step_plan import StepPlan
     from .fit import MetaFit, meta_fit
     from .learner import MetaLearner
     from .proximal import Proximal
@@ -42,6 +43,7 @@ __all__ = [
     "MetaFit",
     "MetaLearner",
     "Proximal",
+    "StepPlan",
     "TaskRun",
     "TaskStatistics",
     "Tasks",
@@ -73,6 +75,7 @@ _HOMES = {
     "MetaFit": "fit",
     "MetaLearner": "learner",
     "Proximal": "proximal",
+    "StepPlan": "_step_plan",
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
     "Tasks": "tasks",

@@ -11,6 +11,7 @@ import typing
 __all__: list[str] = [
     "CudaError",
     "MetaState",
+    "StepPlan",
     "adagrad_step",
     "adam_step",
     "add_prior",
@@ -21,6 +22,7 @@ __all__: list[str] = [
     "entries",
     "get_num_threads",
     "info",
+    "is_number",
     "join_process",
     "learn_population",
     "losses",
@@ -46,6 +48,25 @@ class CudaError(RuntimeError):
     """
     The CUDA driver or runtime refused, or there is none; the message tells what is missing.
     """
+
+class StepPlan:
+    """
+    A step of arrays in host memory that stay.
+    """
+    def __init__(
+        self,
+        function: str,
+        theta: typing.Any,
+        grad: typing.Any,
+        grad_type: typing.Any,
+        state: typing.Any,
+        parameters: tuple,
+        is_private: bool,
+    ) -> None: ...
+    def step(self, grad: typing.Any, parameters: typing.Any) -> None:
+        """
+        Does one step; None: with what the plan has.
+        """
 
 class MetaState:
     """
@@ -209,6 +230,11 @@ def info() -> dict:
         dict: version, isa (the instruction set in use; ARUBA_ISA in the environment overrides it), isas (those this processor and build
         offer), threads, openmp, compiler, cuda: a dict of built, versions (of CUDA's runtime and driver), devices (how many can be
         used) and problem (why there are none, or None). Asking makes no CUDA context.
+    """
+
+def is_number(object: typing.Any) -> bool:
+    """
+    Whether a rule takes it for a number.
     """
 
 def join_process() -> None:

@@ -14,7 +14,7 @@ Array: TypeAlias = NDArray[Any] | ForeignArray
 Arrays: TypeAlias = Array | Sequence[Array]
 
 
-def _kernels(function: str, theta: object) -> ModuleType:
+def kernels(function: str, theta: object) -> ModuleType:
     """Returns the native code for where `theta`, or the first of a list, lives."""
     if type(theta) is np.ndarray or not _core.on_cuda(theta):
         return _core
@@ -73,7 +73,7 @@ def step(
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
-    _kernels("step", theta).step(theta, grad, grad_type, grad_sq, learning_rate)
+    kernels("step", theta).step(theta, grad, grad_type, grad_sq, learning_rate)
 
 
 def aruba_step(
@@ -119,7 +119,7 @@ def aruba_step(
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
-    _kernels("aruba_step", theta).aruba_step(theta, grad, grad_type, g, b, coef)
+    kernels("aruba_step", theta).aruba_step(theta, grad, grad_type, g, b, coef)
 
 
 def adagrad_step(
@@ -161,7 +161,7 @@ def adagrad_step(
 
     Source: Duchi, Hazan, Singer, JMLR 2011.
     """
-    _kernels("adagrad_step", theta).adagrad_step(
+    kernels("adagrad_step", theta).adagrad_step(
         theta, grad, grad_type, grad_sq, learning_rate, delta
     )
 
@@ -210,9 +210,15 @@ def adam_step(
 
     Source: Kingma, Ba, ICLR 2015; Nichol, Achiam, Schulman, 2018, for beta1 = 0.
     """
-    steps = _check.integer("adam_step", "t", t, 1)
-    forget = 1.0 - _check.fraction("adam_step", "beta2", beta2, zero=True)
+    numbers = adam_numbers("adam_step", t, learning_rate, beta2, eps)
+    kernels("adam_step", theta).adam_step(theta, grad, grad_type, mean_sq, *numbers)
+
+
+def adam_numbers(
+    function: str, t: int, learning_rate: float | Arrays, beta2: float, eps: float
+) -> tuple[Any, ...]:
+    """Returns the parameters of Adam's rule for its step t."""
+    steps = _check.integer(function, "t", t, 1)
+    forget = 1.0 - _check.fraction(function, "beta2", beta2, zero=True)
     weight = -np.expm1(steps * np.log1p(-forget)) if forget < 1.0 else 1.0
-    _kernels("adam_step", theta).adam_step(
-        theta, grad, grad_type, mean_sq, learning_rate, eps, forget, 1.0 / weight
-    )
+    return learning_rate, eps, forget, 1.0 / weight

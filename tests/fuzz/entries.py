@@ -62,6 +62,25 @@ def step_entry(kernel):
     return entry
 
 
+def planned_entry(kernel):
+    """The same by a plan, whose gradients are its own or those of its only step."""
+    function = getattr(af, kernel.function)
+
+    def entry(draw):
+        call = step_entry(kernel)(draw)
+        at_step = draw.chance(0.5)
+
+        def planned(theta, grad, **given):
+            plan = af.StepPlan(function, theta, None if at_step else grad, **given)
+            plan.step(grad if at_step else None)
+
+        call.function = planned
+        return call
+
+    entry.__name__ = f"planned_{kernel.function}"
+    return entry
+
+
 # ---- tasks ---------------------------------------------------------------------------------------
 
 
@@ -250,6 +269,7 @@ def info(_draw):
 
 ENTRIES = (
     *map(step_entry, KERNELS),
+    *map(planned_entry, KERNELS),
     *(
         tasks,
         from_groups,

@@ -10,7 +10,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from .. import steps
+from .._step_plan import Planned, planned
 from ._errors import renamed, warn
 from ._fixed import Fixed
 from ._parameters import local
@@ -39,6 +39,8 @@ class Collector:
         scratch: list[torch.Tensor],
     ) -> None:
         self._all = list(zip(range(len(parameters)), parameters, grad_sq, scratch, strict=True))
+        # The sums of the last step's parameters.
+        self._known: tuple[list[int], Planned] | None = None
 
     @contextmanager
     def watching(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
@@ -133,8 +135,13 @@ class Collector:
         if scale is not None:
             inverse = scale.double().reciprocal().float()
             grads = [grad * inverse.to(grad.device) for grad in grads]
-        # A step at rate 0 of nothing: the squares are then summed as in every other step.
+        numbers = [entry[0] for entry in used]
         try:
-            steps.step([e[3] for e in used], grads, 0.0, grad_sq=[e[2] for e in used])
+            if self._known is None or self._known[0] != numbers:
+                # A step at rate 0 of nothing: squares are then summed as in every other step.
+                nothing, grad_sq = [entry[3] for entry in used], [entry[2] for entry in used]
+                plan = planned("step", nothing, None, None, grad_sq, (0.0,), is_private=True)
+                self._known = numbers, plan
+            self._known[1].step(grads, None)
         except (TypeError, ValueError) as error:
-            raise renamed(error, _NAME, [entry[0] for entry in used]) from None
+            raise renamed(error, _NAME, numbers) from None

@@ -25,7 +25,7 @@ def renamed(error: Exception, function: str, numbers: Sequence[int] = ()) -> Exc
         function: The function that was called.
         numbers: For an argument that is a list of some of the parameters, their numbers among all.
     """
-    text = re.sub(r"^\w+: ", f"{function}: ", str(error))
+    text = re.sub(r"^[\w.]+: ", f"{function}: ", str(error))
     if numbers:
         text = re.sub(r"`(\w+)\[(\d+)\]`", lambda m: f"`{m[1]}[{numbers[int(m[2])]}]`", text)
     return type(error)(text)

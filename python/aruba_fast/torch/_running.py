@@ -1,5 +1,6 @@
 """Tasks of a `MetaOptimizer`: they begin at phi, leave their statistics, and phi comes back."""
 
+import operator
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,10 @@ class Running(Persistent):
         self._parameters.require(function)
         self._require_phi(function)
         self._active = None
-        self._where, self._copied = self._parameters.masters(self._masters)
+        where, self._copied = self._parameters.masters(self._masters)
+        # The same list for the same tensors: what is planned for it goes on.
+        if len(where) != len(self._where) or not all(map(operator.is_, where, self._where)):
+            self._where = where
         self._parameters.load(self._phi)
         self._buffers.save()
         with torch.no_grad():

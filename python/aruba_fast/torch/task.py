@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import torch
 
-from .. import steps
+from .._step_plan import Planned, planned
 from ._errors import renamed, warn
 from ._fixed import Fixed
 from ._parameters import Parameters
@@ -86,6 +86,8 @@ class TaskOptimizer(Fixed):
     )
     # That of a copy: never the one in use.
     _meta: Any = SimpleNamespace(_active=None)
+    # The plan of the last step: of which tensors, of which of them, and itself.
+    _known: tuple[list[torch.Tensor], Sequence[int], Planned] | None = None
 
     def __init__(
         self,
@@ -147,13 +149,10 @@ class TaskOptimizer(Fixed):
         grads: list[Any] = meta._parameters.grads()
         for i in meta._parameters.scalars:
             grads[i] = None if grads[i] is None else grads[i].reshape(1)
-        lists = [meta._where, grads, self._rates]
-        if self._sums is not None:
-            lists.append(self._sums)
         used: Sequence[int] = range(len(grads))
         if NoneType in map(type, grads):
             used = [i for i, grad in enumerate(grads) if grad is not None]
-            lists = [[values[i] for i in used] for values in lists]
+            grads = [grads[i] for i in used]
             if not used:
                 warn(f"TaskOptimizer.step: {NO_GRADIENT}")
                 return loss
@@ -161,25 +160,24 @@ class TaskOptimizer(Fixed):
         else:
             self._all_seen = True
         try:
-            self._move(*lists)
+            self._plan(used).step(grads, None)
         except (TypeError, ValueError) as error:
             # A failed call changed nothing. Asking every gradient for its layout would cost more
             # than all other work on a small tensor.
-            if all(grad.layout is torch.strided for grad in lists[1]):
+            if all(grad.layout is torch.strided for grad in grads):
                 raise renamed(error, "TaskOptimizer.step", used) from None
-            lists[1] = [grad.to_dense() for grad in lists[1]]
-            self._move(*lists)
+            self._plan(used).step([grad.to_dense() for grad in grads], None)
         meta._publish()
         return loss
 
-    def _move(
-        self,
-        theta: list[torch.Tensor],
-        grad: list[torch.Tensor],
-        rates: list[torch.Tensor],
-        state: list[torch.Tensor] | None = None,
-    ) -> None:
-        if self._coef is None:
-            steps.step(theta, grad, rates, grad_sq=state)
-        elif state is not None:
-            steps.aruba_step(theta, grad, rates, state, coef=self._coef)
+    def _plan(self, used: Sequence[int]) -> Planned:
+        """Returns the step of these parameters: of their gradients alone it knows nothing yet."""
+        where, known = self._meta._where, self._known
+        if known is not None and known[0] is where and known[1] == used:
+            return known[2]
+        theta, rates = ([values[i] for i in used] for values in (where, self._rates))
+        state = None if self._sums is None else [self._sums[i] for i in used]
+        function, numbers = ("step", ()) if self._coef is None else ("aruba_step", (self._coef,))
+        plan = planned(function, theta, None, None, state, (rates, *numbers), is_private=True)
+        self._known = where, used, plan
+        return plan
