@@ -145,8 +145,11 @@ def float_array(
         also: Names of other types that are taken in host memory.
     """
     result = array(function, name, value)
-    taken = ("float32", "float64", *(also if isinstance(result, np.ndarray) else ()))
-    if result.dtype.name not in taken or not result.dtype.isnative:
+    # The name of a type takes longer to ask for than the type.
+    known = result.dtype.type in (np.float32, np.float64) or (
+        isinstance(result, np.ndarray) and also and result.dtype.name in also
+    )
+    if not known or not result.dtype.isnative:
         order = "" if result.dtype.isnative else " in native byte order"
         raise TypeError(
             f"{function}: `{name}` must be float32 or float64{order}: got {result.dtype}"
