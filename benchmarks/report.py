@@ -16,6 +16,7 @@ import bench_engine
 import bench_hindsight
 import bench_jax
 import bench_many_tensors
+import bench_narrow
 import bench_pfl
 import bench_proximal
 import bench_reduction
@@ -32,6 +33,7 @@ WORKS = (
     + bench_many_tensors.WORKS
     + bench_reduction.WORKS
     + bench_engine.WORKS
+    + bench_narrow.WORKS
     + bench_hindsight.WORKS
     + bench_proximal.WORKS
     + bench_sparse.WORKS

@@ -83,13 +83,15 @@ class Condensing {
 
   // A row times `scale`; returns nan where it is not finite, else zero.
   double read(std::int64_t row, double scale, double* x, double& y) const {
-    const T* const from = static_cast<const T*>(call_.x) + row * d_;
     double any = 0;
-    for (std::int64_t j = 0; j < d_; ++j) {
-      const double value = static_cast<double>(from[j]);
-      any += value - value;
-      x[j] = scale * value;
-    }
+    over_row<T>(call_.x, call_.widening, row, d_,
+                [&](std::int64_t j, std::int64_t n, const T* from) {
+                  for (std::int64_t k = 0; k < n; ++k) {
+                    const double value = static_cast<double>(from[k]);
+                    any += value - value;
+                    x[j + k] = scale * value;
+                  }
+                });
     const double label = static_cast<double>(static_cast<const T*>(call_.y)[row]);
     y = scale * label;
     return any + (label - label);

@@ -9,6 +9,7 @@
 #include "project-inl.h"
 #include "rules/step.h"
 #include "rules/sums.h"
+#include "widening-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -31,6 +32,7 @@ class EgRunner {
         *part = free;
         free += call.stride;
       }
+    row_ = free;
   }
 
   void run() {
@@ -87,9 +89,19 @@ class EgRunner {
     n_rounds_ = 0;
   }
 
+  const T* features_of(std::int64_t row) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (call_.widening) {
+        widen(call_.x, call_.widening, row * n_, n_, row_);
+        return row_;
+      }
+    }
+    return static_cast<const T*>(call_.x) + row * n_;
+  }
+
   bool rows(std::int64_t task) {
     for (std::int64_t row = call_.starts[task]; row < call_.stops[task]; ++row) {
-      const T* x = static_cast<const T*>(call_.x) + row * n_;
+      const T* const x = features_of(row);
       const T y = static_cast<const T*>(call_.y)[row];
       const T z = sum_of([&](std::int64_t j) { return load_row(x, j) * load(weights_ + j); });
       LossAndSlope<T> at = one_output_loss(call_.loss_kind, z, y);
@@ -194,6 +206,7 @@ class EgRunner {
   const T rate_;
   T *weights_, *log_weights_, *gradient_, *sum_;
   T *gradient_total_, *gradient_rest_, *sum_total_, *sum_rest_;  // with is_long
+  T* row_;                                                       // of a narrow table
   Compensated<T> loss_;
   BatchLoss<T> batch_;
   T steepest_sq_;

@@ -104,7 +104,7 @@ struct Problem : HindsightMemory, Stopping<HindsightCall> {
       if (call.row_weights) w[i] *= call.row_weights[first + i];
     }
     for (std::int64_t i = m; i < mp; ++i) w[i] = 0;
-    const bool finite = read_rows<T>(call.x, call.y, first, m, d, x, y);
+    const bool finite = read_rows<T>(call.x, call.widening, call.y, first, m, d, x, y);
     copy(m, y, label);
     return finite;
   }

@@ -9,6 +9,7 @@
 #include "rules/meta.h"
 #include "rules/step.h"
 #include "sparse_calls.h"
+#include "widening.h"
 
 namespace aruba_fast {
 
@@ -81,6 +82,7 @@ constexpr int kMaxSlots = 64;
 // One thread's share of a round of tasks.
 struct TasksCall {
   const void *x, *y, *phi;
+  Widening widening;                        // of x
   const double* row_weights;                // of the table's rows; null: all one
   const void* parameters[kMostParameters];  // of the rule, each n_outputs rows of `stride`
   int n_states;                             // of the rule
@@ -98,6 +100,7 @@ struct TasksCall {
   void* poll_context = nullptr;
   void* scratch = nullptr;  // scratch_numbers() numbers of this thread's own, 64-byte aligned
   int n_slots;              // tasks in lock-step, at most kMaxSlots
+  std::int64_t window = 0;  // rows of a task that are widened at a time; 0: x is not narrow
   bool is_long;             // some task has more terms in a sum than are added one by one
 
   // Batches, means and balls need more of a task than its parameters and the rule's state; and what
@@ -105,16 +108,21 @@ struct TasksCall {
   bool is_plain() const { return batch_size == 1 && !theta_bar && !(radius > 0) && !row_weights; }
   std::int64_t scratch_numbers() const {
     const std::int64_t n_arrays = 1 + n_states + (is_plain() ? 0 : 3) + (is_long ? 5 : 0);
-    return n_arrays * n_slots * n_outputs * stride + 2 * kMaxSlots * n_outputs;
+    return n_arrays * n_slots * n_outputs * stride + 2 * kMaxSlots * n_outputs +
+           n_slots * window_numbers();
   }
-  // Of exponentiated gradient, a task at a time.
-  std::int64_t eg_scratch_numbers() const { return (is_long ? 8 : 4) * stride; }
+  // Of exponentiated gradient, a task and a row of it at a time.
+  std::int64_t eg_scratch_numbers() const {
+    return ((is_long ? 8 : 4) + (widening ? 1 : 0)) * stride;
+  }
+  std::int64_t window_numbers() const { return (window * n_features + 15) / 16 * 16; }
 };
 
 // Least losses in hindsight: a thread's share of the tasks. `scratch` holds hindsight_numbers(...)
 // numbers of float64 for the longest task, 64-byte aligned.
 struct HindsightCall {
   const void *x, *y;
+  Widening widening;          // of x
   const double* row_weights;  // of the table's rows; null: all one
   const std::int64_t *starts, *stops;
   std::int64_t n_tasks, n_features, n_classes, batch_size, n_epochs;  // n_classes 1: one output
@@ -134,6 +142,7 @@ struct HindsightCall {
 // float64, 64-byte aligned.
 struct CondenseCall {
   const void *x, *y;
+  Widening widening;          // of x
   const double* row_weights;  // of the table's rows; null: all one
   const std::int64_t *starts, *stops;
   std::int64_t n_tasks, n_features, n_classes;
@@ -152,6 +161,7 @@ struct CondenseCall {
 // aligned.
 struct ProximalCall {
   const void *x, *y;
+  Widening widening;          // of x
   const double* row_weights;  // of the table's rows; null: all one
   const std::int64_t *starts, *stops;
   std::int64_t n_tasks, n_features, n_classes;

@@ -22,8 +22,9 @@ struct TaskTable {
   const void *x, *y;
   const std::int64_t *starts, *stops, *order;
   std::int64_t n_tasks, n_rows, n_features;
-  Type type;
-  SparseRows rows = {};                 // of sparse tasks, whose x is null
+  Type type;               // of y, and of what is computed; of x too, unless it is narrower
+  Widening widening = {};  // of x
+  SparseRows rows = {};    // of sparse tasks, whose x is null
   const double* row_weights = nullptr;  // [n_rows]; null: all one
 
   // How much a task counts where tasks are weighed by their rows.

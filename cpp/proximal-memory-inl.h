@@ -64,7 +64,7 @@ struct ProximalProblem : ProximalMemory, Stopping<ProximalCall> {
     double any = 0;
     for (std::int64_t j = 0; j < n; ++j) any += phi[j] - phi[j];
     const std::int64_t first = call.starts[task];
-    if (!read_rows<T>(call.x, call.y, first, m, d, x, y) || any != 0) return false;
+    if (!read_rows<T>(call.x, call.widening, call.y, first, m, d, x, y) || any != 0) return false;
     for (std::int64_t i = 0; i < mp; ++i)
       weight[i] = call.row_weights && i < m ? call.row_weights[first + i] : 1;
     // phi by classes, padded, in `mean`, which nobody has used yet.

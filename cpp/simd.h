@@ -251,9 +251,15 @@ using Words = RegisterOf<std::uint16_t, ARUBA_REGISTER_BYTES / 2>;
 using WideWords = RegisterOf<std::uint32_t, ARUBA_REGISTER_BYTES>::type;
 
 ARUBA_RULE WideWords load_words(const void* p) {
+#if defined(__AVX512F__)
+  // GCC makes two halves of what is below (features of bfloat16: 108 instead of 100 ns a row of
+  // 512).
+  return (WideWords)_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+#else
   Words::type words;
   std::memcpy(&words, p, sizeof words);
   return __builtin_convertvector(words, WideWords);
+#endif
 }
 
 template <class T>

@@ -55,6 +55,7 @@ class SolverCrew {
     reserve(function, threads);
     std::int64_t next = 0;
     call.x = table_.x;
+    call.widening = table_.widening;
     call.y = table_.y;
     call.row_weights = table_.row_weights;
     call.starts = starts;

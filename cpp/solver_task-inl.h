@@ -3,24 +3,26 @@
 #pragma once
 
 #include "dense-inl.h"
+#include "widening-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
 // Rows first..first + m of d features each as float64, padded with zeros, and their labels; false
 // where one is not finite.
 template <class T>
-bool read_rows(const void* x, const void* y, std::int64_t first, std::int64_t m, std::int64_t d,
-               double* rows, double* labels) {
-  const T* const from = static_cast<const T*>(x) + first * d;
+bool read_rows(const void* x, Widening widening, const void* y, std::int64_t first, std::int64_t m,
+               std::int64_t d, double* rows, double* labels) {
   const T* const of = static_cast<const T*>(y) + first;
   const std::int64_t dp = padded(d);
   double any = 0;
   for (std::int64_t i = 0; i < m; ++i) {
     double* const to = rows + i * dp;
-    for (std::int64_t j = 0; j < d; ++j) {
-      to[j] = static_cast<double>(from[i * d + j]);
-      any += to[j] - to[j];
-    }
+    over_row<T>(x, widening, first + i, d, [&](std::int64_t j, std::int64_t n, const T* some) {
+      for (std::int64_t k = 0; k < n; ++k) {
+        to[j + k] = static_cast<double>(some[k]);
+        any += to[j + k] - to[j + k];
+      }
+    });
     for (std::int64_t j = d; j < dp; ++j) to[j] = 0;
     labels[i] = static_cast<double>(of[i]);
     any += labels[i] - labels[i];

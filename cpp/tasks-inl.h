@@ -33,6 +33,7 @@ class TaskRunner {
     while (slots_.fill()) {
       const std::int64_t n = slots_.rows_until_event(),
                          work = n * slots_.n_active * slots_.slot_size;
+      if (call_.window > 0) slots_.widen(n);
       if (call_.batch_size == 1) steps(n);
       else accumulate(n);
       for (int k = slots_.n_active - 1; k >= 0; --k) after_rows(k, n);
@@ -147,8 +148,10 @@ class TaskRunner {
 #pragma GCC unroll 16
         for (int lane = 0; lane < kWidth; ++lane) {
           const int k = p * kWidth + lane;
-          sums[lane] = dot_lanes<kBlocks>(slots_.x[k] + offset, theta + k * kSlot, n_features,
-                                          n_features, slots_.mask);
+          const T* const x = slots_.x[k] + offset;
+          sums[lane] =
+              dot_lanes<kBlocks>(x, theta + k * kSlot, n_features,
+                                 {reinterpret_cast<const char*>(x) + 256, 64}, slots_.mask);
           y[k] = slots_.y[k][row];
         }
         z[p] = fold_each(sums);
@@ -225,9 +228,9 @@ class TaskRunner {
         for (P& each : sums) each = P(T(0));
         for (int lane = 0; lane < n; ++lane) {
           const int k = first + lane;
-          sums[lane] = dot_lanes<0>(slots_.x[k] + row * call_.n_features + begin,
-                                    slots_.of(slots_.theta, k, c) + begin, length, call_.n_features,
-                                    slots_.mask);
+          const std::int64_t at = row * call_.n_features + begin;
+          sums[lane] = dot_lanes<0>(slots_.x[k] + at, slots_.of(slots_.theta, k, c) + begin, length,
+                                    slots_.ahead(k, at), slots_.mask);
         }
         z = z + fold_each(sums);
       }

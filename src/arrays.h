@@ -54,6 +54,7 @@ class Arrays {
   // From here on, uint16 arrays are the words of this type, "bfloat16" or "float16"; None: they are
   // refused.
   void read_words_as(py::handle type);
+  bool on_host() const { return on_host_; }
 
  protected:
   Arrays(const char* function, bool on_host) : function_(function), on_host_(on_host) {}

@@ -47,26 +47,49 @@ void read_tasks(Arrays& arrays, const py::tuple& given, TaskTable& table) {
 TaskTable sparse_table_of(Arrays& arrays, const py::tuple& given, const Array& values) {
   TaskTable table{};
   table.type = values.type;
-  table.n_rows = static_cast<std::int64_t>(py::len(given[5])) - 1;
-  table.n_features = given[7].cast<std::int64_t>();
-  table.rows = {arrays.integers<std::int64_t>(given[5], "indptr", table.n_rows + 1),
-                arrays.integers<std::int32_t>(given[6], "indices", values.size()), values.data};
+  table.n_rows = static_cast<std::int64_t>(py::len(given[6])) - 1;
+  table.n_features = given[8].cast<std::int64_t>();
+  table.rows = {arrays.integers<std::int64_t>(given[6], "indptr", table.n_rows + 1),
+                arrays.integers<std::int32_t>(given[7], "indices", values.size()), values.data};
   read_tasks(arrays, given, table);
   return table;
+}
+
+// Of bytes, which are what no other call reads.
+TaskTable table_of_bytes(Arrays& arrays, const py::tuple& given) {
+  TaskTable table{};
+  table.type = Type::kFloat32;
+  table.widening = {Narrow::kUInt8, given[5].cast<float>()};
+  std::tie(table.n_rows, table.n_features) =
+      given[0].attr("shape").cast<std::tuple<std::int64_t, std::int64_t>>();
+  table.x =
+      arrays.integers<std::uint8_t>(given[0].attr("ravel")(), "x", table.n_rows * table.n_features);
+  read_tasks(arrays, given, table);
+  return table;
+}
+
+Narrow narrow_of(Type type) {
+  return type == Type::kBFloat16  ? Narrow::kBFloat16
+         : type == Type::kFloat16 ? Narrow::kFloat16
+                                  : Narrow::kNone;
 }
 
 }  // namespace
 
 TaskTable table_of(Arrays& arrays, const py::tuple& given) {
   const char* function = arrays.function();
+  if (!given[5].is_none()) return table_of_bytes(arrays, given);
   const Array features = arrays.one(given[0], "x", Access::kExact);
-  if (features.type != Type::kFloat32 && features.type != Type::kFloat64)
+  const Narrow narrow = narrow_of(features.type);
+  const bool is_sparse = given.size() > 6;
+  if (narrow != Narrow::kNone && (is_sparse || !arrays.on_host()))
     refuse<TypeError>(function, features.quoted(), "be float32 or float64", name_of(features.type));
-  if (given.size() > 5) return sparse_table_of(arrays, given, features);
+  if (is_sparse) return sparse_table_of(arrays, given, features);
   if (features.n_dimensions != 2 || features.shape[1] == 0)
     refuse(function, features.quoted(), "be a table of rows", features.shape_text());
   TaskTable table{};
-  table.type = features.type;
+  table.type = narrow == Narrow::kNone ? features.type : Type::kFloat32;
+  table.widening = {narrow};
   table.n_rows = features.shape[0];
   table.n_features = features.shape[1];
   table.x = features.data;

@@ -7,10 +7,11 @@
 namespace aruba_fast::python {
 
 // What the package's own code hands over comes as tuples, in the order of these names.
-//   table    x, y, starts, stops, row_weights or None: starts and stops live where x does, and
-//            whether they lie in the table is not looked at here; x is of rows, or the values of
-//            sparse ones, after which come where each row begins and the columns, as read_csr made
-//            them, and n_features
+//   table    x, y, starts, stops, row_weights or None, what uint8 features are multiplied by or
+//            None: starts and stops live where x does, and whether they lie in the table is not
+//            looked at here; x is of rows, in host memory also of bfloat16, float16 or uint8, or
+//            the values of sparse ones, after which come where each row begins and the columns, as
+//            read_csr made them, and n_features
 //   rule     its name, and its parameters
 //   options  loss, batch_size, n_epochs, radius
 TaskTable table_of(Arrays& arrays, const py::tuple& table);

@@ -23,7 +23,7 @@ class Case:
         self.results = [ones(2, 2), ones(2, 2)]
         self.loss = device.array(np.ones(2))
         self.run = lambda *rule: af._cuda.run_tasks(
-            (ones(6, 2), ones(6), *offsets, None), ones(2), rule, ("squared", 1, 1, None),
+            (ones(6, 2), ones(6), *offsets, None, None), ones(2), rule, ("squared", 1, 1, None),
             (*self.results, None, self.loss),
         )  # fmt: skip
         arrays = {name: device.array(np.ones(2)) for name in ARRAYS}

@@ -39,7 +39,7 @@ def error_of(call):
 ENTRIES = """
 from aruba_fast import _core, _cuda
 a, table, n = device_array(4), device_array(2, 4), device_array(2, dtype=np.int64)
-data = (table, device_array(2), n, n, None)
+data = (table, device_array(2), n, n, None, None)
 hyper = dict(learning_rate=1.0, zeta=1.0, p=1.0, decay=0.0, isotropic=False, max_learning_rate=None,
              average_task=True, tight=False)
 state = lambda: _cuda.MetaState(dict(phi_master=a), **hyper)

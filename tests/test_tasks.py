@@ -174,7 +174,7 @@ X, Y = np.ones((6, 3), F32), np.ones(6, F32)
 TWO = af.Tasks(X, Y, [0, 2, 6])
 REFUSED = [
     ("x int", lambda: af.Tasks(X.astype(int), Y, [0, 6]), T, "Tasks: `x`.*int64"),
-    ("x float16", lambda: af.Tasks(X.astype(np.float16), Y, [0, 6]), T, "Tasks: `x`.*float16"),
+    ("x complex", lambda: af.Tasks(X.astype(complex), Y, [0, 6]), T, "Tasks: `x`.*complex128"),
     ("x byte-swapped", lambda: af.Tasks(X.astype(">f4"), Y, [0, 6]), T, "Tasks: `x`.*byte order"),
     ("x 0-d", lambda: af.Tasks(F32(1), Y, [0, 6]), V, r"Tasks: `x`.*\(\)"),
     ("x 1-d", lambda: af.Tasks(Y, Y, [0, 6]), V, r"Tasks: `x`.*\(6,\)"),

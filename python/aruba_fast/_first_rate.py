@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _core
+from . import _arrays, _core, _narrow
 from ._check import Float64Array
 from ._rows import Block, joined_weights, table_for_native
 from .tasks import Tasks
@@ -59,7 +59,7 @@ def measured(
     steepest, distance, n_rows = 0.0, 0.0, 0
     bent, n_bent, n_features = 0.0, 0, 1
     for block in _blocks(tasks):
-        rows, labels, weights, csr = block
+        rows, labels, weights, csr, _ = block
         with np.errstate(all="ignore"):
             if csr is not None:
                 squares, score = _measured(block, loss, phi)
@@ -114,7 +114,8 @@ def _blocks(tasks: Iterable[Tasks]) -> Iterator[Block]:
             continue
         size = max(_NUMBERS // chunk.n_features, 1)
         for part in chunk._blocks(size):
-            block = part._replace(x=_arrays.host(part.x), y=_arrays.host(part.y))
+            x = _narrow.widened(_arrays.host(part.x), part.scale)
+            block = Block(x, _arrays.host(part.y), part.row_weights, None)
             block = block if left is None else _joined(left, block)
             if len(block.x) >= size:
                 yield _some(block, slice(size))

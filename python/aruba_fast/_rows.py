@@ -8,18 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _arrays, _check
+from . import _arrays, _check, _narrow
 from ._check import Float64Array, FloatArray, Int64Array
 from ._sparse import Csr, as_scipy, checked_csr, is_sparse
 
 
 class Block(NamedTuple):
-    """Some rows: of sparse ones `x` holds the values, and `csr` tells where they are."""
+    """Some rows: of sparse ones `x` holds the values, and `csr` tells where they are.
 
-    x: FloatArray
+    Of bytes, `scale` is what they are multiplied by.
+    """
+
+    x: NDArray[Any]
     y: FloatArray
     row_weights: Float64Array | None
     csr: Csr | None
+    scale: float | None = None
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -31,12 +35,13 @@ class Rows:
     tells where they are.
     """
 
-    _x: FloatArray
+    _x: NDArray[Any]
     _y: FloatArray
     _starts: Int64Array
     _stops: Int64Array
     _row_weights: Float64Array | None
     _csr: Csr | None
+    _scale: float | None
     _checked: set[tuple[str, int]]
     _on_device: _arrays.Copies | None
 
@@ -56,12 +61,13 @@ class Rows:
             self, "_row_weights", None if weights is None else _arrays.frozen(weights)
         )
         object.__setattr__(self, "_csr", table.csr)
+        object.__setattr__(self, "_scale", table.scale)
         object.__setattr__(self, "_checked", checked)
         object.__setattr__(self, "_on_device", None)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        x, y, row_weights, csr = self._own_rows
-        return (x, y, self.starts, self.stops, {"row_weights": row_weights, "csr": csr})
+        x, y, *rest = self._own_rows
+        return (x, y, self.starts, self.stops, dict(zip(Block._fields[2:], rest, strict=True)))
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         *arrays, rest = (*state, {}) if len(state) == 4 else state
@@ -69,27 +75,32 @@ class Rows:
         x, y, starts, stops = map(_arrays.contiguous, arrays)
         weights = rest.get("row_weights")
         weights = None if weights is None else _arrays.contiguous(weights)
-        table = Block(x, y, weights, rest.get("csr"))
+        table = Block(x, y, weights, rest.get("csr"), rest.get("scale"))
         self._fill(table, starts, stops, checked=set())
 
     @property
     def x(self) -> Any:
         """Features of these tasks, [n_rows, n_features], read-only; see the class for copies.
 
-        Of sparse rows, a `csr_array` of scipy.sparse.
+        Of sparse rows, a `csr_array` of scipy.sparse. In the type in which they were given.
         """
         own = self._own_rows
         return own.x if own.csr is None else as_scipy(own.x, own.csr)
 
     @property
     def y(self) -> FloatArray:
-        """Labels of these tasks, [n_rows] of the dtype of `x`, read-only."""
+        """Labels of these tasks, [n_rows] of the dtype of the tasks, read-only."""
         return self._own_rows.y
 
     @property
     def row_weights(self) -> Float64Array | None:
         """How often the loss of every row counts, float64 [n_rows], read-only; None: once."""
         return self._own_rows.row_weights
+
+    @property
+    def scale(self) -> float | None:
+        """What uint8 features are multiplied by, a number of float32; None for all others."""
+        return self._scale
 
     @property
     def starts(self) -> Int64Array:
@@ -104,7 +115,7 @@ class Rows:
     @property
     def _rows(self) -> Block:
         """The table."""
-        return Block(self._x, self._y, self._row_weights, self._csr)
+        return Block(self._x, self._y, self._row_weights, self._csr, self._scale)
 
     @cached_property
     def _own_limits(self) -> tuple[Int64Array, Int64Array]:
@@ -114,9 +125,10 @@ class Rows:
     @cached_property
     def _own_rows(self) -> Block:
         """The rows: slices of the table where the tasks lie side by side in it, else copies."""
-        x, y, weights, csr = next(self._blocks(self.n_rows))
-        frozen = _arrays.frozen
-        return Block(frozen(x), frozen(y), None if weights is None else frozen(weights), csr)
+        rows = next(self._blocks(self.n_rows))
+        frozen, weights = _arrays.frozen, rows.row_weights
+        weights = None if weights is None else frozen(weights)
+        return rows._replace(x=frozen(rows.x), y=frozen(rows.y), row_weights=weights)
 
     def _blocks(self, size: int) -> Iterator[Block]:
         """The rows in their order, so many at a time: slices of the table, or copies."""
@@ -136,7 +148,7 @@ class Rows:
                 x, csr = self._csr.part(self._x, rows.start, rows.stop)
             else:
                 x, csr = self._csr.chosen(self._x, rows)
-            yield Block(x, self._y[rows], weights, csr)
+            yield Block(x, self._y[rows], weights, csr, self._scale)
 
     @property
     def n_features(self) -> int:
@@ -155,8 +167,8 @@ class Rows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of `x` and `y`, and hence of the parameters: float32 or float64."""
-        return self._x.dtype
+        """Type of `y`, of what is computed and hence of the parameters: float32 or float64."""
+        return self._y.dtype
 
     @property
     def device(self) -> str:
@@ -218,7 +230,7 @@ def stacked(
 
 def table_for_native(rows: Block, starts: Any, stops: Any) -> tuple[Any, ...]:
     """Rows and where tasks are in them, as native code takes them."""
-    table = (rows.x, rows.y, starts, stops, rows.row_weights)
+    table = (rows.x, rows.y, starts, stops, rows.row_weights, rows.scale)
     if rows.csr is None:
         return table
     return (*table, rows.csr.begins, rows.csr.columns, rows.csr.n_features)
@@ -242,10 +254,11 @@ def checked_weights(function: str, value: ArrayLike | None, like: NDArray[Any]) 
 
 
 def checked_rows(
-    function: str, x: ArrayLike, y: ArrayLike, axes: str
-) -> tuple[FloatArray, NDArray[Any], Csr | None]:
+    function: str, x: ArrayLike, y: ArrayLike, scale: float | None, axes: str
+) -> Block:
     """Returns features and labels that are of one number of rows, and of one place."""
     if is_sparse(x):
+        _narrow.refuse_scale(function, scale)
         if axes.startswith("[n_tasks"):
             raise ValueError(
                 f"{function}: `offsets` must be given with CSR rows: got None, expected "
@@ -255,8 +268,8 @@ def checked_rows(
         labels = _check.real_array(function, "y", y)
         _check.shape(function, "y", labels, (len(csr.begins) - 1,))
         _check.together(function, "y", labels, "x", values)
-        return values, labels, csr
-    features = _check.float_array(function, "x", x, axes)
+        return Block(values, labels, None, csr)
+    features, factor = _narrow.checked(function, x, scale, axes)
     if 0 in features.shape:
         raise ValueError(
             f"{function}: `x` must not be empty: got shape {features.shape}, expected {axes}"
@@ -264,4 +277,4 @@ def checked_rows(
     labels = _check.real_array(function, "y", y)
     _check.shape(function, "y", labels, features.shape[:-1])
     _check.together(function, "y", labels, "x", features)
-    return features, labels, None
+    return Block(features, labels, None, None, factor)

@@ -134,7 +134,7 @@ def dense_tasks(tasks: Any) -> Iterator[tuple[Int64Array, tuple[Any, ...]]]:
         x = np.zeros((stop - start, len(columns)), tasks.dtype)
         x[np.repeat(np.arange(stop - start), np.diff(csr.begins)), places] = values
         limits = np.array([0, stop - start])
-        yield columns, (x, tasks._y[start:stop], limits[:1], limits[1:], weights)
+        yield columns, (x, tasks._y[start:stop], limits[:1], limits[1:], weights, None)
 
 
 def changes(tasks: Any, phi: FloatArray, rule: tuple[Any, ...], loss: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _arrays, _check
+from . import _arrays, _check, _narrow
 from ._check import Int64Array
 from ._frames import Framed
 from ._ids import grouped
@@ -27,20 +27,26 @@ class Tasks(Framed):
     Args:
         x: Features, [n_rows, n_features] float32 or float64, or dense [n_tasks, m, n_features]
             without `offsets`. Neither converted nor, when C-contiguous, copied. Non-finite values
-            are allowed: their task is skipped and counted when it is run. A CSR matrix or array of
+            are allowed: their task is skipped and counted when it is run. In host memory also
+            bfloat16 (of ml_dtypes or PyTorch), float16, or uint8 with a `scale`: all results are
+            then those of the same features in float32, to the bit. A CSR matrix or array of
             scipy.sparse makes tasks whose cost is their entries: its `indptr` and `indices` are
             copied, its `data` is not where columns rise in every row.
-        y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of `x`.
+        y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of the
+            tasks, which is that of `x` or float32.
         offsets: Integers [n_tasks + 1]; the rows of task t are `offsets[t]:offsets[t + 1]`, at
             least one each. None when `x` is dense.
         row_weights: How often the loss of each row counts, of the shape of `y`, finite and > 0;
             copied into float64. None for once. Rows in host memory only. The mean over the rows of
             a batch is over their number; those over the rows of a task, by `evaluate` and where
             tasks are weighted by their rows, are over their weights.
+        scale: What uint8 features are multiplied by, > 0, such as 1 / 255; rounded to float32. None
+            for all other features.
 
     Attributes:
-        x: Features of these tasks, [n_rows, n_features], read-only.
-        y: Labels of these tasks, [n_rows] of the dtype of `x`, read-only.
+        x: Features of these tasks, [n_rows, n_features], read-only, in the type they came in.
+        y: Labels of these tasks, [n_rows] of the dtype of the tasks, read-only.
+        scale: What uint8 features are multiplied by, a number of float32; None for all others.
         row_weights: Weights of these rows, float64 [n_rows], read-only; None where all are one.
         starts: Where the rows of every task begin in `x` and `y`, int64 [n_tasks], read-only.
         stops: Where they end, int64 [n_tasks], read-only.
@@ -48,10 +54,12 @@ class Tasks(Framed):
         feature_names: The names of the columns of `x`, of `from_frame`, else None.
 
     Raises:
-        TypeError: `x` is not float32 or float64 in native byte order, or sparse but not CSR, `y`
-            not real, `offsets` not integers, or `y` lives elsewhere than `x`.
-        ValueError: Shapes do not fit, `offsets` do not rise strictly from 0 to n_rows, a weight
-            is not positive, or the indices of a CSR matrix are none.
+        TypeError: `x` is of another type or byte order, or uint8 without a `scale`, or sparse but
+            not CSR, `y` not real, `offsets` not integers, or `y` lives elsewhere than `x`.
+        ValueError: Shapes do not fit, `offsets` do not rise strictly from 0 to n_rows, a weight or
+            `scale` is not positive, `scale` is given for features that are not uint8, or the
+            indices of a CSR matrix are none.
+        ImportError: `x` is a tensor of bfloat16, and ml_dtypes is not installed.
 
     Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks. The `x` and `y`
     of tasks that lie side by side in the table are views of it, those of others are copies, made
@@ -73,26 +81,28 @@ class Tasks(Framed):
         offsets: ArrayLike | None = None,
         *,
         row_weights: ArrayLike | None = None,
+        scale: float | None = None,
     ) -> None:
         axes = (
             "[n_tasks, m, n_features] without `offsets`; else give them or take Tasks.from_groups"
             if offsets is None
             else "[n_rows, n_features] beside `offsets`; else leave them out"
         )
-        features, labels, csr = checked_rows("Tasks", x, y, axes)
-        weights = checked_weights("Tasks", row_weights, labels)
-        if csr is None:
-            features = features.reshape(-1, features.shape[-1])
+        rows = checked_rows("Tasks", x, y, scale, axes)
+        rows = rows._replace(row_weights=checked_weights("Tasks", row_weights, rows.y))
+        if rows.csr is None:
+            rows = rows._replace(x=rows.x.reshape(-1, rows.x.shape[-1]))
         if offsets is None:
-            limits = np.arange(0, labels.size + 1, labels.shape[1], dtype=np.int64)
+            limits = np.arange(0, rows.y.size + 1, rows.y.shape[1], dtype=np.int64)
         else:
-            limits = checked_offsets(offsets, labels.size)
-        self._hold(Block(features, labels, weights, csr), limits)
+            limits = checked_offsets(offsets, rows.y.size)
+        self._hold(rows, limits)
 
     def _hold(self, rows: Block, limits: Int64Array) -> None:
         # The engine trusts checked labels (softmax indexes memory with them): keep them private.
         with np.errstate(over="ignore", under="ignore"):
-            labels = rows.y.astype(rows.x.dtype, order="C").reshape(-1)
+            dtype = np.float32 if _narrow.is_narrow(rows.x) else rows.x.dtype
+            labels = rows.y.astype(dtype, order="C").reshape(-1)
         self._fill(rows._replace(y=labels), limits[:-1], limits[1:], checked=set())
 
     def _view(self, starts: Int64Array, stops: Int64Array) -> "Tasks":
@@ -110,16 +120,18 @@ class Tasks(Framed):
         group: ArrayLike,
         *,
         row_weights: ArrayLike | None = None,
+        scale: float | None = None,
     ) -> "Tasks":
         """Makes one task of all rows that share a value of `group`.
 
         Args:
-            x: Features, [n_rows, n_features] float32 or float64, or a CSR matrix of them.
+            x: Features, [n_rows, n_features] of a type that `Tasks` takes, or a CSR matrix.
             y: Labels, [n_rows], any real type.
             group: [n_rows] numbers, strings, dates, or whatever can be hashed and sorted, in any
                 order and from any library. Task t holds the rows of the t-th smallest value, in
                 their order; rows are copied only if tasks are mixed.
             row_weights: As `Tasks`, [n_rows].
+            scale: As `Tasks`.
 
         Returns:
             Tasks, one for each value of `group`, which is its label: `keys`.
@@ -137,7 +149,9 @@ class Tasks(Framed):
             >>> len(tasks), tasks.y
             (2, array([2., 1., 3.]))
         """
-        return cls._of_groups("Tasks.from_groups", x, y, group, row_weights=row_weights)
+        return cls._of_groups(
+            "Tasks.from_groups", x, y, group, row_weights=row_weights, scale=scale
+        )
 
     @classmethod
     def _of_groups(
@@ -148,8 +162,10 @@ class Tasks(Framed):
         group: ArrayLike,
         names: tuple[Any, ...] | None = None,
         row_weights: ArrayLike | None = None,
+        scale: float | None = None,
     ) -> "Tasks":
-        features, labels, csr = checked_rows(function, x, y, "[n_rows, n_features]")
+        rows = checked_rows(function, x, y, scale, "[n_rows, n_features]")
+        features, labels, csr = rows.x, rows.y, rows.csr
         weights = checked_weights(function, row_weights, labels)
         order, offsets, keys = grouped(function, group, len(labels))
         if order is not None:
@@ -161,7 +177,7 @@ class Tasks(Framed):
             labels = labels[order]
             weights = None if weights is None else weights[order]
         tasks = object.__new__(cls)
-        tasks._hold(Block(features, labels, weights, csr), offsets)
+        tasks._hold(Block(features, labels, weights, csr, rows.scale), offsets)
         tasks._name(Names(keys, offsets[:-1], names))
         return tasks
 
@@ -171,7 +187,8 @@ class Tasks(Framed):
     def __repr__(self) -> str:
         return (
             f"Tasks(n_tasks={len(self)}, n_rows={self.n_rows}, "
-            f"n_features={self.n_features}, dtype={self.dtype}{_arrays.shown(self._x)})"
+            f"n_features={self.n_features}, dtype={self.dtype}"
+            f"{_narrow.shown(self._x, self._scale)}{_arrays.shown(self._x)})"
         )
 
     def __getitem__(self, index: int | str | slice | ArrayLike) -> "Tasks":
@@ -308,9 +325,11 @@ class Tasks(Framed):
             10
         """
         own = self._own_rows
+        narrow = own.x if _narrow.is_narrow(own.x) else None
         for what, remedy, found in (
             ("CSR rows", "a table of dense rows, x.toarray()", own.csr),
             ("rows with weights", "tasks without `row_weights`", own.row_weights),
+            (f"{own.x.dtype} features", "a table of x.astype(np.float32)", narrow),
         ):
             if found is not None and device != "cpu":
                 raise TypeError(

@@ -8,6 +8,7 @@ import pickle
 from dataclasses import MISSING, fields
 from typing import get_args
 
+import ml_dtypes
 import numpy as np
 import reference
 from cases import KERNELS, labels_of
@@ -18,6 +19,7 @@ from aruba_fast.rules import Rule
 from .calls import Call
 
 LOSSES = tuple(reference.LOSSES)
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 # ---- steps ---------------------------------------------------------------------------------------
@@ -96,10 +98,21 @@ def tasks_of(draw, loss="squared", n_features=None):
     """Tasks of different sizes."""
     sizes = [draw.integer(1, 5) for _ in range(draw.choice((1, 2, 3, 5)))]
     n = sum(sizes)
-    x = draw.normals((n, n_features or draw.size()))
+    x, scale = features_of(draw, (n, n_features or draw.size()))
+    weights = weights_of(draw, n)
     return af.Tasks(
-        x, labels(draw, loss, n), np.cumsum([0, *sizes]), row_weights=weights_of(draw, n)
+        x, labels(draw, loss, n), np.cumsum([0, *sizes]), row_weights=weights, scale=scale
     )
+
+
+def features_of(draw, shape):
+    """Features, at times in less than float32, and what bytes are multiplied by."""
+    if draw.device or draw.dtype != np.float32 or draw.chance(0.75):
+        return draw.normals(shape), None
+    kind = draw.choice((np.float16, np.uint8, BFLOAT16))
+    if kind == np.uint8:
+        return draw.array(draw.rng.integers(0, 256, shape), kind), draw.positive() / 255
+    return draw.normals(shape, kind), None
 
 
 def weights_of(draw, shape):
@@ -112,22 +125,24 @@ def weights_of(draw, shape):
 def tasks(draw):
     n_tasks, m = draw.integer(1, 5), draw.integer(1, 4)
     if draw.chance(0.5):
-        x, y = draw.normals((n_tasks, m, draw.size())), draw.normals((n_tasks, m))
-        return Call(af.Tasks, [x, y], {"row_weights": weights_of(draw, (n_tasks, m))})
+        x, scale = features_of(draw, (n_tasks, m, draw.size()))
+        kwargs = {"row_weights": weights_of(draw, (n_tasks, m)), "scale": scale}
+        return Call(af.Tasks, [x, draw.normals((n_tasks, m))], kwargs)
     n = n_tasks * m
-    x, y = draw.normals((n, draw.size())), draw.normals(n)
-    weights = weights_of(draw, n)
-    return Call(af.Tasks, [x, y], {"offsets": np.arange(0, n + 1, m), "row_weights": weights})
+    x, scale = features_of(draw, (n, draw.size()))
+    kwargs = {"row_weights": weights_of(draw, n), "scale": scale}
+    return Call(af.Tasks, [x, draw.normals(n)], {"offsets": np.arange(0, n + 1, m), **kwargs})
 
 
 def from_groups(draw):
     n = draw.integer(1, 12)
     group = draw.rng.integers(4, size=n)
     kinds = (int, float, str, "M8[s]", object, np.int8)
+    x, scale = features_of(draw, (n, draw.size()))
     return Call(
         af.Tasks.from_groups,
-        [draw.normals((n, draw.size())), draw.normals(n), group.astype(draw.choice(kinds))],
-        {"row_weights": weights_of(draw, n)},
+        [x, draw.normals(n), group.astype(draw.choice(kinds))],
+        {"row_weights": weights_of(draw, n), "scale": scale},
     )
 
 

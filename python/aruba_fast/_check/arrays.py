@@ -132,7 +132,9 @@ def _is_masked(value: object) -> bool:
     return False
 
 
-def float_array(function: str, name: str, value: object, axes: str) -> FloatArray:
+def float_array(
+    function: str, name: str, value: object, axes: str, *, also: tuple[str, ...] = ()
+) -> FloatArray:
     """Returns `value` as an aligned C-contiguous float32 or float64 array; nothing is converted.
 
     Args:
@@ -140,9 +142,14 @@ def float_array(function: str, name: str, value: object, axes: str) -> FloatArra
         name: Name of its argument, for the message.
         value: Anything array-like.
         axes: The shape that is expected, as "[n_tasks, n_parameters]".
+        also: Names of other types that are taken in host memory.
     """
     result = array(function, name, value)
-    if result.dtype.type not in (np.float32, np.float64) or not result.dtype.isnative:
+    # The name of a type takes longer to ask for than the type.
+    known = result.dtype.type in (np.float32, np.float64) or (
+        isinstance(result, np.ndarray) and also and result.dtype.name in also
+    )
+    if not known or not result.dtype.isnative:
         order = "" if result.dtype.isnative else " in native byte order"
         raise TypeError(
             f"{function}: `{name}` must be float32 or float64{order}: got {result.dtype}"

@@ -1,0 +1,21 @@
+// Features that a table holds in less than float32: what they are, and how they become float32.
+#pragma once
+
+#include <cstdint>
+
+#include "half.h"
+
+namespace aruba_fast {
+
+enum class Narrow : std::uint8_t { kNone, kBFloat16, kFloat16, kUInt8 };
+
+// Each feature is widened exactly; bytes are then multiplied by `scale`, with one rounding.
+struct Widening {
+  Narrow from = Narrow::kNone;
+  float scale = 1;
+
+  explicit operator bool() const { return from != Narrow::kNone; }
+  std::int64_t bytes_of(std::int64_t n) const { return from == Narrow::kUInt8 ? n : 2 * n; }
+};
+
+}  // namespace aruba_fast
