@@ -82,6 +82,8 @@ class Calls:
             return name, False, error
         try:
             return name, call.run(draw), None
+        except MemoryError:  # of copies to compare with: what the call raises is looked at in `run`
+            return name, False, None
         except (Exception, KeyboardInterrupt) as error:
             return name, False, error
 
