@@ -43,7 +43,7 @@ def test_the_table_is_neither_copied_nor_widened(kind, rng):
 def test_what_is_computed_is_float32(kind, rng):
     tasks = pair(rng, kind, "squared", 5)[0]
     assert tasks.dtype == tasks.y.dtype == run(tasks).theta_hat.dtype == np.float32
-    with pytest.raises(TypeError, match=r"`phi` must have the type of `tasks`: got float64, expected"):
+    with pytest.raises(TypeError, match=r"`phi` must have the type of `tasks`: got float64"):
         af.run_tasks(tasks, np.zeros(5), af.OGD(0.1), loss="squared")
 
 
