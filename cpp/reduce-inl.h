@@ -82,10 +82,12 @@ ARUBA_RULE void add_tasks(const TaskRows<T, kTasks>& rows, std::int64_t n, std::
   const Doubles zero(0.0);
   Doubles::Mask signs = all_signs;
   for (std::int64_t j = 0; j < n; j += Doubles::kWidth) {
-    if (kOf != Of::kThetas && j % kLine == 0)
+    if (kOf == Of::kDistances && j % kLine == 0)
 #pragma GCC unroll 4
-      for (int k = 0; k < kTasks; ++k)
-        prefetch((kOf == Of::kSquares ? rows.grad_sq : rows.theta_hat)[k] + j + ahead);
+      for (int k = 0; k < kTasks; ++k) {
+        prefetch(rows.theta_hat[k] + j + ahead);
+        prefetch(rows.grad_sq[k] + j + ahead);
+      }
     const Doubles phi = load_doubles(rows.phi + j);
     Sum sum = {kStart ? zero : load(high + j), kStart || kPlainly ? zero : load(low + j)};
 #pragma GCC unroll 4
@@ -102,7 +104,8 @@ ARUBA_RULE void add_tasks(const TaskRows<T, kTasks>& rows, std::int64_t n, std::
 }
 
 // A chunk of tasks, four tasks and kBlock columns at a time, so that what is read for one sum is in
-// the first-level cache for the next.
+// the first-level cache for the next. Only the distances ask for what follows, and in large blocks
+// memory waits meanwhile ([1000, 100 000], two threads: 64 columns 19.4 ms, 128 20.7, 256 22.9).
 //
 // A pair costs seven additions a term, a plain sum one, and where no plain addition was rounded it
 // is the pair, whose low half is zero. With float32, of 29 bits less than float64, that is the
@@ -145,7 +148,7 @@ class Reduction {
 
  private:
   static constexpr int kGroup = 4;
-  static constexpr std::int64_t kBlock = 256, kFewColumns = 64;
+  static constexpr std::int64_t kBlock = 64, kFewColumns = 64;
   static constexpr bool kMayBePlain = sizeof(T) < sizeof(double) && kDiffer != Differ::kLengths;
 
   template <int kTasks>

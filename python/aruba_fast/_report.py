@@ -12,8 +12,8 @@ from . import _core
 # Those that this library can be used with.
 PACKAGES = (
     "numpy", "safetensors", "scipy", "torch", "jax", "ml_dtypes", "optax", "scikit-learn",
-    "cupy-cuda12x", "cupy-cuda13x", "pandas", "narwhals", "pyarrow", "polars", "distributed", "flwr",
-    "pfl", "dp-accounting", "pillow", "pooch", "typer", "rich", "tqdm", "matplotlib",
+    "cupy-cuda12x", "cupy-cuda13x", "pandas", "narwhals", "pyarrow", "polars", "distributed",
+    "flwr", "pfl", "dp-accounting", "pillow", "pooch", "typer", "rich", "tqdm", "matplotlib",
 )  # fmt: skip
 _VARIABLES = ("ARUBA_", "OMP_", "CUDA_")
 
