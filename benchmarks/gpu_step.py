@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from bench_many_tensors import N_TENSORS, SIZE
 from bench_step import ADAGRAD_RATE, COEF, adagrad_answer, aruba_answer, step_answer
 from bench_step import inputs as host_inputs
 from gpu_device import Device
@@ -16,6 +15,7 @@ from race import Arrays, Entrant, Work, need
 import aruba_fast as af
 
 SGD_RATE = 0.05
+N_TENSORS, SIZE = 1000, 1000  # a model of many small tensors
 
 
 class Inputs(NamedTuple):

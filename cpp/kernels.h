@@ -38,6 +38,7 @@ struct ReduceCall {
   std::int64_t first, last, begin, end, n, stride;
   double* sums;
   bool columns_follow;  // the next call is for the next columns, else for more tasks
+  bool flag_tells;      // InexactFlag's
 };
 
 // What tasks first..last spread in columns begin..end, at most a segment, to one number each.

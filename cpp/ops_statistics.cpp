@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "inexact.h"
 #include "kernels.h"
 #include "parallel.h"
 
@@ -35,6 +36,7 @@ struct Changes {
 // Sums one chunk of tasks. False if a grad_sq may be negative.
 bool reduce_chunk(const RoundArrays& round, const Changes& changes, std::int64_t chunk,
                   const SumsOfColumns& into) {
+  static const bool flag_tells = InexactFlag::tells();
   return kernels().reduce[round.type == Type::kFloat64](
       {.theta_hat = round.theta_hat,
        .grad_sq = round.grad_sq,
@@ -49,7 +51,8 @@ bool reduce_chunk(const RoundArrays& round, const Changes& changes, std::int64_t
        .n = round.n,
        .stride = into.stride,
        .sums = into.sums,
-       .columns_follow = round.n_tasks <= kFewTasks});
+       .columns_follow = round.n_tasks <= kFewTasks,
+       .flag_tells = flag_tells});
 }
 
 // What the sums to merge into hold so far, and what is asked of the merged ones.

@@ -117,9 +117,8 @@ class Reduction {
   explicit Reduction(const ReduceCall& call) : call_(call), n_columns_(call.end - call.begin) {
     for (std::int64_t task = call.first; task < call.last; ++task)
       if (!call.skip || !call.skip[task]) tasks_[n_tasks_++] = task;
-    static const bool tells = InexactFlag::tells();
     // Of few columns pairs cost no more than the flag.
-    if (!tells || n_columns_ < kFewColumns) std::memset(rounded_, 1, sizeof rounded_);
+    if (!call.flag_tells || n_columns_ < kFewColumns) std::memset(rounded_, 1, sizeof rounded_);
   }
 
   // False if a grad_sq may be negative.

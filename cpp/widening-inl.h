@@ -17,9 +17,9 @@ ARUBA_RULE Floats load_as_floats(const std::uint8_t* p, Floats scale) {
   const __m256i whole = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   return Floats(Floats::Register(_mm256_cvtepi32_ps(whole))) * scale;
 #else
-  Floats::Register value{};
-  for (int i = 0; i < Floats::kWidth; ++i) value[i] = static_cast<float>(p[i]);
-  return Floats(value) * scale;
+  RegisterOf<std::uint8_t, ARUBA_REGISTER_BYTES / 4>::type bytes;
+  std::memcpy(&bytes, p, sizeof bytes);
+  return Floats(__builtin_convertvector(bytes, Floats::Register)) * scale;
 #endif
 }
 

@@ -14,7 +14,7 @@ zmm() { # functions with 512-bit registers, of all functions of a namespace
 read -r wide all < <(zmm avx512)
 echo "avx512: $wide of $all functions use 512-bit registers"
 kernels=$(objdump -d --no-show-raw-insn -C $(objects_of avx512) | awk '
-  /^[0-9a-f]+ <.*aruba_fast::avx512::(step_rows<|reduce_tasks<|merge|meta<|TaskRunner<)/ {
+  /^[0-9a-f]+ <.*aruba_fast::avx512::(step_rows<|Reduction<.*::add_group<|merge|meta<|TaskRunner<)/ {
     # What is done after so many rounds is rare, and its loops may be narrow.
     if (name != "" && !wide) print name; name = /::after_rounds\(/ ? "" : $0; wide = 0 }
   /%zmm/ { wide = 1 }
