@@ -104,9 +104,8 @@ __global__ void __launch_bounds__(kSumLanes)
   auto* lanes = reinterpret_cast<Twofold<double>*>(shared_memory());
   const std::int64_t k = round.counts[0], t = *state.n_tasks;
   const double p = state.parameters.p;
-  const Twofold<double> smoothing = block_lane_sum(
-      smoothing_terms(state.parameters, k),
-      [&](std::int64_t i) { return smoothing_of_task(t, i, p); }, lanes);
+  const Twofold<double> smoothing =
+      block_lane_sum(k, [&](std::int64_t i) { return smoothing_of_task(t, i, p); }, lanes);
   if (threadIdx.x != 0) return;
   work->n_tasks = k;
   work->n_skipped = round.counts[1];
