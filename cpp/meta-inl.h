@@ -8,6 +8,12 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+ARUBA_RULE Sum load_sum(const double* high, const double* low) { return {load(high), load(low)}; }
+ARUBA_RULE void store_sum(double* high, double* low, const Sum& sum) {
+  store(high, sum.high);
+  store(low, sum.low);
+}
+
 template <class T>
 bool reduce(const ReduceCall& call) {
   if (call.shortening) return Reduction<T, Differ::kLengths>(call).run();

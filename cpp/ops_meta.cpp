@@ -41,9 +41,10 @@ double MetaState::rate_cap() const {
 }
 
 PreparedRound MetaState::prepare(const Statistics& statistics, const double* meta_step) const {
-  const Twofold<double> smoothing =
-      lane_sum(smoothing_terms(parameters, statistics.n_tasks),
-               [this](std::int64_t i) { return smoothing_of_task(*n_tasks, i, parameters.p); });
+  // A round of a learner that has no smoothing may stand for billions of tasks.
+  const std::int64_t n_terms = parameters.average_task ? 0 : statistics.n_tasks;
+  const Twofold<double> smoothing = lane_sum(
+      n_terms, [this](std::int64_t i) { return smoothing_of_task(*n_tasks, i, parameters.p); });
   return aruba_fast::prepare(parameters, rate_cap(), {*weight_high, *weight_low},
                              {statistics.n_tasks, statistics.weight, smoothing.value()},
                              {meta_step != nullptr, meta_step ? *meta_step : 0});

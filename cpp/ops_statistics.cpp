@@ -13,10 +13,6 @@
 namespace aruba_fast {
 namespace {
 
-// Columns whose six sums (96 KB) stay in the second-level cache: shorter pieces of a task's row
-// cost more than that saves (AVX-512, [1000, 100 000]: 256 29 ms, 512 23, 1024 20.5, 2048 18.6,
-// 8192 19.2).
-constexpr std::int64_t kTile = kMostColumns;
 // With few tasks the sums are most of what is moved, and stay in the first-level cache (24 KB; 1024
 // and 256 columns take the same time).
 constexpr std::int64_t kFewTasks = 16, kSmallTile = 512;
@@ -88,7 +84,7 @@ void for_each_in_runs(std::int64_t n, bool parallel,
 // Adds the round to sums, or starts them with it, chunk after chunk in every column. False if a sum
 // is not finite or, unless some are left out, a task may not count.
 bool sum_round(const RoundArrays& round, const Changes& changes, bool start, double* sums) {
-  const std::int64_t width = round.n_tasks > kFewTasks ? kTile : kSmallTile,
+  const std::int64_t width = round.n_tasks > kFewTasks ? kSumTile : kSmallTile,
                      n_tiles = divide_up(round.n, width),
                      n_chunks = std::max(divide_up(round.n_tasks, kTaskChunk), std::int64_t(1)),
                      stride = divide_up(std::min(round.n, width), 8) * 8 + kPadding;
@@ -107,8 +103,8 @@ bool sum_round(const RoundArrays& round, const Changes& changes, bool start, dou
       finite = false;
   };
   if (n_tiles >= std::min<std::int64_t>(4 * n_threads(), kPartials) || n_chunks == 1) {
-    (width == kTile ? for_each : for_each_in_runs)(n_tiles, parallel, [&](std::int64_t tile) {
-      alignas(64) double partial[6 * (kTile + kPadding)];
+    (width == kSumTile ? for_each : for_each_in_runs)(n_tiles, parallel, [&](std::int64_t tile) {
+      alignas(64) double partial[6 * (kSumTile + kPadding)];
       for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
         reduce(chunk, columns(tile, partial));
         merge(chunk, columns(tile, partial));
@@ -169,11 +165,11 @@ Shortenings shortenings(const RoundArrays& round) {
 // Whether every task surely counts: float32 is far from float64's limits.
 bool surely_count(const RoundArrays& round) {
   if (round.type != Type::kFloat32) return false;
-  const std::int64_t n_tiles = divide_up(round.n, kTile);
+  const std::int64_t n_tiles = divide_up(round.n, kSumTile);
   std::atomic<bool> finite{true};
   for_each(round.n_tasks * n_tiles, round.n_tasks * round.n > kSharedFrom, [&](std::int64_t i) {
-    const std::int64_t begin = i % n_tiles * kTile, at = i / n_tiles * round.n + begin,
-                       n = std::min(round.n - begin, kTile);
+    const std::int64_t begin = i % n_tiles * kSumTile, at = i / n_tiles * round.n + begin,
+                       n = std::min(round.n - begin, kSumTile);
     for (const void* array : {round.theta_hat, round.grad_sq})
       if (!kernels().finite(static_cast<const float*>(array) + at, n, array == round.grad_sq))
         finite = false;
@@ -290,9 +286,9 @@ void sum_elsewhere(const char* function, const RoundArrays& round, Statistics& c
   counts.sums = sums.get();
   add_round(function, round, counts, nullptr);
   counts.sums = nullptr;
-  for_each_in_runs(divide_up(round.n, kTile), round.n > kSharedFrom, [&](std::int64_t tile) {
-    const std::int64_t begin = tile * kTile;
-    body({begin, std::min(round.n, begin + kTile), round.n, sums.get() + begin});
+  for_each_in_runs(divide_up(round.n, kSumTile), round.n > kSharedFrom, [&](std::int64_t tile) {
+    const std::int64_t begin = tile * kSumTile;
+    body({begin, std::min(round.n, begin + kSumTile), round.n, sums.get() + begin});
   });
 }
 

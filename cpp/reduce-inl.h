@@ -12,12 +12,6 @@ namespace aruba_fast::ARUBA_ISA {
 
 using Sum = Twofold<Doubles>;
 
-ARUBA_RULE Sum load_sum(const double* high, const double* low) { return {load(high), load(low)}; }
-ARUBA_RULE void store_sum(double* high, double* low, const Sum& sum) {
-  store(high, sum.high);
-  store(low, sum.low);
-}
-
 // What of the tasks differs: nothing, their weights, or these and by what they are shortened.
 enum class Differ { kNothing, kWeights, kLengths };
 
@@ -220,7 +214,7 @@ class Reduction {
   std::int64_t tasks_[kTaskChunk];
   int n_tasks_ = 0;
   Doubles::Mask signs_{};
-  bool rounded_[2][kMostColumns / kBlock] = {};  // the squares and the thetas of a block
+  bool rounded_[2][kSumTile / kBlock] = {};  // the squares and the thetas of a block
 };
 
 }  // namespace aruba_fast::ARUBA_ISA

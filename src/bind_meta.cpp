@@ -193,8 +193,7 @@ void bind_meta(py::module_& module) {
       py::arg("limit") = py::none(), py::arg("spreads") = py::none(),
       "Adds the tasks of a round to sums [3, 2, d], weight [2] and counts [2], in place; those "
       "that spread beyond `limit` [1] in the metric of `rates`, or by `spreads` [n_tasks] over "
-      "more "
-      "coordinates than these, are shortened.");
+      "more coordinates than these, are shortened.");
   module.def("spreads", spreads, py::arg("theta_hat"), py::arg("grad_sq"), py::arg("phi"),
              py::arg("rates"), "What each task spreads in the metric of the rates, [n_tasks].");
   module.def("merge_statistics", merge_statistics, py::arg("into"), py::arg("other"),

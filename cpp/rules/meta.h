@@ -223,16 +223,11 @@ ARUBA_RULE double smoothing_of_task(std::int64_t t, std::int64_t i, double p) {
   return smoothing_term(static_cast<double>(t + 2 + i), p);
 }
 
-// How many terms of a round's smoothing are of interest: a round may stand for billions of tasks.
-ARUBA_RULE std::int64_t smoothing_terms(const MetaParameters& parameters, std::int64_t n_tasks) {
-  return parameters.average_task ? 0 : n_tasks;
-}
-
 // A round but for its coordinates.
 struct RoundTotals {
   std::int64_t n_tasks;
   Twofold<double> weight;
-  double smoothing;  // the sum of smoothing_of_task over its smoothing_terms
+  double smoothing;  // the sum of its tasks' smoothing_of_task
 };
 
 struct PreparedRound {
