@@ -205,6 +205,7 @@ consumer: $(VENV)/.package
 # each is tried in an empty environment without a compiler. Half an hour; ARGS='--only cp312' is one.
 wheels: CUDA_VERSION := 13.0.88
 wheels: $(VENV)/.package $(VENV)/.wheels
+	tools/newer_python.sh
 	CUDACXX=$$(tools/nvcc.sh $(CUDA_VERSION)) && export CUDACXX && $(BIN)/python tools/wheels.py $(ARGS)
 
 # The wheel for AArch64 (CPU), cross-compiled from the sdist; Debian's Python uses it under qemu.

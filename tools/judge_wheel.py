@@ -8,14 +8,24 @@ from __future__ import annotations
 import re
 import sys
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import tomllib
 from elftools.elf.elffile import ELFFile
 
 LIMIT = 10 * 2**20  # bytes
 MEMBERS = [r"_core\..+\.so", r"py\.typed", r"_core\.pyi", r"data/wages\.npz"]
-CUDA = r"_cuda\..+\.so"
+CUDA, JAX = r"_cuda\..+\.so", r"_jax\..+\.so"
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+CIBUILDWHEEL = PROJECT["tool"]["cibuildwheel"]
+FOR_JAX = next(one for one in CIBUILDWHEEL["overrides"] if "ARUBA_JAX" in one["environment"])
+
+
+def has_jax(name: str) -> bool:
+    """Whether what JAX calls belongs into a wheel; its name is of a file, or cp312-manylinux."""
+    return any(fnmatch(name, f"*{pattern}") for pattern in FOR_JAX["select"])
 
 
 def _needed(wheel: zipfile.ZipFile, name: str) -> list[str]:
@@ -31,7 +41,7 @@ def judged(path: Path) -> dict[str, Any]:
     has_cuda = re.search("-(many)?linux_", path.name) is not None
     with zipfile.ZipFile(path) as wheel:
         sizes = {member.filename: member.compress_size for member in wheel.infolist()}
-        for wanted in [*MEMBERS, *[CUDA] * has_cuda]:
+        for wanted in [*MEMBERS, *[CUDA] * has_cuda, *[JAX] * has_jax(path.name)]:
             if not any(re.fullmatch(f"aruba_fast/{wanted}", name) for name in sizes):
                 sys.exit(f"{path.name} has no file aruba_fast/{wanted}")
         cuda = [name for name in sizes if re.fullmatch(f"aruba_fast/{CUDA}", name)]
@@ -49,6 +59,7 @@ def judged(path: Path) -> dict[str, Any]:
         "file": path.name,
         "bytes": total,
         "bytes_of_cuda": sum(sizes[name] for name in cuda),
+        "jax": any(re.fullmatch(f"aruba_fast/{JAX}", name) for name in sizes),
         "libraries": libraries,
         "sboms": [Path(name).name for name in sizes if re.search(r"/sboms/.", name)],
     }

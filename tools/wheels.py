@@ -23,14 +23,17 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import tomllib
-from judge_wheel import judged
+from judge_wheel import CIBUILDWHEEL, FOR_JAX, PROJECT, has_jax, judged
 from wheel_table import write
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK, DIST = ROOT / "build/wheels", ROOT / "dist"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CIBUILDWHEEL = PROJECT["tool"]["cibuildwheel"]
+JAX_HEADERS = next(
+    one["build"]["requires"]
+    for one in PROJECT["tool"]["scikit-build"]["overrides"]
+    if "ARUBA_JAX" in one["if"].get("env", {})
+)
+NEWER = "a newer Debian"  # tools/newer_python.sh
 ASK = """
 import json, platform, sys
 free = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else "t"
@@ -60,12 +63,13 @@ def run(command: list[str | Path], log: Path | None = None, **options: object) -
 
 
 def interpreters() -> list[dict[str, str]]:
-    """Every CPython of ours on this machine: Debian's, pyenv's, uv's."""
+    """Every CPython of ours on this machine: Debian's, pyenv's, uv's, and of a newer Debian."""
     home = Path.home()
     places = {
         "the system": Path("/usr/bin").glob("python3.*[0-9]*"),
         "pyenv": Path(os.environ.get("PYENV_ROOT", home / ".pyenv")).glob("versions/*/bin/python"),
         "uv": (home / ".local/share/uv/python").glob("*/bin/python3"),
+        NEWER: (ROOT / "build/pythons").glob("*/usr/bin/python3.*[0-9]"),
     }
     found = {}
     for source, paths in places.items():
@@ -86,7 +90,8 @@ def interpreters() -> list[dict[str, str]]:
 def environment(folder: Path, python: str) -> Path:
     """An empty environment; returns its interpreter."""
     shutil.rmtree(folder, ignore_errors=True)
-    run([python, "-m", "venv", folder])
+    run([python, "-m", "venv", "--without-pip", folder])
+    run([sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "-q", "pip"])
     return folder / "bin/python"
 
 
@@ -106,6 +111,12 @@ def build(sdist: Path, one: dict[str, str]) -> Path:
     """The wheel of one interpreter, from the sdist and from nothing else."""
     python = environment(WORK / one["tag"] / "build", one["path"])
     install(python, *PROJECT["build-system"]["requires"], "cmake", "ninja")
+    # Its headers are beside the system: what they include of each other is not found there.
+    include = Path(one["path"]).parents[1] / "include"
+    variables = {"CXXFLAGS": f"-isystem {include}"} if one["from"] == NEWER else {}
+    if has_jax(f"{one['tag']}-manylinux"):
+        install(python, *JAX_HEADERS)
+        variables |= FOR_JAX["environment"]
     raw, unpacked = WORK / one["tag"] / "raw", WORK / one["tag"] / "unpacked"
     shutil.rmtree(raw, ignore_errors=True)
     shutil.rmtree(unpacked, ignore_errors=True)
@@ -117,7 +128,7 @@ def build(sdist: Path, one: dict[str, str]) -> Path:
         ],
         log=WORK / f"{one['tag']}.log",
         # Debian's Python would ask for the same compiler by another name, as if it were another.
-        env={"CXX": "c++", **os.environ, "TMPDIR": str(unpacked)},
+        env={"CXX": "c++", **os.environ, **variables, "TMPDIR": str(unpacked)},
     )  # fmt: skip
     return next(raw.glob("*.whl"))
 
@@ -156,7 +167,8 @@ def tried(one: dict[str, str], wheel: Path) -> dict[str, object]:
     }
     seconds = newcomer(folder, one["path"], wheel, env)
     python = folder / "bin/python"
-    install(python, wheel, *CIBUILDWHEEL["test-requires"])
+    also = FOR_JAX["test-requires"] if has_jax(wheel.name) else []
+    install(python, wheel, *CIBUILDWHEEL["test-requires"], *also)
     start = time.perf_counter()
     log = WORK / f"{folder.name}-{one['tag']}.log"
     command = shlex.split(CIBUILDWHEEL["test-command"].format(project=ROOT))
