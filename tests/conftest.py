@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -23,6 +24,12 @@ if os.environ.get("ARUBA_SANITIZED") == "address" and "PYTEST_XDIST_WORKER" in o
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_finish():
+    """A million objects were imported by now: no collection of a test looks through them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -88,11 +88,12 @@ def interpreters() -> list[dict[str, str]]:
 
 
 def environment(folder: Path, python: str) -> Path:
-    """An empty environment; returns its interpreter."""
+    """An empty environment with the newest pip; returns its interpreter."""
     shutil.rmtree(folder, ignore_errors=True)
     run([python, "-m", "venv", "--without-pip", folder])
-    run([sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "-q", "pip"])
-    return folder / "bin/python"
+    pip, ours = next(WORK.glob("pip-*.whl")), folder / "bin/python"
+    run([ours, pip / "pip", "install", "-q", "--no-index", pip])  # a wheel of pip runs as it is
+    return ours
 
 
 def offline() -> list[str]:
@@ -200,6 +201,9 @@ def main() -> None:
     if not only:
         shutil.rmtree(DIST, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)
+    for old in WORK.glob("pip-*.whl"):
+        old.unlink()
+    run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", WORK, "pip"])
     run([sys.executable, "-m", "build", "--sdist", "--no-isolation", "-o", DIST, ROOT])
     sdist = next(DIST.glob("*.tar.gz"))
     wheels: dict[str, dict[str, object]] = {}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# zig.sh musl|macos: the core for a C library, or a system, that this machine does not have, by the Clang that
+# PyPI's ziglang brings with the headers and libraries of both. For musl it runs here, to the bits of this
+# machine's; for macOS it is compiled and linked. Neither has OpenMP there: one thread.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:?musl or macos}
+case $kind in
+  musl) target=$(uname -m)-linux-musl system=Linux processor=$(uname -m) ;;
+  macos) target=aarch64-macos system=Darwin processor=arm64 ;;
+  *) echo "musl or macos: got $kind" >&2; exit 1 ;;
+esac
+export PATH=$PWD/.venv/bin:$PATH
+compiler=$PWD/build/$kind-c++
+printf '#!/bin/bash\nexec %q -m ziglang c++ -target %s "$@"\n' "$PWD/.venv/bin/python" "$target" >"$compiler"
+chmod +x "$compiler"
+cmake --preset dev -B "build/$kind" -G Ninja --log-level=ERROR -DCMAKE_CXX_COMPILER="$compiler" \
+  -DCMAKE_SYSTEM_NAME=$system -DCMAKE_SYSTEM_PROCESSOR="$processor" -DARUBA_WERROR=OFF
+cmake --build "build/$kind" --target test_core -j"$(nproc)" | tail -1
+if [ "$kind" = musl ]; then
+  cmake --preset dev -G Ninja --log-level=WARNING
+  cmake --build build/dev --target test_core -j"$(nproc)" | tail -1
+  build/dev/test_core >build/bits.dev
+  build/musl/test_core >build/bits.musl
+  diff build/bits.dev build/bits.musl
+  echo "musl: $(wc -l <build/bits.dev) hashes equal"
+else
+  echo "macos: compiled and linked, $(stat -c %s build/macos/test_core) bytes"
+fi
