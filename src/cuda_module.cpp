@@ -1,6 +1,16 @@
 // The extension module aruba_fast._cuda: a table of contents. It needs no driver to be imported.
 #include "cuda_bindings.h"
+#include "cuda_entries.h"
 #include "errors.h"
+
+namespace aruba_fast::python {
+
+const CudaEntries kCudaEntries = {
+    .stream_of_current_device = cuda::stream_of_current_device,
+    .step_leaves = cuda::step_leaves,
+};
+
+}  // namespace aruba_fast::python
 
 PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
   module.doc() = "What aruba_fast._core does, on the arrays of a CUDA device.";
@@ -9,4 +19,9 @@ PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
   aruba_fast::python::bind_cuda_meta(module);
   aruba_fast::python::bind_cuda_tasks(module);
   aruba_fast::python::bind_cuda_info(module);
+  module.attr("entries") =
+      pybind11::capsule(&aruba_fast::python::kCudaEntries, aruba_fast::python::CudaEntries::kName);
+#if defined(ARUBA_JAX_ON_CPU)  // the emulated module of a build that has jaxlib's headers
+  aruba_fast::python::bind_jax_on_cpu(module);
+#endif
 }

@@ -123,8 +123,8 @@ def _stepped(first: Any, grads: Any, sums: Any, theta: Any, coef: Any) -> Any:
         parts = zip(theta, moves, left, strict=True)
         return [(at + move) + off for at, move, off in parts], after
 
-    def native(first: Any, grads: Any, sums: Any, theta: Any, coef: Any) -> Any:
-        moved, after = _kernels.stepped(grads, sums, theta, None, first, coef)
+    def native(first: Any, grads: Any, sums: Any, theta: Any, coef: Any, *, on_device: bool) -> Any:
+        moved, after = _kernels.stepped(grads, sums, theta, None, first, coef, on_device=on_device)
         return list(moved), list(after)
 
-    return by_platform(pure, native)(first, grads, sums, theta, coef)
+    return by_platform(pure, native, has_device=True)(first, grads, sums, theta, coef)

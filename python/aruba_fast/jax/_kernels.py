@@ -23,6 +23,8 @@ def stepped(
     rest: list[Any] | None,
     first: list[Any],
     coef: Any = None,
+    *,
+    on_device: bool,
 ) -> tuple[list[Any], ...]:
     """Steps all leaves in one sweep; by ARUBA++ where there is a `coef`.
 
@@ -54,9 +56,10 @@ def stepped(
         jax.ShapeDtypeStruct((total.size,), total.dtype) for total in sums for _ in range(n_made)
     ]
     found = _native.call(
-        "aruba_fast_step",
+        "step",
         results,
         [operand.reshape(-1) for operand in operands],
+        on_device=on_device,
         whole=whole,
         aliases=aliases,
         aruba=coef is not None,
@@ -67,8 +70,9 @@ def stepped(
 
 
 def summed(
-    wide: np.dtype[Any], start: Any, hat: Any, square: Any, weight: Any, limits: Any
-) -> tuple[Any, ...]:
+    wide: np.dtype[Any], start: Any, hat: Any, square: Any, weight: Any, limits: Any,
+    *, on_device: bool,
+) -> tuple[Any, ...]:  # fmt: skip
     """The fields of TaskStatistics, of tasks [n_tasks, n]."""
     operands = [start, hat.reshape(-1), square.reshape(-1), weight]
     if limits is not None:
@@ -77,7 +81,7 @@ def summed(
     count = jax.dtypes.canonicalize_dtype(int)
     results = [jax.ShapeDtypeStruct(start.shape, wide)] * 6
     results += [jax.ShapeDtypeStruct((1,), kind) for kind in (wide, wide, count, count)]
-    found = _native.call("aruba_fast_statistics", results, operands)
+    found = _native.call("statistics", results, operands, on_device=on_device)
     found[6:] = [one.reshape(()) for one in found[6:]]
     return *(Pair(*found[k : k + 2]) for k in (0, 2, 4, 6)), *found[8:]
 
@@ -89,7 +93,9 @@ def can_learn(state: MetaState) -> bool:
     return state._shared != "tensor" or all(state.layout.sizes)
 
 
-def learned(state: MetaState, round: Any, meta_step: Pair | None, *, of_tasks: bool) -> MetaState:
+def learned(
+    state: MetaState, round: Any, meta_step: Pair | None, *, of_tasks: bool, on_device: bool
+) -> MetaState:
     """The state after a round, in the memory of that before.
 
     The round is TaskStatistics; or, `of_tasks`, theta_hat, grad_sq and the weights.
@@ -109,9 +115,10 @@ def learned(state: MetaState, round: Any, meta_step: Pair | None, *, of_tasks: b
     }
     operands = [*leaves, *jax.tree.leaves(round), *(meta_step or ())]
     found = _native.call(
-        "aruba_fast_learn",
+        "learn",
         [jax.ShapeDtypeStruct((leaf.size,), leaf.dtype) for leaf in leaves],
         [operand.reshape(-1) for operand in operands],
+        on_device=on_device,
         aliases={number: number for number in range(len(leaves))},
         of_tasks=of_tasks,
         max_learning_rate=np.float64(math.inf if cap is None else cap),

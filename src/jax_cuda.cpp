@@ -1,0 +1,15 @@
+// The functions that XLA calls on CUDA: on its stream, and captured in its graphs where it likes.
+#include "jax_device.h"
+
+namespace aruba_fast::python {
+namespace {
+
+auto on_stream() { return ffi::Ffi::Bind().Ctx<ffi::PlatformStream<void*>>(); }
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aruba_fast_cuda_step, step_on_device,
+                              bind_step_on_device(on_stream()),
+                              {ffi::Traits::kCmdBufferCompatible});
+
+}  // namespace aruba_fast::python
