@@ -81,8 +81,8 @@ __device__ __forceinline__ void step_columns(const EntryOfLeaf<T, G>& leaf,
   if constexpr (kMoves) store_vector(leaf.rest_after + i, rest);
 }
 
-// Four blocks a multiprocessor, that is 64 registers: left to itself, ptxas takes 40 for float64, and
-// spills.
+// Four blocks a multiprocessor, that is 64 registers: left to itself, ptxas takes 40 for float64,
+// and spills.
 template <class Rule, class T, class G, bool kMoves>
 __global__ void __launch_bounds__(kStepThreads, 4)
     step_leaves(const __grid_constant__ TableOfLeaves table) {
@@ -93,8 +93,7 @@ __global__ void __launch_bounds__(kStepThreads, 4)
   }
   const unsigned block = blockIdx.x - table.leaves[own].first_block,
                  blocks_of_entry = table.leaves[own].blocks_of_entry;
-  const std::int64_t entry = block / blocks_of_entry, n = table.leaves[own].n,
-                     begin = entry * n;
+  const std::int64_t entry = block / blocks_of_entry, n = table.leaves[own].n, begin = entry * n;
   const auto rest_of = [&](std::int64_t address) {
     return kMoves ? global_pointer<T>(address) + begin : nullptr;
   };
@@ -103,8 +102,8 @@ __global__ void __launch_bounds__(kStepThreads, 4)
       .state = global_pointer<const T>(table.leaves[own].state) + begin,
       .theta = global_pointer<const T>(table.leaves[own].theta) + begin,
       .rest = rest_of(table.leaves[own].rest),
-      .first = global_pointer<const T>(table.leaves[own].first) +
-               entry * table.leaves[own].first_stride,
+      .first =
+          global_pointer<const T>(table.leaves[own].first) + entry * table.leaves[own].first_stride,
       .at = global_pointer<T>(table.leaves[own].at) + begin,
       .state_after = global_pointer<T>(table.leaves[own].state_after) + begin,
       .rest_after = rest_of(table.leaves[own].rest_after),

@@ -39,9 +39,9 @@ class Launches {
     const std::int64_t own = n_entries * blocks, begin = entry * leaf.n;
     if (table_.n == kLeavesAtOnce || n_blocks_ + own > kMostBlocks) flush();
     const auto address = [](const void* memory, std::int64_t offset, std::size_t size) {
-      return memory ? reinterpret_cast<std::int64_t>(memory) +
-                          offset * static_cast<std::int64_t>(size)
-                    : 0;
+      return memory
+                 ? reinterpret_cast<std::int64_t>(memory) + offset * static_cast<std::int64_t>(size)
+                 : 0;
     };
     table_.leaves[table_.n++] = {
         .grad = address(leaf.grad, begin, sizeof(G)),
@@ -86,12 +86,6 @@ void step_all(std::span<const StepLeaf> leaves, const Stream& stream) {
 }
 
 }  // namespace
-
-Stream stream_of_current_device(void* handle) {
-  int device = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  return {device, handle};
-}
 
 void step_leaves(bool aruba, bool moves, std::span<const StepLeaf> leaves, const Stream& stream) {
   const DeviceGuard guard(stream);

@@ -9,6 +9,5 @@ void bind_cuda_step(pybind11::module_& module);
 void bind_cuda_meta(pybind11::module_& module);
 void bind_cuda_tasks(pybind11::module_& module);
 void bind_cuda_info(pybind11::module_& module);
-void bind_jax_on_cpu(pybind11::module_& module);  // tests/cuda/jax_on_cpu.cpp
 
 }  // namespace aruba_fast::python

@@ -9,11 +9,17 @@ namespace aruba_fast::python {
 struct CudaEntries {
   static constexpr const char* kName = "aruba_fast._cuda.entries";
 
-  cuda::Stream (*stream_of_current_device)(void* handle);
   void (*step_leaves)(bool aruba, bool moves, std::span<const cuda::StepLeaf> leaves,
                       const cuda::Stream& stream);
+  std::size_t (*sum_tasks_bytes)(std::int64_t n_tasks, std::int64_t n);
+  void (*sum_tasks)(const cuda::JaxTasks& tasks, const cuda::JaxSums& into, void* workspace,
+                    const cuda::Stream& stream);
+  std::size_t (*learn_bytes)(const cuda::JaxState& state, std::int64_t n_tasks);
+  void (*learn_sums)(const cuda::JaxState& state, const cuda::JaxSums& round,
+                     const cuda::Wide& step, void* workspace, const cuda::Stream& stream);
+  void (*learn_tasks)(const cuda::JaxState& state, const cuda::JaxTasks& round,
+                      const cuda::Wide& step, void* workspace, const cuda::Stream& stream);
+  void (*copy)(void* to, const void* from, std::size_t size, const cuda::Stream& stream);
 };
-
-extern const CudaEntries kCudaEntries;  // where the kernels are
 
 }  // namespace aruba_fast::python

@@ -4,12 +4,19 @@
 #include "errors.h"
 
 namespace aruba_fast::python {
+namespace {
 
-const CudaEntries kCudaEntries = {
-    .stream_of_current_device = cuda::stream_of_current_device,
+constexpr CudaEntries kCudaEntries = {
     .step_leaves = cuda::step_leaves,
+    .sum_tasks_bytes = cuda::sum_tasks_bytes,
+    .sum_tasks = cuda::sum_tasks,
+    .learn_bytes = cuda::learn_bytes,
+    .learn_sums = cuda::learn,
+    .learn_tasks = cuda::learn,
+    .copy = cuda::copy,
 };
 
+}  // namespace
 }  // namespace aruba_fast::python
 
 PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
@@ -21,7 +28,4 @@ PYBIND11_MODULE(_cuda, module, pybind11::mod_gil_not_used()) {
   aruba_fast::python::bind_cuda_info(module);
   module.attr("entries") =
       pybind11::capsule(&aruba_fast::python::kCudaEntries, aruba_fast::python::CudaEntries::kName);
-#if defined(ARUBA_JAX_ON_CPU)  // the emulated module of a build that has jaxlib's headers
-  aruba_fast::python::bind_jax_on_cpu(module);
-#endif
 }

@@ -71,8 +71,8 @@ class Leaves {
 
 }  // namespace
 
-ffi::Error step_on_device(void* stream, ffi::RemainingArgs args, ffi::RemainingRets rets,
-                          bool aruba, bool moves) {
+ffi::Error step_on_device(void* handle, std::int32_t device, ffi::RemainingArgs args,
+                          ffi::RemainingRets rets, bool aruba, bool moves) {
   return guarded([&] {
     const std::vector<JaxBuffer> given = all(args), made = all(rets);
     const std::size_t n_given = moves ? 5 : 4, n_made = moves ? 3 : 2;
@@ -80,7 +80,7 @@ ffi::Error step_on_device(void* stream, ffi::RemainingArgs args, ffi::RemainingR
     for (std::size_t i = 0; i < made.size() / n_made; ++i)
       leaves.add(&given[i * n_given], &made[i * n_made], aruba ? &given.back() : nullptr);
     const CudaEntries& entries = cuda_entries();
-    entries.step_leaves(aruba, moves, leaves.all(), entries.stream_of_current_device(stream));
+    entries.step_leaves(aruba, moves, leaves.all(), {device, handle});
   });
 }
 

@@ -29,6 +29,8 @@ py::dict cuda_targets(const py::capsule& table) {
   entries_of_cuda = table.get_pointer<const CudaEntries>();
   py::dict result;
   result["aruba_fast_cuda_step"] = target(aruba_fast_cuda_step);
+  result["aruba_fast_cuda_statistics"] = target(aruba_fast_cuda_statistics);
+  result["aruba_fast_cuda_learn"] = target(aruba_fast_cuda_learn);
   return result;
 }
 
@@ -47,4 +49,5 @@ PYBIND11_MODULE(_jax, module, pybind11::mod_gil_not_used()) {
   module.def("targets", targets, "The functions by the names that they are registered under.");
   module.def("cuda_targets", cuda_targets, pybind11::arg("entries"),
              "The same for CUDA, by the kernels of these entries of _cuda.");
+  bind_workspaces(module);
 }

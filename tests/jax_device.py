@@ -6,45 +6,53 @@ only where they find their stream differs.
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
+import os
+
 import pytest
 from device import Machine, emulated_module
 from jax_models import jax
 
 from aruba_fast.jax import _native
 
+registered = []
+
+
+def module_at(path):
+    """An extension that is no part of the package."""
+    name = f"emulated.{path.name.split('.')[0]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 def emulated():
-    """The emulated `_cuda` with XLA's functions; skips where there is none."""
-    import importlib.util
-    import os
-
+    """XLA's functions, which it knows from here on, and the machine; skips where there are none."""
     path = emulated_module()
-    reason = "no emulated _cuda: build with -DARUBA_CUDA_EMULATED=ON"
-    if path is not None:
-        spec = importlib.util.spec_from_file_location("emulated._cuda", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        if hasattr(module, "jax_targets"):
-            return module, Machine(path)
-        reason = "the emulated _cuda was built without jaxlib"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    return pytest.skip(reason)
-
-
-registered = []
+    functions = path and path.with_name(path.name.replace("_cuda", "_jax_emulated"))
+    if not functions or not functions.exists():
+        reason = "no emulated _jax: build with -DARUBA_CUDA_EMULATED=ON, where there is a jaxlib"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    module = module_at(functions)
+    if not registered:
+        synchronize = ctypes.cast(ctypes.CDLL(str(path)).machine_synchronize, ctypes.c_void_p)
+        targets = module.targets(module_at(path).entries, synchronize.value)
+        for name, function in targets.items():
+            jax.ffi.register_ffi_target(name, function, platform="cpu")
+        registered.extend(targets)
+    return module, Machine(path)
 
 
 @pytest.fixture(scope="module")
 def machine():
     """While it lives, what is compiled for the CPU runs the device kernels."""
     module, machine = emulated()
-    if not registered:
-        for name, function in module.jax_targets().items():
-            jax.ffi.register_ffi_target(name, function, platform="cpu")
-            registered.append(name)
     before = _native.PLATFORMS
-    _native.PLATFORMS = {"cpu": True}
+    _native.PLATFORMS = {"cpu": module}
     jax.clear_caches()
     yield machine
     _native.PLATFORMS = before

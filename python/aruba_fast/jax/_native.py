@@ -6,16 +6,18 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
 from ._devices import everywhere
 
 
-def _registered() -> dict[str, bool]:
+def _registered() -> dict[str, Any]:
     """Tells XLA of the functions that it may call, of those that were built.
 
-    Returns the platforms that have them, and of each whether its arrays are in a device's memory.
+    Returns the platforms that have them: None for the CPU, for a device the module that knows how
+    long the workspaces are.
     """
     try:
         module = importlib.import_module("aruba_fast._jax")
@@ -26,23 +28,21 @@ def _registered() -> dict[str, bool]:
     try:
         kernels = importlib.import_module("aruba_fast._cuda")
     except ModuleNotFoundError:
-        return {"cpu": False}
+        return {"cpu": None}
     for name, function in module.cuda_targets(kernels.entries).items():
         jax.ffi.register_ffi_target(name, function, platform="CUDA")
-    return {"cpu": False, "cuda": True}
+    return {"cpu": None, "cuda": module}
 
 
 PLATFORMS = _registered()
 IS_BUILT = bool(PLATFORMS)
 
 
-def by_platform(
-    pure: Callable[..., Any], native: Callable[..., Any], *, has_device: bool = False
-) -> Callable[..., Any]:
+def by_platform(pure: Callable[..., Any], native: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function that is `native` where there are kernels and `pure` on other platforms.
 
-    Which one it is, is decided where the function is compiled; `native` is told whether that is for
-    arrays in a device's memory. The derivatives are those of `pure`.
+    Which one it is, is decided where the function is compiled; `native` is told the `device`, None
+    for the CPU. The derivatives are those of `pure`.
     """
     if not IS_BUILT:
         return pure
@@ -50,9 +50,7 @@ def by_platform(
     @jax.custom_jvp
     def function(*args: Any) -> Any:
         natives = {
-            platform: partial(native, on_device=on_device)
-            for platform, on_device in PLATFORMS.items()
-            if has_device or not on_device
+            platform: partial(native, device=device) for platform, device in PLATFORMS.items()
         }
         return lax.platform_dependent(*everywhere(args), default=pure, **natives)
 
@@ -69,7 +67,8 @@ def call(
     results: Sequence[jax.ShapeDtypeStruct],
     operands: Sequence[Any],
     *,
-    on_device: bool,
+    device: Any,
+    scratch: int = 0,
     whole: Sequence[int] = (),
     aliases: dict[int, int] | None = None,
     **attributes: Any,
@@ -83,7 +82,8 @@ def call(
         target: Name of the function.
         results: Shapes and types of what it writes.
         operands: Vectors.
-        on_device: Whether the function is that for arrays in a device's memory.
+        device: Whose function it is, None for the CPU's.
+        scratch: Bytes of memory that it may scribble on, the same ones for all of a batch.
         whole: Operands that it wants an entry each of.
         aliases: Operands whose memory it writes a result to, likewise. Who needs them later, or
             does not donate them, has them copied by XLA.
@@ -94,9 +94,11 @@ def call(
 
     @jax.custom_batching.custom_vmap
     def run(*operands: Any) -> Any:
-        name = f"aruba_fast_{'cuda_' if on_device else ''}{target}"
-        function = jax.ffi.ffi_call(name, list(results), input_output_aliases=own)
-        return everywhere(function(*operands, **attributes), like=operands)
+        name = f"aruba_fast_{'cuda_' if device else ''}{target}"
+        made = [*results, *[jax.ShapeDtypeStruct((scratch,), np.uint8)] * (scratch > 0)]
+        function = jax.ffi.ffi_call(name, made, input_output_aliases=own)
+        found = function(*operands, **attributes)
+        return everywhere(found[: len(results)], like=operands)
 
     @run.def_vmap
     def _(size: int, is_batched: Sequence[bool], *operands: Any) -> Any:
@@ -106,8 +108,9 @@ def call(
             stacked.append(operand if varies else jnp.broadcast_to(operand, (n, *operand.shape)))
         more = [jax.ShapeDtypeStruct((size, *one.shape), one.dtype) for one in results]
         found = call(
-            target, more, stacked, on_device=on_device, whole=whole, aliases=aliases, **attributes
-        )
+            target, more, stacked, device=device, scratch=scratch, whole=whole, aliases=aliases,
+            **attributes,
+        )  # fmt: skip
         return found, [True] * len(more)
 
     found: list[Any] = run(*operands)
