@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+from contextlib import contextmanager
 
 import pytest
 from device import Machine, emulated_module
@@ -39,12 +40,31 @@ def emulated():
         pytest.skip(reason)
     module = module_at(functions)
     if not registered:
-        synchronize = ctypes.cast(ctypes.CDLL(str(path)).machine_synchronize, ctypes.c_void_p)
-        targets = module.targets(module_at(path).entries, synchronize.value)
+        library = ctypes.CDLL(str(path))
+        addresses = [
+            ctypes.cast(getattr(library, f"machine_{name}"), ctypes.c_void_p).value
+            for name in ("synchronize", "begin_capture", "end_capture", "replay", "destroy_graph")
+        ]
+        targets = module.targets(module_at(path).entries, addresses)
         for name, function in targets.items():
             jax.ffi.register_ffi_target(name, function, platform="cpu")
         registered.extend(targets)
     return module, Machine(path)
+
+
+def table_of_kernels():
+    return module_at(emulated_module()).entries
+
+
+@contextmanager
+def captured():
+    """Every call of XLA's is captured in a graph, which is replayed."""
+    module, _ = emulated()
+    module.capture(True)
+    try:
+        yield
+    finally:
+        module.capture(False)
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,10 @@ def step(theta: Any, grad: Any, learning_rate: Any, *, grad_sq: Any) -> tuple[An
 
         grad_sq <- grad_sq + grad^2;  theta <- theta - learning_rate * grad
 
-    What `ogd` does, without an update that somebody has to add: that takes fewer bytes. On a CPU and
-    on CUDA it is `aruba_fast.step`, to the bit, and moves nothing else where `theta` and `grad_sq` are not
-    needed afterwards, as in a `scan`, or donated; otherwise XLA copies them first.
+    What `ogd` does, without an update that somebody has to add: that takes fewer bytes. On a CPU
+    and on CUDA it is `aruba_fast.step`, to the bit, and moves nothing else where `theta` and
+    `grad_sq` are not needed afterwards, as in a `scan`, or donated; otherwise XLA copies them
+    first.
 
     Args:
         theta: Parameters, a tree of float32 or float64 arrays.
