@@ -81,10 +81,10 @@ __device__ __forceinline__ void step_columns(const EntryOfLeaf<T, G>& leaf,
   if constexpr (kMoves) store_vector(leaf.rest_after + i, rest);
 }
 
-// Four blocks a multiprocessor, that is 64 registers: left to itself, ptxas takes 40 for float64,
-// and spills.
+// Three blocks a multiprocessor, that is 80 registers: left to itself, ptxas takes 40 for float64,
+// and spills. A thread has 64 bytes or more on their way, a multiprocessor 48 KB.
 template <class Rule, class T, class G, bool kMoves>
-__global__ void __launch_bounds__(kStepThreads, 4)
+__global__ void __launch_bounds__(kStepThreads, 3)
     step_leaves(const __grid_constant__ TableOfLeaves table) {
   int own = 0, beyond = table.n;
   while (beyond - own > 1) {
