@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SITE := $(VENV)/lib/python*/site-packages
 BUILD := build/release
 WERROR := $(if $(CI),ON,OFF)
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard README.md) \
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard README.md cuda/*.h) \
   $(shell find cpp include cmake src python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' -o -name '*.npz' -o -name '*.in' -o -name '*.cmake')
 CUDA_SOURCES := $(shell find cuda -type f)
 EMULATOR := $(shell find tests/cuda -type f)

@@ -120,6 +120,11 @@ __global__ void __launch_bounds__(kSumLanes)
   work->unsound = !is_finite(prepared.weight.high);
 }
 
+// A step of the initialization that the host does not know.
+__global__ void __launch_bounds__(1) choose_step(const double* step, MetaWork* work) {
+  if (work->n_tasks > 0 && work->step.per_weight > 0) work->step.alpha = *step;
+}
+
 // The learner's counts, once it is known whether the round is learned from. If not, it is left out
 // whole: nothing waits for the device to say so.
 __device__ __forceinline__ void commit_counts(const MetaState& state, const MetaWork& work) {

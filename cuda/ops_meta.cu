@@ -50,7 +50,7 @@ struct RoundMemory {
 
 template <class T, bool kLimited>
 void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::uint8_t* skipped,
-                  const RoundMemory& memory, const Stream& stream) {
+                  const RoundMemory& memory, const Stream& stream, const unsigned* again) {
   using R = Round<T, kLimited>;
   const auto without = [&](const unsigned* skip) {
     return R{.theta_hat = static_cast<const T*>(round.theta_hat),
@@ -77,16 +77,18 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
   };
   if constexpr (kLimited) {
     const std::int64_t n_segments = divide_up(n, kSegment);
-    launch(stream,
-           {blocks_for(n_segments * kWarp, kReduceThreads), kReduceThreads, 0,
-            std::min(n_tasks, kMostRows)},
-           spread_tasks<T>, without(nullptr), static_cast<const T*>(round.rates), round.limit,
-           memory.spreads);
-    launch(stream, {blocks_for(n_tasks * kWarp, kReduceThreads), kReduceThreads}, find_shortenings,
-           memory.spreads, n_segments, n_tasks, round.limit, memory.by);
+    const Shape rows = {blocks_for(n_segments * kWarp, kReduceThreads), kReduceThreads, 0,
+                        std::min(n_tasks, kMostRows)},
+                tasks = {blocks_for(n_tasks * kWarp, kReduceThreads), kReduceThreads};
+    if (!again) {
+      launch(stream, rows, spread_tasks<T>, without(nullptr), static_cast<const T*>(round.rates),
+             round.limit, memory.spreads);
+      launch(stream, tasks, find_shortenings, memory.spreads, n_segments, n_tasks, round.limit,
+             memory.by);
+    }
   }
   check(cudaMemsetAsync(memory.any, 0, memory.flag_bytes, handle_of(stream)), "cudaMemsetAsync");
-  sum(nullptr, nullptr, memory.any, kMostRows);
+  sum(nullptr, again, memory.any, kMostRows);
   const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), kMostIdleBlocks);
   launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(kMostIdleBlocks, wide))},
          find_not_finite<T, kLimited>, without(nullptr), memory.any, memory.flags);
@@ -118,11 +120,12 @@ constexpr std::size_t kLaneBytes = kSumLanes * sizeof(Twofold<double>);
 
 template <class T>
 void apply_to(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,
-              void* workspace, const Stream& stream) {
+              void* workspace, const Stream& stream, const double* step_there) {
   auto* work = static_cast<MetaWork*>(workspace);
   const ChosenStep chosen = {meta_step != nullptr, meta_step ? *meta_step : 0.0};
   launch(stream, {1, kSumLanes, kLaneBytes}, prepare_meta, state, state.rate_cap(), statistics,
          chosen, work);
+  if (step_there) launch(stream, {1, 1}, choose_step, step_there, work);
   const Shape coordinates = {blocks_for(state.n, kMetaThreads), kMetaThreads};
   launch(stream, coordinates, check_meta<T>, state, statistics.sums, work);
   launch(stream, {blocks_for(divide_up(state.n, 2), kMetaThreads), kMetaThreads}, update_meta<T>,
@@ -145,14 +148,14 @@ std::size_t add_round_workspace_bytes(std::int64_t n_tasks, std::int64_t n) {
 }
 
 void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint8_t* skipped,
-               void* workspace, const Stream& stream) {
+               void* workspace, const Stream& stream, const unsigned* again) {
   if (round.n_tasks == 0) return;
   const DeviceGuard guard(stream);
   const RoundMemory memory(workspace, round.n_tasks, round.n);
   by_type("statistics", "`theta_hat`", round.type, [&](auto zero) {
     using T = decltype(zero);
-    if (round.limit) add_round_of<T, true>(round, into, skipped, memory, stream);
-    else add_round_of<T, false>(round, into, skipped, memory, stream);
+    if (round.limit) add_round_of<T, true>(round, into, skipped, memory, stream, again);
+    else add_round_of<T, false>(round, into, skipped, memory, stream, again);
   });
 }
 
@@ -170,10 +173,10 @@ std::size_t apply_workspace_bytes(const MetaState& state) {
 }
 
 void apply(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,
-           void* workspace, const Stream& stream) {
+           void* workspace, const Stream& stream, const double* step_there) {
   const DeviceGuard guard(stream);
   by_type("apply", "`phi`", state.type, [&](auto zero) {
-    apply_to<decltype(zero)>(state, statistics, meta_step, workspace, stream);
+    apply_to<decltype(zero)>(state, statistics, meta_step, workspace, stream, step_there);
   });
 }
 

@@ -24,9 +24,11 @@ std::size_t add_round_workspace_bytes(std::int64_t n_tasks, std::int64_t n);
 
 // Adds a round to `into`. `skipped`, if not null, gets a one for every task that was skipped. Where
 // the sums overflow although every task is finite, they are left infinite: aruba_fast::add_round
-// throws there, which would need a synchronization.
+// throws there, which would need a synchronization. `again`, if not null, is a flag of the device:
+// the same round with other weights, in the workspace that it was summed in; where it is not
+// raised, with the same result.
 void add_round(const RoundArrays& round, const DeviceStatistics& into, std::uint8_t* skipped,
-               void* workspace, const Stream& stream);
+               void* workspace, const Stream& stream, const unsigned* again = nullptr);
 
 void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int64_t n,
            const Stream& stream);
@@ -35,8 +37,8 @@ void merge(const DeviceStatistics& into, const DeviceStatistics& other, std::int
 std::size_t apply_workspace_bytes(const MetaState& state);
 
 // As MetaState::apply with a state in device memory. meta_step (host memory) null: the running
-// mean.
+// mean, or a number of the device, `step_there`.
 void apply(const MetaState& state, const DeviceStatistics& statistics, const double* meta_step,
-           void* workspace, const Stream& stream);
+           void* workspace, const Stream& stream, const double* step_there = nullptr);
 
 }  // namespace aruba_fast::cuda

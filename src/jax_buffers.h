@@ -113,6 +113,9 @@ extern "C" {
 XLA_FFI_Error* aruba_fast_jax_step(XLA_FFI_CallFrame* frame);
 XLA_FFI_Error* aruba_fast_jax_statistics(XLA_FFI_CallFrame* frame);
 XLA_FFI_Error* aruba_fast_jax_learn(XLA_FFI_CallFrame* frame);
+XLA_FFI_Error* aruba_fast_cuda_step(XLA_FFI_CallFrame* frame);
+XLA_FFI_Error* aruba_fast_cuda_statistics(XLA_FFI_CallFrame* frame);
+XLA_FFI_Error* aruba_fast_cuda_learn(XLA_FFI_CallFrame* frame);
 }
 
 }  // namespace aruba_fast::python

@@ -15,6 +15,7 @@ __all__: list[str] = [
     "add_round",
     "aruba_step",
     "check_labels",
+    "entries",
     "hold",
     "info",
     "is_capturing",
@@ -214,3 +215,5 @@ def wait_for(
     """
     Has a stream wait for what is on another by now; unless one of them is captured.
     """
+
+entries: typing.Any

@@ -8,7 +8,7 @@
     inner = rule(state)                                         # ARUBA++ at meta-test
 
 Everything works on pytrees, under `jit`, `vmap`, `scan`, `grad` and `shard_map`, on every device
-that JAX knows. On a CPU the steps and the meta-update are NumPy's kernels, and with
+that JAX knows. On a CPU and on CUDA the steps and the meta-update are NumPy's kernels, and with
 `jax_enable_x64` their bits; elsewhere they are JAX's own operations, within 2 ulp. What is summed
 over tasks has float64's precision, also where `jax_enable_x64` is off.
 """

@@ -18,9 +18,10 @@ def step(theta: Any, grad: Any, learning_rate: Any, *, grad_sq: Any) -> tuple[An
 
         grad_sq <- grad_sq + grad^2;  theta <- theta - learning_rate * grad
 
-    What `ogd` does, without an update that somebody has to add: that takes fewer bytes. On a CPU it
-    is `aruba_fast.step`, to the bit, and moves nothing else where `theta` and `grad_sq` are not
-    needed afterwards, as in a `scan`, or donated; otherwise XLA copies them first.
+    What `ogd` does, without an update that somebody has to add: that takes fewer bytes. On a CPU
+    and on CUDA it is `aruba_fast.step`, to the bit, and moves nothing else where `theta` and
+    `grad_sq` are not needed afterwards, as in a `scan`, or donated; otherwise XLA copies them
+    first.
 
     Args:
         theta: Parameters, a tree of float32 or float64 arrays.
@@ -123,8 +124,8 @@ def _stepped(first: Any, grads: Any, sums: Any, theta: Any, coef: Any) -> Any:
         parts = zip(theta, moves, left, strict=True)
         return [(at + move) + off for at, move, off in parts], after
 
-    def native(first: Any, grads: Any, sums: Any, theta: Any, coef: Any) -> Any:
-        moved, after = _kernels.stepped(grads, sums, theta, None, first, coef)
+    def native(first: Any, grads: Any, sums: Any, theta: Any, coef: Any, *, device: Any) -> Any:
+        moved, after = _kernels.stepped(grads, sums, theta, None, first, coef, device=device)
         return list(moved), list(after)
 
     return by_platform(pure, native)(first, grads, sums, theta, coef)

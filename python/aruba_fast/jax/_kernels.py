@@ -23,6 +23,8 @@ def stepped(
     rest: list[Any] | None,
     first: list[Any],
     coef: Any = None,
+    *,
+    device: Any,
 ) -> tuple[list[Any], ...]:
     """Steps all leaves in one sweep; by ARUBA++ where there is a `coef`.
 
@@ -54,9 +56,10 @@ def stepped(
         jax.ShapeDtypeStruct((total.size,), total.dtype) for total in sums for _ in range(n_made)
     ]
     found = _native.call(
-        "aruba_fast_step",
+        "step",
         results,
         [operand.reshape(-1) for operand in operands],
+        device=device,
         whole=whole,
         aliases=aliases,
         aruba=coef is not None,
@@ -67,7 +70,7 @@ def stepped(
 
 
 def summed(
-    wide: np.dtype[Any], start: Any, hat: Any, square: Any, weight: Any, limits: Any
+    wide: np.dtype[Any], start: Any, hat: Any, square: Any, weight: Any, limits: Any, *, device: Any
 ) -> tuple[Any, ...]:
     """The fields of TaskStatistics, of tasks [n_tasks, n]."""
     operands = [start, hat.reshape(-1), square.reshape(-1), weight]
@@ -77,7 +80,8 @@ def summed(
     count = jax.dtypes.canonicalize_dtype(int)
     results = [jax.ShapeDtypeStruct(start.shape, wide)] * 6
     results += [jax.ShapeDtypeStruct((1,), kind) for kind in (wide, wide, count, count)]
-    found = _native.call("aruba_fast_statistics", results, operands)
+    scratch = device.sum_bytes(*hat.shape) if device else 0
+    found = _native.call("statistics", results, operands, device=device, scratch=scratch)
     found[6:] = [one.reshape(()) for one in found[6:]]
     return *(Pair(*found[k : k + 2]) for k in (0, 2, 4, 6)), *found[8:]
 
@@ -89,7 +93,9 @@ def can_learn(state: MetaState) -> bool:
     return state._shared != "tensor" or all(state.layout.sizes)
 
 
-def learned(state: MetaState, round: Any, meta_step: Pair | None, *, of_tasks: bool) -> MetaState:
+def learned(
+    state: MetaState, round: Any, meta_step: Pair | None, *, of_tasks: bool, device: Any
+) -> MetaState:
     """The state after a round, in the memory of that before.
 
     The round is TaskStatistics; or, `of_tasks`, theta_hat, grad_sq and the weights.
@@ -108,17 +114,34 @@ def learned(state: MetaState, round: Any, meta_step: Pair | None, *, of_tasks: b
         key: value if isinstance(value, bool) else np.float64(value) for key, value in given.items()
     }
     operands = [*leaves, *jax.tree.leaves(round), *(meta_step or ())]
+    table = hyper.table(n, training=True).ravel()
+    scratch = 0
+    if device:
+        # In the device's memory, too, where without float64 there are no integers of 64 bits.
+        operands.append(jnp.asarray(np.ascontiguousarray(table).view(np.uint32)))
+        scratch = device.learn_bytes(
+            n=n,
+            n_rates=state.rates.size,
+            rates_are_double=state.rates.dtype == np.float64,
+            is_double=state.weight.high.dtype == np.float64,
+            average_task=hyper.average_task,
+            n_tensors=len(table) // 2 - 1,
+            n_pieces=int(table[-1]),
+            n_tasks=round[2].size if of_tasks else -1,
+        )
     found = _native.call(
-        "aruba_fast_learn",
+        "learn",
         [jax.ShapeDtypeStruct((leaf.size,), leaf.dtype) for leaf in leaves],
         [operand.reshape(-1) for operand in operands],
+        device=device,
+        scratch=scratch,
         aliases={number: number for number in range(len(leaves))},
         of_tasks=of_tasks,
         max_learning_rate=np.float64(math.inf if cap is None else cap),
         most_b=np.float64(room / max(1.0, units["b"] ** 2)),
         most_g=np.float64(room / max(1.0, units["g"] ** 2)),
         least=np.float64(0.0 if hyper.average_task else np.finfo(np.float32).tiny),
-        table=hyper.table(n, training=True).ravel(),
+        table=table,
         **attributes,
     )
     shaped = [one.reshape(leaf.shape) for one, leaf in zip(found, leaves, strict=True)]

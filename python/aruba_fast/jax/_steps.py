@@ -88,9 +88,9 @@ def updates(
     if theta is None:  # as from zero, where the product is the sum
         at, off = ([jnp.zeros_like(total) for total in sums] for _ in range(2))
 
-    def native(*given: Any) -> Any:
+    def native(*given: Any, device: Any) -> Any:
         rates, slopes, totals, before, rests, share = given
-        return _kernels.stepped(slopes, totals, before, rests, rates, share)
+        return _kernels.stepped(slopes, totals, before, rests, rates, share, device=device)
 
     moved, after, left = by_platform(pure, native)(first, grads, sums, at, off, coef)
     return moved, after, rest if theta is None else left
