@@ -32,11 +32,11 @@ INSTALL = $(PIP) install --no-build-isolation '.[reproductions]' -Cbuild-dir=$(B
 STUBS := python/aruba_fast
 
 .PHONY: demo omniglot shakespeare test fuzz soak bench bench-check bench-guard league gpu bench-gpu gpu-day gpu-day-check cuda-gates \
-  cuda-emulated lint format stubs docs docs-links sanitize sanitize-address sanitize-thread arm gcc11 avx512 consumer wheels arm-wheel clean help
+  cuda-emulated lint format stubs docs docs-links sanitize sanitize-address sanitize-thread arm gcc11 musl macos avx512 consumer wheels arm-wheel clean help
 
 help:
 	@echo "make demo | omniglot | shakespeare | test | fuzz | soak | bench | league | lint | format | stubs | sanitize"
-	@echo "make docs | docs-links | bench-guard | arm | gcc11 | avx512 | consumer | wheels | arm-wheel | clean"
+	@echo "make docs | docs-links | bench-guard | arm | gcc11 | musl | macos | avx512 | consumer | wheels | arm-wheel | clean"
 	@echo "make gpu | bench-gpu | gpu-day (need a GPU) | cuda-gates | cuda-emulated | gpu-day-check"
 
 # ---- what the targets stand on -----------------------------------------------------------------
@@ -69,7 +69,7 @@ $(VENV)/.emulated: $(VENV)/.package $(CUDA_SOURCES) $(EMULATOR)
 	touch $@
 
 # The extras of the installed package: pip takes them from its metadata and builds nothing again.
-EXTRAS := test test-frameworks lint bench league gates gpu wheels docs
+EXTRAS := test test-frameworks lint bench league gates gpu wheels docs zig
 # Nobody downloads PyTorch and JAX to test a NumPy library; the gate does.
 TEST := $(VENV)/.test$(if $(CI),-frameworks)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
@@ -193,6 +193,10 @@ arm: $(VENV)/.created
 
 gcc11: $(VENV)/.created
 	tools/gcc11.sh
+
+# The core by Clang for another C library, run here, and for another system, linked. Each a quarter of an hour.
+musl macos: $(VENV)/.package $(VENV)/.zig
+	tools/zig.sh $@
 
 avx512: $(VENV)/.package
 	tools/avx512.sh $(BUILD)
