@@ -50,6 +50,9 @@ void* last_stream();
 void fail_next(const char* call, int error);
 // The number of devices that the runtime reports; 0 with `error` where there is no driver.
 void set_devices(int n, int error = 0);
+// Kernels are launched and do nothing: for whoever counts what a launch takes of the host.
+void set_idle(bool idle);
+bool is_idle();
 // What streams do, when, and what they remember: streams.h.
 
 // ---- for cuda_runtime.h ----

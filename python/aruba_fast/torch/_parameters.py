@@ -197,10 +197,11 @@ class Parameters:
             but: The parameters that have a master copy.
 
         Raises:
-            ValueError: There is one; on a device, where steps work on detached tensors.
+            ValueError: There is one: a tensor without dimensions, of which steps work on a view.
         """
+        copied = set(but)
         for i, (p, own) in enumerate(zip(self.tensors, where, strict=True)):
-            if p is own or p.data_ptr() == own.data_ptr() or i in but:
+            if p is own or i in copied or p.data_ptr() == own.data_ptr():
                 continue
             raise ValueError(
                 f"{function}: `params[{i}]` must keep its memory within a task: got other "
@@ -223,9 +224,7 @@ class Parameters:
         A contiguous parameter of the right type is worked on where it is; of others there is a
         copy in `views`.
         """
-        # Off the host, arrays are handed over by `__dlpack__`, which autograd's leaves refuse.
-        on_host = self.device.type == "cpu"
-        where = list(self.tensors) if on_host else [p.detach() for p in self.tensors]
+        where = list(self.tensors)
         copied = []
         for i, p in enumerate(self.tensors):
             if p.dtype != self.dtype or not p.is_contiguous():
