@@ -1,7 +1,10 @@
 // The step functions on arrays in host memory: what steps.py stands on; and what step_plan.py does.
+#include <pybind11/stl.h>
+
 #include "bindings.h"
 #include "planned_step-inl.h"
 #include "step_arguments.h"
+#include "torch_tensors.h"
 
 namespace aruba_fast::python {
 namespace {
@@ -44,6 +47,8 @@ void bind_step(py::module_& module) {
       },
       "The names of the step functions, and how many parameters their rules have.");
   module.def("is_number", &is_number, py::arg("object"), "Whether a rule takes it for a number.");
+  module.def("gradients", &gradients, py::arg("tensors"),
+             "The `.grad` of PyTorch's tensors, and whether one of them is None.");
   bind_step_plan<OnHost>(module, "A step of arrays in host memory that stay.");
 }
 

@@ -47,9 +47,7 @@ def planned(
             whether it is still there, and autograd is not told that it was written to.
     """
     module = steps.kernels(function, theta)
-    plan: Planned = module.StepPlan(
-        function, theta, grad, grad_type, state, parameters, is_private
-    )
+    plan: Planned = module.StepPlan(function, theta, grad, grad_type, state, parameters, is_private)
     return plan
 
 
@@ -69,8 +67,8 @@ class StepPlan:
     function would.
 
     Tensors of PyTorch on a CUDA device are planned likewise, and the table of their addresses stays
-    on the device until one of them moves; arrays of CuPy and JAX are read in every step. A graph that
-    captures the step repeats it for nothing. A plan does one step at a time.
+    on the device until one of them moves; arrays of CuPy and JAX are read in every step. A graph
+    that captures the step repeats it for nothing. A plan does one step at a time.
 
     Args:
         function: `step`, `aruba_step`, `adagrad_step` or `adam_step` of this package.

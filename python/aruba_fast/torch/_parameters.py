@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .. import _arrays
+from .. import _arrays, _core
 
 MASTERS = {
     torch.float32: torch.float32,
@@ -86,11 +86,24 @@ class Parameters:
         self._accepted: list[Any] = []
         self._everyone, self._quick = range(len(tensors)), False
 
-    def grads(self) -> list[torch.Tensor | None]:
-        """Returns the gradients, of what is sharded those of the shards."""
-        if not self.sharded:
-            return [p.grad for p in self.tensors]
-        return [None if p.grad is None else local(p.grad) for p in self.given]
+    def grads(self) -> tuple[Sequence[Any], bool]:
+        """Returns the gradients, of what is sharded those of the shards; and whether one is None.
+
+        Those of parameters that have no dimension are views [1].
+        """
+        found, has_none = _core.gradients(self.given)
+        if not (self.sharded or self.scalars):
+            return found, has_none
+        grads = [None if grad is None else local(grad) for grad in found]
+        for i in self.scalars:
+            if (grad := grads[i]) is not None:
+                grads[i] = grad.reshape(1)
+        return grads, has_none
+
+    def written(self, which: Sequence[int]) -> None:
+        """Tells autograd of DTensors whose shards were written to; of these the steps tell."""
+        if self.sharded:
+            torch.autograd.graph.increment_version([self.given[i] for i in which])
 
     def sharded_over(self) -> Any:
         """Returns the processes whose shards are the whole, each of its coordinates once.
@@ -256,7 +269,13 @@ def _group_of(tensors: Iterable[Any]) -> Any:
 
 def local(p: torch.Tensor) -> torch.Tensor:
     """Returns the part of a tensor that lives in this process, in its memory; of most, itself."""
-    return p.to_local().detach() if is_sharded(p) else p
+    if not is_sharded(p):
+        return p
+    # `to_local` is an operation of autograd, and makes another tensor in every call.
+    part = getattr(p, "_local_tensor", None)
+    if type(part) is not torch.Tensor:  # one that is on its way, for which `to_local` waits
+        part = p.to_local()  # type: ignore[operator]
+    return part.detach() if part.requires_grad else part
 
 
 def _equal(p: torch.Tensor, values: torch.Tensor) -> bool:
