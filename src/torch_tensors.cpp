@@ -197,16 +197,13 @@ class Attribute {
 
 }  // namespace
 
-std::pair<py::tuple, bool> gradients(const py::list& tensors) {
+std::pair<py::tuple, bool> gradients(const py::tuple& tensors) {
   thread_local Attribute& grad = *new Attribute("grad");
-  // Of the list as it is now: what is asked may change it.
-  const py::tuple given = py::reinterpret_steal<py::tuple>(PyList_AsTuple(tensors.ptr()));
-  if (!given) throw py::error_already_set();
-  const auto n = static_cast<Py_ssize_t>(given.size());
+  const auto n = static_cast<Py_ssize_t>(tensors.size());
   py::tuple found(n);
   bool has_none = false;
   for (Py_ssize_t i = 0; i < n; ++i) {
-    PyObject* const value = grad.of(PyTuple_GET_ITEM(given.ptr(), i));
+    PyObject* const value = grad.of(PyTuple_GET_ITEM(tensors.ptr(), i));
     if (!value) throw py::error_already_set();
     has_none = has_none || value == Py_None;
     PyTuple_SET_ITEM(found.ptr(), i, value);

@@ -24,8 +24,8 @@ bool is_negated(pybind11::handle object, const dlpack::Tensor& tensor);
 void count_writes(const std::vector<PyObject*>& tensors);
 void count_writes(const pybind11::tuple& tensors);
 
-// What `[tensor.grad for tensor in tensors]` is, as a tuple, and whether one of them is None.
-std::pair<pybind11::tuple, bool> gradients(const pybind11::list& tensors);
+// What `tuple(tensor.grad for tensor in tensors)` is, and whether one of them is None.
+std::pair<pybind11::tuple, bool> gradients(const pybind11::tuple& tensors);
 
 // False for anything but the floating-point types of the kernels.
 bool known_type(const dlpack::DataType& given, Type& type);

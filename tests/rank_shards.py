@@ -136,7 +136,7 @@ class Operators(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-def watched(rank, size):
+def watched(_, size):
     """Of steps of a sharded model: the operators, how often autograd was told, what it says."""
     model = sharded(model_of(), size)
     parameters = list(model.parameters())

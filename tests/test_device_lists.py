@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import device
+import host_time
 import numpy as np
 import pytest
 from played_torch import played
@@ -204,3 +205,13 @@ def test_gradients_in_host_memory_are_refused_by_a_plan():
     with pytest.raises(TypeError, match=r"^StepPlan.step: `grad\[0\]` must live on the device"):
         plan.step([np.zeros(3, np.float32)] * 3)
     assert torch.equal(before, on_device["theta"][0])
+
+
+def test_the_time_of_the_host_is_measured_where_kernels_do_nothing(monkeypatch):
+    if device.REAL:
+        pytest.skip("of the emulated device only")
+    weights = []
+    monkeypatch.setattr(host_time, "least", lambda call, _: call() or weights.append(call) or 1.0)
+    assert host_time.of_device(5, 1) == (1.0, 1.0)
+    moved = [p for call in weights for group in call.__self__.param_groups for p in group["params"]]
+    assert len(moved) == 10

@@ -223,7 +223,7 @@ def get_num_threads() -> int:
     The number of threads that the next call may use; 1 in a forked child.
     """
 
-def gradients(tensors: list) -> tuple[tuple, bool]:
+def gradients(tensors: tuple) -> tuple[tuple, bool]:
     """
     The `.grad` of PyTorch's tensors, and whether one of them is None.
     """

@@ -1,6 +1,6 @@
 """Statistics of a task whose steps another optimizer does, through hooks on its step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ class Collector:
 
     def __init__(
         self,
-        parameters: list[torch.Tensor],
+        parameters: Sequence[torch.Tensor],
         grad_sq: list[torch.Tensor],
         scratch: list[torch.Tensor],
     ) -> None:

@@ -32,7 +32,7 @@ class Parameters:
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         name = "MetaOptimizer"
         # What is sharded over processes, as by FSDP2, is learned where its shards are.
-        self.given = list(tensors)
+        self.given = tuple(tensors)
         self.sharded = any(map(is_sharded, tensors))
         self.group = _group_of(tensors)
         tensors = [local(p) for p in tensors]
@@ -272,10 +272,11 @@ def local(p: torch.Tensor) -> torch.Tensor:
     if not is_sharded(p):
         return p
     # `to_local` is an operation of autograd, and makes another tensor in every call.
-    part = getattr(p, "_local_tensor", None)
+    part: Any = getattr(p, "_local_tensor", None)
     if type(part) is not torch.Tensor:  # one that is on its way, for which `to_local` waits
-        part = p.to_local()  # type: ignore[operator]
-    return part.detach() if part.requires_grad else part
+        part = p.to_local()
+    own: torch.Tensor = part.detach() if part.requires_grad else part
+    return own
 
 
 def _equal(p: torch.Tensor, values: torch.Tensor) -> bool:
