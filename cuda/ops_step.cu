@@ -77,7 +77,7 @@ void step_arrays_of(const StepTables::Table& table, const StepPlan& plan, const 
          static_cast<std::int64_t>(table.pieces.size()));
 }
 
-// One launch for each kind of array that there is: body(type of theta, type of gradients).
+// Calls body with a number of the type of theta and one of the gradients'.
 template <class Body>
 void by_kind(Gradient kind, Body body) {
   switch (kind) {
@@ -97,12 +97,13 @@ void by_kind(Gradient kind, Body body) {
 template <class Rule>
 void step_all(const StepPlan& plan, StepTables& tables, const Stream& stream) {
   if (plan.pieces.size() == 1)
-    return by_kind(plan.pieces[0].kind, [&]<class T, class G>(T, G) {
-      step_one_array<Rule, T, G>(plan.pieces[0].call, plan.n, stream);
+    return by_kind(plan.pieces[0].kind, [&](auto theta, auto grad) {
+      step_one_array<Rule, decltype(theta), decltype(grad)>(plan.pieces[0].call, plan.n, stream);
     });
+  // One launch for each kind of array that there is.
   for (const StepTables::Table& table : tables.of(plan))
-    by_kind(table.kind, [&]<class T, class G>(T, G) {
-      step_arrays_of<Rule, T, G>(table, plan, stream);
+    by_kind(table.kind, [&](auto theta, auto grad) {
+      step_arrays_of<Rule, decltype(theta), decltype(grad)>(table, plan, stream);
     });
 }
 

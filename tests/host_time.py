@@ -13,10 +13,8 @@ import sys
 import time
 
 import device
-import torch
 from played_torch import played
-
-from aruba_fast.torch import MetaOptimizer
+from torch_models import MetaOptimizer, torch
 
 
 def least(call, n_calls):
