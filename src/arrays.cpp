@@ -300,7 +300,8 @@ bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array
     Type type;
     if (!describe(objects[i], tensor) ||
         tensor.device.kind != (on_host_ ? dlpack::kCpu : dlpack::kCuda) ||
-        (!on_host_ && tensor.device.id != device_) || !known(tensor.type, type) || type != arrays[i].type ||
+        (!on_host_ && tensor.device.id != device_) || !known(tensor.type, type) ||
+        type != arrays[i].type ||
         !same(arrays[i], memory_of(tensor), tensor.n_dimensions, tensor.shape))
       return false;
     if (arrays[i].size() > 0 &&

@@ -51,8 +51,9 @@ class Turn {
 }  // namespace planned
 
 template <class Place>
-PlannedStep<Place>::PlannedStep(StepRule rule, py::handle theta, py::handle grad, py::handle grad_type,
-                         py::handle state, const py::tuple& parameters, bool is_private)
+PlannedStep<Place>::PlannedStep(StepRule rule, py::handle theta, py::handle grad,
+                                py::handle grad_type, py::handle state, const py::tuple& parameters,
+                                bool is_private)
     : rule_(rule),
       is_private_(is_private),
       theta_(planned::fixed(theta)),
@@ -99,8 +100,7 @@ void PlannedStep<Place>::step(py::handle grad, py::handle given) {
     read_numbers(planned::kStep, rule_, parameters(given), first_is_array_, numbers.data());
   Reader arrays(planned::kStep);
   arrays.read_words_as(grad_type_);
-  bool is_known =
-      is_known_ && place_.goes_on(arrays, planned::objects_of(theta_)) && stays(arrays);
+  bool is_known = is_known_ && place_.goes_on(arrays, planned::objects_of(theta_)) && stays(arrays);
   if (is_known && !arrays.are_still(planned::objects_of(own), read_.grad, Access::kRead)) {
     is_known = take_gradients(arrays.all(own, "grad", Access::kRead));
     if (!arrays.is_direct())  // copies are gone after the step

@@ -182,8 +182,8 @@ class Attribute {
     if (found && Py_IS_TYPE(found.ptr(), &PyGetSetDescr_Type) &&
         type->tp_getattro == PyObject_GenericGetAttr)
       get_ = reinterpret_cast<PyGetSetDescrObject*>(found.ptr())->d_getset;
-    // Kept alive, so that no other type comes to lie at its address. Its version changes with what it
-    // or one of its bases defines.
+    // Kept alive, so that no other type comes to lie at its address. Its version changes with what
+    // it or one of its bases defines.
     Py_INCREF(type);
     Py_XDECREF(std::exchange(type_, type));
     version_ = type->tp_version_tag;

@@ -30,7 +30,7 @@ EXPORTED void machine_fail_next(const char* call, int error) {
 EXPORTED void machine_set_devices(int n, int error) { cuda_on_cpu::set_devices(n, error); }
 EXPORTED void machine_set_order(unsigned order) { cuda_on_cpu::set_order(order); }
 
-EXPORTED void machine_set_idle(int idle) { cuda_on_cpu::set_idle(idle != 0); }
+EXPORTED void machine_set_idle(int idle) { cuda_on_cpu::idle = idle != 0; }
 
 // ---- PyTorch's tensors in host memory, played as a device's ----
 

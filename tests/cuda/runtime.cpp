@@ -17,7 +17,6 @@ cudaError_t failure = cudaSuccess, last_error = cudaSuccess;
 int n_devices = 1;
 cudaError_t no_devices_because = cudaSuccess;
 int launched_on_device = -1;
-bool idle = false;
 void* launched_on_stream = nullptr;
 thread_local int current_device = 0;
 thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
@@ -94,16 +93,6 @@ void set_devices(int n, int error) {
   const std::lock_guard<std::mutex> lock(mutex);
   n_devices = n;
   no_devices_because = static_cast<cudaError_t>(error);
-}
-
-void set_idle(bool now) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  idle = now;
-}
-
-bool is_idle() {
-  const std::lock_guard<std::mutex> lock(mutex);
-  return idle;
 }
 
 cudaError_t begin_launch(const cudaLaunchConfig_t& config) {

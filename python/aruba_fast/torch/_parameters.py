@@ -94,10 +94,9 @@ class Parameters:
         found, has_none = _core.gradients(self.given)
         if not (self.sharded or self.scalars):
             return found, has_none
-        grads = [None if grad is None else local(grad) for grad in found]
+        grads: list[Any] = [None if grad is None else local(grad) for grad in found]
         for i in self.scalars:
-            if (grad := grads[i]) is not None:
-                grads[i] = grad.reshape(1)
+            grads[i] = None if grads[i] is None else grads[i].reshape(1)
         return grads, has_none
 
     def written(self, which: Sequence[int]) -> None:
@@ -272,11 +271,10 @@ def local(p: torch.Tensor) -> torch.Tensor:
     if not is_sharded(p):
         return p
     # `to_local` is an operation of autograd, and makes another tensor in every call.
-    part: Any = getattr(p, "_local_tensor", None)
+    part = getattr(p, "_local_tensor", None)
     if type(part) is not torch.Tensor:  # one that is on its way, for which `to_local` waits
         part = p.to_local()
-    own: torch.Tensor = part.detach() if part.requires_grad else part
-    return own
+    return part.detach() if part.requires_grad else part  # type: ignore[union-attr]
 
 
 def _equal(p: torch.Tensor, values: torch.Tensor) -> bool:
