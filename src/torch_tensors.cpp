@@ -223,12 +223,19 @@ void count_writes(const std::vector<PyObject*>& tensors) {
 
 void count_writes(const py::tuple& tensors) {
   if (tensors.empty()) return;
-  thread_local PyObject* count = nullptr;  // looking it up takes as long as its work on a tensor
-  if (!count) {
-    const py::object autograd = of_torch("autograd");
-    if (!autograd) return;
-    count = autograd.attr("graph").attr("increment_version").cast<py::object>().release().ptr();
+  // Looking it up takes as long as its work on a tensor. It is that of the module which is there.
+  thread_local PyObject* const name = PyUnicode_InternFromString("torch");
+  thread_local PyObject *torch = nullptr, *count = nullptr;
+  PyObject* const now = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+  if (!now) return;
+  if (now != torch) {
+    const py::object autograd = attribute(now, "autograd");
+    py::object found;
+    if (autograd) found = autograd.attr("graph").attr("increment_version");
+    Py_XDECREF(std::exchange(count, found.release().ptr()));
+    Py_XDECREF(std::exchange(torch, Py_NewRef(now)));
   }
+  if (!count) return;
   PyObject* const argument = tensors.ptr();
   PyObject* const result = PyObject_Vectorcall(count, &argument, 1, nullptr);
   if (!result) throw py::error_already_set();
