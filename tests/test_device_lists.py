@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import device
 import host_time
 import numpy as np
@@ -194,6 +197,17 @@ def test_a_plan_steps_on_the_stream_that_is_current_and_within_graphs():
     for _ in range(5):
         step(given)
     assert_same(on_device, given)
+
+
+@pytest.mark.usefixtures("on_torch")
+def test_a_plan_that_its_tensors_hold_is_collected():
+    given = tensors(some(3))
+    given["theta"][0].plan = plan_of(given)
+    given["theta"][0].plan.step()
+    gone = weakref.ref(given["theta"][0])
+    del given
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.usefixtures("on_torch")
