@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpp/step_plan.h"
 #include "elementwise-inl.cuh"
 #include "table_cache.h"
 
@@ -36,16 +35,17 @@ void step_one_array(const StepCall& call, std::int64_t n, const Stream& stream) 
          steps_of<Rule, T, G>(call, n));
 }
 
-template <class Rule, class T, class G>
-void step_many_arrays(const StepPlan& plan, Gradient kind, const Stream& stream) {
-  std::vector<std::size_t> chosen;
+StepTables::Table table_of(const StepPlan& plan, Gradient kind) {
+  StepTables::Table made{.kind = kind, .pieces = {}, .numbers = {}, .owners = 0, .n_blocks = 0};
   for (std::size_t i = 0; i < plan.pieces.size(); ++i)
-    if (plan.pieces[i].kind == kind) chosen.push_back(i);
-  const std::size_t n_arrays = chosen.size();
-  std::vector<std::int64_t> table(kTableColumns * n_arrays);
+    if (plan.pieces[i].kind == kind) made.pieces.push_back(i);
+  const std::size_t n_arrays = made.pieces.size();
+  std::vector<std::int64_t>& table = made.numbers;
+  table.resize(kTableColumns * n_arrays);
   std::vector<std::int32_t> owners;
   for (std::size_t a = 0; a < n_arrays; ++a) {
-    const StepCall& call = plan.pieces[chosen[a]].call;
+    const std::size_t piece = made.pieces[a];
+    const StepCall& call = plan.pieces[piece].call;
     const auto set = [&](TableColumn column, std::int64_t value) {
       table[static_cast<std::size_t>(column) * n_arrays + a] = value;
     };
@@ -53,52 +53,89 @@ void step_many_arrays(const StepPlan& plan, Gradient kind, const Stream& stream)
     set(kState, reinterpret_cast<std::int64_t>(call.state));
     set(kGrad, reinterpret_cast<std::int64_t>(call.grad));
     set(kFirst, reinterpret_cast<std::int64_t>(call.first));
-    set(kSize, plan.size(chosen[a]));
+    set(kSize, plan.size(piece));
     set(kRow, call.n);
     set(kFirstBlock, static_cast<std::int64_t>(owners.size()));
-    owners.resize(
-        owners.size() + static_cast<std::size_t>(n_blocks(plan.size(chosen[a]), sizeof(T))),
-        static_cast<std::int32_t>(a));
+    owners.resize(owners.size() + static_cast<std::size_t>(
+                                      n_blocks(plan.size(piece), plan.pieces[piece].theta_bytes)),
+                  static_cast<std::int32_t>(a));
   }
-  const auto blocks = static_cast<std::int64_t>(owners.size());
-  const std::size_t n_numbers = table.size();
+  made.n_blocks = static_cast<std::int64_t>(owners.size());
+  made.owners = table.size();
   owners.resize((owners.size() + 1) / 2 * 2);
-  table.resize(n_numbers + owners.size() / 2);
-  std::memcpy(table.data() + n_numbers, owners.data(), owners.size() * sizeof(std::int32_t));
-  const TableUse use(stream, table);
-  launch(stream, {blocks, kStepThreads}, step_arrays<Rule, T, G>,
-         steps_of<Rule, T, G>(plan.pieces[chosen[0]].call, 0), use.data(),
-         reinterpret_cast<const std::int32_t*>(use.data() + n_numbers),
-         static_cast<std::int64_t>(n_arrays));
+  table.resize(made.owners + owners.size() / 2);
+  std::memcpy(table.data() + made.owners, owners.data(), owners.size() * sizeof(std::int32_t));
+  return made;
 }
 
 template <class Rule, class T, class G>
-void step_kind(const StepPlan& plan, Gradient kind, const Stream& stream) {
-  if (plan.pieces.size() == 1) step_one_array<Rule, T, G>(plan.pieces[0].call, plan.n, stream);
-  else step_many_arrays<Rule, T, G>(plan, kind, stream);
+void step_arrays_of(const StepTables::Table& table, const StepPlan& plan, const Stream& stream) {
+  const TableUse use(stream, table.numbers);
+  launch(stream, {table.n_blocks, kStepThreads}, step_arrays<Rule, T, G>,
+         steps_of<Rule, T, G>(plan.pieces[table.pieces[0]].call, 0), use.data(),
+         reinterpret_cast<const std::int32_t*>(use.data() + table.owners),
+         static_cast<std::int64_t>(table.pieces.size()));
 }
 
-// One launch for each kind of array that there is.
+// Calls body with a number of the type of theta and one of the gradients'.
+template <class Body>
+void by_kind(Gradient kind, Body body) {
+  switch (kind) {
+    case kFloat:
+      return body(float{}, float{});
+    case kDouble:
+      return body(double{}, double{});
+    case kFloatFromBFloat16:
+      return body(float{}, BFloat16{});
+    case kFloatFromFloat16:
+      return body(float{}, Float16{});
+    case kGradients:
+      break;
+  }
+}
+
 template <class Rule>
-void step_all(const StepPlan& plan, const Stream& stream) {
-  bool present[kGradients] = {};
-  for (const StepPiece& piece : plan.pieces) present[piece.kind] = true;
-  if (present[kFloat]) step_kind<Rule, float, float>(plan, kFloat, stream);
-  if (present[kDouble]) step_kind<Rule, double, double>(plan, kDouble, stream);
-  if (present[kFloatFromBFloat16])
-    step_kind<Rule, float, BFloat16>(plan, kFloatFromBFloat16, stream);
-  if (present[kFloatFromFloat16]) step_kind<Rule, float, Float16>(plan, kFloatFromFloat16, stream);
+void step_all(const StepPlan& plan, StepTables& tables, const Stream& stream) {
+  if (plan.pieces.size() == 1)
+    return by_kind(plan.pieces[0].kind, [&](auto theta, auto grad) {
+      step_one_array<Rule, decltype(theta), decltype(grad)>(plan.pieces[0].call, plan.n, stream);
+    });
+  // One launch for each kind of array that there is.
+  for (const StepTables::Table& table : tables.of(plan))
+    by_kind(table.kind, [&](auto theta, auto grad) {
+      step_arrays_of<Rule, decltype(theta), decltype(grad)>(table, plan, stream);
+    });
 }
 
 }  // namespace
 
+const std::vector<StepTables::Table>& StepTables::of(const StepPlan& plan) {
+  if (!tables_.empty()) return tables_;
+  bool present[kGradients] = {};
+  for (const StepPiece& piece : plan.pieces) present[piece.kind] = true;
+  for (int kind = 0; kind < kGradients; ++kind)
+    if (present[kind]) tables_.push_back(table_of(plan, static_cast<Gradient>(kind)));
+  return tables_;
+}
+
+void StepTables::take_gradients(const StepPlan& plan) {
+  for (Table& table : tables_)
+    for (std::size_t a = 0; a < table.pieces.size(); ++a)
+      table.numbers[kGrad * table.pieces.size() + a] =
+          reinterpret_cast<std::int64_t>(plan.pieces[table.pieces[a]].call.grad);
+}
+
 void step(const StepArguments& arguments, const Stream& stream) {
-  const StepPlan plan = plan_step(arguments);
+  StepTables tables;
+  step(arguments.rule, plan_step(arguments), tables, stream);
+}
+
+void step(StepRule rule, const StepPlan& plan, StepTables& tables, const Stream& stream) {
   const DeviceGuard guard(stream);
-  switch (arguments.rule) {
+  switch (rule) {
 #define ARUBA_CASE(Rule)  \
   case StepRule::k##Rule: \
-    return step_all<Rule>(plan, stream);
+    return step_all<Rule>(plan, tables, stream);
     ARUBA_STEP_RULES(ARUBA_CASE)
 #undef ARUBA_CASE
   }

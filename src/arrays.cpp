@@ -289,7 +289,7 @@ bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array
       __builtin_prefetch(objects[i + kAhead]);
       __builtin_prefetch(&arrays[i + kAhead]);
     }
-    if (is_numpy(objects[i])) {
+    if (on_host_ && is_numpy(objects[i])) {
       const auto* at = proxy(objects[i]);
       if (Py_TYPE(objects[i]) != plain || (at->flags & flags) != flags ||
           !is_of(at->descr, arrays[i].type) || !same(arrays[i], at->data, at->nd, at->dimensions))
@@ -298,8 +298,10 @@ bool Arrays::are_still(std::span<PyObject* const> objects, std::span<const Array
     }
     dlpack::Tensor tensor;
     Type type;
-    if (!describe(objects[i], tensor) || tensor.device.kind != dlpack::kCpu ||
-        !known(tensor.type, type) || type != arrays[i].type ||
+    if (!describe(objects[i], tensor) ||
+        tensor.device.kind != (on_host_ ? dlpack::kCpu : dlpack::kCuda) ||
+        (!on_host_ && tensor.device.id != device_) || !known(tensor.type, type) ||
+        type != arrays[i].type ||
         !same(arrays[i], memory_of(tensor), tensor.n_dimensions, tensor.shape))
       return false;
     if (arrays[i].size() > 0 &&

@@ -69,6 +69,7 @@ class Arrays {
   bool known_type(const py::dtype& dtype, Type& type) const;
 
   const char* function_;
+  int device_ = -1;  // its number; off the host, once an array was read
   std::vector<py::object> kept_;
   std::optional<Type> words_;
   std::vector<PyObject*> modified_tensors_;  // of PyTorch

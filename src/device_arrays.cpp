@@ -42,6 +42,7 @@ DeviceArrays::DeviceArrays(const char* function) : Arrays(function, false) {
 void DeviceArrays::place(const Array& array, py::handle object, int device) {
   if (stream_.device < 0) {
     stream_ = {device, current_stream(object, device)};
+    device_ = device;
     is_captured_ = cuda::is_capturing(stream_);
     first_ = array.name;
   } else if (device != stream_.device) {
@@ -55,13 +56,25 @@ void DeviceArrays::place(const Array& array, py::handle object, int device) {
 }
 
 void DeviceArrays::place_tensor(const Array& array, py::handle object, int device) {
-  if (!torch_stream_ || device != stream_.device) {
+  if (stream_.device < 0) {
+    place(array, object, device);
+    torch_stream_ = stream_.handle;
+  } else if (!torch_stream_ || device != stream_.device) {
     place(array, object, device);
     torch_stream_ = current_stream(object, device);
   } else {
     produced_on(*torch_stream_);
     if (is_captured_) held_.push_back(py::reinterpret_borrow<py::object>(object));
   }
+}
+
+bool DeviceArrays::goes_on(py::handle first) {
+  dlpack::Tensor tensor;
+  if (!describe(first, tensor) || tensor.device.kind != dlpack::kCuda) return false;
+  Array theta;
+  theta.name = "theta";
+  place_tensor(theta, first, tensor.device.id);
+  return !is_captured_;
 }
 
 void DeviceArrays::produced_on(void* producer) {
@@ -131,6 +144,7 @@ void* DeviceArrays::workspace(std::size_t n_bytes) {
 void DeviceArrays::fill_from_foreign(Array& array, py::handle object, Access access) {
   dlpack::Tensor tensor;
   if (describe(object, tensor)) return fill_from_tensor(array, object, tensor, access);
+  has_others_ = true;
   if (is_cupy(object)) return fill_from_cupy(array, object, access);
   if (py::isinstance<py::array>(object))
     refuse<TypeError>(function_, array.quoted(),

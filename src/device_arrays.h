@@ -24,6 +24,12 @@ class DeviceArrays : public Arrays {
  public:
   explicit DeviceArrays(const char* function);
 
+  // By the first array of a call whose others are all known: whether it is a tensor of PyTorch, and
+  // nothing is captured, for a graph would need to hold them. The call runs where it lives.
+  bool goes_on(py::handle first);
+  // As of Arrays, where PyTorch's tensors alone can be looked at again.
+  bool is_direct() const { return Arrays::is_direct() && !has_others_ && !is_captured_; }
+
   // Keeps for the call, as the arrays that it reads.
   void keep(const std::vector<py::object>& objects) {
     kept_.insert(kept_.end(), objects.begin(), objects.end());
@@ -71,6 +77,7 @@ class DeviceArrays : public Arrays {
 
   cuda::Stream stream_{-1, nullptr};
   bool is_captured_ = false;
+  bool has_others_ = false;  // than PyTorch's tensors that could be described
   const char* first_ = "";
   std::vector<void*> producers_;
   std::optional<void*> torch_stream_;  // PyTorch's current one, which a call does not change

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "arrays.h"
@@ -12,15 +11,21 @@
 
 namespace aruba_fast::python {
 
-StepRule step_rule_named(std::string_view function);
-// The sweep, without the interpreter where that pays.
-void run_plan(StepRule rule, const StepPlan& plan);
-
 // Does what the step function would do with the same objects. What it has found is remembered as
 // long as all of them are the memory that they were, of NumPy or PyTorch; else they are read anew,
 // as are arrays that have to be copied or that another library lends.
+//
+// Where they live is Place: its Reader is the Arrays that reads them, and of an object
+//
+//   bool goes_on(Reader&, theta)    whether what is remembered may be asked for: where theta lives
+//   void take(const StepPlan&)      gradients of another place are in the plan that it knows
+//   void forget()                   the plan is another one
+//   void run(Reader&, rule, plan)   the sweep
+template <class Place>
 class PlannedStep {
  public:
+  using Reader = typename Place::Reader;
+
   // Lists are read now. `grad` may be None: every step is then given its own. `is_private`: what
   // `state` and the rates hold is memory that nobody else has, so that it stays where it is, and no
   // derivative needs to know of it.
@@ -40,11 +45,11 @@ class PlannedStep {
     std::vector<Array> theta, grad, first, state;
   };
   std::vector<py::handle> parameters(py::handle given) const;
-  bool stays(const Arrays& arrays) const;
+  bool stays(const Reader& arrays) const;
   bool take_gradients(std::span<const Array> grad);
   void take_numbers(const double* numbers);
   // Reads and checks everything; `arrays` holds copies for a run.
-  void read_anew(Arrays& arrays, py::handle grad, std::span<const py::handle> parameters);
+  void read_anew(Reader& arrays, py::handle grad, std::span<const py::handle> parameters);
   void remember(const StepArguments& arguments);
 
   const StepRule rule_;
@@ -52,6 +57,7 @@ class PlannedStep {
   py::object theta_, grad_, grad_type_, state_, first_;
   bool first_is_array_;
   std::vector<double> numbers_;  // of the plan; for an array whatever
+  Place place_;
   std::atomic<bool> is_busy_{false};
 
   // What is remembered.

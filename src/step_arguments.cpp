@@ -27,6 +27,12 @@ std::span<const Array> all_given(Arrays& arrays, py::handle object, const char* 
 
 }  // namespace
 
+StepRule step_rule_named(std::string_view function) {
+  for (const StepRuleFacts& facts : kStepFacts)
+    if (function == facts.function) return static_cast<StepRule>(&facts - kStepFacts);
+  throw ValueError("StepPlan: no step is named '" + std::string(function) + "'");
+}
+
 void read_numbers(const char* function, StepRule rule, std::span<const py::handle> parameters,
                   bool first_is_array, double* numbers) {
   for (std::size_t i = first_is_array ? 1 : 0; i < parameters.size(); ++i)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "arrays.h"
@@ -17,6 +18,8 @@ StepArguments step_arguments(Arrays& arrays, StepRule rule, py::handle theta, py
 // The numbers among them, as they are checked there.
 void read_numbers(const char* function, StepRule rule, std::span<const py::handle> parameters,
                   bool first_is_array, double* numbers);
+
+StepRule step_rule_named(std::string_view function);
 
 template <std::size_t>
 using Handle = py::handle;

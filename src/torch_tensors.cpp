@@ -159,6 +159,58 @@ bool is_negated(py::handle object, const dlpack::Tensor& tensor) {
   return object.attr("is_neg")().cast<bool>();
 }
 
+namespace {
+
+// How a type's attribute is read: by the function of a descriptor in C where it has one, as
+// PyTorch's tensors have for `.grad`. Looking it up takes as long as the call.
+class Attribute {
+ public:
+  explicit Attribute(const char* name) : name_(PyUnicode_InternFromString(name)) {}
+
+  PyObject* of(PyObject* object) {
+    if (Py_TYPE(object) != type_ || type_->tp_version_tag != version_) look_at(Py_TYPE(object));
+    return get_ ? get_->get(object, get_->closure) : PyObject_GetAttr(object, name_);
+  }
+
+ private:
+  void look_at(PyTypeObject* type) {
+    get_ = nullptr;
+    const py::object found = py::reinterpret_steal<py::object>(
+        PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name_));
+    if (!found) PyErr_Clear();
+    // What a class defines for itself, or for all of its attributes, is asked as Python asks.
+    if (found && Py_IS_TYPE(found.ptr(), &PyGetSetDescr_Type) &&
+        type->tp_getattro == PyObject_GenericGetAttr)
+      get_ = reinterpret_cast<PyGetSetDescrObject*>(found.ptr())->d_getset;
+    // Kept alive, so that no other type comes to lie at its address. Its version changes with what
+    // it or one of its bases defines.
+    Py_INCREF(type);
+    Py_XDECREF(std::exchange(type_, type));
+    version_ = type->tp_version_tag;
+  }
+
+  PyObject* name_;
+  PyTypeObject* type_ = nullptr;
+  decltype(PyTypeObject::tp_version_tag) version_ = 0;
+  PyGetSetDef* get_ = nullptr;
+};
+
+}  // namespace
+
+std::pair<py::tuple, bool> gradients(const py::tuple& tensors) {
+  thread_local Attribute& grad = *new Attribute("grad");
+  const auto n = static_cast<Py_ssize_t>(tensors.size());
+  py::tuple found(n);
+  bool has_none = false;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* const value = grad.of(PyTuple_GET_ITEM(tensors.ptr(), i));
+    if (!value) throw py::error_already_set();
+    has_none = has_none || value == Py_None;
+    PyTuple_SET_ITEM(found.ptr(), i, value);
+  }
+  return {std::move(found), has_none};
+}
+
 void count_writes(const std::vector<PyObject*>& tensors) {
   if (tensors.empty()) return;
   py::tuple written(tensors.size());
@@ -171,12 +223,19 @@ void count_writes(const std::vector<PyObject*>& tensors) {
 
 void count_writes(const py::tuple& tensors) {
   if (tensors.empty()) return;
-  thread_local PyObject* count = nullptr;  // looking it up takes as long as its work on a tensor
-  if (!count) {
-    const py::object autograd = of_torch("autograd");
-    if (!autograd) return;
-    count = autograd.attr("graph").attr("increment_version").cast<py::object>().release().ptr();
+  // Looking it up takes as long as its work on a tensor. It is that of the module which is there.
+  thread_local PyObject* const name = PyUnicode_InternFromString("torch");
+  thread_local PyObject *torch = nullptr, *count = nullptr;
+  PyObject* const now = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+  if (!now) return;
+  if (now != torch) {
+    const py::object autograd = attribute(now, "autograd");
+    py::object found;
+    if (autograd) found = autograd.attr("graph").attr("increment_version");
+    Py_XDECREF(std::exchange(count, found.release().ptr()));
+    Py_XDECREF(std::exchange(torch, Py_NewRef(now)));
   }
+  if (!count) return;
   PyObject* const argument = tensors.ptr();
   PyObject* const result = PyObject_Vectorcall(count, &argument, 1, nullptr);
   if (!result) throw py::error_already_set();

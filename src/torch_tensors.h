@@ -4,6 +4,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <utility>
 #include <vector>
 
 #include "array.h"
@@ -22,6 +23,9 @@ bool is_negated(pybind11::handle object, const dlpack::Tensor& tensor);
 // Tells autograd that tensors were written to past it, as an operation in place would.
 void count_writes(const std::vector<PyObject*>& tensors);
 void count_writes(const pybind11::tuple& tensors);
+
+// What `tuple(tensor.grad for tensor in tensors)` is, and whether one of them is None.
+std::pair<pybind11::tuple, bool> gradients(const pybind11::tuple& tensors);
 
 // False for anything but the floating-point types of the kernels.
 bool known_type(const dlpack::DataType& given, Type& type);

@@ -74,6 +74,10 @@ class Machine:
     def fail_next(self, call, error):
         self._library.machine_fail_next(call.encode(), error)
 
+    def set_idle(self, idle):
+        """Kernels are launched and do nothing."""
+        self._library.machine_set_idle(int(idle))
+
     def set_order(self, order):
         self._library.machine_set_order(order)
 

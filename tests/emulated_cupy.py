@@ -103,6 +103,12 @@ class ndarray(cupy.ndarray):  # noqa: N801 (CuPy's name for it)
         work(copy_values, result, self)
         return result
 
+    def sum(self, axis=None):
+        like = np.ones(self.shape, self.dtype).sum(axis)
+        result = empty(like.shape, like.dtype)
+        work(lambda into, values: np.copyto(into, values.sum(axis)), result, self)
+        return result
+
     def __getitem__(self, index):
         if not isinstance(index, cupy.ndarray):
             return super().__getitem__(index)

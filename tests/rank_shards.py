@@ -7,6 +7,7 @@ from rank_rounds import dist, torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aruba_fast.torch import MetaOptimizer
 
@@ -120,3 +121,43 @@ def refusals(rank, size):
     tell(meta.step)
     tell(lambda: meta.step(process_group=group))
     return told, bool(np.array_equal(before, meta._flat.arrays["phi"])) and meta.n_tasks == 0
+
+
+class Operators(TorchDispatchMode):
+    """Notes the operators that PyTorch is asked for, of DTensors and of all others."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace != "profiler":  # of every optimizer's step
+            self.found.append(str(func))
+        return func(*args, **kwargs or {})
+
+
+def watched(_, size):
+    """Of steps of a sharded model: the operators, how often autograd was told, what it says."""
+    model = sharded(model_of(), size)
+    parameters = list(model.parameters())
+    meta = MetaOptimizer(parameters, **HYPER)
+    with meta.task() as optimizer:
+        gradients_by_hand(model, 1, 0)
+        optimizer.step()
+        versions = [(p._version, p.to_local()._version) for p in parameters]
+        with Operators() as operators:
+            for _ in range(2):
+                optimizer.step()
+        told = [
+            (p._version - outer, p.to_local()._version - inner)
+            for p, (outer, inner) in zip(parameters, versions, strict=True)
+        ]
+        empty = [not p.to_local().numel() for p in parameters]
+        weight = next(p for p in parameters if p.to_local().numel())
+        loss = weight.square().sum()
+        optimizer.step()
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            return operators.found, told, empty, str(error)
+    return operators.found, told, empty, "nothing"

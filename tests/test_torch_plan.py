@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import weakref
 
+import device
 import numpy as np
 import pytest
 from cases import kernels
+from played_torch import played
 from torch_models import smoothed_optimizer, torch
 
 import aruba_fast as af
@@ -16,9 +18,16 @@ SHAPES = [(3,), (0,), (4, 5), (1,), (17, 33)] * 4
 NAMES = ("theta", "grad", "learning_rate", "grad_sq")
 
 
-@pytest.fixture(autouse=True)
-def _seed():
+@pytest.fixture(autouse=True, params=["host", pytest.param("device", marks=pytest.mark.gpu)])
+def place(request):
+    """Tensors in host memory, and on a device where that is played."""
     torch.manual_seed(0)
+    if request.param == "host":
+        yield request.param
+        return
+    request.getfixturevalue("on_device")
+    with played():
+        yield request.param
 
 
 def planned(given):
@@ -93,7 +102,7 @@ MOVES = {
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("all_of_them", [True, False])
-def test_a_tensor_that_moved_is_stepped_where_it_is_or_refused(move, name, all_of_them):
+def test_a_tensor_that_moved_is_stepped_where_it_is_or_refused(move, name, all_of_them, place):
     """As the step itself does, which has no memory."""
     given = some()
     plan = planned(given)
@@ -108,8 +117,11 @@ def test_a_tensor_that_moved_is_stepped_where_it_is_or_refused(move, name, all_o
             plan.step()
         return
     written = ("theta", "grad_sq")
-    if move in ("strides", "negated") and (all_of_them or name in written):
-        with pytest.raises(TypeError, match=r"^StepPlan.step: `\w+\[3\]` must be C-contiguous"):
+    # A device copies nothing that is negated.
+    any_name = all_of_them or (move == "negated" and place == "device")
+    if move in ("strides", "negated") and (any_name or name in written):
+        rule = r"^StepPlan.step: `\w+\[3\]` must be (C-contiguous|a plain tensor)"
+        with pytest.raises(TypeError, match=rule):
             plan.step()
         return
     plan.step()
@@ -198,11 +210,11 @@ def test_parameters_whose_gradients_come_and_go(coef):
             with meta.task() as optimizer:
                 run(optimizer, theta, sums)
             np.testing.assert_array_equal(
-                np.concatenate(sums), meta._flat.row(meta._flat.n_waiting - 1)[1]
+                np.concatenate(sums), device.host(meta._flat.row(meta._flat.n_waiting - 1)[1])
             )
         else:
             learner = meta.learners[0]
-            b, g = (np.split(v.astype(np.float32), 6) for v in (learner.b, learner.g))
+            b, g = (np.split(device.host(v).astype(np.float32), 6) for v in (learner.b, learner.g))
             run(meta.rule(coef=coef), theta, list(zip(b, g, strict=True)))
 
 
@@ -234,4 +246,5 @@ def test_another_optimizer_whose_gradients_come_and_go(sparse):
                 if i in used:
                     af.step(np.zeros(4, np.float32), grad.numpy(), 0.0, grad_sq=sums[i])
             sgd.step()
-    np.testing.assert_array_equal(meta.statistics().grad_sq, np.concatenate(sums))
+    found = device.host(meta.statistics().grad_sq)
+    np.testing.assert_array_equal(found, np.concatenate(sums))

@@ -15,6 +15,7 @@ from rank_shards import (
     learned,
     model_of,
     refusals,
+    watched,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,3 +55,13 @@ def test_what_shards_cannot_do_is_refused(tmp_path):
             assert raised is not None, message
             assert raised[0] == kind
             assert message in raised[1]
+
+
+def test_a_step_of_shards_asks_pytorch_for_no_operator_and_tells_autograd(tmp_path):
+    """DTensor's dispatch costs tens of microseconds a parameter."""
+    for operators, told, empty, error in ranks.run(2, watched, 2, store=tmp_path / "store"):
+        assert operators == []
+        for (outer, inner), nothing in zip(told, empty, strict=True):
+            assert outer == 2
+            assert inner == (0 if nothing else 2)
+        assert "modified by an inplace operation" in error

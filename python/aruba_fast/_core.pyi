@@ -21,6 +21,7 @@ __all__: list[str] = [
     "check_labels",
     "entries",
     "get_num_threads",
+    "gradients",
     "info",
     "is_number",
     "join_process",
@@ -220,6 +221,11 @@ def check_labels(
 def get_num_threads() -> int:
     """
     The number of threads that the next call may use; 1 in a forked child.
+    """
+
+def gradients(tensors: tuple) -> tuple[tuple, bool]:
+    """
+    The `.grad` of PyTorch's tensors, and whether one of them is None.
     """
 
 def info() -> dict:

@@ -10,6 +10,7 @@ __all__: list[str] = [
     "Mark",
     "MetaState",
     "RelaxedCapture",
+    "StepPlan",
     "adagrad_step",
     "adam_step",
     "add_round",
@@ -26,6 +27,25 @@ __all__: list[str] = [
     "step",
     "wait_for",
 ]
+
+class StepPlan:
+    """
+    A step of arrays on a CUDA device that stay.
+    """
+    def __init__(
+        self,
+        function: str,
+        theta: typing.Any,
+        grad: typing.Any,
+        grad_type: typing.Any,
+        state: typing.Any,
+        parameters: tuple,
+        is_private: bool,
+    ) -> None: ...
+    def step(self, grad: typing.Any, parameters: typing.Any) -> None:
+        """
+        Does one step; None: with what the plan has.
+        """
 
 class MetaState:
     """

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, NoReturn, Protocol
 
 from . import _check, _core, steps
@@ -23,36 +22,6 @@ class Planned(Protocol):
     """What does a step: with its own gradients and parameters where it is given None."""
 
     def step(self, grad: Any, parameters: tuple[Any, ...] | None) -> None: ...
-
-
-class _OnDevice:
-    """A plan of arrays on a CUDA device, which are read in every step; where they live is known."""
-
-    def __init__(
-        self,
-        module: ModuleType,
-        function: str,
-        theta: Any,
-        grad: Any,
-        grad_type: str | None,
-        state: Any,
-        parameters: tuple[Any, ...],
-    ) -> None:
-        self._function, self._grad_type = getattr(module, function), grad_type
-        self._theta, self._grad, self._state = map(_fixed, (theta, grad, state))
-        self._parameters = tuple(map(_fixed, parameters))
-
-    def step(self, grad: Any, parameters: tuple[Any, ...] | None) -> None:
-        """Does one step."""
-        grad = self._grad if grad is None else grad
-        if grad is None:
-            raise TypeError(
-                f"{_NAME}.step: `grad` must be given where the plan was made without: got None, "
-                "expected gradients"
-            )
-        if parameters is None:
-            parameters = self._parameters
-        self._function(self._theta, grad, self._grad_type, self._state, *parameters)
 
 
 def planned(
@@ -78,10 +47,8 @@ def planned(
             whether it is still there, and autograd is not told that it was written to.
     """
     module = steps.kernels(function, theta)
-    given = (function, theta, grad, grad_type, state, parameters)
-    if module is _core:
-        return _core.StepPlan(*given, is_private)
-    return _OnDevice(module, *given)
+    plan: Planned = module.StepPlan(function, theta, grad, grad_type, state, parameters, is_private)
+    return plan
 
 
 class StepPlan:
@@ -99,8 +66,9 @@ class StepPlan:
     later is not seen. Gradients or rates that are not contiguous are copied in every step, as the
     function would.
 
-    Arrays on a CUDA device are read in every step: there a graph, of CuPy or PyTorch, that captures
-    the function is what repeats it for nothing. A plan does one step at a time.
+    Tensors of PyTorch on a CUDA device are planned likewise, and the table of their addresses stays
+    on the device until one of them moves; arrays of CuPy and JAX are read in every step. A graph
+    that captures the step repeats it for nothing. A plan does one step at a time.
 
     Args:
         function: `step`, `aruba_step`, `adagrad_step` or `adam_step` of this package.
@@ -204,8 +172,3 @@ def _parameters(label: str, function: str, given: dict[str, Any]) -> tuple[Any, 
     if function == "adam_step":
         return steps.adam_numbers(label, **given)
     return tuple(given.values())
-
-
-def _fixed(values: Any) -> Any:
-    """Returns what nobody can put other arrays into."""
-    return tuple(values) if isinstance(values, list) else values

@@ -30,6 +30,27 @@ EXPORTED void machine_fail_next(const char* call, int error) {
 EXPORTED void machine_set_devices(int n, int error) { cuda_on_cpu::set_devices(n, error); }
 EXPORTED void machine_set_order(unsigned order) { cuda_on_cpu::set_order(order); }
 
+EXPORTED void machine_set_idle(int idle) { cuda_on_cpu::idle = idle != 0; }
+
+// ---- PyTorch's tensors in host memory, played as a device's ----
+
+namespace {
+
+int (*describe_on_host)(void* object, void* out) = nullptr;
+
+}  // namespace
+
+EXPORTED void machine_set_description(int (*describe)(void*, void*)) {
+  describe_on_host = describe;
+}
+// `tensor_from_object` of DLPack's exchange API: what PyTorch says, but for the device.
+EXPORTED int machine_describe(void* object, void* out) {
+  const int failed = describe_on_host(object, out);
+  const std::int32_t device[] = {2, 0};
+  if (!failed) std::memcpy(static_cast<char*>(out) + sizeof(void*), device, sizeof(device));
+  return failed;
+}
+
 // ---- streams ----
 
 namespace {

@@ -9,6 +9,7 @@
 // __syncthreads and __syncwarp order memory, shuffles do not.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -50,6 +51,8 @@ void* last_stream();
 void fail_next(const char* call, int error);
 // The number of devices that the runtime reports; 0 with `error` where there is no driver.
 void set_devices(int n, int error = 0);
+// Whether kernels are launched and do nothing: for whoever counts what a launch takes of the host.
+inline std::atomic<bool> idle{false};
 // What streams do, when, and what they remember: streams.h.
 
 // ---- for cuda_runtime.h ----

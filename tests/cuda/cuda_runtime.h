@@ -185,6 +185,7 @@ template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...),
                                A&&... arguments) {
   if (const cudaError_t error = cuda_on_cpu::begin_launch(*config)) return error;
+  if (cuda_on_cpu::idle) return cudaSuccess;
   const std::tuple<P...> copies(std::forward<A>(arguments)...);
   const auto memory = std::apply(
       [](const auto&... each) {

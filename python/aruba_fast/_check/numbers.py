@@ -3,12 +3,15 @@
 import math
 import numbers
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 _INT64_MAX = 2**63 - 1
+# Vowels that are not read as one.
+_AS_YOU_OR_ONE = re.compile(r"u(func|int|ni[cfotqv]|se|ti|tf|uid)|eu|one")
 
 
 def _real(function: str, name: str, value: object) -> float:
@@ -29,10 +32,18 @@ def _real(function: str, name: str, value: object) -> float:
         ) from error
 
 
+def _article(kind: str) -> str:
+    """The article of a type's name as it is read: a ufunc, a uint8, an int, an ndarray."""
+    name = kind.lstrip("_").lower()
+    if _AS_YOU_OR_ONE.match(name):
+        return "a"
+    return "an" if name.startswith(("a", "e", "i", "o", "u", "ndarray", "xml")) else "a"
+
+
 def shown(value: object) -> str:
     """What a message says of a value that is of the wrong type."""
     kind = type(value).__name__
-    article = "an" if kind[0] in "AEIOaeiou" or kind == "ndarray" else "a"
+    article = _article(kind)
     if value is None:
         return "None"
     if isinstance(value, type):

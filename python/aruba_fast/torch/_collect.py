@@ -1,6 +1,6 @@
 """Statistics of a task whose steps another optimizer does, through hooks on its step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ class Collector:
 
     def __init__(
         self,
-        parameters: list[torch.Tensor],
+        parameters: Sequence[torch.Tensor],
         grad_sq: list[torch.Tensor],
         scratch: list[torch.Tensor],
     ) -> None:
@@ -129,7 +129,7 @@ class Collector:
             warn(f"{_NAME}: {NO_GRADIENT}")
             return
         self._seen.update(entry[0] for entry in used)
-        grads: list[Any] = [local(entry[1].grad).detach() for entry in used]
+        grads: list[Any] = [local(entry[1].grad) for entry in used]
         grads = [g if g.layout is torch.strided else g.to_dense() for g in grads]
         grads = [g if g.ndim else g.reshape(1) for g in grads]
         if scale is not None:

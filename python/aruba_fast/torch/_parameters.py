@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .. import _arrays
+from .. import _arrays, _core
 
 MASTERS = {
     torch.float32: torch.float32,
@@ -32,7 +32,7 @@ class Parameters:
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         name = "MetaOptimizer"
         # What is sharded over processes, as by FSDP2, is learned where its shards are.
-        self.given = list(tensors)
+        self.given = tuple(tensors)
         self.sharded = any(map(is_sharded, tensors))
         self.group = _group_of(tensors)
         tensors = [local(p) for p in tensors]
@@ -86,11 +86,23 @@ class Parameters:
         self._accepted: list[Any] = []
         self._everyone, self._quick = range(len(tensors)), False
 
-    def grads(self) -> list[torch.Tensor | None]:
-        """Returns the gradients, of what is sharded those of the shards."""
-        if not self.sharded:
-            return [p.grad for p in self.tensors]
-        return [None if p.grad is None else local(p.grad) for p in self.given]
+    def grads(self) -> tuple[Sequence[Any], bool]:
+        """Returns the gradients, of what is sharded those of the shards; and whether one is None.
+
+        Those of parameters that have no dimension are views [1].
+        """
+        found, has_none = _core.gradients(self.given)
+        if not (self.sharded or self.scalars):
+            return found, has_none
+        grads: list[Any] = [None if grad is None else local(grad) for grad in found]
+        for i in self.scalars:
+            grads[i] = None if grads[i] is None else grads[i].reshape(1)
+        return grads, has_none
+
+    def written(self, which: Sequence[int]) -> None:
+        """Tells autograd of DTensors whose shards were written to; of these the steps tell."""
+        if self.sharded:
+            torch.autograd.graph.increment_version([self.given[i] for i in which])
 
     def sharded_over(self) -> Any:
         """Returns the processes whose shards are the whole, each of its coordinates once.
@@ -197,10 +209,11 @@ class Parameters:
             but: The parameters that have a master copy.
 
         Raises:
-            ValueError: There is one; on a device, where steps work on detached tensors.
+            ValueError: There is one: a tensor without dimensions, of which steps work on a view.
         """
+        copied = set(but)
         for i, (p, own) in enumerate(zip(self.tensors, where, strict=True)):
-            if p is own or p.data_ptr() == own.data_ptr() or i in but:
+            if p is own or i in copied or p.data_ptr() == own.data_ptr():
                 continue
             raise ValueError(
                 f"{function}: `params[{i}]` must keep its memory within a task: got other "
@@ -223,9 +236,7 @@ class Parameters:
         A contiguous parameter of the right type is worked on where it is; of others there is a
         copy in `views`.
         """
-        # Off the host, arrays are handed over by `__dlpack__`, which autograd's leaves refuse.
-        on_host = self.device.type == "cpu"
-        where = list(self.tensors) if on_host else [p.detach() for p in self.tensors]
+        where = list(self.tensors)
         copied = []
         for i, p in enumerate(self.tensors):
             if p.dtype != self.dtype or not p.is_contiguous():
@@ -257,7 +268,13 @@ def _group_of(tensors: Iterable[Any]) -> Any:
 
 def local(p: torch.Tensor) -> torch.Tensor:
     """Returns the part of a tensor that lives in this process, in its memory; of most, itself."""
-    return p.to_local().detach() if is_sharded(p) else p
+    if not is_sharded(p):
+        return p
+    # `to_local` is an operation of autograd, and makes another tensor in every call.
+    part = getattr(p, "_local_tensor", None)
+    if type(part) is not torch.Tensor:  # one that is on its way, for which `to_local` waits
+        part = p.to_local()
+    return part.detach() if part.requires_grad else part  # type: ignore[union-attr]
 
 
 def _equal(p: torch.Tensor, values: torch.Tensor) -> bool:

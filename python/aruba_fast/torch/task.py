@@ -1,7 +1,7 @@
 """`TaskOptimizer`: the step within a task, for a whole model in one native call."""
 
 from collections.abc import Callable, Sequence
-from types import NoneType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import torch
@@ -146,11 +146,9 @@ class TaskOptimizer(Fixed):
                 loss = closure()
         if meta._copied:
             meta._fold_written()
-        grads: list[Any] = meta._parameters.grads()
-        for i in meta._parameters.scalars:
-            grads[i] = None if grads[i] is None else grads[i].reshape(1)
+        grads, has_none = meta._parameters.grads()
         used: Sequence[int] = range(len(grads))
-        if NoneType in map(type, grads):
+        if has_none:
             used = [i for i, grad in enumerate(grads) if grad is not None]
             grads = [grads[i] for i in used]
             if not used:
@@ -168,6 +166,7 @@ class TaskOptimizer(Fixed):
                 raise renamed(error, "TaskOptimizer.step", used) from None
             self._plan(used).step([grad.to_dense() for grad in grads], None)
         meta._publish()
+        meta._parameters.written(used)
         return loss
 
     def _plan(self, used: Sequence[int]) -> Planned:
