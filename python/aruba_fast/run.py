@@ -251,8 +251,9 @@ def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
     check_tasks("evaluate", tasks)
     start = _start("evaluate", "theta", tasks, theta)
     check_loss("evaluate", tasks, loss, "theta", start.shape[-1])
-    if tasks._csr is not None:
-        return _losses(tasks, start, loss) / tasks._weights()
+    if isinstance(tasks._x, np.ndarray):
+        with np.errstate(invalid="ignore"):
+            return _losses(tasks, start, loss) / tasks._weights()
     run = run_tasks(tasks, start, OGD(0.0), loss=loss)
     assert run.loss is not None
     assert run.weight is not None
@@ -261,7 +262,7 @@ def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
 
 
 def _losses(tasks: Tasks, theta: FloatArray, loss: str) -> Float64Array:
-    """The losses of sparse tasks, without dense parameters of each."""
+    """The losses of tasks in host memory: no steps, and no memory for where they would end."""
     found = np.empty(len(tasks))
     _core.run_tasks(
         tasks._table(),

@@ -188,7 +188,7 @@ class Tasks(Framed):
         return (
             f"Tasks(n_tasks={len(self)}, n_rows={self.n_rows}, "
             f"n_features={self.n_features}, dtype={self.dtype}"
-            f"{_narrow.shown(self._x, self._scale)}{_arrays.shown(self._x)})"
+            f"{_narrow.shown(self._x.dtype, self._scale)}{_arrays.shown(self._x)})"
         )
 
     def __getitem__(self, index: int | str | slice | ArrayLike) -> "Tasks":
