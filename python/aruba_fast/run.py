@@ -251,7 +251,7 @@ def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
     check_tasks("evaluate", tasks)
     start = _start("evaluate", "theta", tasks, theta)
     check_loss("evaluate", tasks, loss, "theta", start.shape[-1])
-    if isinstance(tasks._x, np.ndarray):
+    if tasks.device == "cpu":
         with np.errstate(invalid="ignore"):
             return _losses(tasks, start, loss) / tasks._weights()
     run = run_tasks(tasks, start, OGD(0.0), loss=loss)

@@ -155,6 +155,10 @@ def from_frame(draw):
     n = draw.integer(1, 12)
     columns = {"who": draw.rng.integers(4, size=n), "y": draw.normals(n), "x": draw.normals(n)}
     choice = {"target": "y", "group": "who", "features": draw.choice((None, ["x"]))}
+    if draw.chance(0.5):
+        columns["x"] = draw.rng.integers(0, 300 if draw.wild else 256, n)
+        dtype = draw.choice(("uint8", "float16", np.float32, BFLOAT16))
+        choice |= {"dtype": dtype, "scale": draw.positive() / 255 if dtype == "uint8" else None}
     return Call(af.Tasks.from_frame, [pd.DataFrame(columns)], choice, raises=(ImportError,))
 
 
