@@ -21,7 +21,7 @@ def _parts(draw):
     sizes = draw.rng.integers(0, 4, size=draw.integer(1, 8))
     n_features = draw.size()
     kind = draw.choice((np.int32, np.int64))
-    is_narrow = draw.chance(0.3)
+    is_narrow = not draw.device and draw.chance(0.3)
     if is_narrow:
         sizes = np.minimum(sizes, n_features)
         rows = [draw.rng.choice(n_features, size, replace=False) for size in sizes]
