@@ -135,15 +135,22 @@ void TaskEngine::run(const TaskRuleArguments& rule, const void* phi, std::int64_
   spread(rule);
   const bool losses =
       !outputs.theta_hat && (options_.n_outputs > 1 || table_.n_features > kShortRows);
-  if (outputs.theta_hat || losses)
+  if (losses || (outputs.theta_hat && outputs.grad_sq))
     return run_some(rule, phi, phi_stride, first, n_tasks, outputs);
+  // What nobody wants is written to the same memory again and again.
   const std::int64_t item = size_of(table_.type),
                      most = std::min(n_tasks, divide_up(kUnwantedParameters, n_));
-  const auto theta_hat = uninitialized(most * n_ * item), grad_sq = uninitialized(most * n_ * item);
-  for (std::int64_t at = 0; at < n_tasks && !watch_.stop; at += most)
+  const auto unwanted = uninitialized(2 * most * n_ * item);
+  for (std::int64_t at = 0; at < n_tasks && !watch_.stop; at += most) {
+    const auto from_task = [&](void* part) {
+      return part ? static_cast<char*>(part) + at * n_ * item : nullptr;
+    };
+    TaskOutputs some{from_task(outputs.theta_hat), unwanted.get(), from_task(outputs.theta_bar),
+                     outputs.loss + at};
+    if (!some.theta_hat) some.theta_hat = unwanted.get() + most * n_ * item;
     run_some(rule, static_cast<const char*>(phi) + at * phi_stride * item, phi_stride, first + at,
-             std::min(most, n_tasks - at),
-             {theta_hat.get(), grad_sq.get(), nullptr, outputs.loss + at});
+             std::min(most, n_tasks - at), some);
+  }
 }
 
 void TaskEngine::run_some(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,

@@ -51,7 +51,7 @@ Loss loss_named(const char* function, std::string_view name);
 TaskRule rule_named(const char* function, std::string_view name);
 
 struct TaskOutputs {
-  void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted; theta_hat: no steps
+  void *theta_hat, *grad_sq, *theta_bar;  // null: not wanted; without theta_hat, no steps
   double* loss;
 };
 

@@ -224,7 +224,7 @@ class SparseRunner : private SparseColumns<T> {
     const std::int64_t n = outputs_ * call_.n_features, row = position * n;
     const T* phi = static_cast<const T*>(call_.phi) + position * call_.phi_stride;
     T *theta_hat = static_cast<T*>(call_.theta_hat) + row,
-      *grad_sq = static_cast<T*>(call_.grad_sq) + row,
+      *grad_sq = call_.grad_sq ? static_cast<T*>(call_.grad_sq) + row : nullptr,
       *theta_bar = call_.theta_bar ? static_cast<T*>(call_.theta_bar) + row : nullptr;
     const auto same = [](T value) { return value; };
     if (is_lost_) {
@@ -233,9 +233,11 @@ class SparseRunner : private SparseColumns<T> {
       return;
     }
     copy_numbers(phi, n, theta_hat);
-    std::memset(grad_sq, 0, static_cast<std::size_t>(n) * sizeof(T));
     scatter(theta_hat, theta_, same);
-    scatter(grad_sq, state_[0], same);
+    if (grad_sq) {
+      std::memset(grad_sq, 0, static_cast<std::size_t>(n) * sizeof(T));
+      scatter(grad_sq, state_[0], same);
+    }
     if (!theta_bar) return;
     for (std::int64_t at = 0; at < n_; ++at)
       theta_sum_[at] += static_cast<double>(n_rounds_ - seen_[at]) * theta_[at];

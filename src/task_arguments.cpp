@@ -168,7 +168,9 @@ RunArguments::RunArguments(Arrays& arrays, const py::tuple& table_given, py::han
   }
   outputs = {
       .theta_hat = output("theta_hat", outputs_given[0]),
-      .grad_sq = output("grad_sq", outputs_given[1]),
+      .grad_sq = arrays.on_host() && outputs_given[1].is_none()
+                     ? nullptr
+                     : output("grad_sq", outputs_given[1]),
       .theta_bar = outputs_given[2].is_none() ? nullptr : output("theta_bar", outputs_given[2]),
       .loss = arrays.doubles(outputs_given[3], "loss", {table.n_tasks})};
 }

@@ -11,7 +11,8 @@ import narrow
 import numpy as np
 import pytest
 import reference
-from cases import LOSSES, TASK_SIZES, dtypes, labels_of, n_parameters
+import sparse
+from cases import LOSSES, OPTIONS, RULES, TASK_SIZES, dtypes, labels_of, n_parameters
 from narrow import same
 
 import aruba_fast as af
@@ -111,3 +112,58 @@ def test_more_tasks_than_are_in_hand_at_once(rng):
     np.testing.assert_allclose(found, 0.5 * (residual**2).mean(axis=1), rtol=1e-12, atol=1e-15)
     mixed = rng.permutation(70_000)
     assert same(af.evaluate(tasks[mixed], theta[mixed], loss="squared"), found[mixed])
+
+
+@dtypes
+@pytest.mark.parametrize("d", [3, 40, 513])
+@pytest.mark.parametrize("loss", ["squared", "softmax"])
+def test_adapt_ends_where_run_tasks_does(loss, d, dtype, rng, threads):
+    tasks = tasks_of(rng, loss, d, dtype)
+    size = n_parameters(loss, d)
+    own = (0.1 * rng.standard_normal((len(tasks), size))).astype(dtype)
+    for n in (1, 3):
+        threads(n)
+        for make in RULES.values():
+            rule = make(rng, size)[1](dtype)
+            for options in OPTIONS.values():
+                how = {"loss": loss} | options | ({"radius": 10.0} if "radius" in options else {})
+                for phi in (own[0], own):
+                    expected = af.run_tasks(tasks, phi, rule, **how).theta_hat
+                    assert same(af.adapt(tasks, phi, rule, **how), expected)
+
+
+@pytest.mark.parametrize("rule", [af.EG(0.5), af.Proximal(1.0)], ids=str)
+def test_adapt_takes_the_other_rules(rule, rng):
+    tasks, phi = tasks_of(rng, "squared", 5, np.float64), np.full(5, 0.2)
+    expected = af.run_tasks(tasks, phi, rule, loss="squared").theta_hat
+    assert same(af.adapt(tasks, phi, rule, loss="squared"), expected)
+
+
+def test_adapt_of_csr_rows_and_of_more_tasks_than_are_in_hand_at_once(rng):
+    dense, rows = sparse.both(rng, "squared", 60, [2] * 5000, np.float32)
+    phi = np.full(60, 0.1, np.float32)
+    expected = af.run_tasks(dense, phi, af.OGD(0.1), loss="squared").theta_hat
+    for tasks in (dense, rows):
+        assert np.array_equal(af.adapt(tasks, phi, af.OGD(0.1), loss="squared"), expected)
+    order = rng.permutation(5000)
+    assert same(af.adapt(dense[order], phi, af.OGD(0.1), loss="squared"), expected[order])
+
+
+@pytest.mark.parametrize("d", [8, 64, 512])
+def test_adapt_holds_one_array_of_parameters(d):
+    tasks = af.Tasks(np.ones((3000, 4, d), np.float32), np.ones((3000, 4)))
+    phi = np.zeros(d, np.float32)
+    af.adapt(tasks, phi, af.OGD(0.1), loss="squared")
+    tracemalloc.start()
+    af.adapt(tasks, phi, af.OGD(0.1), loss="squared")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 3000 * (4 * d + 8 * 4)
+
+
+def test_what_adapt_refuses_has_its_name(rng):
+    tasks = tasks_of(rng, "squared", 3, np.float32)
+    with pytest.raises(TypeError, match=r"^adapt: `phi` must have the type of `tasks`"):
+        af.adapt(tasks, np.zeros(3), af.OGD(0.1), loss="squared")
+    with pytest.raises(TypeError, match=r"^adapt: `rule` must be"):
+        af.adapt(tasks, np.zeros(3, np.float32), 0.1, loss="squared")

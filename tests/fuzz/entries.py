@@ -245,6 +245,12 @@ def drawn_run(draw):
     return some, loss, start(draw, rule, n, own), rule
 
 
+def adapt(draw):
+    call = run_tasks(draw)
+    call.kwargs.pop("average", None)
+    return Call(af.adapt, call.args, call.kwargs, fixed=("n_epochs",))
+
+
 def run_tasks(draw):
     some, loss, phi, rule = drawn_run(draw)
     kwargs = {"loss": loss, **run_options(draw), "average": draw.chance(0.3)}
@@ -297,6 +303,7 @@ ENTRIES = (
         rules,
         run_tasks,
         run_tasks,
+        adapt,
         evaluate,
         threads,
         info,
