@@ -15,8 +15,7 @@ namespace aruba_fast::ARUBA_ISA {
 template <class T, class Rule>
 class SparseRunner : private SparseColumns<T> {
  public:
-  explicit SparseRunner(const SparseCall& call)
-      : SparseColumns<T>(call), values_(call) {
+  explicit SparseRunner(const SparseCall& call) : SparseColumns<T>(call), values_(call) {
     char* free = this->free_memory();
     const auto take = [&free](auto*& part, std::int64_t n_bytes) {
       part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(free);

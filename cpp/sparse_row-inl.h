@@ -11,8 +11,8 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
-// The values of rows as T: the table's own, or, where they are narrower, widened some rows of a task
-// at a time.
+// The values of rows as T: the table's own, or, where they are narrower, widened some rows of a
+// task at a time.
 template <class T>
 class SparseValues {
  public:
@@ -143,13 +143,12 @@ void sparse_losses(const SparseCall& call) {
       const std::int64_t begin = call.rows.begins[row], n = call.rows.begins[row + 1] - begin;
       const std::int32_t* columns = call.rows.columns + begin;
       const T* x = values.of(begin, n, last_entry);
-      const T loss =
-          sparse_loss(call.loss_kind, call.n_outputs, static_cast<const T*>(call.y)[row], work,
-                      slope, [&](std::int64_t c) {
-                        const T* of_class = theta + c * call.n_features;
-                        return sparse_dot(x, columns, n,
-                                          [&](std::int64_t i) { return of_class[columns[i]]; });
-                      });
+      const T loss = sparse_loss(
+          call.loss_kind, call.n_outputs, static_cast<const T*>(call.y)[row], work, slope,
+          [&](std::int64_t c) {
+            const T* of_class = theta + c * call.n_features;
+            return sparse_dot(x, columns, n, [&](std::int64_t i) { return of_class[columns[i]]; });
+          });
       total.add(sparse_weighted(call, row, loss, slope));
       unseen += n * call.n_outputs + 8;
       if (unseen < 4096) continue;

@@ -245,12 +245,6 @@ def drawn_run(draw):
     return some, loss, start(draw, rule, n, own), rule
 
 
-def adapt(draw):
-    call = run_tasks(draw)
-    call.kwargs.pop("average", None)
-    return Call(af.adapt, call.args, call.kwargs, fixed=("n_epochs",))
-
-
 def run_tasks(draw):
     some, loss, phi, rule = drawn_run(draw)
     kwargs = {"loss": loss, **run_options(draw), "average": draw.chance(0.3)}
@@ -258,7 +252,11 @@ def run_tasks(draw):
         kwargs["radius"] = None
     if isinstance(rule, af.Proximal):
         kwargs = {"loss": loss}
-    return Call(af.run_tasks, [some, phi, rule], kwargs, fixed=("n_epochs",))
+    function = af.run_tasks
+    if draw.chance(0.3):
+        function = af.adapt
+        kwargs.pop("average", None)
+    return Call(function, [some, phi, rule], kwargs, fixed=("n_epochs",))
 
 
 def meta_fit(draw):
@@ -303,7 +301,6 @@ ENTRIES = (
         rules,
         run_tasks,
         run_tasks,
-        adapt,
         evaluate,
         threads,
         info,
