@@ -17,8 +17,9 @@ namespace {
 constexpr std::int64_t kParallelFrom = std::int64_t{1} << 18;
 // meta_train keeps the results of this many parameters at a time.
 constexpr std::int64_t kBlockParameters = std::int64_t{1} << 20;
-// Of results that nobody wants: they stay in the second-level cache.
-constexpr std::int64_t kUnwantedParameters = std::int64_t{1} << 16;
+// Of results that nobody wants: few enough to stay in a cache, many enough that threads seldom wait
+// for each other.
+constexpr std::int64_t kUnwantedParameters = std::int64_t{1} << 19;
 // Up to so many features of one output, losses alone are soonest found by steps of rate zero, which
 // are unrolled (AVX-512, one thread, ns a row, with steps and without: 8 features 4.5 and 17, 17
 // 8.5 and 21, 31 6.4 and 6.3, 33 8.6 and 5.9, 64 9.0 and 5.3, 512 76 and 32).

@@ -105,12 +105,12 @@ def test_who_has_a_number_that_is_none_has_no_loss_and_nobody_else(value, loss, 
 
 
 def test_more_tasks_than_are_in_hand_at_once(rng):
-    tasks = af.Tasks(rng.standard_normal((70_000, 2, 3)), rng.standard_normal((70_000, 2)))
-    theta = rng.standard_normal((70_000, 3))
+    tasks = af.Tasks(rng.standard_normal((200_000, 2, 3)), rng.standard_normal((200_000, 2)))
+    theta = rng.standard_normal((200_000, 3))
     found = af.evaluate(tasks, theta, loss="squared")
     residual = np.einsum("tij,tj->ti", tasks.x.reshape(-1, 2, 3), theta) - tasks.y.reshape(-1, 2)
     np.testing.assert_allclose(found, 0.5 * (residual**2).mean(axis=1), rtol=1e-12, atol=1e-15)
-    mixed = rng.permutation(70_000)
+    mixed = rng.permutation(200_000)
     assert same(af.evaluate(tasks[mixed], theta[mixed], loss="squared"), found[mixed])
 
 
@@ -140,12 +140,12 @@ def test_adapt_takes_the_other_rules(rule, rng):
 
 
 def test_adapt_of_csr_rows_and_of_more_tasks_than_are_in_hand_at_once(rng):
-    dense, rows = sparse.both(rng, "squared", 60, [2] * 5000, np.float32)
+    dense, rows = sparse.both(rng, "squared", 60, [2] * 10_000, np.float32)
     phi = np.full(60, 0.1, np.float32)
     expected = af.run_tasks(dense, phi, af.OGD(0.1), loss="squared").theta_hat
     for tasks in (dense, rows):
         assert np.array_equal(af.adapt(tasks, phi, af.OGD(0.1), loss="squared"), expected)
-    order = rng.permutation(5000)
+    order = rng.permutation(10_000)
     assert same(af.adapt(dense[order], phi, af.OGD(0.1), loss="squared"), expected[order])
 
 
