@@ -74,10 +74,10 @@ TaskRuleArguments arguments_of(const char* function, const Rule<T>& rule,
   return arguments;
 }
 
-// From one start for all, or of each task; `run` has the memory for the results.
+// From one start for all; `run` has the memory for the results.
 template <class T>
 void run_from(const TaskTable& table, const TaskOptions& options, const TaskRuleArguments& rule,
-              std::span<const T> start, bool is_own, const RunOptions& wanted, TaskRun<T>& run) {
+              std::span<const T> start, const RunOptions& wanted, TaskRun<T>& run) {
   const std::int64_t n = table.n_features * options.n_outputs;
   const auto size = static_cast<std::size_t>(table.n_tasks * n);
   run.n_tasks = table.n_tasks;
@@ -91,7 +91,7 @@ void run_from(const TaskTable& table, const TaskOptions& options, const TaskRule
     run.weight[static_cast<std::size_t>(task)] = table.weight_of(task);
   Watch watch(wanted.interrupted);
   TaskEngine(table, options, watch)
-      .run(rule, start.data(), is_own ? n : 0, 0, table.n_tasks,
+      .run(rule, start.data(), 0, 0, table.n_tasks,
            {run.theta_hat.data(), run.grad_sq.data(),
             wanted.average ? run.theta_bar.data() : nullptr, run.loss.data()});
   if (watch.stop) throw Interrupted("run_tasks: interrupted");
@@ -103,10 +103,14 @@ std::vector<double> mean_losses(const Tasks<T>& tasks, std::span<const T> theta,
   const Loss kind = loss_named("evaluate", loss);
   const TaskTable table = checked_table("evaluate", tasks, kind, n_parameters);
   const TaskOptions options = checked_options("evaluate", table, kind, "theta", n_parameters, {});
-  TaskRun<T> run;
-  run_from<T>(table, options, {TaskRule::kOgd, {}, {}}, theta, is_own, {}, run);
-  for (std::size_t task = 0; task < run.loss.size(); ++task) run.loss[task] /= run.weight[task];
-  return run.loss;
+  std::vector<double> losses(static_cast<std::size_t>(table.n_tasks));
+  Watch watch;
+  TaskEngine(table, options, watch)
+      .run({TaskRule::kOgd, {}, {}}, theta.data(), is_own ? n_parameters : 0, 0, table.n_tasks,
+           {nullptr, nullptr, nullptr, losses.data()});
+  for (std::int64_t task = 0; task < table.n_tasks; ++task)
+    losses[static_cast<std::size_t>(task)] /= table.weight_of(task);
+  return losses;
 }
 
 }  // namespace
@@ -123,7 +127,7 @@ TaskRun<T> run_tasks(const Tasks<T>& tasks, std::span<const std::type_identity_t
   const TaskRuleArguments arguments = arguments_of(kFunction, rule, n);
   require_in_ball(kFunction, array_of("phi", phi), checked.radius);
   TaskRun<T> run;
-  run_from<T>(table, checked, arguments, phi, false, options, run);
+  run_from<T>(table, checked, arguments, phi, options, run);
   return run;
 }
 

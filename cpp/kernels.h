@@ -94,7 +94,7 @@ struct TasksCall {
   const std::int64_t* order;  // null: 0, 1, 2, ...
   std::int64_t n_tasks, n_features, n_outputs, stride, phi_stride, batch_size, n_epochs;
   void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
-  double* loss;
+  double* loss;                           // all that `losses` writes
   Loss loss_kind;
   double radius;                                // 0: unbounded
   bool one_rate;                                // of all coordinates: the projection is Euclidean
@@ -296,6 +296,7 @@ struct Kernels {
   std::int64_t (*proximal_numbers)(std::int64_t n_rows, std::int64_t n_features,
                                    std::int64_t n_classes, Loss loss);
   void (*proximal_update)(const ProximalUpdate&);
+  void (*losses[2])(const TasksCall&);
 };
 
 // What this build and this processor offer; the last one is the fastest.

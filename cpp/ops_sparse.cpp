@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <new>
 #include <tuple>
+#include <type_traits>
 
 namespace aruba_fast {
 namespace {
@@ -67,7 +68,7 @@ ARUBA_READ(std::int64_t, std::int64_t)
 #undef ARUBA_READ
 
 template <class T>
-std::int64_t make_canonical(CsrIndex& index, T* values) {
+std::int64_t make_canonical(const char* function, CsrIndex& index, T* values) {
   std::int64_t written = 0, begin = 0;
   struct Entry {
     std::int32_t column;
@@ -88,7 +89,11 @@ std::int64_t make_canonical(CsrIndex& index, T* values) {
     for (const auto& [column, at, value] : row) {
       static_cast<void>(at);
       if (written > first && index.columns[static_cast<std::size_t>(written) - 1] == column) {
-        values[written - 1] += value;
+        if constexpr (std::is_integral_v<T>)
+          refuse(function, "`x`", "have a column once in each row of less than float32",
+                 std::to_string(column) + " twice in row " + std::to_string(end - 1),
+                 "x.astype(np.float32), whose values are added up");
+        else values[written - 1] += value;
         continue;
       }
       index.columns[static_cast<std::size_t>(written)] = column;
@@ -100,18 +105,20 @@ std::int64_t make_canonical(CsrIndex& index, T* values) {
   index.is_canonical = true;
   return written;
 }
-template std::int64_t make_canonical(CsrIndex&, float*);
-template std::int64_t make_canonical(CsrIndex&, double*);
+template std::int64_t make_canonical(const char*, CsrIndex&, float*);
+template std::int64_t make_canonical(const char*, CsrIndex&, double*);
+template std::int64_t make_canonical(const char*, CsrIndex&, std::uint8_t*);
+template std::int64_t make_canonical(const char*, CsrIndex&, std::uint16_t*);
 
 namespace {
 
-template <class T>
-void measure(const TaskTable& table, const double* phi, double* squares, double* scores) {
-  const T* values = static_cast<const T*>(table.rows.values);
+template <class Value>
+void measure(const TaskTable& table, const double* phi, double* squares, double* scores,
+             Value value_of) {
   for (std::int64_t row = 0; row < table.n_rows; ++row) {
     double square = 0, score = 0;
     for (std::int64_t i = table.rows.begins[row]; i < table.rows.begins[row + 1]; ++i) {
-      const double value = static_cast<double>(values[i]);
+      const double value = static_cast<double>(value_of(i));
       square += value * value;
       if (phi) score += value * phi[table.rows.columns[i]];
     }
@@ -123,8 +130,13 @@ void measure(const TaskTable& table, const double* phi, double* squares, double*
 }  // namespace
 
 void measure_rows(const TaskTable& table, const double* phi, double* squares, double* scores) {
-  if (table.type == Type::kFloat64) measure<double>(table, phi, squares, scores);
-  else measure<float>(table, phi, squares, scores);
+  const void* const x = table.rows.values;
+  const auto by = [&](auto value_of) { measure(table, phi, squares, scores, value_of); };
+  if (table.type == Type::kFloat64)
+    by([x](std::int64_t i) { return static_cast<const double*>(x)[i]; });
+  else if (table.widening)
+    by([x, from = table.widening](std::int64_t i) { return widened(x, from, i); });
+  else by([x](std::int64_t i) { return static_cast<const float*>(x)[i]; });
 }
 
 SparseCrew::SparseCrew(const TaskTable& table, const TaskOptions& options, Watch& watch)
@@ -136,6 +148,7 @@ SparseCrew::SparseCrew(const TaskTable& table, const TaskOptions& options, Watch
 SparseCall SparseCrew::call() const {
   SparseCall call{};
   call.rows = table_.rows;
+  call.widening = table_.widening;
   call.y = table_.y;
   call.row_weights = table_.row_weights;
   call.n_features = table_.n_features;

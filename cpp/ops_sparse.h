@@ -23,9 +23,10 @@ CsrIndex read_csr(const char* function, const Begin* begins, std::int64_t n_rows
                   const Column* columns, std::int64_t n_entries, std::int64_t n_columns);
 
 // Sorts the columns of every row and sums the values of those that are there twice, in the order
-// in which they were; returns how many entries are left.
+// in which they were; returns how many entries are left. Words of 8 or 16 bits, which are what
+// narrow values are stored in, are not summed: refuses what is there twice.
 template <class T>
-std::int64_t make_canonical(CsrIndex& index, T* values);
+std::int64_t make_canonical(const char* function, CsrIndex& index, T* values);
 
 // The squared length of every row, and its score by phi, which may be null: float64, term after
 // term.

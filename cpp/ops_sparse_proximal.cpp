@@ -59,8 +59,9 @@ class OwnColumns {
       auto column = columns_.begin();
       for (std::int64_t entry = first; entry < last; ++entry) {
         column = std::lower_bound(column, columns_.end(), table_.rows.columns[entry]);
-        to[column - columns_.begin()] =
-            static_cast<double>(static_cast<const T*>(table_.rows.values)[entry]);
+        to[column - columns_.begin()] = static_cast<double>(
+            table_.widening ? static_cast<T>(widened(table_.rows.values, table_.widening, entry))
+                            : static_cast<const T*>(table_.rows.values)[entry]);
       }
     }
   }

@@ -23,7 +23,7 @@ struct TaskTable {
   const std::int64_t *starts, *stops, *order;
   std::int64_t n_tasks, n_rows, n_features;
   Type type;               // of y, and of what is computed; of x too, unless it is narrower
-  Widening widening = {};  // of x
+  Widening widening = {};  // of x, or of the values of sparse rows
   SparseRows rows = {};    // of sparse tasks, whose x is null
   const double* row_weights = nullptr;  // [n_rows]; null: all one
 
@@ -51,7 +51,7 @@ Loss loss_named(const char* function, std::string_view name);
 TaskRule rule_named(const char* function, std::string_view name);
 
 struct TaskOutputs {
-  void *theta_hat, *grad_sq, *theta_bar;  // theta_bar null: not wanted
+  void *theta_hat, *grad_sq, *theta_bar;  // null: not wanted; without theta_hat, no steps
   double* loss;
 };
 
@@ -73,6 +73,8 @@ class TaskEngine {
 
  private:
   void spread(const TaskRuleArguments& rule);
+  void run_some(const TaskRuleArguments& rule, const void* phi, std::int64_t phi_stride,
+                std::int64_t first, std::int64_t n_tasks, const TaskOutputs& outputs);
   int threads_for(std::int64_t first, std::int64_t n_tasks) const;
   void reserve(int n_threads, std::int64_t n_numbers);
 

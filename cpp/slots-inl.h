@@ -114,6 +114,12 @@ struct TaskSlots {
     --progress[k].epochs_left;
   }
 
+  void advance(int k, std::int64_t n) {
+    x[k] += n * call.n_features;
+    y[k] += n;
+    progress[k].rows_left -= n;
+  }
+
   // Rows that all tasks can go before one of them ends an epoch or a batch, at most about a
   // millisecond's worth.
   std::int64_t rows_until_event() const {
@@ -221,7 +227,11 @@ struct TaskSlots {
       for (std::int64_t j = 0; j < call.n_features; ++j)
         mean[j] = of(theta_sum, k, c)[j] / static_cast<T>(at.n_rounds);
     }
-    call.loss[at.position] = Compensated<T>{loss[k], loss_error[k]}.value();
+    finish_loss(k);
+  }
+
+  void finish_loss(int k) const {
+    call.loss[progress[k].position] = Compensated<T>{loss[k], loss_error[k]}.value();
   }
 
   // body(part) for the memory of every slot.

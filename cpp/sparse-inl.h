@@ -15,8 +15,7 @@ namespace aruba_fast::ARUBA_ISA {
 template <class T, class Rule>
 class SparseRunner : private SparseColumns<T> {
  public:
-  explicit SparseRunner(const SparseCall& call)
-      : SparseColumns<T>(call), values_(static_cast<const T*>(call.rows.values)) {
+  explicit SparseRunner(const SparseCall& call) : SparseColumns<T>(call), values_(call) {
     char* free = this->free_memory();
     const auto take = [&free](auto*& part, std::int64_t n_bytes) {
       part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(free);
@@ -106,9 +105,10 @@ class SparseRunner : private SparseColumns<T> {
   // False where the task is at its end, and lost: a gradient that is no number is one in every
   // coordinate, zeros of the row included.
   bool rows(std::int64_t first, std::int64_t last, bool last_epoch) {
+    const std::int64_t last_entry = call_.rows.begins[last];
     for (std::int64_t row = first; row < last; ++row) {
       const std::int64_t begin = call_.rows.begins[row], n = call_.rows.begins[row + 1] - begin;
-      const T* x = values_ + begin;
+      const T* x = values_.of(begin, n, last_entry);
       const std::int32_t* columns = call_.rows.columns + begin;
       const std::uint32_t* local = local_ + (begin - first_entry_);
       const T unweighted = sparse_loss(
@@ -132,7 +132,7 @@ class SparseRunner : private SparseColumns<T> {
         });
         end_round();
       } else {
-        add_to_batch(row, last, loss);
+        add_to_batch(row, last, x, loss);
       }
       unseen_ += n * outputs_ + 8;
       if (unseen_ < kUnseen) continue;
@@ -172,14 +172,13 @@ class SparseRunner : private SparseColumns<T> {
 
   // ---- mini-batches: rows add up their gradients, the end of the batch is the round ----
 
-  void add_to_batch(std::int64_t row, std::int64_t last, T loss) {
+  void add_to_batch(std::int64_t row, std::int64_t last, const T* x, T loss) {
     const auto entries = [this](std::int64_t from, std::int64_t to, auto body) {
       const std::int64_t begin = call_.rows.begins[from];
       over_entries(local_ + (begin - first_entry_), call_.rows.begins[to] - begin, body);
     };
     entries(row, row + 1, [&](std::int64_t i, std::int64_t c, std::int64_t at) {
-      gradient_[at] =
-          aruba_fast::fma(slope_[c], values_[call_.rows.begins[row] + i], gradient_[at]);
+      gradient_[at] = aruba_fast::fma(slope_[c], x[i], gradient_[at]);
     });
     batch_.add(loss);
     const bool ends = batch_.rows == call_.batch_size || row + 1 == last;
@@ -224,7 +223,7 @@ class SparseRunner : private SparseColumns<T> {
     const std::int64_t n = outputs_ * call_.n_features, row = position * n;
     const T* phi = static_cast<const T*>(call_.phi) + position * call_.phi_stride;
     T *theta_hat = static_cast<T*>(call_.theta_hat) + row,
-      *grad_sq = static_cast<T*>(call_.grad_sq) + row,
+      *grad_sq = call_.grad_sq ? static_cast<T*>(call_.grad_sq) + row : nullptr,
       *theta_bar = call_.theta_bar ? static_cast<T*>(call_.theta_bar) + row : nullptr;
     const auto same = [](T value) { return value; };
     if (is_lost_) {
@@ -233,9 +232,11 @@ class SparseRunner : private SparseColumns<T> {
       return;
     }
     copy_numbers(phi, n, theta_hat);
-    std::memset(grad_sq, 0, static_cast<std::size_t>(n) * sizeof(T));
     scatter(theta_hat, theta_, same);
-    scatter(grad_sq, state_[0], same);
+    if (grad_sq) {
+      std::memset(grad_sq, 0, static_cast<std::size_t>(n) * sizeof(T));
+      scatter(grad_sq, state_[0], same);
+    }
     if (!theta_bar) return;
     for (std::int64_t at = 0; at < n_; ++at)
       theta_sum_[at] += static_cast<double>(n_rounds_ - seen_[at]) * theta_[at];
@@ -262,7 +263,7 @@ class SparseRunner : private SparseColumns<T> {
         result.counts = counts(theta_[i], phi_[i], state_[0][i], weight);
   }
 
-  const T* const values_;
+  SparseValues<T> values_;
   const T* given_[kParameters];
   T numbers_[kParameters];
   T *slope_, *work_, *theta_, *phi_, *gradient_, *total_, *rest_, *squares_total_;

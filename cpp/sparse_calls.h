@@ -6,6 +6,7 @@
 #include "rules/loss.h"
 #include "rules/meta.h"
 #include "rules/step.h"
+#include "widening.h"
 
 namespace aruba_fast {
 
@@ -45,6 +46,7 @@ struct SparseResult {
 // rates the others.
 struct SparseCall {
   SparseRows rows;
+  Widening widening;  // of their values
   const void *y, *phi;
   const double* row_weights;                // of the table's rows; null: all one
   const void* parameters[kMostParameters];  // [n_outputs, n_features]; null: the number
@@ -73,9 +75,15 @@ struct SparseCall {
   }
   // A number of each column of the table, of each entry and of each column of a task; the slopes
   // and scores of a row; arrays of 8 bytes a parameter.
-  std::int64_t scratch_bytes() const {
-    return 4 * (n_features + most_entries + most_columns) + 128 * n_outputs + 256 +
-           8 * kArrays * array_size();
+  std::int64_t own_bytes() const {
+    return (4 * (n_features + most_entries + most_columns) + 128 * n_outputs + 256 +
+            8 * kArrays * array_size() + 63) /
+           64 * 64;
+  }
+  // Behind them, where values are narrow, those of at most a task in float32.
+  std::int64_t scratch_bytes() const { return own_bytes() + (widening ? 4 * most_entries : 0); }
+  float* widened() const {
+    return reinterpret_cast<float*>(static_cast<char*>(scratch) + own_bytes());
   }
 };
 

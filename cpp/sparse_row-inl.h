@@ -7,8 +7,42 @@
 #include "dot-inl.h"
 #include "loss-inl.h"
 #include "sparse_calls.h"
+#include "widening-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
+
+// The values of rows as T: the table's own, or, where they are narrower, widened some rows of a
+// task at a time.
+template <class T>
+class SparseValues {
+ public:
+  explicit SparseValues(const SparseCall& call) : call_(call) {}
+
+  // Of entries begin..begin + n, of a task whose entries end at `end`.
+  ARUBA_RULE const T* of(std::int64_t begin, std::int64_t n, std::int64_t end) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (call_.widening) {
+        if (begin < first_ || begin + n > last_) widen(begin, n, end);
+        return call_.widened() + (begin - first_);
+      }
+    }
+    return static_cast<const T*>(call_.rows.values) + begin;
+  }
+
+ private:
+  static constexpr std::int64_t kTogether = 1024;  // 4 KiB
+
+  // Of all rules and losses the same code, 90 KB of the library otherwise.
+  __attribute__((noinline)) void widen(std::int64_t begin, std::int64_t n, std::int64_t end) {
+    const std::int64_t some = end - begin < kTogether ? end - begin : kTogether;
+    first_ = begin;
+    last_ = begin + (n < some ? some : n);
+    ARUBA_ISA::widen(call_.rows.values, call_.widening, first_, last_ - first_, call_.widened());
+  }
+
+  const SparseCall& call_;
+  std::int64_t first_ = 0, last_ = 0;
+};
 
 // Columns are not negative, which makes this a shift.
 ARUBA_RULE std::uint32_t segment_of(std::int32_t column) {
@@ -97,23 +131,24 @@ void sparse_losses(const SparseCall& call) {
   T* const slope = static_cast<T*>(call.scratch);
   T* const work = slope + (call.n_outputs * static_cast<std::int64_t>(sizeof(T)) + 63) / 64 * 64 /
                               static_cast<std::int64_t>(sizeof(T));
-  const T* values = static_cast<const T*>(call.rows.values);
+  SparseValues<T> values(call);
   std::int64_t unseen = 0;
   while (!__atomic_load_n(call.stop, __ATOMIC_RELAXED)) {
     const std::int64_t position = __atomic_fetch_add(call.next, 1, __ATOMIC_RELAXED);
     if (position >= call.n_tasks) return;
     const T* theta = static_cast<const T*>(call.phi) + position * call.phi_stride;
+    const std::int64_t last_entry = call.rows.begins[call.stops[position]];
     Compensated<T> total;
     for (std::int64_t row = call.starts[position]; row < call.stops[position]; ++row) {
       const std::int64_t begin = call.rows.begins[row], n = call.rows.begins[row + 1] - begin;
       const std::int32_t* columns = call.rows.columns + begin;
-      const T loss =
-          sparse_loss(call.loss_kind, call.n_outputs, static_cast<const T*>(call.y)[row], work,
-                      slope, [&](std::int64_t c) {
-                        const T* of_class = theta + c * call.n_features;
-                        return sparse_dot(values + begin, columns, n,
-                                          [&](std::int64_t i) { return of_class[columns[i]]; });
-                      });
+      const T* x = values.of(begin, n, last_entry);
+      const T loss = sparse_loss(
+          call.loss_kind, call.n_outputs, static_cast<const T*>(call.y)[row], work, slope,
+          [&](std::int64_t c) {
+            const T* of_class = theta + c * call.n_features;
+            return sparse_dot(x, columns, n, [&](std::int64_t i) { return of_class[columns[i]]; });
+          });
       total.add(sparse_weighted(call, row, loss, slope));
       unseen += n * call.n_outputs + 8;
       if (unseen < 4096) continue;

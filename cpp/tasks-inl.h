@@ -41,15 +41,41 @@ class TaskRunner {
     }
   }
 
+  // The losses at the start of each task, without steps; of a score that is not finite there is
+  // none.
+  void losses() {
+    while (slots_.fill()) {
+      const std::int64_t n = slots_.rows_until_event(),
+                         work = n * slots_.n_active * slots_.slot_size;
+      if (call_.window > 0) slots_.widen(n);
+      for (std::int64_t row = 0; row < n; ++row)
+        for (int first = 0; first < slots_.n_active; first += kWidth) {
+          Compensated<P> loss = slots_.load_loss(first);
+          P term = predict(first, row);
+          for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
+            const P z = load(slots_.z + c * kMaxSlots + first);
+            term = term + (z - z);
+          }
+          loss.add(term);
+          slots_.store_loss(first, loss);
+        }
+      for (int k = slots_.n_active - 1; k >= 0; --k) {
+        slots_.advance(k, n);
+        if (slots_.progress[k].rows_left > 0) continue;
+        slots_.finish_loss(k);
+        if (k != --slots_.n_active) slots_.move(slots_.n_active, k);
+      }
+      if (call_.poll) call_.poll(call_.poll_context, work);
+    }
+  }
+
  private:
   static constexpr int kWidth = Pack<T>::kWidth, kPacks = 2;
   using P = Pack<T>;
 
   void after_rows(int k, std::int64_t n) {
     auto& progress = slots_.progress[k];
-    slots_.x[k] += n * call_.n_features;
-    slots_.y[k] += n;
-    progress.rows_left -= n;
+    slots_.advance(k, n);
     if (call_.batch_size == 1) {
       progress.n_rounds += n;
       if (call_.is_long) after_rounds(k);
@@ -314,6 +340,11 @@ class TaskRunner {
 template <class T, class Rule>
 void run_tasks(const TasksCall& call) {
   TaskRunner<T, Rule>(call).run();
+}
+
+template <class T>
+void run_losses(const TasksCall& call) {
+  TaskRunner<T, Ogd>(call).losses();
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -47,8 +47,22 @@ py::tuple read_csr(const std::string& function, const py::array& indptr, const p
     std::int64_t n = 0;
     {
       const py::gil_scoped_release release;
-      n = own.itemsize() == 4 ? make_canonical(index, static_cast<float*>(memory))
-                              : make_canonical(index, static_cast<double*>(memory));
+      const auto made = [&](auto* numbers) {
+        return make_canonical(function.c_str(), index, numbers);
+      };
+      switch (own.itemsize()) {
+        case 1:
+          n = made(static_cast<std::uint8_t*>(memory));
+          break;
+        case 2:
+          n = made(static_cast<std::uint16_t*>(memory));
+          break;
+        case 4:
+          n = made(static_cast<float*>(memory));
+          break;
+        default:
+          n = made(static_cast<double*>(memory));
+      }
     }
     kept = own[py::slice(0, n, 1)];
   }

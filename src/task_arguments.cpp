@@ -2,6 +2,7 @@
 #include "task_arguments.h"
 
 #include <tuple>
+#include <utility>
 
 #include "meta_arguments.h"
 
@@ -34,6 +35,8 @@ TaskRuleArguments rule_of(Arrays& arrays, const py::tuple& given, Type type, std
 
 namespace {
 
+bool has_sparse_rows(const py::tuple& given) { return given.size() > 6; }
+
 void read_tasks(Arrays& arrays, const py::tuple& given, TaskTable& table) {
   const py::handle y = given[1], starts = given[2], stops = given[3];
   table.y = arrays.exact(y, "y", table.type, {table.n_rows}).data;
@@ -44,13 +47,14 @@ void read_tasks(Arrays& arrays, const py::tuple& given, TaskTable& table) {
     table.row_weights = arrays.doubles(given[4], "row_weights", {table.n_rows});
 }
 
-TaskTable sparse_table_of(Arrays& arrays, const py::tuple& given, const Array& values) {
-  TaskTable table{};
-  table.type = values.type;
+// `table` has n_entries values, and their type, as its x.
+TaskTable sparse_table_of(Arrays& arrays, const py::tuple& given, TaskTable table,
+                          std::int64_t n_entries) {
   table.n_rows = static_cast<std::int64_t>(py::len(given[6])) - 1;
   table.n_features = given[8].cast<std::int64_t>();
   table.rows = {arrays.integers<std::int64_t>(given[6], "indptr", table.n_rows + 1),
-                arrays.integers<std::int32_t>(given[7], "indices", values.size()), values.data};
+                arrays.integers<std::int32_t>(given[7], "indices", n_entries),
+                std::exchange(table.x, nullptr)};
   read_tasks(arrays, given, table);
   return table;
 }
@@ -60,6 +64,11 @@ TaskTable table_of_bytes(Arrays& arrays, const py::tuple& given) {
   TaskTable table{};
   table.type = Type::kFloat32;
   table.widening = {Narrow::kUInt8, given[5].cast<float>()};
+  if (has_sparse_rows(given)) {
+    const auto n_entries = static_cast<std::int64_t>(py::len(given[0]));
+    table.x = arrays.integers<std::uint8_t>(given[0], "x", n_entries);
+    return sparse_table_of(arrays, given, table, n_entries);
+  }
   std::tie(table.n_rows, table.n_features) =
       given[0].attr("shape").cast<std::tuple<std::int64_t, std::int64_t>>();
   table.x =
@@ -81,18 +90,17 @@ TaskTable table_of(Arrays& arrays, const py::tuple& given) {
   if (!given[5].is_none()) return table_of_bytes(arrays, given);
   const Array features = arrays.one(given[0], "x", Access::kExact);
   const Narrow narrow = narrow_of(features.type);
-  const bool is_sparse = given.size() > 6;
-  if (narrow != Narrow::kNone && (is_sparse || !arrays.on_host()))
+  if (narrow != Narrow::kNone && !arrays.on_host())
     refuse<TypeError>(function, features.quoted(), "be float32 or float64", name_of(features.type));
-  if (is_sparse) return sparse_table_of(arrays, given, features);
-  if (features.n_dimensions != 2 || features.shape[1] == 0)
-    refuse(function, features.quoted(), "be a table of rows", features.shape_text());
   TaskTable table{};
   table.type = narrow == Narrow::kNone ? features.type : Type::kFloat32;
   table.widening = {narrow};
+  table.x = features.data;
+  if (has_sparse_rows(given)) return sparse_table_of(arrays, given, table, features.size());
+  if (features.n_dimensions != 2 || features.shape[1] == 0)
+    refuse(function, features.quoted(), "be a table of rows", features.shape_text());
   table.n_rows = features.shape[0];
   table.n_features = features.shape[1];
-  table.x = features.data;
   read_tasks(arrays, given, table);
   return table;
 }
@@ -152,15 +160,17 @@ RunArguments::RunArguments(Arrays& arrays, const py::tuple& table_given, py::han
   const auto output = [&](const char* name, py::handle object) {
     return arrays.exact(object, name, table.type, {table.n_tasks, n}).data;
   };
-  // Of sparse tasks the losses may be all that is wanted.
-  if (table.rows.columns && outputs_given[0].is_none()) {
+  // In host memory the losses may be all that is wanted.
+  if (arrays.on_host() && outputs_given[0].is_none()) {
     outputs = {nullptr, nullptr, nullptr,
                arrays.doubles(outputs_given[3], "loss", {table.n_tasks})};
     return;
   }
   outputs = {
       .theta_hat = output("theta_hat", outputs_given[0]),
-      .grad_sq = output("grad_sq", outputs_given[1]),
+      .grad_sq = arrays.on_host() && outputs_given[1].is_none()
+                     ? nullptr
+                     : output("grad_sq", outputs_given[1]),
       .theta_bar = outputs_given[2].is_none() ? nullptr : output("theta_bar", outputs_given[2]),
       .loss = arrays.doubles(outputs_given[3], "loss", {table.n_tasks})};
 }

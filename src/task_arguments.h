@@ -27,7 +27,7 @@ struct RunArguments {
   TaskOptions options;
   TaskOutputs outputs;
 
-  // outputs: theta_hat, grad_sq, theta_bar or None, loss.
+  // outputs: theta_hat, grad_sq, theta_bar or None, loss; in host memory the first two may be None.
   RunArguments(Arrays& arrays, const py::tuple& table, py::handle phi, const py::tuple& rule,
                const py::tuple& options, const py::tuple& outputs);
   std::int64_t phi_stride() const { return phi.n_dimensions == 2 ? phi.shape[1] : 0; }

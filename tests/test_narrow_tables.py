@@ -211,9 +211,3 @@ def test_what_is_refused_is_said_in_one_sentence(case):
         call()
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-def test_sparse_rows_have_no_scale():
-    sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(ValueError, match=r"Tasks: `scale` must be None for CSR rows: got 0\.5, "):
-        af.Tasks(sparse.eye_array(4, format="csr"), np.ones(4), [0, 4], scale=0.5)

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from ._history import History
     from ._report import show_versions
     from ._step_plan import StepPlan
+    from .alone import adapt, evaluate
     from .fit import MetaFit, meta_fit
     from .learner import MetaLearner
     from .proximal import Proximal
     from .rules import EG, OGD, AdaGrad, Adam, ArubaPlusPlus
-    from .run import evaluate, run_tasks
+    from .run import run_tasks
     from .statistics import TaskRun, TaskStatistics
     from .tasks import Tasks
     from .train import meta_train
@@ -49,6 +50,7 @@ __all__ = [
     "Tasks",
     "adagrad_step",
     "adam_step",
+    "adapt",
     "aruba_step",
     "evaluate",
     "get_num_threads",
@@ -79,7 +81,8 @@ _HOMES = {
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
     "Tasks": "tasks",
-    "evaluate": "run",
+    "adapt": "alone",
+    "evaluate": "alone",
     "meta_fit": "fit",
     "meta_train": "train",
     "run_tasks": "run",

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ._check import Float64Array
+from .alone import evaluate
 from .proximal import Proximal
-from .run import evaluate, run_tasks
+from .run import run_tasks
 from .tasks import Tasks
 
 # Fewer tasks tell nothing beyond their noise.

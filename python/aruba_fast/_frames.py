@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from . import _check
+from . import _check, _narrow
 from ._check import FloatArray
 from ._keys import Labelled, like
 
@@ -42,7 +42,8 @@ class Columns:
         target: The column of labels.
         group: The column that tells the task.
         features: The columns of features.
-        dtype: What features and labels become.
+        dtype: What features become.
+        is_chosen: Whether the caller chose it, so that it may have no place for a number.
     """
 
     function: str
@@ -51,8 +52,14 @@ class Columns:
     group: Any
     features: tuple[Any, ...]
     dtype: np.dtype[Any]
+    is_chosen: bool
 
-    def read(self, frame: Any, x: FloatArray, y: FloatArray, first_row: int = 0) -> None:
+    def empty(self, n_rows: int) -> tuple[NDArray[Any], FloatArray]:
+        """Memory for the features and the labels of so many rows."""
+        x = np.empty((n_rows, len(self.features)), self.dtype)
+        return x, np.empty(n_rows, _narrow.of_parameters(self.dtype))
+
+    def read(self, frame: Any, x: NDArray[Any], y: FloatArray, first_row: int = 0) -> None:
         """Fills `x` and `y` with the rows of a frame, which must all be there.
 
         Args:
@@ -71,16 +78,32 @@ class Columns:
             block = frame[rows]
             for name, column in named:
                 out = column[rows]
+                given = block.get_column(name).to_numpy()
                 with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                    out[:] = block.get_column(name).to_numpy()
-                if np.isnan(out).any():
-                    raise self._missing(name, np.isnan(out), "nan", first_row + begin)
+                    if self.is_chosen:
+                        given = given if given.dtype.kind in "biuf" else given.astype(np.float64)
+                    out[:] = given
+                lost = np.isnan(given if self.is_chosen else out)
+                if lost.any():
+                    raise self._missing(name, lost, "nan", first_row + begin)
+                if self.is_chosen and (lost := _narrow.beyond(given, out)).any():
+                    raise self._beyond(name, given, lost, out.dtype, first_row + begin)
 
     def _missing(self, name: Any, lost: NDArray[Any], what: str, first_row: int) -> ValueError:
         return ValueError(
             f"{self.function}: `{self.argument}` must have a number in every row of column "
             f"{name!r}: got {what} in row {int(lost.argmax()) + first_row}, "
             "expected no missing value: fill it, or leave these rows out"
+        )
+
+    def _beyond(
+        self, name: Any, given: NDArray[Any], lost: NDArray[Any], dtype: Any, first_row: int
+    ) -> ValueError:
+        row = int(lost.argmax())
+        return ValueError(
+            f"{self.function}: `{self.argument}` must have numbers that {dtype} holds in column "
+            f"{name!r}: got {given[row]} in row {row + first_row}, expected "
+            f"{_narrow.holds(dtype)}, or another `dtype`"
         )
 
 
@@ -92,6 +115,7 @@ def columns_of(
     group: Any,
     features: Any,
     row_weights: Any = None,
+    dtype: np.dtype[Any] | None = None,
 ) -> Columns:
     """Finds the columns by their names, and the type that holds them; reads no row.
 
@@ -103,6 +127,7 @@ def columns_of(
         group: The column that tells the task.
         features: The columns of features; None for all others.
         row_weights: The column of weights, which is no feature then, if there is one.
+        dtype: What features become; None for what holds every value of their columns' types.
     """
     known = frame.columns
     target = _column(function, "target", target, known)
@@ -135,8 +160,9 @@ def columns_of(
                 "made of it, by pandas.get_dummies or scikit-learn's ColumnTransformer"
             )
     narrow = all(str(types[name]) in _NARROW for name in chosen)
-    dtype = np.dtype(np.float32 if narrow else np.float64)
-    return Columns(function, argument, target, group, chosen, dtype)
+    fitting = np.dtype(np.float32 if narrow else np.float64)
+    made = fitting if dtype is None else dtype
+    return Columns(function, argument, target, group, chosen, made, dtype is not None)
 
 
 def _column(function: str, argument: str, name: Any, known: list[Any]) -> Any:
@@ -166,6 +192,8 @@ class Framed(Labelled):
         group: Any,
         features: Iterable[Any] | None = None,
         row_weights: Any = None,
+        dtype: DTypeLike | None = None,
+        scale: float | None = None,
     ) -> "Self":
         """Makes one task of all rows of a data frame that share a value of a column.
 
@@ -180,17 +208,22 @@ class Framed(Labelled):
                 Arrow.
             row_weights: Name of the column that tells how often a row counts, numbers > 0; None for
                 once.
+            dtype: Type of the features: "float64", "float32", "float16", "bfloat16" or "uint8", to
+                which they are rounded; a number beyond it is refused, and with "uint8" one that is
+                not whole. None for the type that holds every value of the columns' types.
+            scale: With uint8, what features are multiplied by, > 0: 1 for counts; see `Tasks`.
 
         Returns:
             Tasks in the order of the values of `group`, which are their `keys`, with rows in their
-            order, and `feature_names`. Of float32 where that holds every value of the features'
-            types (bool, integers of 8 and 16 bits, float32), else of float64.
+            order, and `feature_names`. Without `dtype`, of float32 where that holds every value of
+            the features' types (bool, integers of 8 and 16 bits, float32), else of float64.
 
         Raises:
             TypeError: `frame` is no data frame, `features` no list, or a column not of numbers.
-            ValueError: A name is not that of a column, or a row has a value or an id missing; the
-                message has the column and the row.
-            ImportError: narwhals is not installed.
+            ValueError: A name is not that of a column, or a row has a value or an id missing, or a
+                number that `dtype` does not hold; the message has the column and the row. `dtype`
+                or `scale` is none of those.
+            ImportError: narwhals is not installed, or for "bfloat16" ml_dtypes.
 
         Example:
             >>> import pandas as pd, aruba_fast as af
@@ -200,6 +233,7 @@ class Framed(Labelled):
             (array([[7.]]), ('age',))
         """
         name = "Tasks.from_frame"
+        made, factor = _narrow.chosen(name, dtype, scale)
         nw = narwhals(name)
         try:
             data = nw.from_native(frame, eager_only=True)
@@ -212,10 +246,9 @@ class Framed(Labelled):
             ) from None
         if row_weights is not None:
             row_weights = _column(name, "row_weights", row_weights, data.columns)
-        columns = columns_of(name, "frame", data, target, group, features, row_weights)
-        x = np.empty((len(data), len(columns.features)), columns.dtype)
-        y = np.empty(len(data), columns.dtype)
+        columns = columns_of(name, "frame", data, target, group, features, row_weights, made)
+        x, y = columns.empty(len(data))
         columns.read(data, x, y)
         ids = data.get_column(columns.group).to_native()
         weights = None if row_weights is None else data.get_column(row_weights).to_numpy()
-        return cls._of_groups(name, x, y, ids, columns.features, weights)
+        return cls._of_groups(name, x, y, ids, columns.features, weights, factor)

@@ -258,17 +258,16 @@ def checked_rows(
 ) -> Block:
     """Returns features and labels that are of one number of rows, and of one place."""
     if is_sparse(x):
-        _narrow.refuse_scale(function, scale)
         if axes.startswith("[n_tasks"):
             raise ValueError(
                 f"{function}: `offsets` must be given with CSR rows: got None, expected "
                 "[n_tasks + 1] integers, or Tasks.from_groups"
             )
-        values, csr = checked_csr(function, x)
+        values, csr, factor = checked_csr(function, x, scale)
         labels = _check.real_array(function, "y", y)
         _check.shape(function, "y", labels, (len(csr.begins) - 1,))
         _check.together(function, "y", labels, "x", values)
-        return Block(values, labels, None, csr)
+        return Block(values, labels, None, csr, factor)
     features, factor = _narrow.checked(function, x, scale, axes)
     if 0 in features.shape:
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _check, _core
+from . import _arrays, _check, _core, _narrow
 from ._check import FloatArray, Int64Array
 
 # A column is an int32 beside its value.
@@ -33,13 +33,13 @@ class Csr:
         for name in ("begins", "columns"):
             object.__setattr__(self, name, _arrays.frozen(getattr(self, name)))
 
-    def part(self, values: FloatArray, begin: int, end: int) -> "tuple[FloatArray, Csr]":
+    def part(self, values: NDArray[Any], begin: int, end: int) -> "tuple[NDArray[Any], Csr]":
         """Rows begin to end, which share the memory of these."""
         first, last = self.begins[begin], self.begins[end]
         begins = self.begins[begin : end + 1] - first
         return values[first:last], Csr(begins, self.columns[first:last], self.n_features)
 
-    def chosen(self, values: FloatArray, rows: Int64Array) -> "tuple[FloatArray, Csr]":
+    def chosen(self, values: NDArray[Any], rows: Int64Array) -> "tuple[NDArray[Any], Csr]":
         """Copies of some rows."""
         sizes = np.diff(self.begins)[rows]
         begins = np.concatenate([[0], np.cumsum(sizes)])
@@ -58,11 +58,13 @@ def is_sparse(x: object) -> bool:
     return isinstance(form, str) and (form == "csr" or (form in _FORMATS and hasattr(x, "tocsr")))
 
 
-def checked_csr(function: str, x: Any) -> tuple[FloatArray, Csr]:
-    """Returns the values of a CSR matrix and where they are; those are copied.
+def checked_csr(
+    function: str, x: Any, scale: float | None
+) -> tuple[NDArray[Any], Csr, float | None]:
+    """Returns the values of a CSR matrix, where they are, and what bytes are multiplied by.
 
-    The values are referenced where columns rise in every row; else sorted, and those of one place
-    added up, as `sum_duplicates` does it.
+    Where they are is copied. The values are referenced where columns rise in every row; else
+    sorted, and those of one place added up, as `sum_duplicates` does it, but for narrow ones.
     """
     if x.format != "csr":
         raise TypeError(
@@ -87,7 +89,7 @@ def checked_csr(function: str, x: Any) -> tuple[FloatArray, Csr]:
             f"{function}: `x` must have columns whose numbers are int32: got {n_features}, "
             f"expected at most {_MOST_COLUMNS}, as a FeatureHasher makes them"
         )
-    values = _check.float_array(function, "x", given, "[n_entries]")
+    values, factor = _narrow.checked(function, given, scale, "[n_entries]")
     if not isinstance(values, np.ndarray):
         raise TypeError(
             f"{function}: `x` must live in host memory: got CSR on {_arrays.device_of(values)}, "
@@ -102,7 +104,7 @@ def checked_csr(function: str, x: Any) -> tuple[FloatArray, Csr]:
             f"expected {n_rows + 1}"
         )
     begins, columns, values = _core.read_csr(function, begins, columns, values, n_features)
-    return values, Csr(begins, columns, n_features)
+    return values, Csr(begins, columns, n_features), factor
 
 
 def _integers(function: str, name: str, value: Any) -> NDArray[Any]:
@@ -115,7 +117,7 @@ def _integers(function: str, name: str, value: Any) -> NDArray[Any]:
     return np.require(array, requirements=["C", "A"])
 
 
-def as_scipy(values: FloatArray, csr: Csr) -> Any:
+def as_scipy(values: NDArray[Any], csr: Csr) -> Any:
     """The rows as a `csr_array` of scipy.sparse."""
     from scipy.sparse import csr_array
 
@@ -132,7 +134,8 @@ def dense_tasks(tasks: Any) -> Iterator[tuple[Int64Array, tuple[Any, ...]]]:
         if not len(columns):
             columns = np.zeros(1, np.int64)
         x = np.zeros((stop - start, len(columns)), tasks.dtype)
-        x[np.repeat(np.arange(stop - start), np.diff(csr.begins)), places] = values
+        rows = np.repeat(np.arange(stop - start), np.diff(csr.begins))
+        x[rows, places] = _narrow.widened(values, tasks.scale)
         limits = np.array([0, stop - start])
         yield columns, (x, tasks._y[start:stop], limits[:1], limits[1:], weights, None)
 

@@ -238,7 +238,7 @@ def _whole(piece: Tasks, cut: bool, heads: list[Tasks], loss: str, n_parameters:
     own = piece[int(cut) :]
     if heads:
         x, y = (np.concatenate([getattr(part, name) for part in (own, *heads)]) for name in "xy")
-        own = Tasks(x, y, np.append(own.starts, len(y)))
+        own = Tasks(x, y, np.append(own.starts, len(y)), scale=own.scale)
     check_loss(_NAME, own, loss, "learner", n_parameters)
     return own
 

@@ -12,7 +12,6 @@ from ._arrays import frozen
 from ._check import FloatArray
 from ._sparse import require_dense
 from ._value import Value
-from .statistics import TaskRun
 from .tasks import Tasks
 
 # What is told of steps, and what it is where nobody tells it.
@@ -134,25 +133,31 @@ def no_steps(function: str, options: dict[str, Any]) -> None:
             )
 
 
-def run(
-    tasks: Tasks, start: FloatArray, rule: Proximal, loss: str, options: dict[str, Any]
-) -> TaskRun:
-    """What `run_tasks` does for this rule; `options` are what it must not have been given.
+def results(
+    function: str,
+    tasks: Tasks,
+    start: FloatArray,
+    rule: Proximal,
+    loss: str,
+    options: dict[str, Any],
+) -> tuple[Any, ...]:
+    """What `run_tasks` returns for this rule; `options` are what it must not have been given.
 
     Args:
+        function: Name of the public function, for messages.
         tasks: The tasks, in host memory, of checked labels.
         start: [n_parameters] or [n_tasks, n_parameters] of the type of the tasks.
         rule: The rule.
         loss: Name of the loss.
         options: Those of steps, by name.
     """
-    no_steps("run_tasks", options)
+    no_steps(function, options)
     n_parameters = start.shape[-1]
     rates = rule._scaled(n_parameters)
     if rates.ndim == 2:
         remedy = "their diagonal: coordinates that a task does not touch stay"
         require_dense(
-            "run_tasks", tasks, "`rule` must have a rate for each parameter", "a matrix", remedy
+            function, tasks, "`rule` must have a rate for each parameter", "a matrix", remedy
         )
     shape = (len(tasks), n_parameters)
     theta_hat, grad_sq, loss_out = np.empty(shape), np.empty(shape), np.empty(shape[0])
@@ -167,4 +172,4 @@ def run(
     with np.errstate(over="ignore", under="ignore"):
         moved = theta_hat.astype(tasks.dtype, copy=False)
         squares = grad_sq.astype(tasks.dtype, copy=False)
-    return TaskRun(moved, squares, None, loss_out, tasks._weights())
+    return moved, squares, None, loss_out, tasks._weights()

@@ -236,7 +236,13 @@ class EG(Value):
 Rule: TypeAlias = OGD | AdaGrad | Adam | ArubaPlusPlus | EG | Proximal
 
 
-def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
+def native(
+    rule: object,
+    dtype: np.dtype[Any],
+    n_parameters: int,
+    like: Any,
+    function: str = "run_tasks",
+) -> NativeRule:
     """Translates a rule into what the engine takes, for so many parameters beside `like`."""
     if not isinstance(rule, Rule):
         remedy = f"expected {', '.join(kind.__name__ for kind in get_args(Rule))}"
@@ -245,7 +251,7 @@ def native(rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any) -> 
         elif isinstance(rule, (float, int, list, np.ndarray)):
             remedy = "expected af.OGD(learning_rate)"
         raise TypeError(
-            f"run_tasks: `rule` must be a within-task rule: got {_check.shown(rule)}, {remedy}"
+            f"{function}: `rule` must be a within-task rule: got {_check.shown(rule)}, {remedy}"
         )
     assert not isinstance(rule, Proximal), "run_tasks runs it elsewhere"
     return rule._native(dtype, n_parameters, like)

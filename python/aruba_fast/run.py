@@ -1,13 +1,15 @@
-"""Running tasks whole in native code, from a given start: `run_tasks` and `evaluate`."""
+"""Running tasks whole in native code, from a given start: `run_tasks`."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _arrays, _check, _core, proximal, rules
-from ._check import Float64Array, FloatArray
+from ._check import FloatArray
 from ._sparse import require_dense
 from .proximal import Proximal
-from .rules import EG, OGD, Rule
+from .rules import EG, Rule
 from .statistics import TaskRun
 from .tasks import Tasks
 
@@ -99,7 +101,7 @@ def check_type(function: str, tasks: Tasks, name: str, dtype: np.dtype[np.floati
         )
 
 
-def _start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArray:
+def checked_start(function: str, name: str, tasks: Tasks, value: ArrayLike) -> FloatArray:
     """Returns the checked start of the tasks, [n_parameters] or [n_tasks, n_parameters]."""
     given = _check.array(function, name, value)
     own = given.ndim == 2
@@ -184,24 +186,45 @@ def run_tasks(
 
     Source: [P] Khodak, Balcan, Talwalkar, NeurIPS 2019.
     """
-    name = "run_tasks"
+    options = {"batch_size": batch_size, "n_epochs": n_epochs, "radius": radius}
+    return TaskRun(*results("run_tasks", tasks, phi, rule, loss, options, average=average))
+
+
+def results(
+    name: str,
+    tasks: Tasks,
+    phi: ArrayLike,
+    rule: Rule,
+    loss: str,
+    options: dict[str, Any],
+    *,
+    average: bool = False,
+    statistics: bool = True,
+) -> tuple[Any, ...]:
+    """The fields of a TaskRun, on behalf of a function.
+
+    Args:
+        name: Name of the public function, for messages.
+        tasks: As `run_tasks`.
+        phi: As `run_tasks`.
+        rule: As `run_tasks`.
+        loss: As `run_tasks`.
+        options: `batch_size`, `n_epochs` and `radius` of `run_tasks`.
+        average: As `run_tasks`.
+        statistics: Whether sums of squared gradients are wanted; else None in host memory.
+    """
     check_tasks(name, tasks)
-    start = _start(name, "phi", tasks, phi)
+    start = checked_start(name, "phi", tasks, phi)
     n_parameters = start.shape[-1]
     if isinstance(rule, Proximal):
         check_on_host(name, tasks)
         check_loss(name, tasks, loss, "phi", n_parameters)
-        options = {
-            "batch_size": batch_size,
-            "n_epochs": n_epochs,
-            "radius": radius,
-            "average": average,
-        }
-        return proximal.run(tasks, start, rule, loss, options)
-    native_rule = rules.native(rule, tasks.dtype, n_parameters, tasks._x)
+        return proximal.results(name, tasks, start, rule, loss, options | {"average": average})
+    native_rule = rules.native(rule, tasks.dtype, n_parameters, tasks._x, name)
     check_loss(name, tasks, loss, "phi", n_parameters)
-    size = _check.integer(name, "batch_size", batch_size, 1)
-    epochs = _check.integer(name, "n_epochs", n_epochs, 1)
+    size = _check.integer(name, "batch_size", options["batch_size"], 1)
+    epochs = _check.integer(name, "n_epochs", options["n_epochs"], 1)
+    radius = options["radius"]
     ball = None if radius is None else _check.positive(name, "radius", radius)
     if ball is not None:
         require_dense(name, tasks, "`radius` must be None", ball, "None: a ball moves all")
@@ -210,7 +233,9 @@ def run_tasks(
         check_on_host(name, tasks)
         _check_eg(name, loss, ball, start)
     shape = (len(tasks), n_parameters)
-    theta_hat, grad_sq = (_arrays.empty(shape, tasks.dtype, tasks._x) for _ in range(2))
+    theta_hat = _arrays.empty(shape, tasks.dtype, tasks._x)
+    summed = statistics or tasks.device != "cpu"
+    grad_sq = _arrays.empty(shape, tasks.dtype, tasks._x) if summed else None
     wanted = _check.boolean(name, "average", average)
     theta_bar = _arrays.empty(shape, tasks.dtype, tasks._x) if wanted else None
     loss_out = _arrays.empty(shape[:1], np.float64, tasks._x)
@@ -222,52 +247,4 @@ def run_tasks(
         (loss, size, epochs, ball),
         (theta_hat, grad_sq, theta_bar, loss_out),
     )
-    return TaskRun(theta_hat, grad_sq, theta_bar, loss_out, weights)
-
-
-def evaluate(tasks: Tasks, theta: ArrayLike, *, loss: str) -> Float64Array:
-    """Mean loss per row of every task at fixed parameters; by the weights of rows that have them.
-
-    Args:
-        tasks: The tasks.
-        theta: Parameters for all tasks, [n_parameters], or one row per task,
-            [n_tasks, n_parameters]; of the type of `tasks`.
-        loss: Name of the loss, as in `run_tasks`.
-
-    Returns:
-        float64 [n_tasks]; nan where a row or the parameters are not finite.
-
-    Raises:
-        TypeError: An argument is of the wrong type.
-        ValueError: Sizes do not fit, the loss is unknown, or labels lie outside its domain.
-
-    Example:
-        >>> import numpy as np, aruba_fast as af
-        >>> support, query = af.Tasks(np.ones((1, 4, 1)), np.ones((1, 4))).shots(2)
-        >>> run = af.run_tasks(support, np.zeros(1), af.OGD(0.5), loss="squared")
-        >>> af.evaluate(query, run.theta_hat, loss="squared")
-        array([0.03125])
-    """
-    check_tasks("evaluate", tasks)
-    start = _start("evaluate", "theta", tasks, theta)
-    check_loss("evaluate", tasks, loss, "theta", start.shape[-1])
-    if tasks._csr is not None:
-        return _losses(tasks, start, loss) / tasks._weights()
-    run = run_tasks(tasks, start, OGD(0.0), loss=loss)
-    assert run.loss is not None
-    assert run.weight is not None
-    with _arrays.beside(run.loss):
-        return run.loss / run.weight
-
-
-def _losses(tasks: Tasks, theta: FloatArray, loss: str) -> Float64Array:
-    """The losses of sparse tasks, without dense parameters of each."""
-    found = np.empty(len(tasks))
-    _core.run_tasks(
-        tasks._table(),
-        theta,
-        ("ogd", 0.0),
-        (loss, 1, 1, None),
-        (None, None, None, found),
-    )
-    return found
+    return theta_hat, grad_sq, theta_bar, loss_out, weights

@@ -30,8 +30,8 @@ class Tasks(Framed):
             are allowed: their task is skipped and counted when it is run. In host memory also
             bfloat16 (of ml_dtypes or PyTorch), float16, or uint8 with a `scale`: all results are
             then those of the same features in float32, to the bit. A CSR matrix or array of
-            scipy.sparse makes tasks whose cost is their entries: its `indptr` and `indices` are
-            copied, its `data` is not where columns rise in every row.
+            scipy.sparse, of any of these types, makes tasks whose cost is their entries: its
+            `indptr` and `indices` are copied, its `data` is not where columns rise in every row.
         y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of the
             tasks, which is that of `x` or float32.
         offsets: Integers [n_tasks + 1]; the rows of task t are `offsets[t]:offsets[t + 1]`, at
@@ -58,7 +58,8 @@ class Tasks(Framed):
             not CSR, `y` not real, `offsets` not integers, or `y` lives elsewhere than `x`.
         ValueError: Shapes do not fit, `offsets` do not rise strictly from 0 to n_rows, a weight or
             `scale` is not positive, `scale` is given for features that are not uint8, or the
-            indices of a CSR matrix are none.
+            indices of a CSR matrix are none, or one in less than float32 has a column twice in a
+            row.
         ImportError: `x` is a tensor of bfloat16, and ml_dtypes is not installed.
 
     Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks. The `x` and `y`
@@ -188,7 +189,7 @@ class Tasks(Framed):
         return (
             f"Tasks(n_tasks={len(self)}, n_rows={self.n_rows}, "
             f"n_features={self.n_features}, dtype={self.dtype}"
-            f"{_narrow.shown(self._x, self._scale)}{_arrays.shown(self._x)})"
+            f"{_narrow.shown(self._x.dtype, self._scale)}{_arrays.shown(self._x)})"
         )
 
     def __getitem__(self, index: int | str | slice | ArrayLike) -> "Tasks":

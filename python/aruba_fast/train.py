@@ -11,9 +11,10 @@ from ._chunks import Chunks
 from ._history import History, Record
 from ._ruled import TRAINING_RULES
 from ._sparse import require_dense
+from .alone import evaluate
 from .learner import MetaLearner, MetaStep, check_learner
 from .proximal import no_steps
-from .run import check_loss, check_on_host, check_type, evaluate
+from .run import check_loss, check_on_host, check_type
 from .tasks import Tasks
 
 # The tasks whose losses before any step are what all others are compared with.

@@ -34,7 +34,7 @@ struct SparseTable {
     }
     index = read_csr("test", begins.data(), std::ssize(y), columns.data(), std::ssize(columns),
                      n_features);
-    values.resize(static_cast<std::size_t>(make_canonical(index, values.data())));
+    values.resize(static_cast<std::size_t>(make_canonical("test", index, values.data())));
     table = {.x = nullptr,
              .y = y.data(),
              .starts = starts.data(),

@@ -155,6 +155,10 @@ def from_frame(draw):
     n = draw.integer(1, 12)
     columns = {"who": draw.rng.integers(4, size=n), "y": draw.normals(n), "x": draw.normals(n)}
     choice = {"target": "y", "group": "who", "features": draw.choice((None, ["x"]))}
+    if draw.chance(0.5):
+        columns["x"] = draw.rng.integers(0, 300 if draw.wild else 256, n)
+        dtype = draw.choice(("uint8", "float16", np.float32, BFLOAT16))
+        choice |= {"dtype": dtype, "scale": draw.positive() / 255 if dtype == "uint8" else None}
     return Call(af.Tasks.from_frame, [pd.DataFrame(columns)], choice, raises=(ImportError,))
 
 
@@ -248,7 +252,11 @@ def run_tasks(draw):
         kwargs["radius"] = None
     if isinstance(rule, af.Proximal):
         kwargs = {"loss": loss}
-    return Call(af.run_tasks, [some, phi, rule], kwargs, fixed=("n_epochs",))
+    function = af.run_tasks
+    if draw.chance(0.3):
+        function = af.adapt
+        kwargs.pop("average", None)
+    return Call(function, [some, phi, rule], kwargs, fixed=("n_epochs",))
 
 
 def meta_fit(draw):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from .. import _check
+from .. import _check, _narrow
 from .._check import FloatArray, Int64Array
-from .._frames import Columns, columns_of
+from .._frames import columns_of
 from .._keys import Names
 from ..tasks import Tasks
 from ._parquet import (
@@ -47,12 +47,15 @@ class ParquetTasks:
         features: Names of the columns of features, numbers or booleans; None for all columns but
             `target` and `group`.
         batch_rows: Rows of a chunk, about.
+        dtype: Type of the features, as in `Tasks.from_frame`: with "uint8", "float16" or "bfloat16"
+            a chunk takes a quarter or half of the memory that it takes with float32.
+        scale: With uint8, what features are multiplied by, > 0: 1 for counts, 1 / 255 for pixels.
 
     Attributes:
         n_rows: Number of rows of all files.
         n_features: Number of features.
         feature_names: Their names.
-        dtype: Type of features and labels, as in `Tasks.from_frame`.
+        dtype: Type of the labels and of what is computed, and of features that are not narrower.
 
     Raises:
         TypeError: An argument is of the wrong type, or a column not of numbers.
@@ -78,11 +81,14 @@ class ParquetTasks:
         group: str,
         features: Iterable[str] | None = None,
         batch_rows: int = 1 << 20,
+        dtype: DTypeLike | None = None,
+        scale: float | None = None,
     ) -> None:
+        made, self._scale = _narrow.chosen(NAME, dtype, scale)
         self._files = found(path)
         schema, self.n_rows = opened(self._files)
         empty = frame(schema.empty_table())
-        self._columns = columns_of(NAME, "path", empty, target, group, features)
+        self._columns = columns_of(NAME, "path", empty, target, group, features, None, made)
         self._batch_rows = _check.integer(NAME, "batch_rows", batch_rows, 1)
         require_alike(self._files, [*self.feature_names, self._columns.target, self._columns.group])
         self._n_tasks: int | None = None
@@ -99,8 +105,8 @@ class ParquetTasks:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of features and labels: float32 or float64."""
-        return self._columns.dtype
+        """Type of labels and parameters: float32 or float64."""
+        return _narrow.of_parameters(self._columns.dtype)
 
     @property
     def n_tasks(self) -> int:
@@ -117,7 +123,8 @@ class ParquetTasks:
     def __repr__(self) -> str:
         return (
             f"ParquetTasks(n_files={len(self._files)}, n_rows={self.n_rows}, "
-            f"n_features={self.n_features}, dtype={self.dtype})"
+            f"n_features={self.n_features}, dtype={self.dtype}"
+            f"{_narrow.shown(self._columns.dtype, self._scale)})"
         )
 
     def __iter__(self) -> Iterator[Tasks]:
@@ -132,7 +139,7 @@ class ParquetTasks:
     def _chunks(self) -> Generator[Tasks, None, None]:
         columns = self._columns
         # Rows of the last task so far, which may go on, and its key.
-        rest: list[tuple[FloatArray, FloatArray]] = []
+        rest: list[tuple[NDArray[Any], FloatArray]] = []
         last: Any = None
         n_tasks = 0
         names = [*columns.features, columns.target, columns.group]
@@ -142,8 +149,7 @@ class ParquetTasks:
             alone = goes_on and len(keys) == 1
             n_rest = 0 if alone else sum(len(y) for _, y in rest)
             n_rows = sum(batch.num_rows for batch in some)
-            x = np.empty((n_rest + n_rows, len(columns.features)), columns.dtype)
-            y = np.empty(n_rest + n_rows, columns.dtype)
+            x, y = columns.empty(n_rest + n_rows)
             self._read(some, x[n_rest:], y[n_rest:], first_row)
             if alone:  # a task of many batches is put together once, at its end
                 rest.append((x, y))
@@ -158,10 +164,10 @@ class ParquetTasks:
             rest = [(x[cut:].copy(), y[cut:].copy())]
             if cut:
                 n_tasks += len(keys) - 1
-                yield _tasks(x[:cut], y[:cut], keys[:-1], begins[:-1], columns)
+                yield self._tasks(x[:cut], y[:cut], keys[:-1], begins[:-1])
         if rest:
             x, y = (np.concatenate(parts) for parts in zip(*rest, strict=True))
-            yield _tasks(x, y, np.array([last], keys.dtype), np.zeros(1, np.int64), columns)
+            yield self._tasks(x, y, np.array([last], keys.dtype), np.zeros(1, np.int64))
             self._n_tasks = n_tasks + 1
 
     def _row_groups(self) -> list[tuple[Path, int, int]]:
@@ -174,14 +180,11 @@ class ParquetTasks:
         some = batches_of(file, number, [*columns.features, columns.target, columns.group])
         keys, begins = runs(some, columns.group, first_row, None)
         n_rows = sum(batch.num_rows for batch in some)
-        x, y = (
-            np.empty((n_rows, len(columns.features)), columns.dtype),
-            np.empty(n_rows, columns.dtype),
-        )
+        x, y = columns.empty(n_rows)
         self._read(some, x, y, first_row)
-        return _tasks(x, y, keys, begins, columns)
+        return self._tasks(x, y, keys, begins)
 
-    def _read(self, some: list[Any], x: FloatArray, y: FloatArray, first_row: int) -> None:
+    def _read(self, some: list[Any], x: NDArray[Any], y: FloatArray, first_row: int) -> None:
         """Fills `x` and `y`, and lets go of the batches one by one."""
         begin = 0
         while some:
@@ -190,10 +193,9 @@ class ParquetTasks:
             self._columns.read(frame(batch), x[rows], y[rows], first_row + begin)
             begin = rows.stop
 
-
-def _tasks(
-    x: FloatArray, y: FloatArray, keys: NDArray[Any], begins: Int64Array, columns: Columns
-) -> Tasks:
-    tasks = Tasks(x, y, np.append(begins, len(y)))
-    tasks._name(Names(keys, begins, columns.features))
-    return tasks
+    def _tasks(
+        self, x: NDArray[Any], y: FloatArray, keys: NDArray[Any], begins: Int64Array
+    ) -> Tasks:
+        tasks = Tasks(x, y, np.append(begins, len(y)), scale=self._scale)
+        tasks._name(Names(keys, begins, self.feature_names))
+        return tasks

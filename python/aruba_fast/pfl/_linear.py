@@ -10,10 +10,11 @@ from .. import _check
 from .._check import Float64Array
 from .._rows import stacked
 from .._sparse import is_sparse
+from ..alone import adapt, evaluate
 from ..federated import FirstRate, Reply
 from ..federated._private import Privacy
 from ..learner import MetaLearner, MetaStep
-from ..run import LOSSES, evaluate, run_tasks
+from ..run import LOSSES
 from ..tasks import Tasks
 from ._model import ArubaModel, checked_users
 
@@ -110,8 +111,7 @@ class LinearModel(ArubaModel):
             own = _joined(_EVALUATE, support)
             assert own is not None
             assert sent.personal is not None
-            run = run_tasks(own, theta, sent.personal, loss=self._loss, **self._options)
-            theta = run.theta_hat
+            theta = adapt(own, theta, sent.personal, loss=self._loss, **self._options)
         return {"loss": evaluate(rows, theta, loss=self._loss)}
 
     def _size(self, user: AbstractDataset) -> float:

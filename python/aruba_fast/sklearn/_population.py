@@ -7,11 +7,11 @@ from scipy.sparse import csr_array
 
 from .._check import Float64Array
 from .._sparse import changes
+from ..alone import adapt
 from ..fit import _MOST, _MOST_FULL, FITTED_AS, meta_fit
 from ..learner import MetaLearner
 from ..proximal import Proximal
 from ..rules import OGD, ArubaPlusPlus, native
-from ..run import run_tasks
 from ..tasks import Tasks
 from ..train import meta_train
 from ._table import DenseTable, SparseTable, Table
@@ -57,7 +57,7 @@ class Population:
         if tasks._csr is not None:
             rule = native(self.rule, tasks.dtype, self.phi.size, tasks._x)
             return SparseTable(self.phi, changes(tasks, self.phi, rule, self.loss))
-        theta = run_tasks(tasks, self.phi, self.rule, loss=self.loss).theta_hat
+        theta = adapt(tasks, self.phi, self.rule, loss=self.loss)
         sound = np.isfinite(theta).all(axis=1, keepdims=True)
         return DenseTable(np.where(sound, theta, self.phi).astype(np.float64, copy=False))
 

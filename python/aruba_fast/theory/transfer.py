@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _check
 from .._check import Float64Array
 from .._lock import Lock
+from ..alone import evaluate
 from ..learner import MetaLearner, check_learner
 from ..rules import Rule
-from ..run import check_tasks, evaluate, run_tasks
+from ..run import check_tasks, run_tasks
 from ..tasks import Tasks
 
 _FEWEST = 5  # tasks, below which the series for Student's t is not good to three digits

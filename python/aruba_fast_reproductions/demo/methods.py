@@ -22,11 +22,12 @@ import numpy as np
 
 from aruba_fast._check import Float64Array, FloatArray
 from aruba_fast._divergence import DivergenceWarning
+from aruba_fast.alone import evaluate
 from aruba_fast.fit import meta_fit
 from aruba_fast.learner import MetaLearner
 from aruba_fast.proximal import Proximal
 from aruba_fast.rules import OGD, Rule
-from aruba_fast.run import evaluate, run_tasks
+from aruba_fast.run import run_tasks
 from aruba_fast.tasks import Tasks
 from aruba_fast.train import meta_train
 
