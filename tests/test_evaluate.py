@@ -161,9 +161,21 @@ def test_adapt_holds_one_array_of_parameters(d):
     assert most < 3000 * (4 * d + 8 * 4)
 
 
-def test_what_adapt_refuses_has_its_name(rng):
+REFUSED = {
+    "phi` must have the type of `tasks": (np.float64, af.OGD(0.1)),
+    "rule` must be": (np.float32, 0.1),
+    "rule` must have one `learning_rate` per parameter": (np.float32, af.OGD(np.ones(2))),
+    "rule` must have one `b` per parameter": (np.float32, af.ArubaPlusPlus(np.ones(2), np.ones(2), 1.0)),
+    "rule` must have a `learning_rate` within float32": (np.float32, af.OGD(np.full(3, 1e300))),
+    "rule` must have a `learning_rate` for each": (np.float32, af.Proximal(np.ones(2))),
+    "rule` must have rates within float64": (np.float32, af.Proximal(np.full(3, 1e308), coef=9.0)),
+}
+
+
+@pytest.mark.parametrize("function", [af.adapt, af.run_tasks])
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_is_refused_has_the_name_of_the_function(function, said, rng):
+    dtype, rule = REFUSED[said]
     tasks = tasks_of(rng, "squared", 3, np.float32)
-    with pytest.raises(TypeError, match=r"^adapt: `phi` must have the type of `tasks`"):
-        af.adapt(tasks, np.zeros(3), af.OGD(0.1), loss="squared")
-    with pytest.raises(TypeError, match=r"^adapt: `rule` must be"):
-        af.adapt(tasks, np.zeros(3, np.float32), 0.1, loss="squared")
+    with pytest.raises((TypeError, ValueError), match=f"^{function.__name__}: `{said}"):
+        function(tasks, np.zeros(3, dtype), rule, loss="squared")

@@ -154,7 +154,7 @@ def test_changes_are_those_of_dense_results(dtype, rng):
     phi, rates = rng.standard_normal(50).astype(dtype), rng.random(50).astype(dtype)
     for rule in (af.OGD(rates), af.AdaGrad(0.1, 0.5), af.ArubaPlusPlus(rates, 0.5 * rates, 1.0)):
         dense = af.run_tasks(tasks, phi, rule, loss="squared").theta_hat
-        found = changes(tasks, phi, native(rule, np.dtype(dtype), 50, tasks._x), "squared")
+        found = changes(tasks, phi, native("adapt", rule, np.dtype(dtype), 50, tasks._x), "squared")
         assert found.shape == dense.shape
         assert found.nnz <= x.nnz
         np.testing.assert_array_equal(found.toarray(), dense - phi)

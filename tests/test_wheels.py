@@ -84,9 +84,10 @@ MUSL = NAME.replace("manylinux_2_28", "musllinux_1_2")
 
 
 @pytest.fixture
-def judge(tmp_path, project):  # whose tomllib the tool needs too
+def judge(tmp_path):
     """The verdict on a wheel of these members: what the tool says where it refuses, or nothing."""
     module("elftools")
+    pytest.importorskip("tomllib", reason="a part of Python since 3.11")
     shared = tmp_path / "shared.so"
     shutil.copy(np.random._common.__file__, shared)  # any small one
 
@@ -152,6 +153,7 @@ def test_a_wheel_of_what_is_installed_would_be_small_enough(tmp_path):
     if spec is None:
         pytest.skip("this aruba_fast was built without CUDA")
     module("elftools")
+    pytest.importorskip("tomllib", reason="a part of Python since 3.11")
     from elftools.elf.elffile import ELFFile
 
     folder = Path(aruba_fast.__file__).parent

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._history import History
     from ._report import show_versions
     from ._step_plan import StepPlan
-    from .alone import adapt, evaluate
+    from .adaptation import adapt, evaluate
     from .fit import MetaFit, meta_fit
     from .learner import MetaLearner
     from .proximal import Proximal
@@ -81,8 +81,8 @@ _HOMES = {
     "TaskRun": "statistics",
     "TaskStatistics": "statistics",
     "Tasks": "tasks",
-    "adapt": "alone",
-    "evaluate": "alone",
+    "adapt": "adaptation",
+    "evaluate": "adaptation",
     "meta_fit": "fit",
     "meta_train": "train",
     "run_tasks": "run",

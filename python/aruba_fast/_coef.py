@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ._check import Float64Array
-from .alone import evaluate
+from .adaptation import evaluate
 from .proximal import Proximal
 from .run import run_tasks
 from .tasks import Tasks

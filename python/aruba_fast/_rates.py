@@ -26,16 +26,16 @@ def checked(function: str, name: str, value: Any, *, positive: bool) -> float | 
     return _arrays.frozen(values.copy())
 
 
-def require_length(name: str, values: NDArray[Any], n_parameters: int) -> None:
+def require_length(function: str, name: str, values: NDArray[Any], n_parameters: int) -> None:
     """Refuses any other number of values than that of the parameters."""
     if values.shape != (n_parameters,):
         raise ValueError(
-            f"run_tasks: `rule` must have one `{name}` per parameter: got {values.shape}, "
+            f"{function}: `rule` must have one `{name}` per parameter: got {values.shape}, "
             f"expected ({n_parameters},)"
         )
 
 
-def cast(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def cast(function: str, name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Rounds to the type of the parameters; a value that overflows there is refused.
 
     On a CUDA device it becomes infinite, and tasks that are run with it are skipped: nothing waits.
@@ -44,7 +44,7 @@ def cast(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         result = _arrays.contiguous(values, dtype)
     if isinstance(result, np.ndarray) and not np.isfinite(result).all():
         raise ValueError(
-            f"run_tasks: `rule` must have a `{name}` within {dtype}: "
+            f"{function}: `rule` must have a `{name}` within {dtype}: "
             f"got {float(np.abs(values).max())}, expected at most {np.finfo(dtype).max:g}"
         )
     return result

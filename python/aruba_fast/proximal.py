@@ -76,21 +76,21 @@ class Proximal(Value):
             return f"Proximal(learning_rate={_rates.shown(rate)}, coef={self.coef:g})"
         return f"Proximal(learning_rate={rate.dtype}{list(rate.shape)}, coef={self.coef:g})"
 
-    def _scaled(self, n_parameters: int) -> NDArray[np.float64]:
+    def _scaled(self, function: str, n_parameters: int) -> NDArray[np.float64]:
         """Rates times `coef` for so many parameters: the diagonal, or the matrix."""
         rate = self.learning_rate
         if isinstance(rate, float):
             rate = np.full(n_parameters, rate)
         if len(rate) != n_parameters:
             raise ValueError(
-                f"run_tasks: `rule` must have a `learning_rate` for each of the parameters: got "
+                f"{function}: `rule` must have a `learning_rate` for each of the parameters: got "
                 f"{rate.shape}, expected ({n_parameters},) or ({n_parameters}, {n_parameters})"
             )
         with np.errstate(over="ignore"):
             scaled: NDArray[np.float64] = self.coef * rate
         if not np.isfinite(scaled).all():
             raise ValueError(
-                f"run_tasks: `rule` must have rates within float64: got {rate.max():g} times "
+                f"{function}: `rule` must have rates within float64: got {rate.max():g} times "
                 f"{self.coef:g}, expected a smaller `coef`"
             )
         return scaled
@@ -153,7 +153,7 @@ def results(
     """
     no_steps(function, options)
     n_parameters = start.shape[-1]
-    rates = rule._scaled(n_parameters)
+    rates = rule._scaled(function, n_parameters)
     if rates.ndim == 2:
         remedy = "their diagonal: coordinates that a task does not touch stay"
         require_dense(

@@ -45,12 +45,14 @@ class OGD(Value):
     def __repr__(self) -> str:
         return f"OGD(learning_rate={_rates.shown(self.learning_rate)})"
 
-    def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
+    def _native(
+        self, function: str, dtype: np.dtype[Any], n_parameters: int, like: Any
+    ) -> NativeRule:
         if isinstance(self.learning_rate, float):
             return "ogd", self.learning_rate
-        _rates.require_length("learning_rate", self.learning_rate, n_parameters)
-        _check.together("run_tasks", "rule", self.learning_rate, "tasks", like)
-        return "ogd", _rates.cast("learning_rate", self.learning_rate, dtype)
+        _rates.require_length(function, "learning_rate", self.learning_rate, n_parameters)
+        _check.together(function, "rule", self.learning_rate, "tasks", like)
+        return "ogd", _rates.cast(function, "learning_rate", self.learning_rate, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class AdaGrad(Value):
             delta=_check.positive("AdaGrad", "delta", self.delta),
         )
 
-    def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
+    def _native(self, _function: str, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "adagrad", self.learning_rate, self.delta
 
 
@@ -135,21 +137,23 @@ class ArubaPlusPlus(Value):
             f"ArubaPlusPlus(b={_rates.shown(self.b)}, g={_rates.shown(self.g)}, coef={self.coef:g})"
         )
 
-    def _native(self, dtype: np.dtype[Any], n_parameters: int, like: Any) -> NativeRule:
+    def _native(
+        self, function: str, dtype: np.dtype[Any], n_parameters: int, like: Any
+    ) -> NativeRule:
         values = []
         for name, value in (("b", self.b), ("g", self.g)):
             if isinstance(value, float):
                 value = _arrays.moved(np.full(n_parameters, value), like)
-            _rates.require_length(name, value, n_parameters)
-            _check.together("run_tasks", "rule", value, "tasks", like)
+            _rates.require_length(function, name, value, n_parameters)
+            _check.together(function, "rule", value, "tasks", like)
             values.append(_arrays.contiguous(value, np.float64))
         b, g = values
         with np.errstate(over="ignore", under="ignore"), _arrays.beside(like):
             rate, refinement = np.sqrt(b) / np.sqrt(g), self.coef / g
         return (
             "aruba++",
-            _rates.cast("rate", rate, dtype),
-            _rates.cast("coef / g", refinement, dtype),
+            _rates.cast(function, "rate", rate, dtype),
+            _rates.cast(function, "coef / g", refinement, dtype),
         )
 
 
@@ -190,7 +194,7 @@ class Adam(Value):
             eps=_check.positive("Adam", "eps", self.eps),
         )
 
-    def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
+    def _native(self, _function: str, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "adam", self.learning_rate, self.eps, 1.0 - self.beta2
 
 
@@ -229,7 +233,7 @@ class EG(Value):
     def __post_init__(self) -> None:
         self._hold(learning_rate=_check.non_negative("EG", "learning_rate", self.learning_rate))
 
-    def _native(self, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
+    def _native(self, _function: str, _dtype: np.dtype[Any], _n: int, _like: Any) -> NativeRule:
         return "eg", self.learning_rate
 
 
@@ -237,11 +241,7 @@ Rule: TypeAlias = OGD | AdaGrad | Adam | ArubaPlusPlus | EG | Proximal
 
 
 def native(
-    rule: object,
-    dtype: np.dtype[Any],
-    n_parameters: int,
-    like: Any,
-    function: str = "run_tasks",
+    function: str, rule: object, dtype: np.dtype[Any], n_parameters: int, like: Any
 ) -> NativeRule:
     """Translates a rule into what the engine takes, for so many parameters beside `like`."""
     if not isinstance(rule, Rule):
@@ -254,4 +254,4 @@ def native(
             f"{function}: `rule` must be a within-task rule: got {_check.shown(rule)}, {remedy}"
         )
     assert not isinstance(rule, Proximal), "run_tasks runs it elsewhere"
-    return rule._native(dtype, n_parameters, like)
+    return rule._native(function, dtype, n_parameters, like)

@@ -220,7 +220,7 @@ def results(
         check_on_host(name, tasks)
         check_loss(name, tasks, loss, "phi", n_parameters)
         return proximal.results(name, tasks, start, rule, loss, options | {"average": average})
-    native_rule = rules.native(rule, tasks.dtype, n_parameters, tasks._x, name)
+    native_rule = rules.native(name, rule, tasks.dtype, n_parameters, tasks._x)
     check_loss(name, tasks, loss, "phi", n_parameters)
     size = _check.integer(name, "batch_size", options["batch_size"], 1)
     epochs = _check.integer(name, "n_epochs", options["n_epochs"], 1)

@@ -11,7 +11,7 @@ from ._chunks import Chunks
 from ._history import History, Record
 from ._ruled import TRAINING_RULES
 from ._sparse import require_dense
-from .alone import evaluate
+from .adaptation import evaluate
 from .learner import MetaLearner, MetaStep, check_learner
 from .proximal import no_steps
 from .run import check_loss, check_on_host, check_type

@@ -10,7 +10,7 @@ from .. import _check
 from .._check import Float64Array
 from .._rows import stacked
 from .._sparse import is_sparse
-from ..alone import adapt, evaluate
+from ..adaptation import adapt, evaluate
 from ..federated import FirstRate, Reply
 from ..federated._private import Privacy
 from ..learner import MetaLearner, MetaStep

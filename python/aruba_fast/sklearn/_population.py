@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from .._check import Float64Array
 from .._sparse import changes
-from ..alone import adapt
+from ..adaptation import adapt
 from ..fit import _MOST, _MOST_FULL, FITTED_AS, meta_fit
 from ..learner import MetaLearner
 from ..proximal import Proximal
@@ -55,7 +55,7 @@ class Population:
     def adapted(self, tasks: Tasks) -> Table:
         """The parameters of every person; who diverges has the start's."""
         if tasks._csr is not None:
-            rule = native(self.rule, tasks.dtype, self.phi.size, tasks._x)
+            rule = native("adapt", self.rule, tasks.dtype, self.phi.size, tasks._x)
             return SparseTable(self.phi, changes(tasks, self.phi, rule, self.loss))
         theta = adapt(tasks, self.phi, self.rule, loss=self.loss)
         sound = np.isfinite(theta).all(axis=1, keepdims=True)

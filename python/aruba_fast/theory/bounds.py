@@ -186,7 +186,7 @@ def _native(rule: object, n: int) -> tuple[str, float | Float64Array, float | Fl
         _check.shape(_NAME, "rule", each, (n,))
         return "ogd", each, 0.0
     if isinstance(rule, Proximal):
-        each = rule._scaled(n)
+        each = rule._scaled(_NAME, n)
         if each.ndim == 2:
             raise ValueError(
                 f"{_NAME}: `rule` must have a rate for each parameter: got a matrix, whose bound "

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _check
 from .._check import Float64Array
 from .._lock import Lock
-from ..alone import evaluate
+from ..adaptation import evaluate
 from ..learner import MetaLearner, check_learner
 from ..rules import Rule
 from ..run import check_tasks, run_tasks

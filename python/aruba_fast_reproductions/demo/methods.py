@@ -22,7 +22,7 @@ import numpy as np
 
 from aruba_fast._check import Float64Array, FloatArray
 from aruba_fast._divergence import DivergenceWarning
-from aruba_fast.alone import evaluate
+from aruba_fast.adaptation import evaluate
 from aruba_fast.fit import meta_fit
 from aruba_fast.learner import MetaLearner
 from aruba_fast.proximal import Proximal
