@@ -80,8 +80,8 @@ MetaLearner<T>::MetaLearner(std::span<const T> phi, const LearnerOptions& option
   limit_ = {std::numeric_limits<double>::infinity()};
   rates_.assign(phi.size(), T(0));
   if (!options.zeta)
-    tensors_ =
-        tensor_table(options.tensors.empty() ? std::vector{std::ssize(phi)} : options.tensors);
+    tensors_ = tensor_table(options.tensors.empty() ? std::vector<std::int64_t>{std::ssize(phi)}
+                                                    : options.tensors);
   if (options.learning_rate) start(*options.learning_rate);
 }
 

@@ -165,7 +165,7 @@ REFUSED = {
     "phi` must have the type of `tasks": (np.float64, af.OGD(0.1)),
     "rule` must be": (np.float32, 0.1),
     "rule` must have one `learning_rate` per parameter": (np.float32, af.OGD(np.ones(2))),
-    "rule` must have one `b` per parameter": (np.float32, af.ArubaPlusPlus(np.ones(2), np.ones(2), 1.0)),
+    "rule` must have one `b` per parameter": (np.float32, af.ArubaPlusPlus([1, 1], [1, 1], 1.0)),
     "rule` must have a `learning_rate` within float32": (np.float32, af.OGD(np.full(3, 1e300))),
     "rule` must have a `learning_rate` for each": (np.float32, af.Proximal(np.ones(2))),
     "rule` must have rates within float64": (np.float32, af.Proximal(np.full(3, 1e308), coef=9.0)),

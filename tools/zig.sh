@@ -25,5 +25,15 @@ if [ "$kind" = musl ]; then
   diff build/bits.dev build/bits.musl
   echo "musl: $(wc -l <build/bits.dev) hashes equal"
 else
-  echo "macos: compiled and linked, $(stat -c %s build/macos/test_core) bytes"
+  # The extension too, whose headers of Python are this machine's; what JAX calls where there is a jaxlib.
+  read -r -a headers < <(.venv/bin/python -c 'import importlib.util as u, pybind11, sysconfig
+found = u.find_spec("jaxlib")
+print("-isystem", pybind11.get_include(), "-isystem", sysconfig.get_path("include"),
+      *(["-isystem", found.submodule_search_locations[0] + "/include"] if found else []))')
+  for file in src/*.cpp; do
+    [[ $file = src/jax_* && ${#headers[@]} -lt 6 ]] && continue
+    "$compiler" -std=c++20 -c -DARUBA_VERSION='"0"' -DARUBA_FAST_STATIC -Iinclude -Icpp -I. "${headers[@]}" "$file" \
+      -o "build/macos/$(basename "$file").o"
+  done
+  echo "macos: the core compiled and linked, $(stat -c %s build/macos/test_core) bytes; the extension compiled"
 fi
