@@ -6,15 +6,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=${1:?musl or macos}
 case $kind in
-  musl) target=$(uname -m)-linux-musl system=Linux processor=$(uname -m) ;;
-  macos) target=aarch64-macos system=Darwin processor=arm64 ;;
+  musl) target=$(uname -m)-linux-musl format=gnu system=Linux processor=$(uname -m) ;;
+  macos) target=aarch64-macos format=darwin system=Darwin processor=arm64 ;;
   *) echo "musl or macos: got $kind" >&2; exit 1 ;;
 esac
 export PATH=$PWD/.venv/bin:$PATH
+mkdir -p build
+for tool in "c++ -target $target" "ar --format=$format" ranlib; do
+  printf '#!/bin/bash\nexec %q -m ziglang %s "$@"\n' "$PWD/.venv/bin/python" "$tool" >"build/$kind-${tool%% *}"
+  chmod +x "build/$kind-${tool%% *}"
+done
 compiler=$PWD/build/$kind-c++
-printf '#!/bin/bash\nexec %q -m ziglang c++ -target %s "$@"\n' "$PWD/.venv/bin/python" "$target" >"$compiler"
-chmod +x "$compiler"
 cmake --preset dev -B "build/$kind" -G Ninja --log-level=ERROR -DCMAKE_CXX_COMPILER="$compiler" \
+  -DCMAKE_AR="$PWD/build/$kind-ar" -DCMAKE_RANLIB="$PWD/build/$kind-ranlib" \
   -DCMAKE_SYSTEM_NAME=$system -DCMAKE_SYSTEM_PROCESSOR="$processor" -DARUBA_WERROR=OFF
 cmake --build "build/$kind" --target test_core -j"$(nproc)" | tail -1
 if [ "$kind" = musl ]; then
