@@ -13,7 +13,7 @@ import aruba_fast as af
 from aruba_fast import _report
 
 # Extras of those who develop the library, and of its results.
-OURS = "test|test-frameworks|lint|gpu|docs|gates|bench|league|wheels"
+OURS = "test|test-frameworks|lint|gpu|docs|gates|bench|league|wheels|zig"
 
 
 def shown(capsys):
