@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 SITE = Path(os.environ["ARUBA_SITE"])
 # Modules whose public names are imported from the package itself, and stubs.
 WITHIN = {
+    "adaptation",
     "checkpoint",
     "fit",
     "learner",
@@ -28,8 +29,8 @@ WITHIN = {
     "statistics",
     "steps",
     "tasks",
+    "train",
 }
-WITHIN |= {"train"}
 PACKAGES = ["aruba_fast"] + [
     f"aruba_fast.{module.name}"
     for module in pkgutil.iter_modules(aruba_fast.__path__)
