@@ -67,13 +67,31 @@ def captured():
         module.capture(False)
 
 
+@contextmanager
+def kernels_of(platforms):
+    """What is compiled within runs the kernels of these."""
+    before = _native.PLATFORMS
+    _native.PLATFORMS = platforms
+    jax.clear_caches()
+    try:
+        yield
+    finally:
+        _native.PLATFORMS = before
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def machine():
     """While it lives, what is compiled for the CPU runs the device kernels."""
     module, machine = emulated()
-    before = _native.PLATFORMS
-    _native.PLATFORMS = {"cpu": module}
-    jax.clear_caches()
-    yield machine
-    _native.PLATFORMS = before
-    jax.clear_caches()
+    with kernels_of({"cpu": module}):
+        yield machine
+
+
+@pytest.fixture(autouse=True)
+def nothing_waits(machine):
+    """Every test runs kernels, waits for none of them and allocates nothing."""
+    machine.reset()
+    yield
+    counts = machine.counts()
+    assert (counts["synchronizations"], counts["allocations"]) == (0, 0)

@@ -6,7 +6,13 @@ import importlib
 
 import numpy as np
 import pytest
-from jax_device import captured, machine, registered, table_of_kernels  # noqa: F401
+from jax_device import (  # noqa: F401
+    captured,
+    machine,
+    nothing_waits,
+    registered,
+    table_of_kernels,
+)
 from jax_models import aj, jax, jnp
 from test_jax_native import (  # noqa: F401
     leaf,
@@ -22,15 +28,6 @@ from test_jax_native import (  # noqa: F401
 )
 
 from aruba_fast.jax import _native
-
-
-@pytest.fixture(autouse=True)
-def _on_device(machine):  # noqa: F811
-    """Every test runs kernels, waits for none of them and allocates nothing."""
-    machine.reset()
-    yield
-    counts = machine.counts()
-    assert (counts["synchronizations"], counts["allocations"]) == (0, 0)
 
 
 def test_a_step_of_many_leaves_is_a_launch_for_every_128_of_a_type(machine, rng):  # noqa: F811

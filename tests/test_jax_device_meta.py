@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from jax_device import machine  # noqa: F401
+from jax_device import kernels_of, machine, nothing_waits  # noqa: F401
 from jax_models import aj, jax, jnp
 from test_jax_native_meta import (  # noqa: F401
     HYPERS,
@@ -20,28 +20,6 @@ from test_jax_native_meta import (  # noqa: F401
     test_with_float64_every_round_leaves_the_bits_of_numpy,
     test_without_float64_a_round_is_numpys_from_the_numbers_of_the_state,
 )
-
-from aruba_fast.jax import _native
-
-
-@pytest.fixture(autouse=True)
-def _on_device(machine):  # noqa: F811
-    """Every test runs kernels, waits for none of them and allocates nothing."""
-    machine.reset()
-    yield
-    counts = machine.counts()
-    assert (counts["synchronizations"], counts["allocations"]) == (0, 0)
-
-
-@contextlib.contextmanager
-def on_the_cpu():
-    """What is compiled here runs the kernels of the CPU."""
-    before = _native.PLATFORMS
-    _native.PLATFORMS = {"cpu": None}
-    jax.clear_caches()
-    yield
-    _native.PLATFORMS = before
-    jax.clear_caches()
 
 
 def rounds(rng, phi, kind):
@@ -84,7 +62,7 @@ def test_rounds_that_leave_something_out_are_those_of_the_cpu(hyper, x64, rng):
             for kind in ("no task", "no weight", "no room", "no state")
         ]
         got = learned()
-        with on_the_cpu():
+        with kernels_of({"cpu": None}):
             expected = learned()
     assert_same(got, expected)
     counts = {(int(part.n_tasks), int(state.n_tasks)) for part, _, state in got}

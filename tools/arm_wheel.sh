@@ -8,17 +8,11 @@ root=$work/root
 version=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 suffix=.cpython-${version/./}-aarch64-linux-gnu.so
 rm -rf "$work"
-mkdir -p "$work"/{lists/partial,cache/archives/partial,debs,root,tmp}
+mkdir -p "$work/tmp"
 
-# Debian's Python for AArch64, unpacked beside the system, not installed.
-touch "$work/status"
-apt=(-qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o "Dir::State::Lists=$work/lists"
-  -o "Dir::State::Status=$work/status" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
-apt-get "${apt[@]}" update
-(cd "$work/debs" && apt-get "${apt[@]}" download "python$version-minimal" \
-  "libpython$version"-{minimal,stdlib,dev} libc6 libstdc++6 libgcc-s1 libgomp1 libexpat1 zlib1g libssl3 \
-  libffi8 libbz2-1.0 liblzma5 libsqlite3-0 libuuid1 >/dev/null)
-for package in "$work"/debs/*.deb; do dpkg -x "$package" "$root"; done
+# Debian's Python for AArch64, of this system's release.
+tools/unpack_debian.sh "$root" arm64 "$(. /etc/os-release && echo "$VERSION_CODENAME")" "python$version" \
+  "libpython$version-dev" libstdc++6 libgomp1
 
 [ -e dist/aruba_fast-*.tar.gz ] || .venv/bin/python -m build --sdist --no-isolation -o dist . >/dev/null
 /usr/bin/python3 -m venv "$work/build"

