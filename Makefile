@@ -194,7 +194,7 @@ arm: $(VENV)/.created
 gcc11: $(VENV)/.created
 	tools/gcc11.sh
 
-# The core by Clang for another C library, run here, and for another system, linked. Each a quarter of an hour.
+# The core by Clang for another C library, run here, and for another system, linked. Five minutes each.
 musl macos: $(VENV)/.package $(VENV)/.zig
 	tools/zig.sh $@
 
