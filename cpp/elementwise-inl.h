@@ -8,8 +8,8 @@
 namespace aruba_fast::ARUBA_ISA {
 
 // Up to one register of coordinates: the whole register when kWhole, else its first n lanes.
-template <class Rule, class T, class G, bool kFirst, bool kState, bool kWhole>
-ARUBA_RULE void step_array_register(T* theta, const G* grad, const T* first, T* state,
+template <class Rule, class T, class G, class F, bool kFirst, bool kState, bool kWhole>
+ARUBA_RULE void step_array_register(T* theta, const G* grad, const F* first, T* state,
                                     const Parameters<Rule, Pack<T>>& numbers, int n) {
   const auto read = [&](const auto* p) {
     if constexpr (kWhole) return load_as<T>(p);
@@ -31,23 +31,23 @@ ARUBA_RULE void step_array_register(T* theta, const G* grad, const T* first, T* 
   if constexpr (kState) write(state, sum[0]);
 }
 
-template <class Rule, class T, class G, bool kFirst, bool kState>
+template <class Rule, class T, class G, class F, bool kFirst, bool kState>
 void step_rows(const StepCall& call) {
   constexpr int kWidth = Pack<T>::kWidth;
   T* theta = static_cast<T*>(call.theta);
   T* state = static_cast<T*>(call.state);
   const G* grad = static_cast<const G*>(call.grad);
-  const T* first = static_cast<const T*>(call.first);
+  const F* first = static_cast<const F*>(call.first);
   Parameters<Rule, Pack<T>> numbers;
   for (int i = 0; i < kParametersOf<Rule>; ++i)
     numbers[i] = Pack<T>(static_cast<T>(call.parameters[i]));
   for (std::int64_t row = 0; row < call.n_rows; ++row) {
     std::int64_t i = 0;
     for (; i + kWidth <= call.n; i += kWidth)
-      step_array_register<Rule, T, G, kFirst, kState, true>(theta + i, grad + i, first + i,
-                                                            state + i, numbers, kWidth);
+      step_array_register<Rule, T, G, F, kFirst, kState, true>(theta + i, grad + i, first + i,
+                                                               state + i, numbers, kWidth);
     if (i < call.n)
-      step_array_register<Rule, T, G, kFirst, kState, false>(
+      step_array_register<Rule, T, G, F, kFirst, kState, false>(
           theta + i, grad + i, first + i, state + i, numbers, static_cast<int>(call.n - i));
     theta += call.n;
     grad += call.n;
@@ -55,12 +55,25 @@ void step_rows(const StepCall& call) {
   }
 }
 
-template <class Rule, class T, class G>
+template <class Rule, class T, class G, class F, bool kFirst>
+void step_with(const StepCall& call) {
+  if constexpr (Rule::kStateIsOptional) {
+    if (!call.state) return step_rows<Rule, T, G, F, kFirst, false>(call);
+  }
+  step_rows<Rule, T, G, F, kFirst, true>(call);
+}
+
+// F is the type of `first`, the rates of a rule: where it is not T, there always is one.
+template <class Rule, class T, class G, class F>
 void step(const StepCall& call) {
-  if (call.first && call.state) step_rows<Rule, T, G, true, true>(call);
-  else if (call.first) step_rows<Rule, T, G, true, false>(call);
-  else if (call.state) step_rows<Rule, T, G, false, true>(call);
-  else step_rows<Rule, T, G, false, false>(call);
+  if constexpr (!std::is_same_v<T, F>) {
+    step_with<Rule, T, G, F, true>(call);
+  } else {
+    if constexpr (Rule::kParameters[0].takes != Takes::kNumber) {
+      if (call.first) return step_with<Rule, T, G, F, true>(call);
+    }
+    step_with<Rule, T, G, F, false>(call);
+  }
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -267,7 +267,8 @@ struct BoundCall {
 struct Kernels {
   const char* name;
   int register_bytes;
-  void (*step[kStepRules][kGradients])(const StepCall&);
+  // 1: of `first` in bfloat16 beside float32; null for rules that take no array.
+  void (*step[kStepRules][kGradients][2])(const StepCall&);
   bool (*reduce[2])(const ReduceCall&);  // false: a grad_sq may be negative
   void (*spread[2])(const SpreadCall&);
   bool (*merge)(const MergeCall&);  // false: a sum times `reach` is not finite

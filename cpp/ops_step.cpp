@@ -27,10 +27,10 @@ void run_span(StepRule rule, const StepPiece& piece, std::int64_t begin, std::in
   call.theta = moved(call.theta, begin * piece.theta_bytes);
   call.state = moved(call.state, begin * piece.theta_bytes);
   call.grad = moved(call.grad, begin * piece.grad_bytes);
-  call.first = moved(call.first, begin % piece.call.n * piece.theta_bytes);
+  call.first = moved(call.first, begin % piece.call.n * piece.first_bytes);
   call.n_rows = n_rows;
   call.n = n;
-  kernels().step[static_cast<int>(rule)][piece.kind](call);
+  kernels().step[static_cast<int>(rule)][piece.kind][piece.has_narrow_first()](call);
 }
 
 // Coordinates begin..end of a piece, counted over its rows: the rest of a row, whole rows, the

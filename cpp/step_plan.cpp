@@ -33,9 +33,10 @@ void require_like(const char* function, const Array& array, const Array& theta) 
 
 // True when the rates are one row that all rows of theta share.
 bool require_rates(const char* function, const Array& rates, const Array& theta) {
-  if (rates.type != theta.type)
+  const bool may_be_narrow = theta.type == Type::kFloat32;
+  if (rates.type != theta.type && !(may_be_narrow && rates.type == Type::kBFloat16))
     refuse<TypeError>(function, rates.quoted(), "have the type of " + theta.quoted(),
-                      name_of(rates.type), name_of(theta.type));
+                      name_of(rates.type), may_be_narrow ? "float32 or bfloat16" : "float64");
   if (rates.same_shape(theta)) return false;
   const std::int64_t row = theta.shape[theta.n_dimensions - 1];
   if (rates.n_dimensions == 1 && rates.shape[0] == row) return true;
@@ -169,7 +170,8 @@ StepPiece checked_piece(const StepArguments& arguments, std::size_t i) {
           .kind = kind,
           .first = 0,
           .theta_bytes = size_of(theta.type),
-          .grad_bytes = size_of(grad.type)};
+          .grad_bytes = size_of(grad.type),
+          .first_bytes = size_of(arguments.first.empty() ? theta.type : arguments.first[i].type)};
 }
 
 }  // namespace

@@ -14,7 +14,9 @@ struct StepPiece {
   StepCall call;
   Gradient kind;
   std::int64_t first;  // coordinates before this piece
-  std::int64_t theta_bytes, grad_bytes;
+  std::int64_t theta_bytes, grad_bytes, first_bytes;
+
+  bool has_narrow_first() const { return first_bytes < theta_bytes; }
 };
 
 struct StepPlan {

@@ -17,15 +17,22 @@
 
 namespace aruba_fast::ARUBA_ISA {
 
+template <class T, class G, class Rule>
+void add_step(Kernels& table, StepRule rule, Gradient gradient) {
+  auto& by_rates = table.step[static_cast<int>(rule)][gradient];
+  by_rates[0] = step<Rule, T, G, T>;
+  if constexpr (sizeof(T) == sizeof(float) && Rule::kParameters[0].takes != Takes::kNumber)
+    by_rates[1] = step<Rule, T, G, BFloat16>;
+}
+
 template <class T, class Rule>
 void add_steps(Kernels& table, StepRule rule) {
-  auto& by_gradient = table.step[static_cast<int>(rule)];
   if constexpr (sizeof(T) == sizeof(double)) {
-    by_gradient[kDouble] = step<Rule, double, double>;
+    add_step<double, double, Rule>(table, rule, kDouble);
   } else {
-    by_gradient[kFloat] = step<Rule, float, float>;
-    by_gradient[kFloatFromBFloat16] = step<Rule, float, BFloat16>;
-    by_gradient[kFloatFromFloat16] = step<Rule, float, Float16>;
+    add_step<float, float, Rule>(table, rule, kFloat);
+    add_step<float, BFloat16, Rule>(table, rule, kFloatFromBFloat16);
+    add_step<float, Float16, Rule>(table, rule, kFloatFromFloat16);
   }
 }
 

@@ -106,7 +106,8 @@ class Sweep {
                        .kind = kind_of(leaf.grad),
                        .first = plan_.n,
                        .theta_bytes = size_of(leaf.theta.type_of_numbers()),
-                       .grad_bytes = size_of(leaf.grad.type_of_numbers())};
+                       .grad_bytes = size_of(leaf.grad.type_of_numbers()),
+                       .first_bytes = size_of(leaf.theta.type_of_numbers())};
     if (!is_row) piece.call.parameters[0] = leaf.first.number(leaf.first.row(entry, leaf.theta));
     if (coef) piece.call.parameters[1] = coef->number(coef->row(entry, leaf.theta));
     plan_.pieces.push_back(piece);

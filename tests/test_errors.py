@@ -88,13 +88,11 @@ def test_types_must_agree(function, name):
 
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
 @every_array
-def test_half_precision_is_for_gradients_of_float32_only(function, name, half):
+def test_half_precision_is_for_gradients_and_rates_of_float32_only(function, name, half):
+    may_be = name == "grad" or (name in ("learning_rate", "b") and half != np.float16)
     spoiled = np.ones((3, 4), half)
-    if name != "grad":
-        blamed = name
-        refused(function, {name: spoiled}, TypeError, f"`{blamed}`.*(float16|bfloat16)")
-    else:
-        refused(function, {name: spoiled}, TypeError, "`grad`.*(float16|bfloat16)", dtype=F64)
+    dtype = F64 if may_be else F32
+    refused(function, {name: spoiled}, TypeError, f"`{name}`.*(float16|bfloat16)", dtype=dtype)
 
 
 @every_step
@@ -104,12 +102,12 @@ def test_grad_type_names_a_half_type(function, grad_type):
 
 
 @every_array
-def test_words_are_gradients_of_a_named_type_only(function, name):
+def test_words_are_gradients_and_rates_of_a_named_type_only(function, name):
     words = np.ones((3, 4), np.uint16)
     refused(function, {name: words}, TypeError, f"`{name}`.*uint16")
     if name != "grad":
-        spoiled = {name: words, "grad_type": "bfloat16"}
-        refused(function, spoiled, TypeError, f"`{name}`.*bfloat16")
+        named = "float16" if name in ("learning_rate", "b") else "bfloat16"
+        refused(function, {name: words, "grad_type": named}, TypeError, f"`{name}`.*{named}")
 
 
 @every_output

@@ -35,8 +35,15 @@ void test_steps(const char* type) {
           view("theta", theta.data(), kType<T>, n), view("grad", grad.data(), kType<T>, n),
           view("rates", rates.data(), kType<T>, n), view("state", state.data(), kType<T>, n)};
       const std::array<std::uint16_t, 4> half = {0x3c01, 0x0003, 0xbbff, 0x7bff};
-      step(
-          {"test", rule, {&at[0], 1}, {&at[1], 1}, {&at[2], 1}, {&at[3], 1}, {0, 0.25, 0.5, 0.75}});
+      const bool takes_array = facts_of(rule).parameters[0].takes != Takes::kNumber;
+      const std::size_t n_rates = takes_array ? 1 : 0;
+      step({"test",
+            rule,
+            {&at[0], 1},
+            {&at[1], 1},
+            {&at[2], n_rates},
+            {&at[3], 1},
+            {0, 0.25, 0.5, 0.75}});
       step({"test", rule, {&at[0], 1}, {&at[1], 1}, {}, {&at[3], 1}, {0.125, 0.5, 0.25, 0.75}});
       Hash hash;
       if constexpr (sizeof(T) == 4) {
@@ -48,10 +55,20 @@ void test_steps(const char* type) {
                 rule,
                 {&at[0], 1},
                 {&grads, 1},
-                {&at[2], 1},
+                {&at[2], n_rates},
                 {&at[3], 1},
                 {0, 0.25, 0.5, 0.75}});
         }
+        for (std::size_t j = 0; j < halves.size(); ++j) halves[j] = half[j % 2];
+        const Array narrow = view("rates", halves.data(), Type::kBFloat16, n);
+        if (takes_array)
+          step({"test",
+                rule,
+                {&at[0], 1},
+                {&at[1], 1},
+                {&narrow, 1},
+                {&at[3], 1},
+                {0, 0.25, 0.5, 0.75}});
       }
       hash.add(theta);
       hash.add(state);

@@ -40,6 +40,9 @@ def _arrays(draw, names):
         return draw.torch.from_numpy(value) if use_torch else value
 
     columns = {name: [one(name, shape) for shape in shapes] for name in names}
+    if not use_torch and draw.device is None and draw.dtype == np.float32 and draw.chance(0.2):
+        for name in {"learning_rate", "b"} & columns.keys():
+            columns[name] = [draw.positives(shape, BFLOAT16) for shape in shapes]
     return columns if n_lists else {name: column[0] for name, column in columns.items()}
 
 

@@ -22,6 +22,7 @@ KIND = "MetaOptimizer"
 _MADE = {
     *("_parameters", "_active", "_open", "_phi", "_rates", "_sums", "_masters", "_where"),
     *("_copied", "_step_rates", "_versions", "_collector", "_stepper", "_searcher"),
+    *("_all_rates", "_read_rates"),
     *("_fixed", "_left", "_left_alone", "_agreed"),
     *("step", "_opt_called"),  # as a scheduler has wrapped it
 }

@@ -29,6 +29,8 @@ class Running(Persistent):
 
     # What is learned together, of all processes.
     _wholes: list[Whole]
+    # What steps read rates in; None for the parameters' type, as what is too old to say so does.
+    _rate_type: torch.dtype | None = None
 
     def _attach(self) -> None:
         """Finds where the parameters are."""
@@ -52,14 +54,24 @@ class Running(Persistent):
         self._where: list[torch.Tensor] = []
         self._copied: list[int] = []
         self._versions: list[int] = []
-        sums, scratch, self._step_rates = (
-            self._parameters.for_steps(v) for v in (shaped(self._sums), self._masters, self._rates)
+        self._all_rates = tensor(flat["rate"])
+        self._read_rates = self._rounded(self._all_rates)
+        sums, scratch, rates, self._step_rates = (
+            self._parameters.for_steps(views)
+            for views in (
+                *(shaped(self._sums), self._masters),
+                *(self._rates, shaped(self._read_rates)),
+            )
         )
         self._collector = Collector(self._parameters.given, sums, scratch)
         self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
-        self._searcher = SearchingOptimizer(self, self._step_rates, sums, self._flat, self._sums)
+        self._searcher = SearchingOptimizer(self, rates, sums, self._flat, self._sums)
         if self._parameters.sharded and needs_sums(self._wholes):
             self._flat.join(Shards(self._parameters.sharded_over(), self._wholes))
+
+    def _rounded(self, rates: torch.Tensor) -> torch.Tensor:
+        """Returns rates as steps read them."""
+        return rates if self._rate_type is None else rates.to(self._rate_type)
 
     def _take_turn(self, function: str, group: "ProcessGroup") -> None:
         raise NotImplementedError
@@ -90,6 +102,8 @@ class Running(Persistent):
             if self._copied:
                 masters = [self._masters[i] for i in self._copied]
                 torch._foreach_copy_(masters, [self._phi[i] for i in self._copied])
+            if self._rate_type is not None:
+                self._read_rates.copy_(self._all_rates)
         self._versions = [self._parameters.tensors[i]._version for i in self._copied]
         for p in self._parameters.given:
             p.grad = None
@@ -227,6 +241,24 @@ class Running(Persistent):
             self._parameters.joined(theta_hat, out=run[0])
             run[1].copy_(self._sums)
         return run[0]
+
+
+def rate_type_of(function: str, name: object, parameters: Parameters) -> torch.dtype | None:
+    """Returns the type that steps read rates in; None for that of the parameters.
+
+    Raises:
+        TypeError: The kernels of these parameters do not read it, or it is no name.
+        ValueError: It is an unknown name.
+    """
+    if name is None:
+        return None
+    _check.one_of(function, "rate_type", name, ("bfloat16",))
+    if parameters.dtype != torch.float32 or parameters.device.type != "cpu":
+        raise TypeError(
+            f"{function}: `rate_type` must be None but for float32 parameters in host memory: got "
+            f"{name!r} beside {parameters.dtype} on {parameters.device}, expected None"
+        )
+    return torch.bfloat16
 
 
 def _task_is_open(function: str) -> RuntimeError:

@@ -16,6 +16,7 @@ from ._flat import FlatState
 from ._following import Following
 from ._groups import HYPERPARAMETERS, blocks_of, trainable, wholes_of
 from ._parameters import array, tensor
+from ._running import rate_type_of
 from .task import TaskOptimizer
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class MetaOptimizer(Following):
         buffers: `model.buffers()`: every task then starts with the buffers as they were before the
             first task, and they are restored with phi. None leaves them to you: BatchNorm's running
             statistics then go on from task to task.
+        rate_type: "bfloat16" for steps that read rates rounded to it, of float32 parameters in host
+            memory: at most 2^-8 of a rate is lost, and 2 bytes less a weight are read. What is
+            learned has full precision as ever. None: steps read what was learned.
 
     Raises:
         TypeError: An argument is of the wrong type, or parameters differ in type or device.
@@ -98,6 +102,7 @@ class MetaOptimizer(Following):
         bound: str = "auto",
         train: str = "learned",
         buffers: Iterable[Any] | None = None,
+        rate_type: str | None = None,
     ) -> None:
         given = (learning_rate, zeta, p, decay, isotropic, max_learning_rate, bound, train)
         super().__init__(params, dict(zip(HYPERPARAMETERS, given, strict=True)))
@@ -105,6 +110,7 @@ class MetaOptimizer(Following):
         self._buffers = Buffers(buffers)
         self._attach()
         self._parameters.require(_NAME)
+        self._rate_type = rate_type_of(_NAME, rate_type, self._parameters)
         # What is made in inference mode could not be written to outside of it.
         with self._parameters.beside(), torch.inference_mode(False):
             phi = array(self._parameters.joined(self._parameters.tensors))
@@ -262,7 +268,7 @@ class MetaOptimizer(Following):
                     self._cast(name, key, torch.cat([part[i] for part in parts]))
                     for i, key in enumerate(("b", "g"))
                 )
-                made = TaskOptimizer(self, b, g, weight)
+                made = TaskOptimizer(self, [self._rounded(each) for each in b], g, weight)
         self._start(name)
         self._active, self._at_phi = made, False
         return made
