@@ -6,10 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 from race import Arrays, Entrant, Work, cases, measure, need
 
 import aruba_fast as af
+
+LARGE, SMALL = 1 << 24, 1000
 
 
 class Inputs(NamedTuple):
@@ -85,6 +88,40 @@ def step_answer(i: Inputs) -> Arrays:
     return {"theta": theta - rate * grad, "state": state + grad**2}
 
 
+# ---- the same at rates that bfloat16 holds, which are read from there or from float32 -----------
+
+
+def rounded(n: int) -> Inputs:
+    i = inputs(n)
+    return i._replace(rate=i.rate.astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
+def read_from(kind: type, keeps_sums: bool, i: Inputs) -> Entrant:
+    theta, rate, state = i.theta.copy(), i.rate.astype(kind), i.state.copy()
+    return Entrant(
+        lambda: af.step(theta, i.grad, rate, grad_sq=state if keeps_sums else None),
+        lambda: {"theta": theta} | ({"state": state} if keeps_sums else {}),
+    )
+
+
+def rounded_answer(keeps_sums: bool, i: Inputs) -> Arrays:
+    answer = step_answer(i)
+    return answer if keeps_sums else {"theta": answer["theta"]}
+
+
+def at_rounded_rates(which: str, keeps_sums: bool, n_bytes: int) -> Work:
+    return Work(
+        f"step at bfloat16 rates{which}, n = 2^24",
+        partial(rounded, LARGE),
+        partial(rounded_answer, keeps_sums),
+        {
+            "ours": partial(read_from, ml_dtypes.bfloat16, keeps_sums),
+            "ours, float32 rates": partial(read_from, np.float32, keeps_sums),
+        },
+        n_bytes=n_bytes * LARGE,
+    )
+
+
 # ---- AdaGrad: grad_sq += grad^2; theta -= rate*grad/sqrt(grad_sq) ------------------------------
 
 ADAGRAD_RATE = 0.01
@@ -156,7 +193,6 @@ STEP: dict[str, Callable[[Inputs], Entrant]] = {
     "torch, two addcmul_": with_torch,
     "NumPy, out=": with_numpy,
 }
-LARGE, SMALL = 1 << 24, 1000
 WORKS = [
     Work(
         "fused step, n = 2^24",
@@ -175,6 +211,8 @@ WORKS = [
         n_bytes=24 * SMALL,
         at_least={"NumPy, out=": 2.0},
     ),
+    at_rounded_rates("", True, 22),
+    at_rounded_rates(" without statistics", False, 14),
     Work(
         "AdaGrad step, n = 2^24",
         partial(inputs, LARGE),

@@ -2,6 +2,7 @@
 #include "arrays.h"
 
 #include <cstring>
+#include <utility>
 
 #include "on_cuda.h"
 #include "torch_tensors.h"
@@ -72,7 +73,13 @@ bool Arrays::known_type(const py::dtype& dtype, Type& type) const {
     default:
       break;
   }
-  if (dtype.itemsize() != 2 || std::string(py::str(dtype)) != "bfloat16") return false;
+  // Asking for the name takes a microsecond. The last one is kept alive, so that no other comes to
+  // lie at its address.
+  thread_local PyObject* bfloat16 = nullptr;
+  if (dtype.ptr() != bfloat16) {
+    if (dtype.itemsize() != 2 || std::string(py::str(dtype)) != "bfloat16") return false;
+    Py_XDECREF(std::exchange(bfloat16, Py_NewRef(dtype.ptr())));
+  }
   type = Type::kBFloat16;
   return true;
 }
