@@ -61,6 +61,16 @@ def test_planned_steps_of_tensors():
         )
 
 
+def test_a_plan_follows_rates_that_become_bfloat16():
+    theta, grad, rates = torch.zeros(3, 9), torch.ones(3, 9), 0.3 * torch.ones(9)
+    plan = af.StepPlan(af.step, theta, grad, rates)
+    for kind in (torch.float32, torch.bfloat16, torch.float32):
+        theta.zero_()
+        rates.data = (0.3 * torch.ones(9)).to(kind)
+        plan.step()
+        assert torch.equal(theta, -rates.float().expand(3, 9))
+
+
 # ---- of MetaOptimizer ----------------------------------------------------------------------------
 
 

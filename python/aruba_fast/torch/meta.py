@@ -64,9 +64,8 @@ class MetaOptimizer(Following):
         buffers: `model.buffers()`: every task then starts with the buffers as they were before the
             first task, and they are restored with phi. None leaves them to you: BatchNorm's running
             statistics then go on from task to task.
-        rate_type: "bfloat16" for steps that read rates rounded to it, of float32 parameters in host
-            memory: at most 2^-8 of a rate is lost, and 2 bytes less a weight are read. What is
-            learned has full precision as ever. None: steps read what was learned.
+        rate_type: "bfloat16": steps read rates rounded to it, 2 bytes less a weight; at most 2^-8
+            of a rate is lost. For float32 parameters in host memory. None: rates as learned.
 
     Raises:
         TypeError: An argument is of the wrong type, or parameters differ in type or device.

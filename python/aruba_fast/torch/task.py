@@ -59,7 +59,8 @@ class TaskOptimizer(Fixed):
 
     Args:
         meta: The meta-learner that hands it out.
-        rates: For every parameter its rates, or with `coef` its b.
+        rates: For every parameter its rates, or with `coef` its b; of float32 parameters in host
+            memory also in bfloat16, as `step` of NumPy's arrays takes them.
         state: For every parameter its sums of squared gradients, or with `coef` its g'; None to
             keep none.
         coef: None for plain steps, a float for ARUBA++.
