@@ -32,7 +32,11 @@ TaskRun<T> run_of(const Call& call) {
   const TaskTable& table = round.table;
   // The first tasks are left out in the order or, without one, in the offsets.
   const std::int64_t skipped = table.order ? 0 : round.first;
-  TaskRun<T> run{.x = static_cast<const T*>(table.x),
+  const std::int64_t row_bytes = table.widening ? table.widening.bytes_of(table.n_features)
+                                                : table.n_features * size_of(table.type);
+  TaskRun<T> run{.x = static_cast<const unsigned char*>(table.x),
+                 .row_bytes = row_bytes,
+                 .widening = table.widening,
                  .y = static_cast<const T*>(table.y),
                  .starts = table.starts + skipped,
                  .stops = table.stops + skipped,
@@ -125,8 +129,8 @@ bool fits_registers(const Call& call) {
 
 // Where the state of a wide task is, and how many run at a time.
 struct WideLayout {
-  bool state_is_shared, exchange_is_shared;
-  std::int64_t shared_bytes, workspace_stride, totals_offset, n_blocks;
+  bool state_is_shared, exchange_is_shared, rows_are_shared;
+  std::int64_t shared_bytes, workspace_stride, totals_offset, rows_offset, n_blocks;
   int n_threads;
 
   WideLayout(const TaskTable& table, const TaskOptions& options, int n_states, bool has_theta_bar,
@@ -141,6 +145,10 @@ struct WideLayout {
     shared_bytes = (exchange_is_shared ? exchanged : 0) + (state_is_shared ? state : 0);
     workspace_stride =
         (exchange_is_shared ? 0 : exchanged / item) + (state_is_shared ? 0 : scratch * n);
+    const std::int64_t rows = table.widening ? 2 * table.n_features : 0;
+    rows_are_shared = shared_bytes + rows * item <= kSharedBytes;
+    rows_offset = rows_are_shared ? shared_bytes / item : workspace_stride;
+    (rows_are_shared ? shared_bytes : workspace_stride) += rows_are_shared ? rows * item : rows;
     // Whether some task may have so many rounds.
     const bool is_long = table.n_rows > kTermsTogether / options.n_epochs;
     totals_offset = is_long ? workspace_stride : -1;
@@ -166,7 +174,9 @@ void run_wide(const Call& call) {
                                 .stride = layout.workspace_stride,
                                 .state_is_shared = layout.state_is_shared,
                                 .exchange_is_shared = layout.exchange_is_shared,
-                                .totals_offset = layout.totals_offset};
+                                .totals_offset = layout.totals_offset,
+                                .rows_are_shared = layout.rows_are_shared,
+                                .rows_offset = layout.rows_offset};
   launch(call.stream,
          {layout.n_blocks, layout.n_threads, static_cast<std::size_t>(layout.shared_bytes)},
          run_wide_tasks<T, Rule>, run_of<T>(call), places);

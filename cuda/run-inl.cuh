@@ -3,6 +3,7 @@
 
 #include "cpp/rules/loss.h"
 #include "cpp/rules/step.h"
+#include "cpp/widening.h"
 #include "launch.cuh"
 
 namespace aruba_fast::cuda {
@@ -28,7 +29,10 @@ struct PerCoordinate {
 // What the kernels are told of a round of tasks.
 template <class T>
 struct TaskRun {
-  const T *x, *y;
+  const unsigned char* x;  // numbers, or what `widening` makes numbers of
+  std::int64_t row_bytes;
+  Widening widening;
+  const T* y;
   const std::int64_t *starts, *stops, *order;  // null order: 0, 1, 2, ...
   std::int64_t n_tasks, n_features;
   int n_outputs;

@@ -5,6 +5,7 @@
 #include "cpp/rules/project.h"
 #include "cpp/rules/sums.h"
 #include "dot-inl.cuh"
+#include "narrow-inl.cuh"
 #include "run-inl.cuh"
 #include "tuning.h"
 
@@ -24,7 +25,7 @@ class TaskInRegisters {
       : team_(team), n_left_(static_cast<int>(run.n_features) - Team::first_coordinate()) {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) {
-      theta_[k] = T(0);
+      theta_[k] = next_[k] = T(0);
 #pragma unroll
       for (int i = 0; i < kStatesOf<Rule>; ++i) state_[k][i] = T(0);
       if constexpr (!kPlain) gradient_[k] = theta_sum_[k] = used_rate_[k] = T(0);
@@ -44,11 +45,20 @@ class TaskInRegisters {
 
   __device__ __forceinline__ void start_from(const T* phi) { load(phi, theta_); }
 
-  // The row that comes next is on its way while this one is computed.
-  __device__ __forceinline__ void fetch(const T* x) { load(x, next_); }
-  __device__ __forceinline__ void take() {
+  // The row that comes next is on its way while this one is computed. Of a narrow table it stays as
+  // it is until then: to widen is to wait. All rows are copied, and some then widened in place:
+  // with a way of its own for each, the compiler makes float32 copy twice.
+  __device__ __forceinline__ void fetch(const void* x, const Widening& widening) {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (widening.from != Narrow::kNone) return fetch_words(x, widening.from);
+    load(static_cast<const T*>(x), next_);
+  }
+  __device__ __forceinline__ void take_and_fetch(const void* x, const Widening& widening) {
 #pragma unroll
     for (int k = 0; k < kBlocks; ++k) x_[k] = next_[k];
+    if constexpr (sizeof(T) == sizeof(float))
+      if (widening.from != Narrow::kNone) widen_words(widening);
+    fetch(x, widening);
   }
 
   __device__ __forceinline__ T predict() {
@@ -106,13 +116,10 @@ class TaskInRegisters {
       state_[k][0] = T(0);
     });
   }
-  // That of a long mini-batch in grad_sq and theta_hat.
-  __device__ void gather_gradient(T* total, T* rest, bool first) {
+  // That of a long mini-batch in grad_sq and theta_hat; it comes back at the end.
+  __device__ void gather_gradient(T* total, T* rest, bool first, bool ends) {
     gather(gradient_, total, rest, first);
-  }
-  __device__ void collect_gradient(T* total, T* rest) {
-    gather_gradient(total, rest, false);
-    over_own([&](int k, int j) { gradient_[k] = total[j] + rest[j]; });
+    if (ends) over_own([&](int k, int j) { gradient_[k] = total[j] + rest[j]; });
   }
 
   __device__ __forceinline__ void finish(T* theta_hat, T* grad_sq, T* theta_bar,
@@ -152,10 +159,28 @@ class TaskInRegisters {
     over_own([&](int k, int j) { aruba_fast::gather(part[k], total[j], rest[j], first); });
   }
 
+  // What does not exist stays zero.
   __device__ __forceinline__ void load(const T* row, T (&to)[kBlocks]) {
     const T* from = row + Team::first_coordinate();
 #pragma unroll
-    for (int k = 0; k < kBlocks; ++k) to[k] = has(k) ? from[k * kStride] : T(0);
+    for (int k = 0; k < kBlocks; ++k)
+      if (has(k)) to[k] = from[k * kStride];
+  }
+
+  // Words are in the registers of numbers.
+  __device__ __forceinline__ void fetch_words(const void* row, Narrow from) {
+    with_words(row, from, [&](const auto* words) {
+      words += Team::first_coordinate();
+#pragma unroll
+      for (int k = 0; k < kBlocks; ++k)
+        if (has(k)) next_[k] = from_bits<T>(std::uint32_t{words[k * kStride]});
+    });
+  }
+  __device__ __forceinline__ void widen_words(const Widening& widening) {
+    with_widening(widening, [&](auto widen) {
+#pragma unroll
+      for (int k = 0; k < kBlocks; ++k) x_[k] = widen(static_cast<std::uint32_t>(to_bits(x_[k])));
+    });
   }
 
   __device__ __forceinline__ void move(T scale, const T (&gradient)[kBlocks], bool average) {
@@ -212,7 +237,7 @@ __global__ void __launch_bounds__(kThreads, 1) run_tasks(TaskRun<T> run) {
   const std::int64_t position = Team::number();
   if (position >= run.n_tasks) return;
   Team team(reinterpret_cast<T*>(shared_memory()));
-  const int d = static_cast<int>(run.n_features);
+  const int d = static_cast<int>(run.n_features), row_bytes = static_cast<int>(run.row_bytes);
   TaskInRegisters<T, Rule, Team, kStride, kBlocks, kPlain> task(team, run);
   task.start_from(run.phi + position * run.phi_stride);
   const TaskRows rows(run, position);
@@ -222,17 +247,17 @@ __global__ void __launch_bounds__(kThreads, 1) run_tasks(TaskRun<T> run) {
   Compensated<T> total;
   BatchLoss<T> batch;
   std::int64_t n_rounds = 0;
-  const T *const first_row = run.x + rows.first * d, *const labels = run.y + rows.first;
-  const T* ahead = first_row;
+  const unsigned char* const first_row = run.x + rows.first * row_bytes;
+  const unsigned char* ahead = first_row;
+  const T* const labels = run.y + rows.first;
   T next_y = labels[0];
-  task.fetch(ahead);
+  task.fetch(ahead, run.widening);
   for (std::int64_t epoch = 0; epoch < run.n_epochs; ++epoch) {
     for (std::int64_t row = 0; row < rows.n; ++row) {
-      task.take();
       const T label = next_y;
       const bool is_last = row + 1 == rows.n;
-      ahead = is_last ? first_row : ahead + d;
-      task.fetch(ahead);
+      ahead = is_last ? first_row : ahead + row_bytes;
+      task.take_and_fetch(ahead, run.widening);
       next_y = labels[is_last ? 0 : row + 1];
       const LossAndSlope<T> found = one_output_loss(run.loss_kind, task.predict(), label);
       if (kPlain || run.batch_size == 1) {
@@ -241,13 +266,14 @@ __global__ void __launch_bounds__(kThreads, 1) run_tasks(TaskRun<T> run) {
       } else {
         batch.add(found.loss);
         task.accumulate(found.slope);
-        if (batch.rows < run.batch_size && !is_last) {
-          if (!batch.is_part()) continue;
-          task.gather_gradient(squares, hat, batch.rows == kTermsTogether);
-          batch.gather();
+        const bool ends = batch.rows == run.batch_size || is_last;
+        // One call for both: what it inlines is a tenth of the kernel.
+        if (ends ? batch.is_long() : batch.is_part())
+          task.gather_gradient(squares, hat, batch.rows == kTermsTogether, ends);
+        if (!ends) {
+          if (batch.is_part()) batch.gather();
           continue;
         }
-        if (batch.is_long()) task.collect_gradient(squares, hat);
         task.end_batch(batch.per_row(), bar != nullptr);
         total.add(batch.close());
       }

@@ -4,6 +4,7 @@
 
 #include "cpp/rules/project.h"
 #include "cpp/rules/sums.h"
+#include "narrow-inl.cuh"
 #include "tuning.h"
 #include "wide_task-inl.cuh"
 
@@ -28,7 +29,24 @@ struct WidePlaces {
   std::int64_t stride;  // numbers of a block's part
   bool state_is_shared, exchange_is_shared;
   std::int64_t totals_offset;  // of the sums of sums in the part; negative: no task is long
+  bool rows_are_shared;        // two rows of numbers, where a table is narrow
+  std::int64_t rows_offset;    // in shared memory or in the part
 };
+
+// A row of a narrow table, to all threads. Rows take turns at two places: who writes a row has seen
+// everybody past this barrier for the row before, and so done with the one before that.
+template <class T>
+__device__ __forceinline__ const T* widen_row(const TaskRun<T>& run, std::int64_t row, T* to) {
+  if constexpr (sizeof(T) == sizeof(float))
+    with_words(run.x + row * run.row_bytes, run.widening.from, [&](const auto* words) {
+      with_widening(run.widening, [&](auto widen) {
+        for (std::int64_t j = threadIdx.x; j < run.n_features; j += blockDim.x)
+          to[j] = widen(words[j]);
+      });
+    });
+  __syncthreads();
+  return to;
+}
 
 // A block a task, task after task.
 template <class T, class Rule>
@@ -66,6 +84,8 @@ __global__ void __launch_bounds__(kWideThreads, 1)
     if (run.batch_size > kTermsTogether)
       arrays.gradient_total = take(), arrays.gradient_rest = take();
   }
+  T* const widened = (places.rows_are_shared ? shared : own) + places.rows_offset;
+  int turn = 0;
   WideTask<T, Rule> task(run, exchange);
   for (std::int64_t position = blockIdx.x; position < run.n_tasks; position += gridDim.x) {
     T *hat = run.theta_hat + position * n, *squares = run.grad_sq + position * n,
@@ -82,7 +102,11 @@ __global__ void __launch_bounds__(kWideThreads, 1)
     std::int64_t n_rounds = 0;
     for (std::int64_t epoch = 0; epoch < run.n_epochs; ++epoch) {
       for (std::int64_t row = 0; row < rows.n; ++row) {
-        const T* x = run.x + (rows.first + row) * run.n_features;
+        const T* x = reinterpret_cast<const T*>(run.x) + (rows.first + row) * run.n_features;
+        if (sizeof(T) == sizeof(float) && run.widening.from != Narrow::kNone) {
+          turn = 1 - turn;
+          x = widen_row(run, rows.first + row, widened + turn * run.n_features);
+        }
         const T row_loss = task.score(x, run.y[rows.first + row]);
         if (run.batch_size == 1) {
           total.add(row_loss);

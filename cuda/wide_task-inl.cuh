@@ -64,7 +64,7 @@ class WideTask {
 
   // Scores the row x and keeps the slope of every output.
   __device__ T score(const T* x, T y) {
-    fold_segments(
+    fold_segments<4>(
         [&](std::int64_t j, std::int64_t i, T lane) { return fma(x[j], at_.theta[i], lane); });
     if (run_.loss_kind != Loss::kSoftmax) {
       const LossAndSlope<T> found = one_output_loss(run_.loss_kind, total(0, n_segments_), y);
@@ -78,27 +78,27 @@ class WideTask {
     move([&](int output, std::int64_t j, std::int64_t) { return slope(output) * x[j]; });
   }
   __device__ void accumulate(const T* x) {
-    over_own([&](int output, std::int64_t j, std::int64_t i) {
+    over_own<4>([&](int output, std::int64_t j, std::int64_t i) {
       at_.gradient[i] = fma(slope(output), x[j], at_.gradient[i]);
     });
   }
   __device__ void end_batch(T mean) {
     move([&](int, std::int64_t, std::int64_t i) { return mean * at_.gradient[i]; });
-    over_own([&](int, std::int64_t, std::int64_t i) { at_.gradient[i] = T(0); });
+    over_own<4>([&](int, std::int64_t, std::int64_t i) { at_.gradient[i] = T(0); });
   }
 
   // What rules/project.h works on.
   __device__ T size() const { return static_cast<T>(run_.n_features * run_.n_outputs); }
   template <class Term>
   __device__ T sum(Term term) {
-    fold_segments([&](std::int64_t, std::int64_t i, T lane) {
+    fold_segments<2>([&](std::int64_t, std::int64_t i, T lane) {
       return lane + term(at_.theta[i], at_.used_rate[i]);
     });
     return total(0, n_segments_ * run_.n_outputs);
   }
   template <class Function>
   __device__ void map(Function f) {
-    over_own([&](int, std::int64_t, std::int64_t i) {
+    over_own<4>([&](int, std::int64_t, std::int64_t i) {
       at_.theta[i] = f(at_.theta[i], at_.used_rate[i]);
     });
   }
@@ -126,32 +126,35 @@ class WideTask {
   __device__ int lane() const { return static_cast<int>(threadIdx.x) % kWarp; }
   __device__ int n_warps() const { return static_cast<int>(blockDim.x) / kWarp; }
 
-  // body(j, i) for the thread's coordinates of one segment: feature j, parameter i.
-  template <class Body>
+  // body(j, i) for the thread's coordinates of one segment: feature j, parameter i. kTogether of
+  // them at a time.
+  template <int kTogether, class Body>
   __device__ __forceinline__ void over_segment(int segment, Body body) const {
     const std::int64_t begin = static_cast<std::int64_t>(segment % n_segments_) * kSegment,
                        end =
                            begin + kSegment < run_.n_features ? begin + kSegment : run_.n_features,
                        row = static_cast<std::int64_t>(segment / n_segments_) * run_.n_features;
+#pragma unroll kTogether
     for (std::int64_t j = begin + lane(); j < end; j += kWarp) body(j, row + j);
   }
-  // body(output, j, i) for all of them.
-  template <class Body>
+  // body(output, j, i) for all of them. What is done once a task, or once in many rounds, is not
+  // unrolled, for its code would be most of the kernel.
+  template <int kTogether = 1, class Body>
   __device__ __forceinline__ void over_own(Body body) const {
     for (int segment = warp(); segment < n_segments_ * run_.n_outputs; segment += n_warps())
-      over_segment(segment,
-                   [&](std::int64_t j, std::int64_t i) { body(segment / n_segments_, j, i); });
+      over_segment<kTogether>(
+          segment, [&](std::int64_t j, std::int64_t i) { body(segment / n_segments_, j, i); });
   }
 
   // Every segment's lanes, advanced by next(j, i, lane), folded, for all threads to see. The next
   // sums go to the other half: whoever writes there has seen everybody past this barrier.
-  template <class Next>
+  template <int kTogether, class Next>
   __device__ __forceinline__ void fold_segments(Next next) {
     turn_ = 1 - turn_;
     for (int segment = warp(); segment < n_segments_ * run_.n_outputs; segment += n_warps()) {
       T lane_sum(0);
-      over_segment(segment,
-                   [&](std::int64_t j, std::int64_t i) { lane_sum = next(j, i, lane_sum); });
+      over_segment<kTogether>(
+          segment, [&](std::int64_t j, std::int64_t i) { lane_sum = next(j, i, lane_sum); });
       const T part = fold<kWarp>(lane_sum, 0xffffffffU);
       if (lane() == 0) sums_[turn_ * n_segments_ * run_.n_outputs + segment] = part;
     }
@@ -192,7 +195,7 @@ class WideTask {
 
   template <class Gradient>
   __device__ __forceinline__ void move(Gradient gradient) {
-    over_own([&](int output, std::int64_t j, std::int64_t i) {
+    over_own<4>([&](int output, std::int64_t j, std::int64_t i) {
       T theta = at_.theta[i];
       State<Rule, T> state;
       Parameters<Rule, T> parameters;

@@ -90,8 +90,6 @@ TaskTable table_of(Arrays& arrays, const py::tuple& given) {
   if (!given[5].is_none()) return table_of_bytes(arrays, given);
   const Array features = arrays.one(given[0], "x", Access::kExact);
   const Narrow narrow = narrow_of(features.type);
-  if (narrow != Narrow::kNone && !arrays.on_host())
-    refuse<TypeError>(function, features.quoted(), "be float32 or float64", name_of(features.type));
   TaskTable table{};
   table.type = narrow == Narrow::kNone ? features.type : Type::kFloat32;
   table.widening = {narrow};

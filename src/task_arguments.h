@@ -9,7 +9,7 @@ namespace aruba_fast::python {
 // What the package's own code hands over comes as tuples, in the order of these names.
 //   table    x, y, starts, stops, row_weights or None, what uint8 features are multiplied by or
 //            None: starts and stops live where x does, and whether they lie in the table is not
-//            looked at here; x is of rows, in host memory also of bfloat16, float16 or uint8, or
+//            looked at here; x is of rows, also in bfloat16, float16 or uint8, or in host memory
 //            the values of sparse ones, after which come where each row begins and the columns, as
 //            read_csr made them, and n_features
 //   rule     its name, and its parameters

@@ -195,12 +195,6 @@ REFUSED = {
         TypeError,
         "Tasks.from_groups: `x` must be float32 or float64, or uint8 with a `scale`",
     ),
-    "a device": (
-        lambda: tasks_of(ones(np.float16)).to("cuda"),
-        TypeError,
-        "Tasks.to: `device` must be 'cpu' for tasks of float16 features: got 'cuda', a str, "
-        "expected a table of x.astype(np.float32)",
-    ),
 }
 
 

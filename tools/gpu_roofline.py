@@ -58,9 +58,9 @@ class Item:
     Bytes and operations are counted in rules/, instructions in the SASS of sm_90 (nvcc 13.0.88): a
     vector of a step costs about 100 beside its arithmetic; four tasks of a column of the reduction
     are 88 DADD, 8 DMUL and 8 conversions in 142; a step of a task with 8, 64, 512, 4096 features
-    148 (of a warp, for four tasks), 167, 375 and 8 x 510; merging 336 for two columns, the
-    meta-update 672. A correctly rounded division or root is 8 instructions beside the special one,
-    in float32 as in float64.
+    148 (of a warp, for four tasks), 167, 375 and 8 x 510, with 512 in bfloat16 397, in uint8 430;
+    merging 336 for two columns, the meta-update 672. A correctly rounded division or root is 8
+    instructions beside the special one, in float32 as in float64.
     """
 
     label: str
@@ -120,6 +120,12 @@ ITEMS = (
     Item("logistic tasks, d = 512",
          "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, true, 128>",
          "step", 2052, 0, 3936, 0, 0, 12000, 64, 3.125, steps(512)),
+    Item("the same, bfloat16 features",
+         "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, true, 128>",
+         "step", 1028, 0, 3936, 0, 0, 12704, 32, 3.125, steps(512)),
+    Item("the same, uint8 features",
+         "run_tasks<float, Ogd, WarpTeam<float, 32>, 32, 16, true, 128>",
+         "step", 516, 0, 4960, 0, 0, 13760, 16, 3.125, steps(512)),
     Item("logistic tasks, d = 4096", "run_tasks<float, Ogd, BlockTeam<float>, 32, 16, true, 256>",
          "step", 16388, 0, 39424, 0, 0, 130560, 64, 0.390625, steps(4096)),
 )  # fmt: skip

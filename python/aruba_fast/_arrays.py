@@ -106,6 +106,20 @@ def namespace(array: Any) -> Any:
     return np if isinstance(array, np.ndarray) else _cupy("aruba_fast", "array", array)
 
 
+def require_known(function: str, name: str, dtype: np.dtype[Any], like: Any) -> None:
+    """Refuses bfloat16 where `like` lives, if that is on a device of a CuPy without the type."""
+    if dtype.name == "bfloat16" and not isinstance(like, np.ndarray):
+        _require_bfloat16(function, name, namespace(like))
+
+
+def _require_bfloat16(function: str, name: str, cupy: Any) -> None:
+    if int(cupy.__version__.partition(".")[0]) < 14:
+        raise ImportError(
+            f"{function}: `{name}` must not be of bfloat16 on a CUDA device before CuPy 14: got "
+            f"CuPy {cupy.__version__}, expected a newer one, or {name} as float16"
+        )
+
+
 def native(array: Any) -> Any:
     """Returns the native code that works where `array` lives."""
     return _core if isinstance(array, np.ndarray) else cuda_module("aruba_fast", "array", array)
@@ -275,5 +289,8 @@ def all_moved(function: str, arrays: Mapping[str, Any], device: object) -> dict[
             f"{function}: `device` must be one of this machine: got {device!r}, "
             f"expected at most 'cuda:{n_devices - 1}'"
         )
+    for name, array in arrays.items():
+        if array.dtype.name == "bfloat16":
+            _require_bfloat16(function, name, cupy)
     with cupy.cuda.Device(int(number)) if number else nullcontext():
         return {name: cupy.asarray(host(array)) for name, array in arrays.items()}

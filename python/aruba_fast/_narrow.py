@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _check
+from . import _arrays, _check
 from ._check import FloatArray
 from ._check.arrays import require_plain
 
@@ -127,15 +127,15 @@ def widened(x: NDArray[Any], scale: float | None) -> FloatArray:
 
 
 def _readable(function: str, x: Any) -> Any:
-    """A tensor of bfloat16, which NumPy does not know, as an array that shares its memory."""
+    """A tensor of bfloat16, which NumPy may not know, as an array that shares its memory."""
     torch: Any = sys.modules.get("torch")
     if torch is None or not isinstance(x, torch.Tensor) or x.dtype != torch.bfloat16:
         return x
     require_plain(function, "x", x)
-    if x.device.type != "cpu":
-        return x
     kind = _bfloat16(function, "x", "a tensor of torch.bfloat16", "x.half()")
-    return _check.array(function, "x", x.detach().view(torch.int16)).view(kind)
+    words = _check.array(function, "x", x.detach().view(torch.int16))
+    _arrays.require_known(function, "x", np.dtype(kind), words)
+    return words.view(kind)
 
 
 def _bfloat16(function: str, name: str, got: str, other: str) -> Any:

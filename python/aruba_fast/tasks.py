@@ -27,9 +27,9 @@ class Tasks(Framed):
     Args:
         x: Features, [n_rows, n_features] float32 or float64, or dense [n_tasks, m, n_features]
             without `offsets`. Neither converted nor, when C-contiguous, copied. Non-finite values
-            are allowed: their task is skipped and counted when it is run. In host memory also
-            bfloat16 (of ml_dtypes or PyTorch), float16, or uint8 with a `scale`: all results are
-            then those of the same features in float32, to the bit. A CSR matrix or array of
+            are allowed: their task is skipped and counted when it is run. Also bfloat16 (of
+            ml_dtypes or PyTorch), float16, or uint8 with a `scale`: all results are then those of
+            the same features in float32, to the bit. A CSR matrix or array of
             scipy.sparse, of any of these types, makes tasks whose cost is their entries: its
             `indptr` and `indices` are copied, its `data` is not where columns rise in every row.
         y: Labels, [n_rows] or dense [n_tasks, m], any real type; copied into the dtype of the
@@ -60,7 +60,8 @@ class Tasks(Framed):
             `scale` is not positive, `scale` is given for features that are not uint8, or the
             indices of a CSR matrix are none, or one in less than float32 has a column twice in a
             row.
-        ImportError: `x` is a tensor of bfloat16, and ml_dtypes is not installed.
+        ImportError: `x` is a tensor of bfloat16, and ml_dtypes is not installed, or it lives on a
+            CUDA device, and CuPy is older than 14.
 
     Aliasing: a contiguous `x` is referenced; writing to it later changes the tasks. The `x` and `y`
     of tasks that lie side by side in the table are views of it, those of others are copies, made
@@ -326,11 +327,9 @@ class Tasks(Framed):
             10
         """
         own = self._own_rows
-        narrow = own.x if _narrow.is_narrow(own.x) else None
         for what, remedy, found in (
             ("CSR rows", "a table of dense rows, x.toarray()", own.csr),
             ("rows with weights", "tasks without `row_weights`", own.row_weights),
-            (f"{own.x.dtype} features", "a table of x.astype(np.float32)", narrow),
         ):
             if found is not None and device != "cpu":
                 raise TypeError(

@@ -25,8 +25,8 @@ constexpr Options kOptions[] = {
     {1, 1, 1e-30, false, true, false, false},
 };
 
-template <class T>
-void test_run(const Tasks<T>& tasks, Loss loss, std::int64_t n_outputs, TaskRule rule,
+template <class T, class Tasks>
+void test_run(const Tasks& tasks, Loss loss, std::int64_t n_outputs, TaskRule rule,
               const Options& with, std::int64_t first = 0) {
   const TaskTable host = tasks.host(with.ordered);
   const OnDevice<T> device(host);
@@ -66,8 +66,9 @@ void test_run(const Tasks<T>& tasks, Loss loss, std::int64_t n_outputs, TaskRule
                   workspace.data(), kStream);
   const std::string what =
       std::string(name_of(kType<T>)) + " loss " + std::to_string(static_cast<int>(loss)) +
-      " rule " + std::to_string(static_cast<int>(rule)) + " d " + std::to_string(host.n_features) +
-      " batch " + std::to_string(with.batch_size) + " radius " + std::to_string(with.radius);
+      " narrow " + std::to_string(static_cast<int>(host.widening.from)) + " rule " +
+      std::to_string(static_cast<int>(rule)) + " d " + std::to_string(host.n_features) + " batch " +
+      std::to_string(with.batch_size) + " radius " + std::to_string(with.radius);
   expect_same(on_theta_hat.values(), theta_hat, "theta_hat, " + what);
   expect_same(on_grad_sq.values(), grad_sq, "grad_sq, " + what);
   expect_same(on_theta_bar.values(), theta_bar, "theta_bar, " + what);
@@ -86,7 +87,7 @@ void test_every_option() {
       for (int rule = 0; rule < kTaskRules; ++rule)
         for (const Options& options : kOptions) {
           cuda_on_cpu::set_order(order++ % 4);
-          test_run(tasks, loss, n_outputs, static_cast<TaskRule>(rule), options);
+          test_run<T>(tasks, loss, n_outputs, static_cast<TaskRule>(rule), options);
         }
     }
   }
@@ -104,7 +105,7 @@ void test_long_rows() {
       const Tasks<T> tasks(3, d, loss, n_outputs);
       for (const Options& options : kOptions) {
         cuda_on_cpu::set_order(order % 4);
-        test_run(tasks, loss, n_outputs, static_cast<TaskRule>(order++ % kTaskRules), options);
+        test_run<T>(tasks, loss, n_outputs, static_cast<TaskRule>(order++ % kTaskRules), options);
       }
     }
   }
@@ -116,13 +117,13 @@ void test_softmax() {
     if (kSmall && n_outputs > 40) continue;
     const Tasks<float> tasks(4, 6, Loss::kSoftmax, n_outputs);
     for (const Options& options : kOptions)
-      test_run(tasks, Loss::kSoftmax, n_outputs, TaskRule::kAdaGrad, options);
+      test_run<float>(tasks, Loss::kSoftmax, n_outputs, TaskRule::kAdaGrad, options);
   }
   // More classes than shared memory has room for their scores.
   if (!kSmall) {
     const Tasks<double> tasks(2, 2, Loss::kSoftmax, 2000);
-    test_run(tasks, Loss::kSoftmax, 2000, TaskRule::kOgd, kOptions[2]);
-    test_run(tasks, Loss::kSoftmax, 2000, TaskRule::kOgd, kOptions[4]);
+    test_run<double>(tasks, Loss::kSoftmax, 2000, TaskRule::kOgd, kOptions[2]);
+    test_run<double>(tasks, Loss::kSoftmax, 2000, TaskRule::kOgd, kOptions[4]);
   }
 }
 
@@ -138,7 +139,7 @@ void test_extremes() {
       for (T& value : tasks.x())
         value = static_cast<T>(static_cast<double>(value) * (numbers.next() > 0 ? scale : 1));
       for (const Options& options : kOptions)
-        test_run(tasks, loss, n_outputs, TaskRule::kOgd, options);
+        test_run<T>(tasks, loss, n_outputs, TaskRule::kOgd, options);
     }
   }
 }
@@ -147,7 +148,43 @@ void test_extremes() {
 void test_parts() {
   const Tasks<float> tasks(9, 7, Loss::kSquared, 1);
   for (const Options& options : kOptions)
-    test_run(tasks, Loss::kSquared, 1, TaskRule::kOgd, options, 4);
+    test_run<float>(tasks, Loss::kSquared, 1, TaskRule::kOgd, options, 4);
+}
+
+constexpr Widening kWidenings[] = {
+    {Narrow::kBFloat16}, {Narrow::kFloat16}, {Narrow::kUInt8, 1.37F / 255}};
+
+// Features in less than float32, beside the CPU's own way with them: every kernel that reads rows.
+void test_narrow() {
+  unsigned order = 0;
+  for (Widening widening : kWidenings) {
+    for (const std::int64_t d : {1, 8, 9, 31, 32, 33, 64, 129, 257, 512, 513, 4096, 4097}) {
+      if (kSmall && d != 8 && d != 33 && d != 129 && d != 513) continue;
+      if (widening.from == Narrow::kUInt8)
+        widening.scale = 1.37F / 255 / std::sqrt(static_cast<float>(d));
+      for (const Loss loss : {Loss::kLogistic, Loss::kSoftmax}) {
+        if (loss == Loss::kSoftmax && d > 600) continue;
+        const std::int64_t n_outputs = loss == Loss::kSoftmax ? 5 : 1;
+        const NarrowTasks tasks(widening, d > 600 ? 3 : 6, d, loss, n_outputs);
+        for (const Options& options : kOptions) {
+          cuda_on_cpu::set_order(order % 4);
+          test_run<float>(tasks, loss, n_outputs, static_cast<TaskRule>(order++ % kTaskRules),
+                          options);
+        }
+      }
+    }
+    for (const std::int64_t d : {3, 40})
+      for (const Options& options : kOptions)
+        test_run<float>(NarrowTasks(widening, 9, d, Loss::kSquared, 1, true), Loss::kSquared, 1,
+                        TaskRule::kAdaGrad, options);
+  }
+  // Rows that do not fit shared memory, and products that are no float32.
+  if (!kSmall)
+    test_run<float>(NarrowTasks({Narrow::kUInt8, 1e-3F}, 2, 13000, Loss::kLogistic, 1),
+                    Loss::kLogistic, 1, TaskRule::kOgd, kOptions[1]);
+  for (const float scale : {1.2e-38F, 3e38F})
+    test_run<float>(NarrowTasks({Narrow::kUInt8, scale}, 5, 5, Loss::kSquared, 1), Loss::kSquared,
+                    1, TaskRule::kOgd, kOptions[0]);
 }
 
 }  // namespace
@@ -162,5 +199,6 @@ int main() {
     test_extremes<float>();
     test_extremes<double>();
     test_parts();
+    test_narrow();
   });
 }

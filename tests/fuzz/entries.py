@@ -110,7 +110,7 @@ def tasks_of(draw, loss="squared", n_features=None):
 
 def features_of(draw, shape):
     """Features, at times in less than float32, and what bytes are multiplied by."""
-    if draw.device or draw.dtype != np.float32 or draw.chance(0.75):
+    if draw.dtype != np.float32 or draw.chance(0.75):
         return draw.normals(shape), None
     kind = draw.choice((np.float16, np.uint8, BFLOAT16))
     if kind == np.uint8:

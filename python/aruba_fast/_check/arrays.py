@@ -142,13 +142,11 @@ def float_array(
         name: Name of its argument, for the message.
         value: Anything array-like.
         axes: The shape that is expected, as "[n_tasks, n_parameters]".
-        also: Names of other types that are taken in host memory.
+        also: Names of other types that are taken.
     """
     result = array(function, name, value)
     # The name of a type takes longer to ask for than the type.
-    known = result.dtype.type in (np.float32, np.float64) or (
-        isinstance(result, np.ndarray) and also and result.dtype.name in also
-    )
+    known = result.dtype.type in (np.float32, np.float64) or result.dtype.name in also
     if not known or not result.dtype.isnative:
         order = "" if result.dtype.isnative else " in native byte order"
         raise TypeError(
