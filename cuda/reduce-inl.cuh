@@ -124,16 +124,16 @@ __global__ void __launch_bounds__(kReduceThreads)
   const std::int64_t j = global_index(), row = sum_row(n);
   if (j < n) {
     ColumnSums sums = load_sums(into.sums, n, j);
-    std::int64_t chunk = 0;
-    for (; chunk + kChunksAtOnce <= n_chunks; chunk += kChunksAtOnce) {
-      ColumnSums parts[kChunksAtOnce];
+    for (std::int64_t chunk = 0; chunk < n_chunks; chunk += kChunksAtOnce) {
+      ColumnSums parts[kChunksAtOnce] = {};
 #pragma unroll
-      for (int k = 0; k < kChunksAtOnce; ++k) parts[k] = load_sums(partials + k * row, n, j);
+      for (int k = 0; k < kChunksAtOnce; ++k)
+        if (chunk + k < n_chunks) parts[k] = load_sums(partials + k * row, n, j);
 #pragma unroll
-      for (int k = 0; k < kChunksAtOnce; ++k) add(sums, parts[k]);
+      for (int k = 0; k < kChunksAtOnce; ++k)
+        if (chunk + k < n_chunks) add(sums, parts[k]);
       partials += kChunksAtOnce * row;
     }
-    for (; chunk < n_chunks; ++chunk, partials += row) add(sums, load_sums(partials, n, j));
     result.store(n, j, sums);
   } else if (j == n) {
     Weights sums = {{into.weight[0], into.weight[1]}, 0};

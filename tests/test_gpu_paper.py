@@ -115,6 +115,12 @@ def test_a_reduction_of_too_many_registers_is_a_shortfall(bytes_in_flight, rows,
     assert said.startswith(f"{architecture} {kernel}: {256 * tuning.reduce_bytes / 1024:.1f} KiB")
 
 
+def test_a_kernel_without_room_for_what_it_is_said_to_ask_for_is_noticed(bytes_in_flight, rows):
+    rows["merge_chunks"]["sm_90"] = "32/0"
+    said = list(bytes_in_flight.shortfalls(rows, ("sm_90",)))
+    assert said == ["sm_90 merge_chunks: 32 registers have no room for 192 bytes on the way"]
+
+
 def test_an_architecture_without_a_row_is_a_shortfall(bytes_in_flight, rows):
     (said,) = bytes_in_flight.shortfalls(rows, ("sm_130",))
     assert said == "sm_130: cuda/tuning.h has no row for it"

@@ -131,6 +131,14 @@ def shortfalls(
             if architecture not in row:
                 continue
             found = in_flight(kernel, architecture, row, table[architecture])
+            # What is on the way needs a place to arrive at: a count that registers belie is wrong.
+            n_bytes = of_thread(kernel, table[architecture]) or 0
+            registers = int(row[architecture].split("/")[0])
+            if n_bytes > 4 * registers:
+                yield (
+                    f"{architecture} {kernel}: {registers} registers have no room for {n_bytes} "
+                    "bytes on the way"
+                )
             least = LEAST_OF_STEP.get(architecture, wanted) if STEP.match(kernel) else wanted
             if found is not None and found < least:
                 yield (
