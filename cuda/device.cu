@@ -62,6 +62,17 @@ int device_of(const char* function, const void* pointer) {
   return attributes.device;
 }
 
+DeviceFacts facts_of_device(int device) {
+  const auto ask = [&](cudaDeviceAttr what) {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, what, device), "cudaDeviceGetAttribute");
+    return value;
+  };
+  return {.architecture =
+              10 * ask(cudaDevAttrComputeCapabilityMajor) + ask(cudaDevAttrComputeCapabilityMinor),
+          .n_multiprocessors = ask(cudaDevAttrMultiProcessorCount)};
+}
+
 void wait_for(const Stream& stream, void* producer) {
   if (stream.handle == producer) return;
   const DeviceGuard guard(stream);

@@ -15,6 +15,12 @@ namespace aruba_fast::cuda {
 // The device whose memory `pointer` is; throws CudaError when it is not device memory.
 int device_of(const char* function, const void* pointer);
 
+struct DeviceFacts {
+  int architecture;  // 10 x compute capability
+  int n_multiprocessors;
+};
+DeviceFacts facts_of_device(int device);
+
 // What is enqueued on `stream` from now on waits for what is on `producer` (a cudaStream_t of the
 // same device) by now. Where only one of them is captured nothing waits: what a graph needs is
 // there before it is replayed, and that is for its owner to see to.

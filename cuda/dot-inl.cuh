@@ -26,6 +26,24 @@ __device__ __forceinline__ double warp_sum(std::int64_t begin, std::int64_t end,
   return fold<kWarp>(sum, 0xffffffffU);
 }
 
+// The same of term(load(begin)), ...; what is loaded is on its way kAtOnce at a time.
+template <int kAtOnce, class Load, class Term>
+__device__ __forceinline__ double warp_sum(std::int64_t begin, std::int64_t end, Load load,
+                                           Term term) {
+  double sum = 0;
+  for (std::int64_t i = begin + threadIdx.x % kWarp; i < end; i += kAtOnce * kWarp) {
+    const auto n_left = static_cast<int>(end - i);
+    decltype(load(i)) loaded[kAtOnce] = {};
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (k * kWarp < n_left) loaded[k] = load(i + k * kWarp);
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (k * kWarp < n_left) sum = sum + term(loaded[k]);
+  }
+  return fold<kWarp>(sum, 0xffffffffU);
+}
+
 // kLanes lanes of a warp: coordinates up to kLanes, or up to a segment for a whole warp. The teams
 // of a warp go their own ways.
 template <class T, int kLanes>

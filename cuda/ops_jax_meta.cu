@@ -82,15 +82,16 @@ void add_tasks(const JaxTasks& tasks, const TasksMemory& memory, const Stream& s
 
 // Again, without the tasks that float32 has no room for, where that is so.
 void leave_out_far(const JaxTasks& tasks, const TasksMemory& memory, const Stream& stream) {
-  constexpr std::int64_t kMostIdleBlocks = 2048;
+  const std::int64_t most_idle_blocks =
+      kIdleBlocks * facts_of_device(stream.device).n_multiprocessors;
   const Shape columns = each(tasks.n);
-  const std::int64_t wide = std::min(columns.n_blocks, kMostIdleBlocks);
+  const std::int64_t wide = std::min(columns.n_blocks, most_idle_blocks);
   check(cudaMemsetAsync(memory.far, 0, static_cast<std::size_t>(4 * (4 + tasks.n_tasks)),
                         handle_of(stream)),
         "cudaMemsetAsync");
   launch(stream, columns, find_far_sums, memory.sums.sums.sums, tasks.n, memory.far);
   const Shape rows = {wide, kMetaThreads, 0,
-                      std::min(tasks.n_tasks, divide_up(kMostIdleBlocks, wide))};
+                      std::min(tasks.n_tasks, divide_up(most_idle_blocks, wide))};
   by_type("statistics", "`theta_hat`", tasks.type, [&](auto zero) {
     launch(stream, rows, find_far_tasks<decltype(zero)>, tasks, memory.weights, memory.far,
            memory.flags);

@@ -10,15 +10,14 @@
 namespace aruba_fast::cuda {
 namespace {
 
-// Kernels that mostly find nothing to do stride over their work with at most this many blocks (15
-// an SM of an H100).
-constexpr std::int64_t kMostIdleBlocks = 2048;
 constexpr std::int64_t kMostRows = 65535;  // of a grid
 
 std::int64_t blocks_for(std::int64_t n, int n_threads) { return divide_up(n, n_threads); }
 
-bool in_one_pass(std::int64_t n_tasks, std::int64_t n) {
-  return n_tasks <= kTaskChunk || n >= kColumnsForOnePass;
+// Of a device with so many columns for one pass; without, what holds for every device.
+bool in_one_pass(std::int64_t n_tasks, std::int64_t n,
+                 std::int64_t columns = kMostColumnsOfChunks) {
+  return n_tasks <= kTaskChunk || n >= std::min(columns, kMostColumnsOfChunks);
 }
 
 // Memory of add_round: a flag whether some sum is not finite, a flag for every task, the result,
@@ -65,11 +64,15 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
   const std::int64_t n_tasks = round.n_tasks, n = round.n;
   const std::int64_t n_columns = blocks_for(n + 1, kReduceThreads),
                      n_chunks = divide_up(n_tasks, kTaskChunk);
+  const DeviceFacts device = facts_of_device(stream.device);
+  const std::int64_t most_idle_blocks = kIdleBlocks * device.n_multiprocessors;
+  const bool one_pass = in_one_pass(
+      n_tasks, n, tuning_of(device.architecture).columns_for_one_pass(device.n_multiprocessors));
   const auto sum = [&](const unsigned* skip, const unsigned* wanted, unsigned* not_finite,
                        std::int64_t n_rows) {
     const Shape columns = {n_columns, kReduceThreads};
     const Result result = {memory.result, wanted, not_finite};
-    if (!memory.partials)
+    if (one_pass)
       return launch(stream, columns, sum_columns<T, kLimited>, without(skip), into, result);
     launch(stream, {n_columns, kReduceThreads, 0, std::min(n_rows, n_chunks)},
            sum_chunks<T, kLimited>, without(skip), wanted, memory.partials);
@@ -89,12 +92,12 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
   }
   check(cudaMemsetAsync(memory.any, 0, memory.flag_bytes, handle_of(stream)), "cudaMemsetAsync");
   sum(nullptr, again, memory.any, kMostRows);
-  const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), kMostIdleBlocks);
-  launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(kMostIdleBlocks, wide))},
+  const std::int64_t wide = std::min(blocks_for(n, kReduceThreads), most_idle_blocks);
+  launch(stream, {wide, kReduceThreads, 0, std::min(n_tasks, divide_up(most_idle_blocks, wide))},
          find_not_finite<T, kLimited>, without(nullptr), memory.any, memory.flags);
-  sum(memory.flags, memory.any, nullptr, divide_up(kMostIdleBlocks, n_columns));
+  sum(memory.flags, memory.any, nullptr, divide_up(most_idle_blocks, n_columns));
   launch(stream,
-         {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), kMostIdleBlocks),
+         {std::min(blocks_for(std::max(6 * n, n_tasks), kReduceThreads), most_idle_blocks),
           kReduceThreads},
          commit_sums, memory.result, n, SkippedTasks{n_tasks, memory.any, memory.flags, skipped},
          into);

@@ -11,7 +11,6 @@ namespace {
 
 // The results of this many parameters are kept at a time: half a gigabyte of float32.
 constexpr std::int64_t kBlockParameters = std::int64_t{1} << 26;
-constexpr std::int64_t kLabelBlocks = 2048;
 
 // Tasks of a round that are run and summed at a time: whole chunks, so that the sums are those of
 // one big round to the bit.
@@ -131,7 +130,8 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
   const std::int64_t n_rows = y.size();
   auto* first = static_cast<unsigned long long*>(workspace);
   check(cudaMemsetAsync(first, 0xff, sizeof *first, handle_of(stream)), "cudaMemsetAsync");
-  const Shape shape = {std::min(divide_up(n_rows, kMetaThreads), kLabelBlocks), kMetaThreads};
+  const std::int64_t most = kIdleBlocks * facts_of_device(stream.device).n_multiprocessors;
+  const Shape shape = {std::min(divide_up(n_rows, kMetaThreads), most), kMetaThreads};
   const auto find = [&](auto zero) {
     using T = decltype(zero);
     launch(stream, shape, find_wrong_label<T>, static_cast<const T*>(y.data), n_rows, loss,

@@ -5,26 +5,13 @@
 // (distance, grad_sq, theta; each high, low), then the weight (high, low) and the count.
 #pragma once
 
+#include "column-inl.cuh"
 #include "launch.cuh"
-#include "ops_meta.h"
 #include "tuning.h"
 
 namespace aruba_fast::cuda {
 
 __host__ __device__ constexpr std::int64_t sum_row(std::int64_t n) { return 6 * n + 3; }
-
-constexpr double kNan = __builtin_nan("");
-
-struct ColumnSums {
-  Twofold<double> distance, grad_sq, theta;
-};
-
-// Whether every task in the sums surely counts: the squares and distances have one sign.
-__device__ __forceinline__ bool surely_count(const ColumnSums& sums) {
-  return sums.distance.high < kMostDistance && sums.grad_sq.high < kMostGradSq &&
-         is_finite(sums.distance.low) && is_finite(sums.grad_sq.low) &&
-         is_finite(sums.theta.high) && is_finite(sums.theta.low);
-}
 
 __device__ __forceinline__ ColumnSums load_sums(const double* at, std::int64_t n, std::int64_t j) {
   return {{at[j], at[n + j]}, {at[2 * n + j], at[3 * n + j]}, {at[4 * n + j], at[5 * n + j]}};
@@ -35,66 +22,6 @@ __device__ __forceinline__ void store_sums(double* at, std::int64_t n, std::int6
   at[j] = sums.distance.high, at[n + j] = sums.distance.low;
   at[2 * n + j] = sums.grad_sq.high, at[3 * n + j] = sums.grad_sq.low;
   at[4 * n + j] = sums.theta.high, at[5 * n + j] = sums.theta.low;
-}
-
-__device__ __forceinline__ void add(ColumnSums& into, const ColumnSums& other) {
-  aruba_fast::add(into.distance, other.distance);
-  aruba_fast::add(into.grad_sq, other.grad_sq);
-  aruba_fast::add(into.theta, other.theta);
-}
-
-// A round's arrays as the kernels see them. `skip`: not zero for a task to be left out; null: none.
-template <class T, bool kLimited>
-struct Round {
-  const T *theta_hat, *grad_sq, *phi;
-  const double* weights;
-  const unsigned* skip;
-  std::int64_t n_tasks, n;
-  const double* by;  // what the tasks are shortened by, of a round that is limited
-
-  __device__ double weight(std::int64_t task) const { return weights ? weights[task] : 1.0; }
-  __device__ double shortening(std::int64_t task) const { return kLimited ? by[task] : 1.0; }
-  __device__ bool skips(std::int64_t task) const { return skip && skip[task]; }
-};
-
-// Tasks first..last of column j.
-template <class T, bool kLimited>
-__device__ __forceinline__ ColumnSums sum_column(const Round<T, kLimited>& round,
-                                                 std::int64_t first, std::int64_t last,
-                                                 std::int64_t j) {
-  ColumnSums sums = {};
-  const double phi = round.phi[j];
-  const auto add_task = [&](double theta, double grad_sq, double weight, double by) {
-    if constexpr (kLimited) {
-      theta = shortened(theta, phi, by);
-      grad_sq = by * by * grad_sq;
-    }
-    aruba_fast::add(sums.distance, half_square_distance(theta, phi));
-    // A negative square spoils the sum, so that somebody looks for it.
-    aruba_fast::add(sums.grad_sq, grad_sq < 0 ? kNan : grad_sq);
-    aruba_fast::add(sums.theta, weight * theta);
-  };
-  const T *theta_hat = round.theta_hat + first * round.n + j,
-          *grad_sq = round.grad_sq + first * round.n + j;
-  std::int64_t task = first;
-  for (; task + kTasksAtOnce <= last; task += kTasksAtOnce) {
-    T theta[kTasksAtOnce], squares[kTasksAtOnce];
-#pragma unroll
-    for (int k = 0; k < kTasksAtOnce; ++k) {
-      theta[k] = theta_hat[k * round.n];
-      squares[k] = grad_sq[k * round.n];
-    }
-#pragma unroll
-    for (int k = 0; k < kTasksAtOnce; ++k)
-      if (!round.skips(task + k))
-        add_task(theta[k], squares[k], round.weight(task + k), round.shortening(task + k));
-    theta_hat += kTasksAtOnce * round.n;
-    grad_sq += kTasksAtOnce * round.n;
-  }
-  for (; task < last; ++task, theta_hat += round.n, grad_sq += round.n)
-    if (!round.skips(task))
-      add_task(*theta_hat, *grad_sq, round.weight(task), round.shortening(task));
-  return sums;
 }
 
 struct Weights {
@@ -136,7 +63,7 @@ __device__ __forceinline__ bool is_idle(const unsigned* flag) { return flag && *
 
 // Every chunk of every column, to its row of `partials`; the grid's rows share the chunks.
 template <class T, bool kLimited>
-__global__ void __launch_bounds__(kReduceThreads)
+__global__ void __launch_bounds__(kReduceThreads, kTuning.reduce_blocks)
     sum_chunks(Round<T, kLimited> round, const unsigned* wanted, double* partials) {
   if (is_idle(wanted)) return;
   const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n,
@@ -146,7 +73,7 @@ __global__ void __launch_bounds__(kReduceThreads)
     const std::int64_t first = chunk * kTaskChunk, last = chunk_end(first, n_tasks);
     double* row = partials + chunk * sum_row(n);
     if (j < n) {
-      store_sums(row, n, j, sum_column(round, first, last, j));
+      store_sums(row, n, j, sum_column<kTasksAtOnce<T>>(round, first, last, j));
     } else {
       store_sums(row, n, sum_weights(round, first, last));
     }
@@ -170,17 +97,16 @@ struct Result {
   }
 };
 
-// `into` plus all chunks in order, to `result`. Seven blocks at a time, that
-// is 72 registers: left to itself, ptxas takes 56 for float32 on sm_80, and spills.
+// `into` plus all chunks in order, to `result`.
 template <class T, bool kLimited>
-__global__ void __launch_bounds__(kReduceThreads, 7)
+__global__ void __launch_bounds__(kReduceThreads, kTuning.reduce_blocks)
     sum_columns(Round<T, kLimited> round, DeviceStatistics into, Result result) {
   if (is_idle(result.wanted)) return;
   const std::int64_t j = global_index(), n_tasks = round.n_tasks, n = round.n;
   if (j < n) {
     ColumnSums sums = load_sums(into.sums, n, j);
     for (std::int64_t first = 0; first < n_tasks; first += kTaskChunk)
-      add(sums, sum_column(round, first, chunk_end(first, n_tasks), j));
+      add(sums, sum_column<kTasksAtOnce<T>>(round, first, chunk_end(first, n_tasks), j));
     result.store(n, j, sums);
   } else if (j == n) {
     Weights sums = {{into.weight[0], into.weight[1]}, 0};
@@ -198,16 +124,16 @@ __global__ void __launch_bounds__(kReduceThreads)
   const std::int64_t j = global_index(), row = sum_row(n);
   if (j < n) {
     ColumnSums sums = load_sums(into.sums, n, j);
-    std::int64_t chunk = 0;
-    for (; chunk + kChunksAtOnce <= n_chunks; chunk += kChunksAtOnce) {
-      ColumnSums parts[kChunksAtOnce];
+    for (std::int64_t chunk = 0; chunk < n_chunks; chunk += kChunksAtOnce) {
+      ColumnSums parts[kChunksAtOnce] = {};
 #pragma unroll
-      for (int k = 0; k < kChunksAtOnce; ++k) parts[k] = load_sums(partials + k * row, n, j);
+      for (int k = 0; k < kChunksAtOnce; ++k)
+        if (chunk + k < n_chunks) parts[k] = load_sums(partials + k * row, n, j);
 #pragma unroll
-      for (int k = 0; k < kChunksAtOnce; ++k) add(sums, parts[k]);
+      for (int k = 0; k < kChunksAtOnce; ++k)
+        if (chunk + k < n_chunks) add(sums, parts[k]);
       partials += kChunksAtOnce * row;
     }
-    for (; chunk < n_chunks; ++chunk, partials += row) add(sums, load_sums(partials, n, j));
     result.store(n, j, sums);
   } else if (j == n) {
     Weights sums = {{into.weight[0], into.weight[1]}, 0};

@@ -11,21 +11,38 @@ namespace aruba_fast::cuda {
 
 // ---- of the tasks of a round ----
 
+template <class T>
+struct Movement {
+  T theta_hat, phi, grad_sq, rate;
+};
+
+// Coordinates that a thread asks for at once: as many as tasks in the reduction, up to what does
+// not spill on an sm_100. theta_hat and grad_sq of them come from memory; phi and rates, which all
+// tasks share, mostly from the cache.
+template <class T>
+constexpr int kSpreadAtOnce = kTasksAtOnce<T> * sizeof(T) > 32 ? 32 / static_cast<int>(sizeof(T))
+                                                               : kTasksAtOnce<T>;
+
 // To n_segments rows of n_tasks; the grid's rows share the tasks.
 template <class T>
-__global__ void __launch_bounds__(kReduceThreads)
+__global__ void __launch_bounds__(kReduceThreads, kTuning.reduce_blocks)
     spread_tasks(Round<T, true> round, const T* rates, const double* limit, double* of_segments) {
   const std::int64_t n = round.n, segment = global_index() / kWarp, first = segment * kSegment,
                      last = first + kSegment < n ? first + kSegment : n;
   if (first >= n || !is_finite(*limit)) return;
   for (std::int64_t task = blockIdx.y; task < round.n_tasks; task += gridDim.y) {
     const T *theta_hat = round.theta_hat + task * n, *grad_sq = round.grad_sq + task * n;
-    const double sum = warp_sum(first, last, [&](std::int64_t j) {
-      const double distance = static_cast<double>(theta_hat[j]) - static_cast<double>(round.phi[j]),
-                   rate = rates[j];
-      return spread(distance * distance, static_cast<double>(grad_sq[j]), rate,
-                    reciprocal_rate(rate));
-    });
+    const double sum = warp_sum<kSpreadAtOnce<T>>(
+        first, last,
+        [&](std::int64_t j) {
+          return Movement<T>{theta_hat[j], round.phi[j], grad_sq[j], rates[j]};
+        },
+        [](const Movement<T>& of) {
+          const double distance = static_cast<double>(of.theta_hat) - static_cast<double>(of.phi),
+                       rate = of.rate;
+          return spread(distance * distance, static_cast<double>(of.grad_sq), rate,
+                        reciprocal_rate(rate));
+        });
     if (threadIdx.x % kWarp == 0) of_segments[segment * round.n_tasks + task] = sum;
   }
 }

@@ -77,6 +77,15 @@ extern "C" __global__ void tasks(float* x, float y) {
   x[0] = s[1];
 }
 """
+# One of the kernels whose time is memory's, so full of shared memory that five warps fit.
+STARVED = """
+extern "C" __global__ void __launch_bounds__(32) merge_chunks(float* x) {
+  __shared__ float a[10240];
+  for (int i = threadIdx.x; i < 10240; i += 32) a[i] = x[i];
+  __syncwarp();
+  for (int i = threadIdx.x; i < 10240; i += 32) x[i] = a[10239 - i];
+}
+"""
 PRINTS = '#include <cstdio>\nextern "C" __global__ void tasks(int* x) { printf("%d", *x); }'
 
 
@@ -154,6 +163,7 @@ def test_what_is_good_passes(compile_cuda, table):
         (ATOMIC, (), "add.f32 is not a plain operation"),
         (ANYWHERE, (), "st.f32 is not a plain operation"),
         (PRINTS, (), "call.uni is not a plain operation"),
+        (STARVED, (), "merge_chunks: 30.0 KiB on the way in an SM, where 48 are asked for"),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 70 else "",
 )

@@ -3,8 +3,9 @@
 python tools/cuda_gates.py [--update] FILE...     (objects or extensions made by nvcc)
 
 No spills, stack or local memory; 16-byte accesses in the element-wise kernels; nothing in PTX but
-plain, correctly rounded operations, none that the assembler may contract; registers, shared memory
-and fused multiply-adds as in the committed table. --update writes that table anew.
+plain, correctly rounded operations, none that the assembler may contract; as many bytes on the way
+from memory as cuda/tuning.h asks for; registers, shared memory and fused multiply-adds as in the
+committed table. --update writes that table anew.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from bytes_in_flight import Row, shortfalls
 from machine_code import Kernel, MachineCode, read
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -132,7 +134,6 @@ HEAD = """\
 # shared memory a block on each architecture, as compiled by nvcc {compiler}. `make cuda-gates`
 # fails where the code differs; where that is meant, `make cuda-gates ARGS=--update` writes this.
 """
-Row = dict[str, str]
 
 
 def table_of(code: MachineCode) -> dict[str, Row]:
@@ -208,6 +209,7 @@ def main() -> int:
     architectures = tuple(arguments.architectures)
     code = read(arguments.files)
     wrong = violations(code, architectures)
+    wrong += shortfalls(table_of(code), architectures)
     if arguments.update:
         arguments.table.write_text(table_text(code, architectures))
     elif not arguments.table.exists():

@@ -15,8 +15,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cuda_gates import TABLE, Row, read_table
+from bytes_in_flight import (
+    MULTIPROCESSORS,
+    TUNING,
+    Row,
+    in_flight,
+    of_thread,
+    resident,
+    tunings,
+)
+from cuda_gates import TABLE, read_table
 
+TUNINGS = tunings(TUNING.read_text())
 DOCUMENT = Path(__file__).parents[1] / "docs/gpu.md"
 BEGIN, END = "<!-- tools/gpu_roofline.py: {} -->", "<!-- end -->"
 
@@ -34,19 +44,16 @@ class Gpu:
     fp32: int  # operations a clock and SM
     fp64: int
     convert: int  # float32 <-> float64
-    threads: int  # resident, at most, in an SM
-    blocks: int
-    shared_kb: int
 
 
 GPUS = (
-    Gpu("T4", "sm_75", 40, 1.59, 0.29, 600, 64, 2, 2, 1024, 16, 64),
-    Gpu("A100", "sm_80", 108, 1.41, 1.40, 600, 64, 32, 16, 2048, 32, 164),
-    Gpu("RTX 3090", "sm_86", 82, 1.70, 0.84, 600, 128, 2, 2, 1536, 16, 100),
-    Gpu("RTX 4090", "sm_89", 128, 2.52, 0.91, 600, 128, 2, 2, 1536, 24, 100),
-    Gpu("H100", "sm_90", 132, 1.755, 3.00, 600, 128, 64, 16, 2048, 32, 228),
-    Gpu("B200", "sm_100", 148, 1.85, 7.20, 700, 128, 64, 16, 2048, 32, 228),
-    Gpu("RTX 5090", "sm_120", 170, 2.41, 1.61, 600, 128, 2, 2, 1536, 24, 100),
+    Gpu("T4", "sm_75", 40, 1.59, 0.29, 600, 64, 2, 2),
+    Gpu("A100", "sm_80", 108, 1.41, 1.40, 600, 64, 32, 16),
+    Gpu("RTX 3090", "sm_86", 82, 1.70, 0.84, 600, 128, 2, 2),
+    Gpu("RTX 4090", "sm_89", 128, 2.52, 0.91, 600, 128, 2, 2),
+    Gpu("H100", "sm_90", 132, 1.755, 3.00, 600, 128, 64, 16),
+    Gpu("B200", "sm_100", 148, 1.85, 7.20, 700, 128, 64, 16),
+    Gpu("RTX 5090", "sm_120", 170, 2.41, 1.61, 600, 128, 2, 2),
 )
 H100 = GPUS[4]
 
@@ -56,9 +63,10 @@ class Item:
     """What a kernel does for one item of its work.
 
     Bytes and operations are counted in rules/, instructions in the SASS of sm_90 (nvcc 13.0.88): a
-    vector of a step costs about 100 beside its arithmetic; four tasks of a column of the reduction
-    are 88 DADD, 8 DMUL and 8 conversions in 142; a step of a task with 8, 64, 512, 4096 features
-    148 (of a warp, for four tasks), 167, 375 and 8 x 510, with 512 in bfloat16 397, in uint8 430;
+    vector of a step costs about 100 beside its arithmetic; a task and column of the reduction is 22
+    DADD, 2 DMUL and, in float32, 2 conversions in 56 (8 at once: 448), in float64 49; a step of a
+    task with 8, 64, 512, 4096 features 148 (of a warp, for four tasks), 167, 375 and 8 x 510, with
+    512 in bfloat16 397, in uint8 430;
     merging 336 for two columns, the meta-update 672. A correctly rounded division or root is 8
     instructions beside the special one, in float32 as in float64.
     """
@@ -72,7 +80,7 @@ class Item:
     fp64: float
     convert: float
     instructions: float
-    in_flight: float  # bytes that a thread has asked for before it waits
+    in_flight: float  # bytes that a thread has asked for before it waits; 0: as cuda/tuning.h says
     width: float  # of the example: items / threads
     example: tuple[str, int]  # size and its number of items
 
@@ -106,9 +114,9 @@ ITEMS = (
     Item("many tensors in one launch", "step_arrays<Ogd, float, float>", "coordinate",
          16, 8, 2, 0, 0, 32, 64, 4, N26),
     Item("round reduction, float32", "sum_columns<float, false>", "task and column",
-         8, 0, 0, 24, 2, 35, 32, 1000, ROUND),
+         8, 0, 0, 24, 2, 56, 0, 1000, ROUND),
     Item("round reduction, float64", "sum_columns<double, false>", "task and column",
-         16, 0, 0, 24, 0, 34, 64, 1000, ROUND),
+         16, 0, 0, 24, 0, 49, 0, 1000, ROUND),
     Item("merging of two sums", "merge_sums", "column",
          96, 48, 0, 33, 0, 168, 192, 2, N24),
     Item("meta-update, float32", "update_meta<float>", "column",
@@ -131,28 +139,13 @@ ITEMS = (
 )  # fmt: skip
 
 
-def resident(gpu: Gpu, row: Row) -> tuple[int, int]:
-    """Threads that an SM holds, and how many it could."""
-    threads = int(row["threads"])
-    registers, shared = (int(n) for n in row[gpu.architecture].split("/"))
-    warps = threads // 32
-    of_warp = -(-registers * 32 // 256) * 256  # registers come in pieces of 256 a warp
-    reserved = 0 if gpu.architecture == "sm_75" else 1024  # of the driver, in every block
-    blocks = min(
-        gpu.threads // threads,
-        gpu.blocks,
-        65536 // (of_warp * warps),
-        gpu.shared_kb * 1024 // max(shared, reserved) if max(shared, reserved) else gpu.blocks,
-    )
-    return blocks * threads, gpu.threads
-
-
 def limits(gpu: Gpu, item: Item, row: Row) -> dict[str, float]:
     """Seconds an item takes if nothing but this limited it."""
     per_clock = gpu.sms * gpu.ghz * 1e9
     issue = item.instructions / 128  # 4 warps a clock
-    threads = min(resident(gpu, row)[0], item.example[1] / item.width / gpu.sms)
-    on_the_way = threads * item.in_flight  # bytes, in an SM
+    threads = min(resident(gpu.architecture, row), item.example[1] / item.width / gpu.sms)
+    of_one = item.in_flight or of_thread(item.kernel, TUNINGS[gpu.architecture]) or 0
+    on_the_way = threads * of_one  # bytes, in an SM
     n_bytes = item.read + item.written
     return {
         "memory": n_bytes / (gpu.copy * 1e12),
@@ -197,7 +190,8 @@ def occupancy(rows: dict[str, Row]) -> str:
         row = rows[kernel]
         cells = []
         for gpu in GPUS:
-            threads, most = resident(gpu, row)
+            threads = resident(gpu.architecture, row)
+            most = MULTIPROCESSORS[gpu.architecture].threads
             registers = row[gpu.architecture].split("/")[0]
             cells.append(f"{registers} → {threads / most:.0%}")
         lines.append(f"| `{kernel}` | {row['threads']} | " + " | ".join(cells) + " |")
@@ -218,7 +212,29 @@ def elsewhere(rows: dict[str, Row]) -> str:
     return "\n".join(lines)
 
 
-SECTIONS = {"on paper": on_paper, "occupancy": occupancy, "elsewhere": elsewhere}
+def on_the_way(rows: dict[str, Row]) -> str:
+    lines = [
+        "| kernel | " + " | ".join(g.name for g in GPUS) + " |",
+        "|---|" + "---:|" * len(GPUS),
+    ]
+    wanted = (f"{TUNINGS[g.architecture].bytes_in_flight // 1024}" for g in GPUS)
+    lines.append("| **asked for** | " + " | ".join(wanted) + " |")
+    # The kernels of the table above, and those that stand beside them in a round.
+    beside = ("sum_chunks<float, true>", "spread_tasks<float>", "merge_chunks", "check_meta<float>")
+    for kernel in dict.fromkeys((*(item.kernel for item in ITEMS), *beside)):
+        found = [in_flight(kernel, a, rows[kernel], TUNINGS[a]) for a in TUNINGS]
+        if all(found):
+            cells = " | ".join(f"{(n or 0) / 1024:.0f}" for n in found)
+            lines.append(f"| `{kernel}` | {cells} |")
+    return "\n".join(lines)
+
+
+SECTIONS = {
+    "on paper": on_paper,
+    "occupancy": occupancy,
+    "on the way": on_the_way,
+    "elsewhere": elsewhere,
+}
 
 
 def updated(document: str, rows: dict[str, Row]) -> str:

@@ -292,6 +292,15 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return cudaSuccess;
 }
 
+// A Hopper of few multiprocessors, so that few columns are many for it.
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
+  if (const cudaError_t error = begin("cudaDeviceGetAttribute")) return error;
+  *value = what == cudaDevAttrMultiProcessorCount      ? 4
+           : what == cudaDevAttrComputeCapabilityMajor ? 9
+                                                       : 0;
+  return cudaSuccess;
+}
+
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
   if (const cudaError_t error = begin("cudaPointerGetAttributes")) return error;
   *attributes = {p ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered, current_device};

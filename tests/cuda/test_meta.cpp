@@ -3,6 +3,7 @@
 #include "arrays.h"
 #include "cpp/lane_sum.h"
 #include "cpp/ops_meta.h"
+#include "cuda/column-inl.cuh"
 #include "cuda/ops_meta.h"
 #include "cuda_runtime.h"
 #include "learners.h"
@@ -35,6 +36,36 @@ void test_rounds() {
     test_round<T>(130, 65536, true, kNone, false);
     test_round<T>(130, 65537, true, kOne, false);
     test_round<T>(3000, 8, true, kSome, false);
+  }
+}
+
+// A thread of the reduction asks for as many tasks at once as an architecture has room for: that
+// changes no sum, whatever is left over.
+template <class T>
+void test_tasks_at_once() {
+  constexpr std::int64_t kColumns = 2, kTasks = 37;
+  Numbers numbers(37);
+  const std::vector<T> theta_hat = numbers.vector<T>(kTasks * kColumns),
+                       grad_sq = numbers.vector<T>(kTasks * kColumns, 1),
+                       phi = numbers.vector<T>(kColumns);
+  const std::vector<double> weights = numbers.vector<double>(kTasks, 2),
+                            by = numbers.vector<double>(kTasks, 1);
+  std::vector<unsigned> skip(kTasks);
+  for (std::size_t i = 0; i < skip.size(); ++i) skip[i] = i % 5 == 3;
+  const cuda::Round<T, true> round = {theta_hat.data(), grad_sq.data(), phi.data(), weights.data(),
+                                      skip.data(),      kTasks,         kColumns,   by.data()};
+  for (std::int64_t last = 1; last <= kTasks; ++last) {
+    const cuda::ColumnSums alone = cuda::sum_column<1>(round, 1, last, 1);
+    const auto expect_same = [&](const cuda::ColumnSums& sums) {
+      expect(std::memcmp(&sums, &alone, sizeof sums) == 0,
+             std::to_string(last - 1) + " tasks, some at once");
+    };
+    expect_same(cuda::sum_column<2>(round, 1, last, 1));
+    expect_same(cuda::sum_column<4>(round, 1, last, 1));
+    expect_same(cuda::sum_column<5>(round, 1, last, 1));
+    expect_same(cuda::sum_column<8>(round, 1, last, 1));
+    expect_same(cuda::sum_column<10>(round, 1, last, 1));
+    expect_same(cuda::sum_column<16>(round, 1, last, 1));
   }
 }
 
@@ -127,6 +158,8 @@ int main() {
     test_lane_sum();
     test_rounds<float>();
     test_rounds<double>();
+    test_tasks_at_once<float>();
+    test_tasks_at_once<double>();
     test_overflow();
     test_merge();
     test_apply<float>();
