@@ -145,6 +145,30 @@ ARUBA_RULE Doubles add_as_fma(Doubles a, Doubles b) {
 #endif
 }
 
+// Of numbers that are none, either.
+ARUBA_RULE Doubles larger(Doubles a, Doubles b) {
+#if defined(__AVX512F__)
+  return Doubles::Register(_mm512_max_pd(a.v, b.v));
+#elif defined(__AVX2__)
+  return Doubles::Register(_mm256_max_pd(a.v, b.v));
+#elif defined(__SSE2__)
+  return Doubles::Register(_mm_max_pd(a.v, b.v));
+#else
+  return select(a < b, b, a);
+#endif
+}
+ARUBA_RULE Doubles smaller(Doubles a, Doubles b) {
+#if defined(__AVX512F__)
+  return Doubles::Register(_mm512_min_pd(a.v, b.v));
+#elif defined(__AVX2__)
+  return Doubles::Register(_mm256_min_pd(a.v, b.v));
+#elif defined(__SSE2__)
+  return Doubles::Register(_mm_min_pd(a.v, b.v));
+#else
+  return select(a < b, a, b);
+#endif
+}
+
 // ---- memory ----
 
 template <class T>

@@ -31,6 +31,13 @@ ARUBA_RULE void add(Twofold<V>& sum, V x) {
   sum = {s, sum.low + error};
 }
 
+// The same of numbers that are not negative: Dekker's sum of the larger and the smaller one.
+template <class V>
+ARUBA_RULE void add_not_negative(Twofold<V>& sum, V x) {
+  const V s = sum.high + x, large = larger(sum.high, x), small = smaller(sum.high, x);
+  sum = {s, sum.low + add_as_fma(small, -add_as_fma(s, -large))};
+}
+
 template <class V>
 ARUBA_RULE void add(Twofold<V>& sum, const Twofold<V>& other) {
   add(sum, other.high);
