@@ -69,9 +69,7 @@ void step(const StepCall& call) {
   if constexpr (!std::is_same_v<T, F>) {
     step_with<Rule, T, G, F, true>(call);
   } else {
-    if constexpr (Rule::kParameters[0].takes != Takes::kNumber) {
-      if (call.first) return step_with<Rule, T, G, F, true>(call);
-    }
+    if (call.first) return step_with<Rule, T, G, F, true>(call);
     step_with<Rule, T, G, F, false>(call);
   }
 }
