@@ -66,12 +66,10 @@ void step_with(const StepCall& call) {
 // F is the type of `first`, the rates of a rule: where it is not T, there always is one.
 template <class Rule, class T, class G, class F>
 void step(const StepCall& call) {
-  if constexpr (!std::is_same_v<T, F>) {
-    step_with<Rule, T, G, F, true>(call);
-  } else {
-    if (call.first) return step_with<Rule, T, G, F, true>(call);
-    step_with<Rule, T, G, F, false>(call);
+  if constexpr (std::is_same_v<T, F>) {
+    if (!call.first) return step_with<Rule, T, G, F, false>(call);
   }
+  step_with<Rule, T, G, F, true>(call);
 }
 
 }  // namespace aruba_fast::ARUBA_ISA

@@ -9,6 +9,7 @@
 
 #include "aruba_fast/cuda.h"
 #include "aruba_fast/error.h"
+#include "tuning.h"
 
 namespace aruba_fast::cuda {
 
@@ -18,6 +19,8 @@ int device_of(const char* function, const void* pointer);
 struct DeviceFacts {
   int architecture;  // 10 x compute capability
   int n_multiprocessors;
+
+  std::int64_t idle_blocks() const { return kIdleBlocks * n_multiprocessors; }
 };
 DeviceFacts facts_of_device(int device);
 

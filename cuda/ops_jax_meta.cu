@@ -82,8 +82,7 @@ void add_tasks(const JaxTasks& tasks, const TasksMemory& memory, const Stream& s
 
 // Again, without the tasks that float32 has no room for, where that is so.
 void leave_out_far(const JaxTasks& tasks, const TasksMemory& memory, const Stream& stream) {
-  const std::int64_t most_idle_blocks =
-      kIdleBlocks * facts_of_device(stream.device).n_multiprocessors;
+  const std::int64_t most_idle_blocks = facts_of_device(stream.device).idle_blocks();
   const Shape columns = each(tasks.n);
   const std::int64_t wide = std::min(columns.n_blocks, most_idle_blocks);
   check(cudaMemsetAsync(memory.far, 0, static_cast<std::size_t>(4 * (4 + tasks.n_tasks)),

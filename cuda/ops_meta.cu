@@ -65,7 +65,7 @@ void add_round_of(const RoundArrays& round, const DeviceStatistics& into, std::u
   const std::int64_t n_columns = blocks_for(n + 1, kReduceThreads),
                      n_chunks = divide_up(n_tasks, kTaskChunk);
   const DeviceFacts device = facts_of_device(stream.device);
-  const std::int64_t most_idle_blocks = kIdleBlocks * device.n_multiprocessors;
+  const std::int64_t most_idle_blocks = device.idle_blocks();
   const bool one_pass = in_one_pass(
       n_tasks, n, tuning_of(device.architecture).columns_for_one_pass(device.n_multiprocessors));
   const auto sum = [&](const unsigned* skip, const unsigned* wanted, unsigned* not_finite,

@@ -130,7 +130,7 @@ void require_labels(const char* function, const Array& y, Loss loss, std::int64_
   const std::int64_t n_rows = y.size();
   auto* first = static_cast<unsigned long long*>(workspace);
   check(cudaMemsetAsync(first, 0xff, sizeof *first, handle_of(stream)), "cudaMemsetAsync");
-  const std::int64_t most = kIdleBlocks * facts_of_device(stream.device).n_multiprocessors;
+  const std::int64_t most = facts_of_device(stream.device).idle_blocks();
   const Shape shape = {std::min(divide_up(n_rows, kMetaThreads), most), kMetaThreads};
   const auto find = [&](auto zero) {
     using T = decltype(zero);

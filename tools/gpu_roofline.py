@@ -66,9 +66,8 @@ class Item:
     vector of a step costs about 100 beside its arithmetic; a task and column of the reduction is 22
     DADD, 2 DMUL and, in float32, 2 conversions in 56 (8 at once: 448), in float64 49; a step of a
     task with 8, 64, 512, 4096 features 148 (of a warp, for four tasks), 167, 375 and 8 x 510, with
-    512 in bfloat16 397, in uint8 430;
-    merging 336 for two columns, the meta-update 672. A correctly rounded division or root is 8
-    instructions beside the special one, in float32 as in float64.
+    512 in bfloat16 397, in uint8 430; merging 336 for two columns, the meta-update 672. A correctly
+    rounded division or root is 8 instructions beside the special one, in float32 as in float64.
     """
 
     label: str

@@ -108,12 +108,12 @@ def namespace(array: Any) -> Any:
 
 def require_known(function: str, name: str, dtype: np.dtype[Any], like: Any) -> None:
     """Refuses bfloat16 where `like` lives, if that is on a device of a CuPy without the type."""
-    if dtype.name == "bfloat16" and not isinstance(like, np.ndarray):
-        _require_bfloat16(function, name, namespace(like))
+    if not isinstance(like, np.ndarray):
+        _require_known(function, name, dtype, namespace(like))
 
 
-def _require_bfloat16(function: str, name: str, cupy: Any) -> None:
-    if int(cupy.__version__.partition(".")[0]) < 14:
+def _require_known(function: str, name: str, dtype: np.dtype[Any], cupy: Any) -> None:
+    if dtype.name == "bfloat16" and int(cupy.__version__.partition(".")[0]) < 14:
         raise ImportError(
             f"{function}: `{name}` must not be of bfloat16 on a CUDA device before CuPy 14: got "
             f"CuPy {cupy.__version__}, expected a newer one, or {name} as float16"
@@ -290,7 +290,6 @@ def all_moved(function: str, arrays: Mapping[str, Any], device: object) -> dict[
             f"expected at most 'cuda:{n_devices - 1}'"
         )
     for name, array in arrays.items():
-        if array.dtype.name == "bfloat16":
-            _require_bfloat16(function, name, cupy)
+        _require_known(function, name, array.dtype, cupy)
     with cupy.cuda.Device(int(number)) if number else nullcontext():
         return {name: cupy.asarray(host(array)) for name, array in arrays.items()}

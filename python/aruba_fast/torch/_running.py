@@ -58,10 +58,7 @@ class Running(Persistent):
         self._read_rates = self._rounded(self._all_rates)
         sums, scratch, rates, self._step_rates = (
             self._parameters.for_steps(views)
-            for views in (
-                *(shaped(self._sums), self._masters),
-                *(self._rates, shaped(self._read_rates)),
-            )
+            for views in (shaped(self._sums), self._masters, self._rates, shaped(self._read_rates))
         )
         self._collector = Collector(self._parameters.given, sums, scratch)
         self._stepper = TaskOptimizer(self, self._step_rates, sums, None)
