@@ -6,6 +6,8 @@
 // More than a segment (rules/sums.h) is summed segment by segment.
 #pragma once
 
+#include <type_traits>
+
 #include "rules/sums.h"
 #include "simd.h"
 
@@ -61,21 +63,53 @@ struct Ahead {
   std::int64_t step;
 };
 
+// Over the n coordinates of one segment: each of the virtual lanes becomes add(j, whole, lane) for
+// the registers at j that it meets, the last of which may not be whole; folded into one register.
+template <class T, class Add>
+ARUBA_RULE Pack<T> over_lanes(std::int64_t n, Ahead ahead, Add add) {
+  constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>;
+  Pack<T> lanes[kAll];
+#pragma GCC unroll 16
+  for (int i = 0; i < kAll; ++i) lanes[i] = Pack<T>(T(0));
+  std::int64_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) {
+#pragma GCC unroll 4
+    for (int line = 0; line < kLanes * static_cast<int>(sizeof(T)); line += 64) {
+      prefetch(ahead.at);
+      ahead.at += ahead.step;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kAll; ++i) lanes[i] = add(j + i * kWidth, std::true_type(), lanes[i]);
+  }
+  if (j < n) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kAll; ++i, j += kWidth) {
+      if (j + kWidth <= n) lanes[i] = add(j, std::true_type(), lanes[i]);
+      else if (j < n) lanes[i] = add(j, std::false_type(), lanes[i]);
+    }
+  }
+  return fold_registers<kAll>(lanes);
+}
+
 // sum_j a_j b_j of one segment folded into one register. a has n entries; b is padded with zeros to
 // whole registers. kBlocks > 0 promises ceil(n / width) == kBlocks; 0 is any length.
 template <int kBlocks, class T>
 ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n, Ahead ahead,
                              typename Pack<T>::Mask tail_mask) {
-  constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>,
-                kUsed = kBlocks == 0 || kBlocks > kAll ? kAll : kBlocks;
+  constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>;
   const int tail = static_cast<int>(n % kWidth);
-  Pack<T> lanes[kUsed];
+  if constexpr (kBlocks == 0) {
+    return over_lanes<T>(n, ahead, [&](std::int64_t j, auto whole, Pack<T> sum) {
+      return fma(whole ? load(a + j) : load_first(a + j, tail, tail_mask), load(b + j), sum);
+    });
+  } else {
+    constexpr int kUsed = kBlocks > kAll ? kAll : kBlocks;
+    Pack<T> lanes[kUsed];
 #pragma GCC unroll 16
-  for (int i = 0; i < kUsed; ++i) lanes[i] = Pack<T>(T(0));
-  const auto multiply_add = [&](int lane, std::int64_t j, Pack<T> a_j) {
-    lanes[lane] = fma(a_j, load(b + j), lanes[lane]);
-  };
-  if constexpr (kBlocks > 0) {
+    for (int i = 0; i < kUsed; ++i) lanes[i] = Pack<T>(T(0));
+    const auto multiply_add = [&](int lane, std::int64_t j, Pack<T> a_j) {
+      lanes[lane] = fma(a_j, load(b + j), lanes[lane]);
+    };
     // Rows of a task follow each other, but the processor's own prefetcher cannot follow that many
     // tasks (AVX-512, 64 features, two threads: 8.9 ns a round without, 6.4 with). To the end of
     // each line: rows rarely begin with one (from line to line 10.2 ns, 7.7 so).
@@ -87,26 +121,8 @@ ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n, Ahead ahead
     constexpr int last = (kBlocks - 1) * kWidth;
     multiply_add((kBlocks - 1) % kAll, last,
                  tail ? load_first(a + last, tail, tail_mask) : load(a + last));
-  } else {
-    std::int64_t j = 0;
-    for (; j + kLanes <= n; j += kLanes) {
-#pragma GCC unroll 4
-      for (int line = 0; line < kLanes * static_cast<int>(sizeof(T)); line += 64) {
-        prefetch(ahead.at);
-        ahead.at += ahead.step;
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < kAll; ++i) multiply_add(i, j + i * kWidth, load(a + j + i * kWidth));
-    }
-    if (j < n) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kAll; ++i, j += kWidth) {
-        if (j + kWidth <= n) multiply_add(i, j, load(a + j));
-        else if (j < n) multiply_add(i, j, load_first(a + j, tail, tail_mask));
-      }
-    }
+    return fold_registers<kUsed>(lanes);
   }
-  return fold_registers<kUsed>(lanes);
 }
 
 template <int kHalf, class T, int... l>

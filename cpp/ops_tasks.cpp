@@ -61,7 +61,7 @@ int slots_for(std::int64_t n_features, std::int64_t n_outputs, std::int64_t stri
   // Few enough that the next rows have a place in the cache as well, many enough that a register of
   // losses is worth computing (AVX-512, two threads, ns a round; 96 features: 4 tasks 17.7, 8 12.6,
   // 16 9.9; 192: 4 23.5, 8 19.4, 16 22.7; 512: 1 52, 2 40, 3 52, 4 62).
-  return static_cast<int>(std::clamp<std::int64_t>(16 * 1024 / task_bytes, 1, 16));
+  return static_cast<int>(std::clamp<std::int64_t>(20 * 1024 / task_bytes, 1, 16));
 }
 
 // How many rows of each task are widened at a time: so few that those of all tasks in hand stay in

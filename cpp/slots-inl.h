@@ -19,22 +19,28 @@ ARUBA_RULE void load_each(Pack<T> (&to)[n], const Pointer (&from)[n], std::int64
   for (int i = 0; i < n; ++i) to[i] = load(from[i] + at);
 }
 
-// A register of theta and of the states at i, by the parameters at j; returns the rate. `clean`
-// goes over what is written.
+template <class T>
+struct Moved {
+  Pack<T> theta, rate;
+};
+
+// A register of theta and of the states at i, by the parameters at j; returns theta as it is then,
+// and the rate. `clean` goes over what is written.
 template <class T, class Rule, class Clean>
-ARUBA_RULE Pack<T> step_register(T* theta, T* const (&states)[kStatesOf<Rule>], std::int64_t i,
-                                 Pack<T> gradient, const T* const (&by)[kParametersOf<Rule>],
-                                 std::int64_t j, Clean clean) {
+ARUBA_RULE Moved<T> step_register(T* theta, T* const (&states)[kStatesOf<Rule>], std::int64_t i,
+                                  Pack<T> gradient, const T* const (&by)[kParametersOf<Rule>],
+                                  std::int64_t j, Clean clean) {
   Pack<T> moved = load(theta);
   State<Rule, Pack<T>> state;
   Parameters<Rule, Pack<T>> parameters;
   load_each<T>(state, states, i);
   load_each<T>(parameters, by, j);
   const Pack<T> used = Rule::step(moved, state, gradient, parameters);
-  store(theta, clean(moved));
+  moved = clean(moved);
+  store(theta, moved);
 #pragma GCC unroll 4
   for (int s = 0; s < kStatesOf<Rule>; ++s) store(states[s] + i, clean(state[s]));
-  return used;
+  return {moved, used};
 }
 
 // Out of the way of the loops: what only long tasks do.
@@ -121,10 +127,10 @@ struct TaskSlots {
   }
 
   // Rows that all tasks can go before one of them ends an epoch or a batch, at most about a
-  // millisecond's worth.
-  std::int64_t rows_until_event() const {
+  // millisecond's worth; or a window's.
+  std::int64_t rows_until_event(bool by_window) const {
     std::int64_t n = 1 + (std::int64_t(1) << 20) / (n_active * slot_size);
-    if (call.window > 0 && n > call.window) n = call.window;
+    if (by_window && n > call.window) n = call.window;
     for (int k = 0; k < n_active; ++k) {
       const std::int64_t batch_left =
           call.batch_size == 1 ? n : call.batch_size - progress[k].batch_rows;
@@ -147,7 +153,7 @@ struct TaskSlots {
       const std::int64_t n_ahead = d > kLanesAhead ? 0 : call.widening.bytes_of(n * d);
       as_narrow(call.x, call.widening, [&](const auto* table, Floats scale) {
         for (int k = 0; k < n_active; ++k) {
-          const auto* const from = table + (y[k] - static_cast<const T*>(call.y)) * d;
+          const auto* const from = narrow_row(table, k, 0);
           x[k] = window + k * size;
           ARUBA_ISA::widen(from, scale, n * d, window + k * size);
           after_window[k] = reinterpret_cast<const char*>(from + n * d);
@@ -155,6 +161,12 @@ struct TaskSlots {
         }
       });
     }
+  }
+
+  // Row `row` of slot k's, in a table that is narrower than T, whose first number is `table`.
+  template <class Number>
+  const Number* narrow_row(const Number* table, int k, std::int64_t row) const {
+    return table + (y[k] + row - static_cast<const T*>(call.y)) * call.n_features;
   }
 
   // What to ask for while the entries from `at` on of slot k's rows are read: those of the row

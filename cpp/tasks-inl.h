@@ -11,9 +11,10 @@
 #include "kernels.h"
 #include "lanes-inl.h"
 #include "loss-inl.h"
-#include "project-inl.h"
+#include "row_parts-inl.h"
 #include "rules/step.h"
 #include "slots-inl.h"
+#include "woven-inl.h"
 
 namespace aruba_fast::ARUBA_ISA {
 
@@ -27,15 +28,16 @@ constexpr bool kLean = false;
 template <class T, class Rule>
 class TaskRunner {
  public:
-  explicit TaskRunner(const TasksCall& call) : slots_(call), call_(call) {}
+  explicit TaskRunner(const TasksCall& call) : slots_(call), call_(call), parts_(slots_) {}
 
   void run() {
     while (slots_.fill()) {
-      const std::int64_t n = slots_.rows_until_event(),
+      const Way way = way_now();
+      const bool by_window = call_.window > 0 && way != Way::kWoven;
+      const std::int64_t n = slots_.rows_until_event(by_window),
                          work = n * slots_.n_active * slots_.slot_size;
-      if (call_.window > 0) slots_.widen(n);
-      if (call_.batch_size == 1) steps(n);
-      else accumulate(n);
+      if (by_window) slots_.widen(n);
+      steps(way, n);
       for (int k = slots_.n_active - 1; k >= 0; --k) after_rows(k, n);
       if (call_.poll) call_.poll(call_.poll_context, work);
     }
@@ -45,13 +47,13 @@ class TaskRunner {
   // none.
   void losses() {
     while (slots_.fill()) {
-      const std::int64_t n = slots_.rows_until_event(),
+      const std::int64_t n = slots_.rows_until_event(call_.window > 0),
                          work = n * slots_.n_active * slots_.slot_size;
       if (call_.window > 0) slots_.widen(n);
       for (std::int64_t row = 0; row < n; ++row)
         for (int first = 0; first < slots_.n_active; first += kWidth) {
           Compensated<P> loss = slots_.load_loss(first);
-          P term = predict(first, row);
+          P term = parts_.predict(first, row);
           for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
             const P z = load(slots_.z + c * kMaxSlots + first);
             term = term + (z - z);
@@ -99,30 +101,50 @@ class TaskRunner {
 
   // ---- one round per row ----
 
-  void steps(std::int64_t n) {
-    if (!call_.is_plain()) return rows<false>(n);
-    if constexpr (kWidth >= 8)
-      if (call_.n_features <= 8 && call_.n_outputs == 1) return lane_rows<8>(n);
-    if constexpr (!kLean)
-      if (slots_.n_active >= kPacks * kWidth && call_.n_outputs == 1) return unrolled_rows(n);
-    rows<true>(n);
+  // How the tasks that are in hand go through their rows.
+  enum class Way { kBatches, kLanes, kUnrolled, kWoven, kPlain };
+
+  Way way_now() const {
+    if (call_.batch_size > 1) return Way::kBatches;
+    if (call_.is_plain() && call_.n_outputs == 1) {
+      if (kWidth >= 8 && call_.n_features <= 8) return Way::kLanes;
+      const std::int64_t blocks = slots_.slot_size / kWidth;
+      if (!kLean && slots_.n_active >= kPacks * kWidth && (blocks <= 4 || blocks == 8))
+        return Way::kUnrolled;
+    }
+    return WovenRows<T, Rule>::takes(call_) ? Way::kWoven : Way::kPlain;
+  }
+
+  void steps(Way way, std::int64_t n) {
+    switch (way) {
+      case Way::kBatches:
+        return accumulate(n);
+      case Way::kLanes:
+        if constexpr (kWidth >= 8) lane_rows<8>(n);
+        return;
+      case Way::kUnrolled:
+        if constexpr (!kLean) unrolled_rows(n);
+        return;
+      case Way::kWoven:
+        return WovenRows<T, Rule>::run(slots_, n);
+      case Way::kPlain:
+        return plain_rows(n);
+    }
   }
 
   void unrolled_rows(std::int64_t n) {
     switch (slots_.slot_size / kWidth) {
-      case 1:  // of eight, it was a task a lane
-        if constexpr (kWidth != 8) return short_rows<1>(n);
-        return rows<true>(n);
+      case 1:  // of eight, it is a task a lane
+        if constexpr (kWidth != 8) short_rows<1>(n);
+        return;
       case 2:
         return short_rows<2>(n);
       case 3:
         return short_rows<3>(n);
       case 4:
         return short_rows<4>(n);
-      case 8:
-        return short_rows<8>(n);
       default:
-        return rows<true>(n);
+        return short_rows<8>(n);
     }
   }
 
@@ -133,19 +155,18 @@ class TaskRunner {
     LaneRows<T, Rule, kFeatures>::run(slots_, n);
   }
 
-  template <bool kPlain>
-  void rows(std::int64_t n) {
+  void plain_rows(std::int64_t n) {
     for (std::int64_t row = 0; row < n; ++row) {
       for (int first = 0; first < slots_.n_active; first += kWidth) {
         Compensated<P> loss = slots_.load_loss(first);
-        loss.add(predict(first, row));
+        loss.add(parts_.predict(first, row));
         slots_.store_loss(first, loss);
       }
       for (int k = 0; k < slots_.n_active; ++k) {
         const T* x = slots_.x[k] + row * call_.n_features;
         for (std::int64_t c = 0; c < call_.n_outputs; ++c)
-          update<kPlain>(k, c, x, P(slots_.slope[c * kMaxSlots + k]));
-        if constexpr (!kPlain) project_slot(k);
+          parts_.template update<false>(k, c, x, P(slots_.slope[c * kMaxSlots + k]));
+        parts_.project_slot(k);
       }
     }
   }
@@ -210,13 +231,14 @@ class TaskRunner {
   void accumulate(std::int64_t n) {
     for (std::int64_t row = 0; row < n; ++row) {
       for (int first = 0; first < slots_.n_active; first += kWidth)
-        store(slots_.batch_loss + first, load(slots_.batch_loss + first) + predict(first, row));
+        store(slots_.batch_loss + first,
+              load(slots_.batch_loss + first) + parts_.predict(first, row));
       for (int k = 0; k < slots_.n_active; ++k) {
         const T* x = slots_.x[k] + row * call_.n_features;
         for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
           const P slope(slots_.slope[c * kMaxSlots + k]);
           T* sum = slots_.of(slots_.gradient, k, c);
-          over_features(x, [&](std::int64_t j, P x_j, auto) {
+          parts_.over_features(x, [&](std::int64_t j, P x_j, auto) {
             store(sum + j, fma(slope, x_j, load(sum + j)));
           });
         }
@@ -229,8 +251,8 @@ class TaskRunner {
     const T mean = T(1) / static_cast<T>(progress.batch_rows);
     if (progress.batch_rows > kTermsTogether) slots_.collect_batch(k);
     for (std::int64_t c = 0; c < call_.n_outputs; ++c)
-      update<false>(k, c, slots_.of(slots_.gradient, k, c), P(mean));
-    project_slot(k);
+      parts_.template update<false>(k, c, slots_.of(slots_.gradient, k, c), P(mean));
+    parts_.project_slot(k);
     std::memset(slots_.of(slots_.gradient, k), 0, slots_.bytes(slots_.slot_size));
     slots_.add_loss(k, slots_.batch_loss[k] * mean);
     slots_.batch_loss[k] = T(0);
@@ -239,102 +261,9 @@ class TaskRunner {
     if (call_.is_long) after_rounds(k);
   }
 
-  // ---- the parts of a row ----
-
-  // Predictions of up to kWidth tasks from slot `first` on; their losses, and their slopes to
-  // slots_.slope, by the weights of their rows.
-  ARUBA_RULE P predict(int first, std::int64_t row) {
-    const int n = slots_.n_active - first < kWidth ? slots_.n_active - first : kWidth;
-    for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
-      P z(T(0));
-      for (std::int64_t begin = 0; begin < call_.n_features; begin += kSegment) {
-        const std::int64_t left = call_.n_features - begin,
-                           length = left < kSegment ? left : kSegment;
-        P sums[kWidth];
-        for (P& each : sums) each = P(T(0));
-        for (int lane = 0; lane < n; ++lane) {
-          const int k = first + lane;
-          const std::int64_t at = row * call_.n_features + begin;
-          sums[lane] = dot_lanes<0>(slots_.x[k] + at, slots_.of(slots_.theta, k, c) + begin, length,
-                                    slots_.ahead(k, at), slots_.mask);
-        }
-        z = z + fold_each(sums);
-      }
-      store(slots_.z + c * kMaxSlots + first, z);
-    }
-    P y(T(0));
-    for (int lane = 0; lane < n; ++lane) y.v[lane] = slots_.y[first + lane][row];
-    const P loss = losses(first, y);
-    return call_.row_weights ? weighted(first, n, row, loss) : loss;
-  }
-
-  // The losses of scores in slots_.z, and their slopes to slots_.slope.
-  ARUBA_RULE P losses(int first, P y) {
-    T* const slope = slots_.slope + first;
-    if (call_.loss_kind == Loss::kSoftmax)
-      return softmax(slots_.z + first, slope, kMaxSlots, call_.n_outputs, y,
-                     [&](std::int64_t c, P probability) {
-                       store(slope + c * kMaxSlots,
-                             softmax_slope(probability, y, static_cast<T>(c)));
-                     });
-    const LossAndSlope<P> found = one_output_loss(call_.loss_kind, load(slots_.z + first), y);
-    store(slope, found.slope);
-    return found.loss;
-  }
-
-  // The losses and the slopes in slots_.slope by the weights of the rows.
-  ARUBA_RARE P weighted(int first, int n, std::int64_t row, P loss) {
-    P weight(T(0));
-    for (int lane = 0; lane < n; ++lane) {
-      const std::int64_t of_table = slots_.y[first + lane] + row - static_cast<const T*>(call_.y);
-      weight.v[lane] = static_cast<T>(call_.row_weights[of_table]);
-    }
-    for (std::int64_t c = 0; c < call_.n_outputs; ++c) {
-      T* const slope = slots_.slope + c * kMaxSlots + first;
-      store(slope, weight * load(slope));
-    }
-    return weight * loss;
-  }
-
-  // theta and its state by the gradient scale * x.
-  template <bool kPlain>
-  ARUBA_RULE void update(int k, std::int64_t c, const T* x, P scale) {
-    T *theta = slots_.of(slots_.theta, k, c), *states[kStatesOf<Rule>];
-    const T* by[kParametersOf<Rule>];
-    for (int s = 0; s < kStatesOf<Rule>; ++s) states[s] = slots_.of(slots_.state[s], k, c);
-    for (int i = 0; i < kParametersOf<Rule>; ++i) by[i] = slots_.parameters[i] + c * call_.stride;
-    over_features(x, [&](std::int64_t j, P x_j, auto clean) {
-      if (!kPlain && call_.theta_bar) {
-        T* sum = slots_.of(slots_.theta_sum, k, c) + j;
-        store(sum, load(sum) + load(theta + j));
-      }
-      const P used = step_register<T, Rule>(theta + j, states, j, scale * x_j, by, j, clean);
-      if (!kPlain && slots_.radius > T(0)) store(slots_.of(slots_.used_rate, k, c) + j, used);
-    });
-  }
-
-  // body(j, x at j, clean) for every register of features; clean zeroes the lanes that lie beyond
-  // the last feature, so that the padding stays zero even where a slope is infinite.
-  template <class Body>
-  ARUBA_RULE void over_features(const T* x, Body body) {
-    const auto whole = [](P a) { return a; };
-    const auto part = [this](P a) { return keep<T>(slots_.mask, a); };
-    const int tail = static_cast<int>(call_.n_features % kWidth);
-    const std::int64_t full = call_.n_features - tail;
-#pragma GCC unroll 4
-    for (std::int64_t j = 0; j < full; j += kWidth) body(j, load(x + j), whole);
-    if (tail) body(full, load_first(x + full, tail, slots_.mask), part);
-  }
-
-  void project_slot(int k) {
-    if (!(slots_.radius > T(0))) return;
-    const Rows<T> theta{slots_.of(slots_.theta, k), call_.n_outputs, call_.n_features,
-                        call_.stride};
-    project<T>(theta, call_.one_rate ? nullptr : slots_.of(slots_.used_rate, k), slots_.radius);
-  }
-
   TaskSlots<T> slots_;
   const TasksCall& call_;
+  RowParts<T, Rule> parts_;
 };
 
 template <class T, class Rule>

@@ -23,6 +23,14 @@ ARUBA_RULE Floats load_as_floats(const std::uint8_t* p, Floats scale) {
 #endif
 }
 
+// The first n < kWidth of them, zero in the other lanes.
+template <class Number>
+ARUBA_RULE Floats load_first_as_floats(const Number* p, Floats scale, std::int64_t n) {
+  Number some[Floats::kWidth] = {};
+  std::memcpy(some, p, static_cast<std::size_t>(n) * sizeof(Number));
+  return load_as_floats(some, scale);
+}
+
 // The first n numbers of x.
 template <class Number>
 ARUBA_RULE void widen(const Number* x, Floats scale, std::int64_t n, float* to) {
@@ -30,10 +38,8 @@ ARUBA_RULE void widen(const Number* x, Floats scale, std::int64_t n, float* to) 
   const std::int64_t tail = n % kWidth, full = n - tail;
 #pragma GCC unroll 4
   for (std::int64_t j = 0; j < full; j += kWidth) store(to + j, load_as_floats(x + j, scale));
-  if (tail == 0) return;
-  Number last[kWidth] = {};
-  std::memcpy(last, x + full, static_cast<std::size_t>(tail) * sizeof(Number));
-  store_first(to + full, load_as_floats(last, scale), static_cast<int>(tail));
+  if (tail)
+    store_first(to + full, load_first_as_floats(x + full, scale, tail), static_cast<int>(tail));
 }
 
 // body(x, scale) with the table as what it holds.
