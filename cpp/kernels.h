@@ -69,6 +69,14 @@ struct MetaCall {
   bool rates_follow;  // by another call, which knows the prior
 };
 
+// Float64 within least and most to pairs of float32, whose sum it is but for the digits beyond 48.
+struct NarrowCall {
+  const double* from;
+  float *high, *low;
+  std::int64_t n;
+  double least, most;
+};
+
 // The rates by the prior of one average task, of a segment at most, and what such tasks spread.
 struct RatesCall {
   const double *b, *g;
@@ -277,6 +285,10 @@ struct Kernels {
   double (*sum)(const double* values, std::int64_t n);  // of a segment at most
   void (*rates[2])(const RatesCall&);
   bool (*finite)(const float* values, std::int64_t n, bool not_negative);
+  void (*widen_pairs)(const float* high, const float* low, double* into, std::int64_t n);
+  void (*narrow_to_pairs)(const NarrowCall&);
+  bool (*narrow_sums)(const double* from, float* high, float* low, std::int64_t n);  // false: cut
+  void (*narrow_ratios)(const double* from, float* into, std::int64_t n);
   void (*tasks[kHostTaskRules][2])(const TasksCall&);
   void (*sparse_tasks[kTaskRules][2])(const SparseCall&);
   void (*sparse_losses[2])(const SparseCall&);

@@ -271,6 +271,18 @@ ARUBA_RULE void store_from_doubles(float* p, Doubles a) {
   *reinterpret_cast<Half::unaligned*>(p) = __builtin_convertvector(a.v, Half::type);
 }
 
+// The next float32, as a double.
+ARUBA_RULE Doubles rounded_to_float(Doubles a) {
+#if defined(__AVX512F__)
+  return Doubles(Doubles::Register(_mm512_cvtps_pd(_mm512_cvtpd_ps(a.v))));
+#elif defined(__AVX2__)
+  return Doubles(Doubles::Register(_mm256_cvtps_pd(_mm256_cvtpd_ps(a.v))));
+#else
+  using Half = RegisterOf<float, ARUBA_REGISTER_BYTES / 2>;
+  return __builtin_convertvector(__builtin_convertvector(a.v, Half::type), Doubles::Register);
+#endif
+}
+
 using Words = RegisterOf<std::uint16_t, ARUBA_REGISTER_BYTES / 2>;
 using WideWords = RegisterOf<std::uint32_t, ARUBA_REGISTER_BYTES>::type;
 

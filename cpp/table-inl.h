@@ -9,6 +9,7 @@
 #include "hindsight-inl.h"
 #include "kernels.h"
 #include "meta-inl.h"
+#include "pairs-inl.h"
 #include "proximal-inl.h"
 #include "proximal-update-inl.h"
 #include "spread-inl.h"
@@ -61,6 +62,10 @@ void add_kernels(Kernels& table) {
     // What is computed in float64 whatever the arrays hold.
     table.merge = merge;
     table.sum = sum;
+    table.widen_pairs = widen_pairs;
+    table.narrow_to_pairs = narrow_to_pairs;
+    table.narrow_sums = narrow_sums;
+    table.narrow_ratios = narrow_ratios;
     table.hindsight[0] = hindsight<float>;
     table.hindsight[1] = hindsight<double>;
     table.hindsight_numbers = hindsight_numbers;

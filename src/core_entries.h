@@ -2,6 +2,7 @@
 // forks as those of _core, in whose capsule the table travels.
 #pragma once
 
+#include "kernels.h"
 #include "ops_meta.h"
 #include "ops_statistics.h"
 #include "step_plan.h"
@@ -11,6 +12,7 @@ namespace aruba_fast::python {
 struct CoreEntries {
   static constexpr const char* kName = "aruba_fast._core.entries";
 
+  const Kernels& (*kernels)();
   void (*run_steps)(StepRule rule, const StepPlan& plan, const StepVisits* visits);
   void (*sum_elsewhere)(const char* function, const RoundArrays& round, Statistics& counts,
                         const std::function<void(const SumsOfColumns&)>& body);

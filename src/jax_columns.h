@@ -26,8 +26,7 @@ class Columns {
         std::copy(doubles(high_) + begin, doubles(high_) + end, into);
       return;
     }
-    const float *high = floats(high_) + begin, *low = floats(low_) + begin;
-    for (std::int64_t j = 0; j < end - begin; ++j) into[j] = double{high[j]} + double{low[j]};
+    core().kernels().widen_pairs(floats(high_) + begin, floats(low_) + begin, into, end - begin);
   }
   // Within least and most.
   void store(std::int64_t begin, std::int64_t end, const double* from, double least,
@@ -37,15 +36,12 @@ class Columns {
         std::copy(from, from + (end - begin), doubles(high_) + begin);
       return;
     }
-    float *high = floats(high_) + begin, *low = floats(low_) + begin;
-    for (std::int64_t j = 0; j < end - begin; ++j) {
-      const double x = std::min(std::max(from[j], least), most);
-      high[j] = static_cast<float>(x);
-      const float rest = static_cast<float>(x - double{high[j]});
-      // Half an ulp, rounded up to, would let the sum round to another high part.
-      const bool is_its_own = static_cast<float>(double{high[j]} + double{rest}) == high[j];
-      low[j] = is_its_own ? rest : rest * (1 - 0x1p-24f);
-    }
+    core().kernels().narrow_to_pairs({.from = from,
+                                      .high = floats(high_) + begin,
+                                      .low = floats(low_) + begin,
+                                      .n = end - begin,
+                                      .least = least,
+                                      .most = most});
   }
   // A pair of float64. False where float32 has no room for it.
   bool store_pair(std::int64_t begin, std::int64_t end, const double* highs,
@@ -55,16 +51,8 @@ class Columns {
       std::copy(lows, lows + (end - begin), doubles(low_) + begin);
       return true;
     }
-    float *high = floats(high_) + begin, *low = floats(low_) + begin;
-    constexpr double kMost = double{std::numeric_limits<float>::max()};
-    bool fits = true;
-    for (std::int64_t j = 0; j < end - begin; ++j) {
-      const double x = std::min(std::max(highs[j], -kMost), kMost);
-      high[j] = static_cast<float>(x);
-      low[j] = static_cast<float>(x - double{high[j]});
-      fits &= x == highs[j];
-    }
-    return fits;
+    return core().kernels().narrow_sums(highs, floats(high_) + begin, floats(low_) + begin,
+                                        end - begin);
   }
   void load_pair(std::int64_t begin, std::int64_t end, double* highs, double* lows) const {
     load(begin, end, highs);

@@ -41,14 +41,13 @@ struct Meta {
 };
 
 // rho, -1 for what has none.
-template <class Wide>
-void store_rho(Wide* rho, const MetaTile& tile) {
-  constexpr double kMost = double{std::numeric_limits<Wide>::max()};
-  for (std::int64_t j = 0; j < tile.end - tile.begin; ++j) {
-    const double ratio = tile.rho[j];
-    rho[tile.begin + j] =
-        static_cast<Wide>(ratio >= 0 && is_finite(ratio) ? std::min(ratio, kMost) : -1.0);
-  }
+void store_rho(const JaxBuffer& buffer, char* rho, const MetaTile& tile) {
+  const std::int64_t n = tile.end - tile.begin;
+  if (!buffer.is_double())
+    return core().kernels().narrow_ratios(tile.rho, reinterpret_cast<float*>(rho) + tile.begin, n);
+  double* const into = reinterpret_cast<double*>(rho) + tile.begin;
+  for (std::int64_t j = 0; j < n; ++j)
+    into[j] = tile.rho[j] >= 0 && is_finite(tile.rho[j]) ? tile.rho[j] : -1.0;
 }
 
 // The rates of the state of one entry of the batch: as long as phi, or, of one for all or for a
@@ -129,9 +128,7 @@ void learn_entry(const Meta& meta, const StateBuffers& state, const JaxBuffer* s
                                     b.store(tile.begin, tile.end, tile.b, meta.least, meta.most_b);
                                     g.store(tile.begin, tile.end, tile.g, meta.least, meta.most_g);
                                     phi.store(tile.begin, tile.end, tile.phi, -most, most);
-                                    if (state.rho->is_double())
-                                      store_rho(reinterpret_cast<double*>(rho), tile);
-                                    else store_rho(reinterpret_cast<float*>(rho), tile);
+                                    store_rho(*state.rho, rho, tile);
                                   }});
   rates.finish();
   if (learned) write_pair(*state.weight[0], *state.weight[1], entry, weight);

@@ -7,6 +7,7 @@ namespace aruba_fast::python {
 namespace {
 
 constexpr CoreEntries kEntries = {
+    .kernels = kernels,
     .run_steps = run_steps,
     .sum_elsewhere = sum_elsewhere,
     .apply_elsewhere =
