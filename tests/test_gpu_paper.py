@@ -42,7 +42,9 @@ def test_an_edited_number_is_noticed(tmp_path, pattern, other):
 
 def test_a_kernel_that_takes_more_registers_is_noticed(tmp_path):
     lines = TABLE.read_text().splitlines()
-    row = next(i for i, line in enumerate(lines) if line.endswith("step_array<Ogd, float, float, float>"))
+    row = next(
+        i for i, line in enumerate(lines) if line.endswith("step_array<Ogd, float, float, float>")
+    )
     lines[row] = re.sub(r" \d+/", " 96/", lines[row])
     table = tmp_path / "table.txt"
     table.write_text("\n".join(lines) + "\n")
