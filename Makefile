@@ -52,8 +52,13 @@ $(VENV)/.package: $(VENV)/.created $(SOURCES)
 	$(INSTALL) -Ccmake.define.ARUBA_CUDA=OFF
 	touch $@
 
+# What JAX calls on a device is built where there is a jaxlib: for those who run it there.
+$(VENV)/.jaxlib: $(VENV)/.created
+	$(PIP) install 'jaxlib>=0.10'
+	touch $@
+
 # The same and the kernels for every GPU architecture, which takes minutes more.
-$(VENV)/.cuda: $(VENV)/.package $(CUDA_SOURCES)
+$(VENV)/.cuda: $(VENV)/.package $(CUDA_SOURCES) | $(if $(filter gpu gpu-day,$(MAKECMDGOALS)),$(VENV)/.jaxlib)
 	CUDACXX=$$(tools/nvcc.sh $(CUDA_VERSION)) && export CUDACXX && \
 	  $(INSTALL) -Ccmake.define.ARUBA_CUDA=ON \
 	  $(if $(CUDA_ARCHITECTURES),"-Ccmake.define.CMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)")
@@ -74,6 +79,12 @@ EXTRAS := test test-frameworks lint bench league gates gpu wheels docs zig
 TEST := $(VENV)/.test$(if $(CI),-frameworks)
 $(EXTRAS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.package
 	$(PIP) install 'aruba_fast[$*]'
+	touch $@
+
+# JAX's plugin for CUDA, of the version that is there; without it its device tests are skipped.
+$(VENV)/.jax-cuda: $(VENV)/.gpu
+	$(PIP) install "jax[cuda13]==$$($(BIN)/python -c 'import jax; print(jax.__version__)')" || \
+	  echo "pip has no CUDA plugin of JAX that fits here: tests of JAX on the device will be skipped"
 	touch $@
 
 # ---- what a user runs --------------------------------------------------------------------------
@@ -121,14 +132,14 @@ bench-guard: $(VENV)/.package $(VENV)/.bench
 # ---- CUDA --------------------------------------------------------------------------------------
 
 # The suite's device tests on the device, and under compute-sanitizer where there is one.
-gpu: $(VENV)/.cuda $(VENV)/.gpu
+gpu: $(VENV)/.cuda $(VENV)/.gpu $(VENV)/.jax-cuda
 	tools/gpu.sh $(ARGS)
 
 bench-gpu: $(VENV)/.cuda $(VENV)/.gpu
 	$(BIN)/python benchmarks/gpu_report.py --json build/gpu.json --plot build/gpu.png $(ARGS)
 
 # A quarter of an hour with a GPU: bits, then speeds, most valuable first, in one file; resumable.
-gpu-day: $(VENV)/.cuda $(VENV)/.gpu
+gpu-day: $(VENV)/.cuda $(VENV)/.gpu $(VENV)/.jax-cuda
 	$(BIN)/python tools/gpu_day.py $(ARGS)
 
 # The same, tiny, through the CPU execution of the kernels: answers are checked, nothing is timed.

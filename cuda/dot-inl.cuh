@@ -18,30 +18,29 @@ __device__ __forceinline__ T fold(T v, unsigned mask) {
   return v + T(0);
 }
 
-// cpp/rules/sums.h by a whole warp, a lane a thread: the sum of term(begin), ..., to each of them.
-template <class Term>
-__device__ __forceinline__ double warp_sum(std::int64_t begin, std::int64_t end, Term term) {
-  double sum = 0;
-  for (std::int64_t i = begin + threadIdx.x % kWarp; i < end; i += kWarp) sum = sum + term(i);
-  return fold<kWarp>(sum, 0xffffffffU);
-}
-
-// The same of term(load(begin)), ...; what is loaded is on its way kAtOnce at a time.
+// cpp/rules/sums.h by a whole warp, a lane a thread: the sum of term(load(begin)), ..., to each of
+// them. What is loaded is on its way kAtOnce at a time.
 template <int kAtOnce, class Load, class Term>
 __device__ __forceinline__ double warp_sum(std::int64_t begin, std::int64_t end, Load load,
                                            Term term) {
   double sum = 0;
   for (std::int64_t i = begin + threadIdx.x % kWarp; i < end; i += kAtOnce * kWarp) {
-    const auto n_left = static_cast<int>(end - i);
+    const auto n_left = static_cast<int>(end - i);  // asked for where there are few
     decltype(load(i)) loaded[kAtOnce] = {};
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k)
-      if (k * kWarp < n_left) loaded[k] = load(i + k * kWarp);
+      if (k == 0 || k * kWarp < n_left) loaded[k] = load(i + k * kWarp);
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k)
-      if (k * kWarp < n_left) sum = sum + term(loaded[k]);
+      if (k == 0 || k * kWarp < n_left) sum = sum + term(loaded[k]);
   }
   return fold<kWarp>(sum, 0xffffffffU);
+}
+
+// The sum of term(begin), ..., of any number of them.
+template <class Term>
+__device__ __forceinline__ double warp_sum(std::int64_t begin, std::int64_t end, Term term) {
+  return warp_sum<1>(begin, end, term, [](double each) { return each; });
 }
 
 // kLanes lanes of a warp: coordinates up to kLanes, or up to a segment for a whole warp. The teams

@@ -16,29 +16,35 @@ std::int64_t n_blocks(std::int64_t n, std::int64_t item) {
   return divide_up(n + vector - 1, vector * kStepThreads);
 }
 
-template <class Rule, class T, class G>
-Steps<Rule, T, G> steps_of(const StepCall& call, std::int64_t n) {
-  Steps<Rule, T, G> steps{.theta = static_cast<T*>(call.theta),
-                          .state = static_cast<T*>(call.state),
-                          .grad = static_cast<const G*>(call.grad),
-                          .first = static_cast<const T*>(call.first),
-                          .numbers = {},
-                          .n = n,
-                          .row = call.n};
+template <class Rule, class T, class G, class F>
+Steps<Rule, T, G, F> steps_of(const StepCall& call, std::int64_t n) {
+  Steps<Rule, T, G, F> steps{.theta = static_cast<T*>(call.theta),
+                             .state = static_cast<T*>(call.state),
+                             .grad = static_cast<const G*>(call.grad),
+                             .first = static_cast<const F*>(call.first),
+                             .numbers = {},
+                             .n = n,
+                             .row = call.n};
   std::copy_n(call.parameters, kParametersOf<Rule>, steps.numbers);
   return steps;
 }
 
-template <class Rule, class T, class G>
+template <class Rule, class T, class G, class F>
 void step_one_array(const StepCall& call, std::int64_t n, const Stream& stream) {
-  launch(stream, {n_blocks(n, sizeof(T)), kStepThreads}, step_array<Rule, T, G>,
-         steps_of<Rule, T, G>(call, n));
+  launch(stream, {n_blocks(n, sizeof(T)), kStepThreads}, step_array<Rule, T, G, F>,
+         steps_of<Rule, T, G, F>(call, n));
 }
 
-StepTables::Table table_of(const StepPlan& plan, Gradient kind) {
-  StepTables::Table made{.kind = kind, .pieces = {}, .numbers = {}, .owners = 0, .n_blocks = 0};
+StepTables::Table table_of(const StepPlan& plan, Gradient kind, bool has_narrow_first) {
+  StepTables::Table made{.kind = kind,
+                         .has_narrow_first = has_narrow_first,
+                         .pieces = {},
+                         .numbers = {},
+                         .owners = 0,
+                         .n_blocks = 0};
   for (std::size_t i = 0; i < plan.pieces.size(); ++i)
-    if (plan.pieces[i].kind == kind) made.pieces.push_back(i);
+    if (plan.pieces[i].kind == kind && plan.pieces[i].has_narrow_first() == has_narrow_first)
+      made.pieces.push_back(i);
   const std::size_t n_arrays = made.pieces.size();
   std::vector<std::int64_t>& table = made.numbers;
   table.resize(kTableColumns * n_arrays);
@@ -68,27 +74,33 @@ StepTables::Table table_of(const StepPlan& plan, Gradient kind) {
   return made;
 }
 
-template <class Rule, class T, class G>
+template <class Rule, class T, class G, class F>
 void step_arrays_of(const StepTables::Table& table, const StepPlan& plan, const Stream& stream) {
   const TableUse use(stream, table.numbers);
-  launch(stream, {table.n_blocks, kStepThreads}, step_arrays<Rule, T, G>,
-         steps_of<Rule, T, G>(plan.pieces[table.pieces[0]].call, 0), use.data(),
+  launch(stream, {table.n_blocks, kStepThreads}, step_arrays<Rule, T, G, F>,
+         steps_of<Rule, T, G, F>(plan.pieces[table.pieces[0]].call, 0), use.data(),
          reinterpret_cast<const std::int32_t*>(use.data() + table.owners),
          static_cast<std::int64_t>(table.pieces.size()));
 }
 
-// Calls body with a number of the type of theta and one of the gradients'.
-template <class Body>
-void by_kind(Gradient kind, Body body) {
+// Calls body with a number of the type of theta, one of the gradients' and one of the rates'.
+template <class Rule, class Body>
+void by_types(Gradient kind, bool has_narrow_first, Body body) {
+  const auto with = [&](auto theta, auto grad) {
+    if constexpr (sizeof(theta) == sizeof(float) && Rule::kParameters[0].takes != Takes::kNumber) {
+      if (has_narrow_first) return body(theta, grad, BFloat16{});
+    }
+    body(theta, grad, theta);
+  };
   switch (kind) {
     case kFloat:
-      return body(float{}, float{});
+      return with(float{}, float{});
     case kDouble:
-      return body(double{}, double{});
+      return with(double{}, double{});
     case kFloatFromBFloat16:
-      return body(float{}, BFloat16{});
+      return with(float{}, BFloat16{});
     case kFloatFromFloat16:
-      return body(float{}, Float16{});
+      return with(float{}, Float16{});
     case kGradients:
       break;
   }
@@ -96,14 +108,18 @@ void by_kind(Gradient kind, Body body) {
 
 template <class Rule>
 void step_all(const StepPlan& plan, StepTables& tables, const Stream& stream) {
-  if (plan.pieces.size() == 1)
-    return by_kind(plan.pieces[0].kind, [&](auto theta, auto grad) {
-      step_one_array<Rule, decltype(theta), decltype(grad)>(plan.pieces[0].call, plan.n, stream);
-    });
-  // One launch for each kind of array that there is.
+  if (plan.pieces.size() == 1) {
+    const StepPiece& piece = plan.pieces[0];
+    return by_types<Rule>(piece.kind, piece.has_narrow_first(),
+                          [&](auto theta, auto grad, auto first) {
+                            step_one_array<Rule, decltype(theta), decltype(grad), decltype(first)>(
+                                piece.call, plan.n, stream);
+                          });
+  }
+  // One launch for each combination of types that there is.
   for (const StepTables::Table& table : tables.of(plan))
-    by_kind(table.kind, [&](auto theta, auto grad) {
-      step_arrays_of<Rule, decltype(theta), decltype(grad)>(table, plan, stream);
+    by_types<Rule>(table.kind, table.has_narrow_first, [&](auto theta, auto grad, auto first) {
+      step_arrays_of<Rule, decltype(theta), decltype(grad), decltype(first)>(table, plan, stream);
     });
 }
 
@@ -111,10 +127,12 @@ void step_all(const StepPlan& plan, StepTables& tables, const Stream& stream) {
 
 const std::vector<StepTables::Table>& StepTables::of(const StepPlan& plan) {
   if (!tables_.empty()) return tables_;
-  bool present[kGradients] = {};
-  for (const StepPiece& piece : plan.pieces) present[piece.kind] = true;
+  bool present[kGradients][2] = {};
+  for (const StepPiece& piece : plan.pieces) present[piece.kind][piece.has_narrow_first()] = true;
   for (int kind = 0; kind < kGradients; ++kind)
-    if (present[kind]) tables_.push_back(table_of(plan, static_cast<Gradient>(kind)));
+    for (const bool narrow : {false, true})
+      if (present[kind][narrow])
+        tables_.push_back(table_of(plan, static_cast<Gradient>(kind), narrow));
   return tables_;
 }
 

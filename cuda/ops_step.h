@@ -12,8 +12,8 @@
 namespace aruba_fast::cuda {
 
 // As aruba_fast::step, with the same checks and the same bits. A list of several arrays is one
-// launch for each pair of types in it; its table is copied to the device when it was not seen
-// lately. Nothing is synchronized, and the call can be captured in a graph.
+// launch for each combination of types in it; its table is copied to the device when it was not
+// seen lately. Nothing is synchronized, and the call can be captured in a graph.
 void step(const StepArguments& arguments, const Stream& stream);
 
 // What the kernels are told of the arrays of a plan, kept from step to step.
@@ -24,9 +24,10 @@ class StepTables {
   // It will be another plan.
   void forget() { tables_.clear(); }
 
-  // Of the arrays of one kind: columns of numbers, and the array of each block.
+  // Of the arrays of the same types: columns of numbers, and the array of each block.
   struct Table {
     Gradient kind;
+    bool has_narrow_first;
     std::vector<std::size_t> pieces;
     std::vector<std::int64_t> numbers;
     std::size_t owners;  // where they begin

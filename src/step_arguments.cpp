@@ -25,15 +25,6 @@ std::span<const Array> all_given(Arrays& arrays, py::handle object, const char* 
   return given;
 }
 
-// The kernels of a device read rates of theta's type alone.
-void require_wide(const Arrays& arrays, std::span<const Array> rates) {
-  if (arrays.on_host()) return;
-  for (const Array& array : rates)
-    if (array.type == Type::kBFloat16)
-      refuse<TypeError>(arrays.function(), array.quoted(), "be of the type of `theta` on a device",
-                        name_of(array.type), "float32");
-}
-
 }  // namespace
 
 StepRule step_rule_named(std::string_view function) {
@@ -68,7 +59,6 @@ StepArguments step_arguments(Arrays& arrays, StepRule rule, py::handle theta, py
   if (has_array) arguments.first = all_given(arrays, given, first.name, Access::kRead, arguments);
   else if (first.takes == Takes::kEither)
     arguments.parameters[0] = hyperparameter(arrays.function(), first, given);
-  require_wide(arrays, arguments.first);
   if (!(facts.state_is_optional && state.is_none()))
     arguments.state = all_given(arrays, state, facts.state, Access::kModify, arguments);
   read_numbers(arrays.function(), rule, parameters, first.takes != Takes::kNumber,

@@ -101,9 +101,10 @@ def test_types_must_agree(function, name):
 
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
 @every_array
-def test_half_precision_is_for_gradients_of_float32_only(function, name, half):
+def test_half_precision_is_for_gradients_and_rates_of_float32_only(function, name, half):
+    may_be = name == "grad" or (name in ("learning_rate", "b") and half != np.float16)
     spoiled = device.array(np.ones((3, 4), half))
-    how = {"dtype": F64} if name == "grad" else {}
+    how = {"dtype": F64} if may_be else {}
     refused(function, {name: spoiled}, TypeError, f"`{name}`.*(float16|bfloat16)", **how)
 
 

@@ -13,7 +13,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import device
 import ml_dtypes
 import numpy as np
 import pytest
@@ -205,20 +204,6 @@ def test_rates_that_overlap_what_is_modified_are_refused():
     with pytest.raises(ValueError, match="`theta` is modified and must not overlap"):
         af.step(memory[:6], np.ones(6, F32), memory.view(BF16)[11:17])
     af.step(memory[:6], np.ones(6, F32), memory.view(BF16)[12:18])
-
-
-@pytest.mark.gpu
-@pytest.mark.usefixtures("on_device")
-@rules
-def test_a_device_takes_float32_alone(rule, rng):
-    name = RATES[RULES[rule].function]
-    given = drawn(rule, rng, (9,))
-    words = given | {name: given[name].view(np.uint16)}
-    there = {key: device.array(array) for key, array in words.items()}
-    sentence = rf"`{name}` must be of the type of `theta` on a device: got bfloat16, expected float"
-    with pytest.raises(TypeError, match=sentence):
-        call(rule, there, grad_type="bfloat16")
-    assert device.host(there["theta"]).tobytes() == given["theta"].tobytes()
 
 
 @pytest.mark.slow

@@ -71,11 +71,16 @@ SIZES = {"double": 8, "float": 4, "BFloat16": 2, "Float16": 2}
 
 
 def _of_step(kernel: str, _: Tuning) -> int:
-    """16 bytes of theta, as many gradients and, unless the rule has none, statistics."""
+    """16 bytes of theta, as many gradients and, unless the rule has none, statistics.
+
+    Rates are an array for certain where they are narrower than theta.
+    """
     name, arguments = kernel.rstrip(">").split("<")
-    rule, of_theta, of_grad, *moves = arguments.split(", ")
+    rule, of_theta, of_grad, last = arguments.split(", ")
     has_state = rule != "Ogd" or name == "step_leaves"
-    more = 16 * has_state + 16 * (moves == ["true"])
+    more = 16 * has_state + 16 * (last == "true")
+    if last in SIZES and last != of_theta:
+        more += 16 * SIZES[last] // SIZES[of_theta]
     return 16 + 16 * SIZES[of_grad] // SIZES[of_theta] + more
 
 

@@ -37,23 +37,28 @@ def pieces(file: Path, *, dry: bool) -> Iterator[Piece]:
     """What is run, in the order of its worth; the speed of a wrong kernel is worth nothing."""
     test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m"]
     kernels = ["-x", "tests/test_device_step.py", "tests/test_device_bits.py"]
+    of_jax = [*test, "gpu and not slow", "tests/test_jax_gpu.py"]
     speeds, picture = file.with_suffix(".speeds.json"), file.with_suffix(".png")
     report = [sys.executable, "benchmarks/gpu_report.py", "--json", str(speeds)]
     everything = [*report, "--plot", str(picture), "--seconds", "2"]
     if dry:
         yield Piece("bits of kernels", [*test, "gpu and not slow", kernels[1]], 0.4)
+        yield Piece("bits of JAX", [*of_jax, "-k", "donated_step or in_a_scan"], 0.4)
         yield Piece("speed: all", [*everything, "--dry-run"], 0.4, speeds)
         return
     yield Piece("bits of kernels", [*test, "gpu and not slow", *kernels], 0.15)
     for only in ("fused step", "round reduction", "logistic tasks"):
         yield Piece(f"speed: {only}", [*report, "--seconds", "2", "--only", only], 0.2, speeds)
+    yield Piece("bits of JAX", of_jax, 0.2)
     yield Piece("bits: all", [*test, "gpu"], 0.4)
     yield Piece("speed: all", everything, 0.5, speeds)
 
 
 def run(piece: Piece, seconds: float, *, dry: bool) -> dict[str, Any]:
     """Runs a piece until its time is over."""
-    environment = os.environ | ({} if dry else {"ARUBA_TEST_DEVICE": "real"})
+    # Else JAX takes three quarters of the memory that CuPy and PyTorch need too.
+    real = {"ARUBA_TEST_DEVICE": "real", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    environment = os.environ | ({} if dry else real)
     start = time.perf_counter()
     try:
         done = subprocess.run(

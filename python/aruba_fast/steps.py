@@ -42,8 +42,8 @@ def step(
             before use.
         learning_rate: A number for all, or an array of theta's type: one rate for each coordinate,
             or for each of the last dimension (theta [n_tasks, d] with rates [d]). For a list of
-            parameters, a number or a list. In units of theta / grad. In host memory rates of
-            float32 parameters may be bfloat16: the step is then that with
+            parameters, a number or a list. In units of theta / grad. Rates of float32
+            parameters may be bfloat16: the step is then that with
             `learning_rate.astype(numpy.float32)` to the bit, and reads 2 bytes less a coordinate.
             Rounding a rate to bfloat16 moves it, and so the step, by at most 2^-8 (0.4 %) of
             itself.
@@ -99,8 +99,8 @@ def aruba_step(
         theta: Parameters, float32 or float64, of any shape, or a list of such arrays. Modified.
         grad: Gradients, shaped as theta; for float32 parameters also bfloat16 or float16.
         b: Accumulated squared distances, of theta's type and shape, or [d] for theta [n_tasks, d].
-            Not modified. In host memory also bfloat16, as the rates of `step`: rounding b moves the
-            rate by at most 2^-9 of itself.
+            Not modified. Also bfloat16, as the rates of `step`: rounding b moves the rate by at
+            most 2^-9 of itself.
         g: The task's own copy of the accumulated squared gradients, of theta's type and shape,
             positive. Modified.
         coef: Weight of the task's own squared gradients, not negative; 0 keeps the meta-learned

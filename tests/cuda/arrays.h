@@ -57,11 +57,11 @@ class Numbers {
     return values;
   }
 
-  // Gradients of any type.
+  // Gradients, or rates, of any type.
   template <class G>
-  std::vector<G> gradients(std::int64_t n) {
+  std::vector<G> gradients(std::int64_t n, double shift = 0) {
     if constexpr (sizeof(G) == 2) return halves<G>(n);
-    else return wild_vector<G>(n);
+    else return wild_vector<G>(n, shift);
   }
 
  private:

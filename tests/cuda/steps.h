@@ -1,6 +1,7 @@
 // What the tests of the step kernels share: all rules, and the call on the emulated device.
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
 #include "cuda/ops_step.h"
@@ -13,6 +14,13 @@ inline std::vector<StepRule> all_rules() {
   return rules;
 }
 const std::vector<StepRule> kRules = all_rules();
+
+// Whether a rule reads rates of type F beside parameters of type T: one that takes a number alone
+// reads no narrower array.
+template <class T, class F>
+bool reads(StepRule rule) {
+  return std::is_same_v<T, F> || facts_of(rule).parameters[0].takes != Takes::kNumber;
+}
 
 const cuda::Stream kStream{0, nullptr};
 inline void on_device(const StepArguments& arguments) { cuda::step(arguments, kStream); }

@@ -12,7 +12,7 @@ using namespace aruba_fast;
 using namespace aruba_fast::test;
 
 // A list of arrays of every size and alignment, empty ones among them.
-template <class T, class G>
+template <class T, class G, class F = T>
 class List {
  public:
   explicit List(std::int64_t n_arrays, std::uint64_t seed = 7) {
@@ -26,9 +26,9 @@ class List {
       state_.push_back(numbers.wild_vector<T>(n, 1.5));
       on_theta_.emplace_back(theta_.back(), offset);
       on_state_.emplace_back(state_.back(), 3 - offset);
-      const std::vector<T> rates = numbers.wild_vector<T>(n, 1.5);
+      const std::vector<F> rates = numbers.gradients<F>(n, 1.5);
       const std::vector<G> grad = numbers.gradients<G>(n);
-      rates_.emplace_back(rates);
+      rates_.emplace_back(rates, offset);
       grad_.emplace_back(grad, offset);
     }
   }
@@ -53,6 +53,7 @@ class List {
 
   void check() {
     for (const StepRule rule : kRules) {
+      if (!reads<T, F>(rule)) continue;
       run(rule, false, step);
       cuda_on_cpu::reset_counts();
       run(rule, true, on_device);
@@ -67,7 +68,8 @@ class List {
 
  private:
   std::vector<std::vector<T>> theta_, state_;
-  std::vector<DeviceArray<T>> on_theta_, on_state_, rates_;
+  std::vector<DeviceArray<T>> on_theta_, on_state_;
+  std::vector<DeviceArray<F>> rates_;
   std::vector<DeviceArray<G>> grad_;
 };
 
@@ -78,6 +80,9 @@ void test_lists() {
     List<double, double>(60).check();
     List<float, BFloat16>(60).check();
     List<float, Float16>(60).check();
+    List<float, float, BFloat16>(60).check();
+    List<float, BFloat16, BFloat16>(60).check();
+    List<float, Float16, BFloat16>(60).check();
   }
   List<float, float>(kSmall ? 200 : 1000).check();
   List<float, float>(0).run(StepRule::kOgd, true, [](const StepArguments& arguments) {
@@ -156,6 +161,28 @@ void test_mixed_types() {
   expect_same(on_b.values(), b, "float64 of a mixed list");
 }
 
+// Rates of both types in one list: a launch for each.
+void test_rates_of_both_types() {
+  Numbers numbers(6);
+  std::vector<float> a = numbers.vector<float>(100), b = numbers.vector<float>(50);
+  DeviceArray<float> on_a(a), on_b(b);
+  const std::vector<float> grad_a = numbers.vector<float>(100), grad_b = numbers.vector<float>(50);
+  const std::vector<BFloat16> rates_a = numbers.halves<BFloat16>(100);
+  const std::vector<float> rates_b = numbers.vector<float>(50);
+  const Array grad[2] = {view("grad", grad_a.data(), {100}, 0),
+                         view("grad", grad_b.data(), {50}, 1)};
+  const Array rates[2] = {view("rates", rates_a.data(), {100}, 0),
+                          view("rates", rates_b.data(), {50}, 1)};
+  const Array theta[2] = {view("theta", a.data(), {100}, 0), view("theta", b.data(), {50}, 1)};
+  const Array on[2] = {view("theta", on_a.data(), {100}, 0), view("theta", on_b.data(), {50}, 1)};
+  step({"test", StepRule::kOgd, theta, grad, rates, {}, {}});
+  cuda_on_cpu::reset_counts();
+  on_device({"test", StepRule::kOgd, on, grad, rates, {}, {}});
+  expect_equal(cuda_on_cpu::counts().launches, std::int64_t{2});
+  expect_same(on_a.values(), a, "bfloat16 rates of a list");
+  expect_same(on_b.values(), b, "float32 rates of the same list");
+}
+
 // A list is stepped as if nothing had been when the copy of its table has failed.
 void test_failed_copy() {
   cuda_on_cpu::fail_next("cudaMemcpyAsync", cudaErrorIllegalAddress);
@@ -173,6 +200,7 @@ int main() {
     test_table_is_kept();
     test_table_is_waited_for();
     test_mixed_types();
+    test_rates_of_both_types();
     test_failed_copy();
   });
 }

@@ -17,7 +17,7 @@ struct Offsets {
 };
 
 // One array, [n_rows, d]: rates for every coordinate, for every column, or one for all.
-template <class T, class G>
+template <class T, class G, class F = T>
 class Case {
  public:
   Case(std::int64_t n_rows, std::int64_t d, bool shared, const Offsets& at, std::uint64_t seed)
@@ -26,7 +26,7 @@ class Case {
     const std::int64_t n = n_rows * d;
     theta_ = numbers.wild_vector<T>(n);
     grad_ = numbers.gradients<G>(n);
-    rates_ = numbers.wild_vector<T>(shared ? d : n, 1.5);
+    rates_ = numbers.gradients<F>(shared ? d : n, 1.5);
     state_ = numbers.wild_vector<T>(n, 1.5);
   }
 
@@ -34,24 +34,24 @@ class Case {
     std::vector<T> theta = theta_, state = state_;
     run(rule, with_rates, with_state, theta.data(), grad_.data(), rates_.data(), state.data(),
         step);
-    DeviceArray<T> on_theta(theta_, at_.theta), on_rates(rates_, at_.rates),
-        on_state(state_, at_.state);
+    DeviceArray<T> on_theta(theta_, at_.theta), on_state(state_, at_.state);
     DeviceArray<G> on_grad(grad_, at_.grad);
+    DeviceArray<F> on_rates(rates_, at_.rates);
     run(rule, with_rates, with_state, on_theta.data(), on_grad.data(), on_rates.data(),
         on_state.data(), on_device);
     const std::string what = "rule " + std::to_string(static_cast<int>(rule)) + " " +
-                             name_of(kType<G>) + " " + std::to_string(n_rows_) + "x" +
-                             std::to_string(d_) + " rates " + std::to_string(with_rates) +
-                             " state " + std::to_string(with_state) + " offsets " +
-                             std::to_string(at_.theta) + std::to_string(at_.grad);
+                             name_of(kType<G>) + " " + name_of(kType<F>) + " " +
+                             std::to_string(n_rows_) + "x" + std::to_string(d_) + " rates " +
+                             std::to_string(with_rates) + " state " + std::to_string(with_state) +
+                             " offsets " + std::to_string(at_.theta) + std::to_string(at_.grad);
     expect_same(on_theta.values(), theta, "theta, " + what);
     expect_same(on_state.values(), state, "state, " + what);
   }
 
  private:
   template <class Step>
-  void run(StepRule rule, bool with_rates, bool with_state, T* theta, G* grad, T* rates, T* state,
-           Step call) const {
+  void run(StepRule rule, bool with_rates, bool with_state, T* theta, const G* grad, const F* rates,
+           T* state, Step call) const {
     const auto whole = [&](const char* name, auto* data) {
       return n_rows_ == 1 && !shared_ ? view(name, data, {d_}) : view(name, data, {n_rows_, d_});
     };
@@ -68,11 +68,12 @@ class Case {
   std::int64_t n_rows_, d_;
   bool shared_;
   Offsets at_;
-  std::vector<T> theta_, rates_, state_;
+  std::vector<T> theta_, state_;
   std::vector<G> grad_;
+  std::vector<F> rates_;
 };
 
-template <class T, class G>
+template <class T, class G, class F = T>
 void test_flat() {
   std::uint64_t seed = 0;
   for (const std::int64_t n : sizes()) {
@@ -80,9 +81,10 @@ void test_flat() {
       const Offsets all[] = {{offset, offset, offset, offset},
                              {offset, (offset + 1) % 4, 0, (3 - offset) % 4}};
       for (const Offsets& at : all) {
-        Case<T, G> data(1, n, false, at, ++seed);
+        Case<T, G, F> data(1, n, false, at, ++seed);
         cuda_on_cpu::set_order(static_cast<unsigned>(seed % 4));
         for (const StepRule rule : kRules) {
+          if (!reads<T, F>(rule)) continue;
           data.check(rule, true, true);
           if (facts_of(rule).parameters[0].takes != Takes::kArray) data.check(rule, false, true);
         }
@@ -94,14 +96,15 @@ void test_flat() {
   }
 }
 
-template <class T, class G>
+template <class T, class G, class F = T>
 void test_shared_rates() {
   std::uint64_t seed = 100;
   for (const std::int64_t d : {1, 2, 3, 4, 5, 8, 33, 128, 601})
     for (std::size_t offset = 0; offset < 4; ++offset)
       for (const StepRule rule : kRules)
-        Case<T, G>(7, d, true, {offset, 0, (offset * 3) % 4, offset}, ++seed)
-            .check(rule, true, true);
+        if (reads<T, F>(rule))
+          Case<T, G, F>(7, d, true, {offset, 0, (offset * 3) % 4, offset}, ++seed)
+              .check(rule, true, true);
 }
 
 // The caller's stream is used, on its device, and the device that was current is so again.
@@ -167,9 +170,14 @@ int main() {
     test_flat<double, double>();
     test_flat<float, BFloat16>();
     test_flat<float, Float16>();
+    test_flat<float, float, BFloat16>();
+    test_flat<float, BFloat16, BFloat16>();
+    test_flat<float, Float16, BFloat16>();
     test_shared_rates<float, float>();
     test_shared_rates<double, double>();
     test_shared_rates<float, BFloat16>();
+    test_shared_rates<float, float, BFloat16>();
+    test_shared_rates<float, Float16, BFloat16>();
     test_stream();
     test_errors();
   });

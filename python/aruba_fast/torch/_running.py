@@ -250,10 +250,10 @@ def rate_type_of(function: str, name: object, parameters: Parameters) -> torch.d
     if name is None:
         return None
     _check.one_of(function, "rate_type", name, ("bfloat16",))
-    if parameters.dtype != torch.float32 or parameters.device.type != "cpu":
+    if parameters.dtype != torch.float32:
         raise TypeError(
-            f"{function}: `rate_type` must be None but for float32 parameters in host memory: got "
-            f"{name!r} beside {parameters.dtype} on {parameters.device}, expected None"
+            f"{function}: `rate_type` must be None but for float32 parameters: got "
+            f"{name!r} beside {parameters.dtype}, expected None"
         )
     return torch.bfloat16
 

@@ -65,7 +65,7 @@ class MetaOptimizer(Following):
             first task, and they are restored with phi. None leaves them to you: BatchNorm's running
             statistics then go on from task to task.
         rate_type: "bfloat16": steps read rates rounded to it, 2 bytes less a weight; at most 2^-8
-            of a rate is lost. For float32 parameters in host memory. None: rates as learned.
+            of a rate is lost. For float32 parameters. None: rates as learned.
 
     Raises:
         TypeError: An argument is of the wrong type, or parameters differ in type or device.
