@@ -66,7 +66,7 @@ struct Ahead {
 // Over the n coordinates of one segment: each of the virtual lanes becomes add(j, whole, lane) for
 // the registers at j that it meets, the last of which may not be whole; folded into one register.
 template <class T, class Add>
-ARUBA_RULE Pack<T> over_lanes(std::int64_t n, Ahead ahead, Add add) {
+ARUBA_RULE Pack<T> sum_lanes(std::int64_t n, Ahead ahead, Add add) {
   constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>;
   Pack<T> lanes[kAll];
 #pragma GCC unroll 16
@@ -99,7 +99,7 @@ ARUBA_RULE Pack<T> dot_lanes(const T* a, const T* b, std::int64_t n, Ahead ahead
   constexpr int kWidth = Pack<T>::kWidth, kAll = kRegisters<T>;
   const int tail = static_cast<int>(n % kWidth);
   if constexpr (kBlocks == 0) {
-    return over_lanes<T>(n, ahead, [&](std::int64_t j, auto whole, Pack<T> sum) {
+    return sum_lanes<T>(n, ahead, [&](std::int64_t j, auto whole, Pack<T> sum) {
       return fma(whole ? load(a + j) : load_first(a + j, tail, tail_mask), load(b + j), sum);
     });
   } else {

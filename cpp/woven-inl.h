@@ -1,8 +1,7 @@
 // Rows of many features: the update by a row and the score of the next one, in one pass over theta.
 //
 // theta is read once for both, and the next row comes from memory while the update computes. Every
-// sum keeps its order, and so its bits. AVX-512, two threads, float32 from memory at 25 GB/s, ns a
-// round, two passes and one: 96 features 20.2 and 17.4, 192 34 and 29, 512 91 and 81.
+// sum keeps its order, and so its bits. docs/benchmarks.md has what it gains.
 #pragma once
 
 #include "row_parts-inl.h"
@@ -98,7 +97,7 @@ class WovenRows {
     parts_.point_to(k, c, begin, states, by);
     const P scale(slots_.slope[c * kMaxSlots + k]);
     const int tail = static_cast<int>(length % kWidth);
-    return over_lanes<T>(length, ahead, [&](std::int64_t j, auto whole, P sum) {
+    return sum_lanes<T>(length, ahead, [&](std::int64_t j, auto whole, P sum) {
       const P x_j = whole ? load(x + j) : load_first(x + j, tail, slots_.mask);
       const auto clean = [&](P a) { return whole ? a : keep<T>(slots_.mask, a); };
       const P moved = step_register<T, Rule>(theta + j, states, j, scale * x_j, by, j, clean).theta;
