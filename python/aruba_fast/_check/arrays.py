@@ -24,6 +24,8 @@ def array(function: str, name: str, value: object) -> NDArray[Any]:
     here on; checks of values, though, wait for the device. Masked values are refused, because an
     array does not know which of its numbers are none.
     """
+    if type(value) is np.ndarray:  # neither masked nor anybody else's
+        return value
     if _arrays.on_cuda(value):
         try:
             device_array: NDArray[Any] = _arrays.from_cuda(function, name, value)
